@@ -1,0 +1,14 @@
+// Command caddy is a Caddy server with the WebSMS gate, its webhook and the
+// WebSMS simulator built in. It runs the demo; for a server of your own,
+// build one with xcaddy (see the README).
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func main() {
+	caddycmd.Main()
+}

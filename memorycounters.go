@@ -1,0 +1,144 @@
+package websms
+
+import (
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// counters counts sendings under keys, exactly, and forgets a key only when
+// no rate asks for it any more. The store's mutex guards it.
+type counters struct {
+	byKey map[otp.Digest]*counter
+	all   []*counter
+	hand  int // where the next look for idle counters begins
+}
+
+// A counter serves every gate of one scope, each with rates of its own, and
+// keeps as much as the most demanding of them asks for.
+type counter struct {
+	key     otp.Digest
+	window  otp.Window
+	keep    int           // the largest count of any rate
+	longest time.Duration // the longest window of any rate
+}
+
+// take counts one sending under each of list, or none and returns an
+// *otp.LimitError for the counter that keeps the asker waiting longest.
+func (c *counters) take(list []otp.Counter, now time.Time) error {
+	var limit *otp.LimitError
+	for _, k := range list {
+		known := c.byKey[k.Key]
+		if known == nil {
+			continue
+		}
+		if wait := known.window.Wait(k.Rates, now); wait > 0 && (limit == nil || wait > limit.RetryAfter) {
+			limit = &otp.LimitError{Limit: k.Limit, RetryAfter: wait}
+		}
+	}
+	if limit != nil {
+		return limit
+	}
+	for _, k := range list {
+		known := c.byKey[k.Key]
+		if known == nil {
+			known = &counter{key: k.Key}
+			if c.byKey == nil {
+				c.byKey = make(map[otp.Digest]*counter)
+			}
+			c.byKey[k.Key] = known
+			c.all = append(c.all, known)
+		}
+		for _, r := range k.Rates {
+			known.keep, known.longest = max(known.keep, r.Count), max(known.longest, r.Window)
+		}
+		known.window.Add(now, known.keep)
+	}
+	c.sweep(now)
+	return nil
+}
+
+// remove takes back one sending that take counted at that moment.
+func (c *counters) remove(list []otp.Counter, at time.Time) {
+	for _, k := range list {
+		if known := c.byKey[k.Key]; known != nil {
+			known.window.Remove(at)
+		}
+	}
+}
+
+// sweep looks at a few counters and forgets the idle ones. A sending makes at
+// most two counters and looks at four, so the idle never outgrow the rest.
+func (c *counters) sweep(now time.Time) {
+	for range min(4, len(c.all)) {
+		if c.hand >= len(c.all) {
+			c.hand = 0
+		}
+		at := c.all[c.hand]
+		if !at.window.Idle(now, at.longest) {
+			c.hand++
+			continue
+		}
+		last := len(c.all) - 1
+		c.all[c.hand], c.all[last] = c.all[last], nil
+		c.all = c.all[:last]
+		delete(c.byKey, at.key)
+	}
+}
+
+// fifo is a map that forgets its oldest entries, past their time or past max.
+// The store's mutex guards it.
+type fifo[K comparable, V any] struct {
+	max   int
+	byKey map[K]fifoEntry[V]
+	queue []fifoKey[K] // oldest first, from head on
+	head  int
+	next  uint64
+}
+
+type fifoEntry[V any] struct {
+	value  V
+	until  time.Time
+	serial uint64
+}
+
+type fifoKey[K comparable] struct {
+	key    K
+	serial uint64
+}
+
+func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
+	entry, ok := f.byKey[key]
+	if !ok || !now.Before(entry.until) {
+		var none V
+		return none, false
+	}
+	return entry.value, true
+}
+
+func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
+	if f.byKey == nil {
+		f.byKey = make(map[K]fifoEntry[V])
+	}
+	f.next++
+	f.byKey[key] = fifoEntry[V]{value, until, f.next}
+	f.queue = append(f.queue, fifoKey[K]{key, f.next})
+	for f.head < len(f.queue) {
+		oldest := f.queue[f.head]
+		entry, ok := f.byKey[oldest.key]
+		stands := ok && entry.serial == oldest.serial
+		if stands && len(f.byKey) <= f.max && now.Before(entry.until) {
+			break
+		}
+		if stands {
+			delete(f.byKey, oldest.key)
+		}
+		f.head++
+	}
+	if f.head > len(f.queue)/2 {
+		f.queue = append(f.queue[:0], f.queue[f.head:]...)
+		f.head = 0
+	}
+}
+
+func (f *fifo[K, V]) remove(key K) { delete(f.byKey, key) }

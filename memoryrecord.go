@@ -1,0 +1,189 @@
+package websms
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// record is one challenge in the memory store. It is put once and changes in
+// place, under its own mutex.
+type record struct {
+	id    otp.ID
+	place int // in the store's heap, -1 when it is in none; guarded by the store's mutex
+
+	mu       sync.Mutex
+	sealed   []byte
+	proof    otp.Digest
+	length   uint8
+	left     uint8 // attempts
+	sending  uint8
+	finished bool // met or replaced
+	status   otp.Status
+	state    connexus.State // the latest delivery report's
+	born     time.Time      // first sending
+	dies     time.Time      // the code's life ends
+	resend   time.Time      // before it a resend is refused
+}
+
+func newRecord(r *otp.Reservation) *record {
+	return &record{
+		id: r.ID, place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
+		left: uint8(r.Attempts), sending: 1, status: otp.Queued,
+		born: r.Now, dies: r.Now.Add(min(r.TTL, otp.MaxLife)), resend: r.Now.Add(r.Cooldown),
+	}
+}
+
+func (r *record) expires() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dies
+}
+
+// usable reports whether there still is a challenge to speak of. The caller holds mu.
+func (r *record) usable(now time.Time) error {
+	switch {
+	case r.finished:
+		return otp.ErrNoChallenge
+	case !now.Before(r.dies):
+		return otp.ErrExpired
+	case r.left == 0:
+		return otp.ErrTooManyAttempts
+	}
+	return nil
+}
+
+// snapshot returns the record as others see it. The caller holds mu.
+func (r *record) snapshot() otp.Record {
+	return otp.Record{
+		Challenge: otp.Challenge{
+			ID: r.id, Status: r.status, CodeLength: int(r.length), AttemptsLeft: int(r.left),
+			ExpiresAt: r.dies, ResendAt: r.resend,
+		},
+		Sending: int(r.sending),
+		Sealed:  r.sealed,
+	}
+}
+
+func (r *record) get(now time.Time) (otp.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.snapshot(), r.usable(now)
+}
+
+// attempt counts an attempt, then compares.
+func (r *record) attempt(proof otp.Digest, now time.Time) (otp.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(now); err != nil {
+		return r.snapshot(), err
+	}
+	r.left--
+	if !constantTimeEqual(&proof, &r.proof) {
+		return r.snapshot(), otp.ErrWrongCode
+	}
+	r.finished = true
+	return r.snapshot(), nil
+}
+
+func (r *record) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finished = true
+}
+
+// maxSendings bounds the doubling of the cooldown; sixteen sendings of one
+// challenge within its ten minutes are beyond any sane limit.
+const maxSendings = 16
+
+// renew counts another sending. take asks the counters, last of all.
+func (r *record) renew(n *otp.Renewal, take func() error) (otp.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(n.Now); err != nil {
+		return r.snapshot(), err
+	}
+	wait := r.resend.Sub(n.Now)
+	if r.sending >= maxSendings {
+		wait = max(wait, r.dies.Sub(n.Now))
+	}
+	if wait > 0 {
+		return r.snapshot(), &otp.LimitError{Limit: "cooldown", RetryAfter: wait}
+	}
+	if err := take(); err != nil {
+		return r.snapshot(), err
+	}
+	r.resend = n.Now.Add(n.Cooldown << r.sending)
+	r.sending++
+	r.status, r.state = otp.Queued, connexus.StateUnknown
+	if dies := n.Now.Add(n.TTL); dies.After(r.dies) {
+		r.dies = dies
+	}
+	if last := r.born.Add(otp.MaxLife); r.dies.After(last) {
+		r.dies = last
+	}
+	return r.snapshot(), nil
+}
+
+func (r *record) settle(s *otp.Settlement) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.Made != nil {
+		r.sealed, r.proof, r.length = s.Made.Sealed, s.Made.Proof, uint8(s.Made.Length)
+	}
+	if s.Sending == int(r.sending) && r.state == connexus.StateUnknown {
+		r.status = s.Status
+	}
+}
+
+// report applies a delivery report of one sending, and reports whether it
+// changed anything. Of a sending that was followed by another only its
+// arrival matters: the code is the same.
+func (r *record) report(sending int, state connexus.State) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if sending != int(r.sending) && state != connexus.StateDelivered || !state.Supersedes(r.state) {
+		return false
+	}
+	r.state = state
+	status := r.status
+	switch {
+	case state == connexus.StateDelivered:
+		status = otp.Delivered
+	case state.Final() || state == connexus.StateExpired:
+		status = otp.Failed
+	case status == otp.Queued || status == otp.Failed:
+		status = otp.Accepted // the network has it, whatever the API's reply was
+	}
+	changed := status != r.status
+	r.status = status
+	return changed
+}
+
+// expiries is a heap of live challenges, the one that dies first on top.
+type expiries []*record
+
+var _ heap.Interface = (*expiries)(nil)
+
+func (e expiries) Len() int           { return len(e) }
+func (e expiries) Less(i, j int) bool { return e[i].expires().Before(e[j].expires()) }
+func (e expiries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].place, e[j].place = i, j
+}
+func (e *expiries) Push(x any) {
+	r := x.(*record)
+	r.place = len(*e)
+	*e = append(*e, r)
+}
+func (e *expiries) Pop() any {
+	old := *e
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	last.place = -1
+	*e = old[:len(old)-1]
+	return last
+}

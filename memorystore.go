@@ -1,0 +1,276 @@
+package websms
+
+import (
+	"container/heap"
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// memoryStore is the otp.Store of one process. Challenges are found through
+// ristretto; what may never be forgotten early is kept beside it: which of
+// them are live (a heap, so that room is counted exactly), and the counters.
+type memoryStore struct {
+	cache *ristretto.Cache[string, *record]
+	wakes otp.Wakes
+
+	// mu guards what follows. It may be held while a record's own mutex is
+	// taken, never the other way round, and never while ristretto is awaited.
+	mu       sync.Mutex
+	capacity int
+	live     expiries
+	counters counters
+	sent     fifo[string, sentMessage]    // by message id, for delivery reports
+	early    fifo[string, connexus.State] // reports that came before their sending was settled
+	seen     fifo[otp.Digest, struct{}]   // webhook deliveries
+}
+
+// sentMessage is what a message id stands for.
+type sentMessage struct {
+	challenge otp.ID
+	sending   int
+	at        time.Time
+}
+
+// Bounds of what the store keeps beside challenges. Past them the oldest are
+// forgotten, which costs a late delivery report its page, or a very late
+// repetition of a webhook its recognition, and nothing else.
+const (
+	maxEarly = 4096
+	maxSeen  = 1 << 20
+)
+
+// newMemoryStore returns a store for capacity live challenges.
+func newMemoryStore(capacity int) (*memoryStore, error) {
+	cache, err := newCache[*record](capacity)
+	if err != nil {
+		return nil, fmt.Errorf("making the memory store: %w", err)
+	}
+	return &memoryStore{
+		cache:    cache,
+		capacity: capacity,
+		sent:     fifo[string, sentMessage]{max: 2*capacity + 1024},
+		early:    fifo[string, connexus.State]{max: maxEarly},
+		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
+	}, nil
+}
+
+// Destruct closes the store, when the last engine that used it is gone.
+func (m *memoryStore) Destruct() error {
+	m.cache.Close()
+	return nil
+}
+
+// resize changes how many live challenges are held. Those beyond a smaller
+// capacity live on; new ones are refused until there is room.
+func (m *memoryStore) resize(capacity int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = capacity
+	m.sent.max = 2*capacity + 1024
+	m.cache.UpdateMaxCost(max(maxCost(capacity), maxCost(len(m.live))))
+}
+
+// Reserve implements otp.Store.
+func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
+	former := m.find(r.Replaces)
+	rec := newRecord(r)
+	if err := m.admit(r, rec, former); err != nil {
+		return err
+	}
+	if !put(m.cache, string(r.ID[:]), rec) {
+		m.mu.Lock()
+		m.drop(rec)
+		m.counters.remove(r.Counters, r.Now)
+		m.mu.Unlock()
+		return &otp.UnavailableError{Reason: "the memory store did not keep the challenge", RetryAfter: time.Second}
+	}
+	if former != nil {
+		m.end(former)
+	}
+	return nil
+}
+
+// admit takes room and the sending, both or neither.
+func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.expire(r.Now)
+	live := len(m.live)
+	if former != nil && former.place >= 0 {
+		live-- // its room becomes the new one's
+	}
+	if live >= m.capacity {
+		return &otp.UnavailableError{
+			Reason:     fmt.Sprintf("all %d challenges that the memory store may hold are live", m.capacity),
+			RetryAfter: max(m.live[0].expires().Sub(r.Now), time.Second),
+		}
+	}
+	if err := m.counters.take(r.Counters, r.Now); err != nil {
+		return err
+	}
+	heap.Push(&m.live, rec)
+	return nil
+}
+
+// Resend implements otp.Store.
+func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	rec := m.find(id)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	renewed, err := rec.renew(r, func() error { return m.counters.take(r.Counters, r.Now) })
+	if err != nil {
+		return renewed, err
+	}
+	if rec.place >= 0 {
+		heap.Fix(&m.live, rec.place)
+	}
+	m.wakes.Wake(id)
+	return renewed, nil
+}
+
+// Settle implements otp.Store.
+func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counters.remove(s.Return, s.Taken)
+	rec := m.find(id)
+	if rec != nil {
+		rec.settle(s)
+	}
+	if s.MessageID != "" {
+		m.sent.put(s.MessageID, sentMessage{id, s.Sending, s.Now}, s.Now, s.Now.Add(otp.MaxLife))
+		if state, came := m.early.get(s.MessageID, s.Now); came {
+			m.early.remove(s.MessageID)
+			if rec != nil {
+				rec.report(s.Sending, state)
+			}
+		}
+	}
+	m.wakes.Wake(id)
+	return nil
+}
+
+// Attempt implements otp.Store.
+func (m *memoryStore) Attempt(_ context.Context, id otp.ID, proof otp.Digest, now time.Time) (otp.Record, error) {
+	rec := m.find(id)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	after, err := rec.attempt(proof, now)
+	if err == nil {
+		m.end(rec)
+	} else {
+		m.wakes.Wake(id)
+	}
+	return after, err
+}
+
+// Get implements otp.Store.
+func (m *memoryStore) Get(_ context.Context, id otp.ID, now time.Time) (otp.Record, error) {
+	rec := m.find(id)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	return rec.get(now)
+}
+
+// Report implements otp.Store.
+func (m *memoryStore) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sent, known := m.sent.get(messageID, now)
+	if !known {
+		if was, twice := m.early.get(messageID, now); !twice || state.Supersedes(was) {
+			m.early.put(messageID, state, now, now.Add(otp.MaxLife))
+		}
+		return 0, false, nil
+	}
+	rec := m.find(sent.challenge)
+	if rec == nil || !rec.report(sent.sending, state) {
+		return now.Sub(sent.at), false, nil
+	}
+	m.wakes.Wake(sent.challenge)
+	return now.Sub(sent.at), true, nil
+}
+
+// Watch implements otp.Store.
+func (m *memoryStore) Watch(id otp.ID) (<-chan struct{}, func()) { return m.wakes.Watch(id) }
+
+// First implements otp.Store.
+func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, seen := m.seen.get(key, now); seen {
+		return false, nil
+	}
+	m.seen.put(key, struct{}{}, now, now.Add(ttl))
+	return true, nil
+}
+
+// Forget implements otp.Store.
+func (m *memoryStore) Forget(_ context.Context, key otp.Digest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen.remove(key)
+	return nil
+}
+
+// Live implements otp.Store.
+func (m *memoryStore) Live(context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live), nil
+}
+
+// find returns the record of a challenge, or nil.
+func (m *memoryStore) find(id otp.ID) *record {
+	if id == (otp.ID{}) {
+		return nil
+	}
+	rec, _ := m.cache.Get(string(id[:]))
+	if rec == nil || rec.id != id {
+		return nil
+	}
+	return rec
+}
+
+// end removes a challenge that was met or replaced.
+func (m *memoryStore) end(rec *record) {
+	rec.finish()
+	m.mu.Lock()
+	m.drop(rec)
+	m.mu.Unlock()
+	m.wakes.Wake(rec.id)
+}
+
+// drop frees a challenge's room. The caller holds mu.
+func (m *memoryStore) drop(rec *record) {
+	if rec.place >= 0 {
+		heap.Remove(&m.live, rec.place)
+	}
+	m.cache.Del(string(rec.id[:]))
+}
+
+// expire frees the room of challenges whose codes' lives are over. The caller
+// holds mu.
+func (m *memoryStore) expire(now time.Time) {
+	for len(m.live) > 0 && !now.Before(m.live[0].expires()) {
+		rec := m.live[0]
+		m.drop(rec)
+		m.wakes.Wake(rec.id)
+	}
+}
+
+// constantTimeEqual compares two digests in a time that tells nothing of them.
+func constantTimeEqual(a, b *otp.Digest) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -1,0 +1,110 @@
+// Package number understands phone numbers as people type them and decides
+// which of them a gate serves.
+//
+// It promises that a Number it returns is a dialable mobile number in E.164
+// form, and that masking one never shows more than its country code and its
+// last three digits.
+package number
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/nyaruka/phonenumbers/v2"
+)
+
+var (
+	// ErrInvalid says that an input is no mobile number of any country asked for.
+	ErrInvalid = errors.New("not a mobile number")
+	// ErrCountry says that an input is a mobile number of another country.
+	ErrCountry = errors.New("mobile number of a country that is not served")
+)
+
+// maxInput bounds what is handed to the parser, in bytes: E.164 allows 15
+// digits, and nobody needs four characters of decoration for each.
+const maxInput = 64
+
+// Number is a mobile number.
+type Number struct {
+	E164   string // with its plus: "+6421234567"
+	Region string // ISO 3166-1 alpha-2: "NZ"
+}
+
+// Parse understands input as a mobile number of one of regions (ISO codes, in
+// order of preference). Local spellings ("021 234 567") are read as each
+// region would read them; spellings with a country code ("+64 21…", "0064…")
+// as what they say. It returns ErrInvalid or ErrCountry; neither repeats the
+// input.
+func Parse(input string, regions []string) (Number, error) {
+	if len(input) > maxInput || strings.ContainsFunc(input, isLetter) {
+		return Number{}, ErrInvalid
+	}
+	err := ErrInvalid
+	for _, region := range regions {
+		parsed, parseErr := phonenumbers.Parse(input, region)
+		if parseErr != nil || !mobile(parsed) {
+			continue
+		}
+		n := Number{
+			E164:   phonenumbers.Format(parsed, phonenumbers.E164),
+			Region: phonenumbers.GetRegionCodeForNumber(parsed),
+		}
+		for _, r := range regions {
+			if r == n.Region {
+				return n, nil
+			}
+		}
+		err = ErrCountry
+	}
+	return Number{}, err
+}
+
+// isLetter refuses vanity spellings and extensions, which the parser would
+// otherwise turn into digits that nobody typed.
+func isLetter(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == ';' || r == '='
+}
+
+// mobile reports whether text messages reach n. Countries that number mobile
+// and fixed lines alike (North America) are taken at their word; premium,
+// satellite and personal numbers, where toll fraud lives, are not.
+func mobile(n *phonenumbers.PhoneNumber) bool {
+	switch phonenumbers.GetNumberType(n) {
+	case phonenumbers.MOBILE, phonenumbers.FIXED_LINE_OR_MOBILE:
+		return n.GetExtension() == ""
+	}
+	return false
+}
+
+// Mask returns how a number is shown and logged: "+64•••567". What is not
+// E.164 becomes "•••".
+func Mask(e164 string) string {
+	const dots = "•••"
+	digits, ok := strings.CutPrefix(e164, "+")
+	if !ok || len(digits) < 7 {
+		return dots
+	}
+	code := 0
+	for i := 0; i < 3; i++ {
+		code = code*10 + int(digits[i]-'0')
+		if phonenumbers.GetRegionCodeForCountryCode(code) != "ZZ" {
+			return "+" + digits[:i+1] + dots + digits[len(digits)-3:]
+		}
+	}
+	return dots + digits[len(digits)-3:]
+}
+
+// Example returns a mobile number of region as its people write it, for the
+// hint beside the field; "" where none is known.
+func Example(region string) string {
+	n := phonenumbers.GetExampleNumberForTypeInRegion(region, phonenumbers.MOBILE)
+	if n == nil {
+		return ""
+	}
+	return phonenumbers.Format(n, phonenumbers.NATIONAL)
+}
+
+// KnownRegion reports whether code is an ISO country code with phone numbers.
+func KnownRegion(code string) bool {
+	return phonenumbers.GetSupportedRegions()[code]
+}

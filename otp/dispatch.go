@@ -1,0 +1,97 @@
+package otp
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+)
+
+// maxInFlight bounds the sendings under way at once. At the API's usual third
+// of a second for each that is some 1500 a second; past it a send is refused
+// at once rather than queued behind a code that people wait for.
+const maxInFlight = 512
+
+// dispatcher runs sendings behind the requests that asked for them.
+type dispatcher struct {
+	sender Sender
+	places chan struct{}
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	flying sync.WaitGroup
+	recent [16]time.Duration // how long the latest sendings took
+	next   int
+}
+
+func newDispatcher(sender Sender) *dispatcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &dispatcher{sender: sender, places: make(chan struct{}, maxInFlight), ctx: ctx, cancel: cancel}
+	for i := range d.recent {
+		d.recent[i] = time.Duration(200+20*i) * time.Millisecond // until real ones are known
+	}
+	return d
+}
+
+// acquire takes a place for one sending, and never waits for it.
+func (d *dispatcher) acquire() (release func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, &UnavailableError{Reason: "shutting down", RetryAfter: 5 * time.Second}
+	}
+	select {
+	case d.places <- struct{}{}:
+		d.flying.Add(1)
+		return func() { <-d.places; d.flying.Done() }, nil
+	default:
+		return nil, &UnavailableError{Reason: "too many sends in flight", RetryAfter: 2 * time.Second}
+	}
+}
+
+func (d *dispatcher) send(m connexus.OTP) (connexus.Receipt, error) {
+	begun := time.Now()
+	receipt, err := d.sender.SendOTP(d.ctx, m)
+	d.mu.Lock()
+	d.recent[d.next%len(d.recent)] = time.Since(begun)
+	d.next++
+	d.mu.Unlock()
+	return receipt, err
+}
+
+// pretend takes as long as one of the latest sendings took, so that the
+// status of a decoy changes when that of a real one would.
+func (d *dispatcher) pretend() {
+	d.mu.Lock()
+	took := d.recent[rand.IntN(len(d.recent))]
+	d.mu.Unlock()
+	timer := time.NewTimer(took)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.ctx.Done():
+	}
+}
+
+// close refuses new sendings and waits for those in flight until ctx ends,
+// then breaks them off.
+func (d *dispatcher) close(ctx context.Context) {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		d.flying.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	d.cancel()
+	<-done
+}

@@ -1,0 +1,121 @@
+package otp
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+)
+
+// Store keeps challenges and counts what is limited. Every method is atomic:
+// it happens wholly or not at all, and no two of them interleave, on whichever
+// node they run. The time is always the caller's. A store that cannot answer
+// returns an *UnavailableError.
+//
+// A store sees no code and no number: a code arrives sealed and as a proof
+// (a keyed hash), a counter under a keyed hash.
+type Store interface {
+	// Reserve creates a challenge and takes its sending from every counter.
+	// It returns a *LimitError if one of them is exhausted, and an
+	// *UnavailableError if there is no room; then nothing has changed.
+	Reserve(ctx context.Context, r *Reservation) error
+
+	// Resend takes another sending of the challenge id from the counters, and
+	// extends its life. It returns what Reserve was given as Sealed, or ErrNoChallenge,
+	// ErrExpired, ErrTooManyAttempts, or a *LimitError.
+	Resend(ctx context.Context, id ID, r *Renewal) (Record, error)
+
+	// Settle records how a sending went. It does nothing for a challenge
+	// that is gone.
+	Settle(ctx context.Context, id ID, s *Settlement) error
+
+	// Attempt counts an attempt and then compares proof with the challenge's,
+	// in constant time. It returns nil for the one attempt that is right, and
+	// the challenge is gone; else ErrWrongCode, with the record as it now is,
+	// or ErrNoChallenge, ErrExpired, ErrTooManyAttempts.
+	Attempt(ctx context.Context, id ID, proof Digest, now time.Time) (Record, error)
+
+	// Get returns a challenge, or ErrNoChallenge, ErrExpired or, with the
+	// record, ErrTooManyAttempts.
+	Get(ctx context.Context, id ID, now time.Time) (Record, error)
+
+	// Report applies a delivery report to the challenge whose code was sent
+	// as messageID. A report that arrives before its sending is settled is
+	// kept for it. It returns how long ago that sending began, and true, if
+	// the report moved a challenge.
+	Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error)
+
+	// Watch returns a channel that is closed at the next change of the
+	// challenge id, and a function to stop watching.
+	Watch(id ID) (changed <-chan struct{}, stop func())
+
+	// First reports whether key is new within ttl, and remembers it: of any
+	// number of callers with one key, one is the first.
+	First(ctx context.Context, key Digest, ttl time.Duration, now time.Time) (bool, error)
+
+	// Forget takes a key back that was given to First.
+	Forget(ctx context.Context, key Digest) error
+
+	// Live returns how many challenges await their answer.
+	Live(ctx context.Context) (int, error)
+}
+
+// Digest is a keyed hash.
+type Digest [32]byte
+
+// Counter is what a sending is counted under, and how much is allowed there.
+type Counter struct {
+	Limit string // as in LimitError
+	Key   Digest
+	Rates []Rate
+}
+
+// Reservation is a challenge about to be sent.
+type Reservation struct {
+	ID       ID
+	Replaces ID     // the browser's former challenge, which ends; zero: none
+	Sealed   []byte // the code, for a resend
+	Proof    Digest // what the right code's proof will be
+	Length   int    // of the code, in digits
+	Attempts int
+	Now      time.Time
+	TTL      time.Duration
+	Cooldown time.Duration
+	Counters []Counter
+}
+
+// Renewal is another sending of a challenge.
+type Renewal struct {
+	Now      time.Time
+	TTL      time.Duration
+	Cooldown time.Duration // the first; the store doubles it for each sending
+	Counters []Counter
+}
+
+// Settlement is how a sending went.
+type Settlement struct {
+	Sending   int    // which: 1 is the first
+	MessageID string // WebSMS's, where it gave one
+	Status    Status // Accepted or Failed
+	Now       time.Time
+	// Made is the code where WebSMS made it; nil where we did.
+	Made *Made
+	// Return gives one sending, taken at Taken, back to these counters: it
+	// is certain that nothing was sent.
+	Return []Counter
+	Taken  time.Time
+}
+
+// Made is a code that WebSMS made: it replaces what the reservation says of it.
+type Made struct {
+	Sealed []byte
+	Proof  Digest
+	Length int
+}
+
+// Record is a challenge as a store keeps it.
+type Record struct {
+	Challenge
+	Sending int    // how often its code was sent
+	Sealed  []byte // the code
+}

@@ -1,0 +1,135 @@
+package session
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// ID names a session, a challenge or a device: 128 random bits.
+type ID [16]byte
+
+// NewID returns a fresh ID.
+func NewID() ID {
+	var id ID
+	rand.Read(id[:])
+	return id
+}
+
+// String returns the ID in hexadecimal, for logs and storage keys.
+func (id ID) String() string { return fmt.Sprintf("%x", id[:]) }
+
+// Session is the proof that a challenge was met. It is sealed into a cookie
+// and kept nowhere else.
+type Session struct {
+	ID       ID
+	Number   string    // E.164
+	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified
+	User     string    // whom a first factor named; "" in number mode
+	Issued   time.Time // when the challenge was met; whole seconds
+	Seen     time.Time // when the cookie was last renewed; whole seconds
+	Remember bool      // the person ticked "trust this device"
+}
+
+// Life says how long sessions live. It is the gate's configuration of today,
+// so that a shortened life ends the sessions that are older.
+type Life struct {
+	TTL      time.Duration // absolute
+	Idle     time.Duration // since it was last seen; 0: no limit
+	Remember time.Duration // absolute, for a trusted device; 0: none is trusted
+}
+
+// Renewal is the least time between two renewals of a session's cookie.
+const Renewal = time.Minute
+
+// Expires returns when s ends, whatever it does.
+func (l Life) Expires(s *Session) time.Time {
+	if s.Remember && l.Remember > 0 {
+		return s.Issued.Add(l.Remember)
+	}
+	return s.Issued.Add(l.TTL)
+}
+
+// idle returns how long s may rest, 0 for ever. A trusted device is trusted
+// while it rests: an idle limit would make "trust this device" mean nothing.
+func (l Life) idle(s *Session) time.Duration {
+	if s.Remember && l.Remember > 0 {
+		return 0
+	}
+	return l.Idle
+}
+
+// Alive reports whether s is within its absolute and its idle life.
+func (l Life) Alive(s *Session, now time.Time) bool {
+	if !now.Before(l.Expires(s)) {
+		return false
+	}
+	idle := l.idle(s)
+	return idle == 0 || now.Before(s.Seen.Add(idle))
+}
+
+// Stale reports whether the cookie of s is due to be renewed: it has an idle
+// life, and was last seen a minute ago (or half that life, if it is shorter).
+func (l Life) Stale(s *Session, now time.Time) bool {
+	idle := l.idle(s)
+	return idle > 0 && now.Sub(s.Seen) >= min(Renewal, idle/2)
+}
+
+// The sealed form: version, flags, id, issued and seen as seconds since 1970,
+// region, then the lengths of number and user and their bytes.
+const (
+	sessionVersion  = 1
+	sessionHead     = 2 + 16 + 8 + 8 + 2 + 1 + 2
+	flagRemember    = 1
+	maxSessionField = 1024
+)
+
+// Seal returns s as a cookie value for realm.
+func (s *Session) Seal(r *Ring, realm string) (string, error) {
+	if len(s.Number) > 255 || len(s.User) > maxSessionField || len(s.Region) != 2 {
+		return "", fmt.Errorf("sealing a session: region of %d bytes, number of %d, user of %d: at most 2, 255 and %d",
+			len(s.Region), len(s.Number), len(s.User), maxSessionField)
+	}
+	var flags byte
+	if s.Remember {
+		flags |= flagRemember
+	}
+	plain := make([]byte, 0, sessionHead+len(s.Number)+len(s.User))
+	plain = append(plain, sessionVersion, flags)
+	plain = append(plain, s.ID[:]...)
+	plain = binary.BigEndian.AppendUint64(plain, uint64(s.Issued.Unix()))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(s.Seen.Unix()))
+	plain = append(plain, s.Region...)
+	plain = append(plain, byte(len(s.Number)))
+	plain = binary.BigEndian.AppendUint16(plain, uint16(len(s.User)))
+	plain = append(plain, s.Number...)
+	plain = append(plain, s.User...)
+	return r.Seal(ForSession, realm, plain)
+}
+
+// Open returns the session that a cookie value holds for realm, or ErrSealed.
+// Whether it is alive, revoked or still wanted is for the caller to ask.
+func Open(r *Ring, realm, sealed string) (Session, error) {
+	var s Session
+	err := r.open(ForSession, realm, sealed, s.decode)
+	return s, err
+}
+
+func (s *Session) decode(plain []byte) error {
+	if len(plain) < sessionHead || plain[0] != sessionVersion {
+		return ErrSealed
+	}
+	s.Remember = plain[1]&flagRemember != 0
+	copy(s.ID[:], plain[2:])
+	s.Issued = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
+	s.Seen = time.Unix(int64(binary.BigEndian.Uint64(plain[26:])), 0)
+	number, user := int(plain[36]), int(binary.BigEndian.Uint16(plain[37:]))
+	if len(plain) != sessionHead+number+user {
+		return ErrSealed
+	}
+	// One string for all three: the only allocation of an open.
+	text := string(plain[34:36]) + string(plain[sessionHead:])
+	s.Region, s.Number, s.User = text[:2], text[2:2+number], text[2+number:]
+	return nil
+}
