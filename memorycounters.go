@@ -24,9 +24,9 @@ type counter struct {
 }
 
 // take counts one sending under each of list, or none and returns an
-// *otp.LimitError for the counter that keeps the asker waiting longest.
-func (c *counters) take(list []otp.Counter, now time.Time) error {
-	var limit *otp.LimitError
+// *otp.LimitError for the counter that keeps the asker waiting longest. It
+// counts none either if limit, which refuses already, is not nil.
+func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError) error {
 	for _, k := range list {
 		known := c.byKey[k.Key]
 		if known == nil {

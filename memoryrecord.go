@@ -99,8 +99,9 @@ func (r *record) finish() {
 // challenge within its ten minutes are beyond any sane limit.
 const maxSendings = 16
 
-// renew counts another sending. take asks the counters, last of all.
-func (r *record) renew(n *otp.Renewal, take func() error) (otp.Record, error) {
+// renew counts another sending. take asks the counters, last of all; it is
+// told if the cooldown refuses already, so that the longest wait is the answer.
+func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.usable(n.Now); err != nil {
@@ -110,10 +111,11 @@ func (r *record) renew(n *otp.Renewal, take func() error) (otp.Record, error) {
 	if r.sending >= maxSendings {
 		wait = max(wait, r.dies.Sub(n.Now))
 	}
+	var cooldown *otp.LimitError
 	if wait > 0 {
-		return r.snapshot(), &otp.LimitError{Limit: "cooldown", RetryAfter: wait}
+		cooldown = &otp.LimitError{Limit: "cooldown", RetryAfter: wait}
 	}
-	if err := take(); err != nil {
+	if err := take(cooldown); err != nil {
 		return r.snapshot(), err
 	}
 	r.resend = n.Now.Add(n.Cooldown << r.sending)

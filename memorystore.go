@@ -113,7 +113,7 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) error {
 			RetryAfter: max(m.live[0].expires().Sub(r.Now), time.Second),
 		}
 	}
-	if err := m.counters.take(r.Counters, r.Now); err != nil {
+	if err := m.counters.take(r.Counters, r.Now, nil); err != nil {
 		return err
 	}
 	heap.Push(&m.live, rec)
@@ -128,7 +128,7 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	renewed, err := rec.renew(r, func() error { return m.counters.take(r.Counters, r.Now) })
+	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.counters.take(r.Counters, r.Now, cooldown) })
 	if err != nil {
 		return renewed, err
 	}
@@ -149,7 +149,7 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 		rec.settle(s)
 	}
 	if s.MessageID != "" {
-		m.sent.put(s.MessageID, sentMessage{id, s.Sending, s.Now}, s.Now, s.Now.Add(otp.MaxLife))
+		m.sent.put(s.MessageID, sentMessage{id, s.Sending, s.Taken}, s.Now, s.Now.Add(otp.MaxLife))
 		if state, came := m.early.get(s.MessageID, s.Now); came {
 			m.early.remove(s.MessageID)
 			if rec != nil {

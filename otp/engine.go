@@ -239,7 +239,7 @@ var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the messag
 func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
-		settled := Settlement{Sending: sending, Status: Accepted}
+		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
 		var err error
 		if s.Decoy {
 			e.dispatch.pretend()
@@ -257,7 +257,7 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 			settled.Status = Failed
 			var failure *connexus.Error
 			if errors.As(err, &failure) && !failure.MaybeAccepted && !s.Guarded {
-				settled.Return, settled.Taken = e.counters(p, s.Number), taken
+				settled.Return = e.counters(p, s.Number)
 			}
 		}
 		settled.Now = e.now()

@@ -25,8 +25,8 @@ type Store interface {
 	// ErrExpired, ErrTooManyAttempts, or a *LimitError.
 	Resend(ctx context.Context, id ID, r *Renewal) (Record, error)
 
-	// Settle records how a sending went. It does nothing for a challenge
-	// that is gone.
+	// Settle records how a sending went, and gives back what it says. Of a
+	// challenge that is gone it only gives back.
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
 	// Attempt counts an attempt and then compares proof with the challenge's,
@@ -97,13 +97,13 @@ type Settlement struct {
 	Sending   int    // which: 1 is the first
 	MessageID string // WebSMS's, where it gave one
 	Status    Status // Accepted or Failed
+	Taken     time.Time // when the sending was taken from the counters
 	Now       time.Time
 	// Made is the code where WebSMS made it; nil where we did.
 	Made *Made
-	// Return gives one sending, taken at Taken, back to these counters: it
-	// is certain that nothing was sent.
+	// Return gives the sending back to these counters: it is certain that
+	// nothing was sent.
 	Return []Counter
-	Taken  time.Time
 }
 
 // Made is a code that WebSMS made: it replaces what the reservation says of it.

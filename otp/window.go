@@ -32,10 +32,8 @@ func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
 // the largest Count that the window will be asked with.
 func (w *Window) Add(now time.Time, keep int) {
 	at := now.UnixNano()
-	if n := len(w.moments); n > 0 { // a clock that was set back must not unsort them
-		at = max(at, w.moments[n-1])
-	}
-	w.moments = append(w.moments, at)
+	i, _ := slices.BinarySearch(w.moments, at) // the end, but for clocks that disagree
+	w.moments = slices.Insert(w.moments, i, at)
 	if extra := len(w.moments) - keep; extra > 0 {
 		w.moments = w.moments[extra:]
 	}

@@ -31,15 +31,15 @@ func (r *Revocations) Has(id ID) bool {
 }
 
 // Sweep forgets the revocations of sessions that have ended by now, and
-// returns which.
-func (r *Revocations) Sweep(now time.Time) []ID {
-	var gone []ID
+// returns them.
+func (r *Revocations) Sweep(now time.Time) map[ID]time.Time {
+	gone := make(map[ID]time.Time)
 	r.until.Range(func(key, until any) bool {
 		if !now.Before(until.(time.Time)) {
 			id := key.(ID)
 			if _, known := r.until.LoadAndDelete(id); known {
 				r.count.Add(-1)
-				gone = append(gone, id)
+				gone[id] = until.(time.Time)
 			}
 		}
 		return true

@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -18,7 +19,16 @@ func NewID() ID {
 }
 
 // String returns the ID in hexadecimal, for logs and storage keys.
-func (id ID) String() string { return fmt.Sprintf("%x", id[:]) }
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// ParseID returns the ID that String wrote; false: it is none.
+func ParseID(text string) (id ID, ok bool) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(id) {
+		return ID{}, false
+	}
+	return ID(raw), true
+}
 
 // Session is the proof that a challenge was met. It is sealed into a cookie
 // and kept nowhere else.
@@ -28,12 +38,14 @@ type Session struct {
 	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified
 	User     string    // whom a first factor named; "" in number mode
 	Issued   time.Time // when the challenge was met; whole seconds
+	Ends     time.Time // its absolute end, as it was when it was issued; whole seconds
 	Seen     time.Time // when the cookie was last renewed; whole seconds
 	Remember bool      // the person ticked "trust this device"
 }
 
-// Life says how long sessions live. It is the gate's configuration of today,
-// so that a shortened life ends the sessions that are older.
+// Life says how long sessions live: the gate's configuration of today. One
+// that is shortened ends the sessions that are older; one that is lengthened
+// is for new sessions, so that what has ended never comes back to life.
 type Life struct {
 	TTL      time.Duration // absolute
 	Idle     time.Duration // since it was last seen; 0: no limit
@@ -43,12 +55,26 @@ type Life struct {
 // Renewal is the least time between two renewals of a session's cookie.
 const Renewal = time.Minute
 
+// absolute returns how long s lasts, whatever it does.
+func (l Life) absolute(s *Session) time.Duration {
+	if s.Remember && l.Remember > 0 {
+		return l.Remember
+	}
+	return l.TTL
+}
+
+// Begin sets when s begins and ends.
+func (l Life) Begin(s *Session, now time.Time) {
+	s.Issued, s.Seen = now, now
+	s.Ends = now.Add(l.absolute(s))
+}
+
 // Expires returns when s ends, whatever it does.
 func (l Life) Expires(s *Session) time.Time {
-	if s.Remember && l.Remember > 0 {
-		return s.Issued.Add(l.Remember)
+	if today := s.Issued.Add(l.absolute(s)); today.Before(s.Ends) {
+		return today
 	}
-	return s.Issued.Add(l.TTL)
+	return s.Ends
 }
 
 // idle returns how long s may rest, 0 for ever. A trusted device is trusted
@@ -76,11 +102,11 @@ func (l Life) Stale(s *Session, now time.Time) bool {
 	return idle > 0 && now.Sub(s.Seen) >= min(Renewal, idle/2)
 }
 
-// The sealed form: version, flags, id, issued and seen as seconds since 1970,
+// The sealed form: version, flags, id, three times as seconds since 1970,
 // region, then the lengths of number and user and their bytes.
 const (
 	sessionVersion  = 1
-	sessionHead     = 2 + 16 + 8 + 8 + 2 + 1 + 2
+	sessionHead     = 2 + 16 + 3*8 + 2 + 1 + 2
 	flagRemember    = 1
 	maxSessionField = 1024
 )
@@ -98,8 +124,9 @@ func (s *Session) Seal(r *Ring, realm string) (string, error) {
 	plain := make([]byte, 0, sessionHead+len(s.Number)+len(s.User))
 	plain = append(plain, sessionVersion, flags)
 	plain = append(plain, s.ID[:]...)
-	plain = binary.BigEndian.AppendUint64(plain, uint64(s.Issued.Unix()))
-	plain = binary.BigEndian.AppendUint64(plain, uint64(s.Seen.Unix()))
+	for _, t := range []time.Time{s.Issued, s.Seen, s.Ends} {
+		plain = binary.BigEndian.AppendUint64(plain, uint64(t.Unix()))
+	}
 	plain = append(plain, s.Region...)
 	plain = append(plain, byte(len(s.Number)))
 	plain = binary.BigEndian.AppendUint16(plain, uint16(len(s.User)))
@@ -124,12 +151,13 @@ func (s *Session) decode(plain []byte) error {
 	copy(s.ID[:], plain[2:])
 	s.Issued = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
 	s.Seen = time.Unix(int64(binary.BigEndian.Uint64(plain[26:])), 0)
-	number, user := int(plain[36]), int(binary.BigEndian.Uint16(plain[37:]))
+	s.Ends = time.Unix(int64(binary.BigEndian.Uint64(plain[34:])), 0)
+	number, user := int(plain[44]), int(binary.BigEndian.Uint16(plain[45:]))
 	if len(plain) != sessionHead+number+user {
 		return ErrSealed
 	}
 	// One string for all three: the only allocation of an open.
-	text := string(plain[34:36]) + string(plain[sessionHead:])
+	text := string(plain[42:44]) + string(plain[sessionHead:])
 	s.Region, s.Number, s.User = text[:2], text[2:2+number], text[2+number:]
 	return nil
 }

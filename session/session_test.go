@@ -23,7 +23,7 @@ func newRing(tb testing.TB) *Ring {
 }
 
 func someSession() Session {
-	return Session{ID: NewID(), Number: "+6421234567", Region: "NZ", Issued: t0, Seen: t0}
+	return Session{ID: NewID(), Number: "+6421234567", Region: "NZ", Issued: t0, Seen: t0, Ends: t0.Add(12 * time.Hour)}
 }
 
 func TestSessionRoundTrip(t *testing.T) {
@@ -36,6 +36,7 @@ func TestSessionRoundTrip(t *testing.T) {
 			User:     rapid.StringN(0, 200, 1024).Draw(t, "user"),
 			Issued:   time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "issued"), 0),
 			Seen:     time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "seen"), 0),
+			Ends:     time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "ends"), 0),
 			Remember: rapid.Bool().Draw(t, "remember"),
 		}
 		sealed, err := want.Seal(r, "app.example.com")
@@ -191,9 +192,11 @@ func TestDigestSeparates(t *testing.T) {
 func TestLife(t *testing.T) {
 	life := Life{TTL: 12 * time.Hour, Idle: time.Hour, Remember: 720 * time.Hour}
 	at := func(d time.Duration) time.Time { return t0.Add(d) }
-	plain := Session{Issued: t0, Seen: t0}
-	trusted := Session{Issued: t0, Seen: t0, Remember: true}
-	busy := Session{Issued: t0, Seen: at(11*time.Hour + 30*time.Minute)}
+	plain, trusted := Session{}, Session{Remember: true}
+	life.Begin(&plain, t0)
+	life.Begin(&trusted, t0)
+	busy := plain
+	busy.Seen = at(11*time.Hour + 30*time.Minute)
 	for _, c := range []struct {
 		name  string
 		life  Life
@@ -212,6 +215,7 @@ func TestLife(t *testing.T) {
 		{"trusted, at its end", life, trusted, at(720 * time.Hour), false, false},
 		{"no longer trusted", Life{TTL: 12 * time.Hour, Idle: time.Hour}, trusted, at(2 * time.Hour), false, true},
 		{"shortened since", Life{TTL: time.Minute}, plain, at(time.Minute), false, false},
+		{"lengthened since", Life{TTL: 24 * time.Hour}, plain, at(12 * time.Hour), false, false},
 		{"short idle, renewed at its half", Life{TTL: time.Hour, Idle: 20 * time.Second}, plain, at(10 * time.Second), true, true},
 	} {
 		if got := c.life.Alive(&c.s, c.now); got != c.alive {
@@ -235,7 +239,7 @@ func TestRevocations(t *testing.T) {
 	if !r.Has(a) || !r.Has(b) || r.Has(NewID()) {
 		t.Error("has what it should not, or lacks what it should")
 	}
-	if gone := r.Sweep(t0.Add(time.Hour)); len(gone) != 1 || gone[0] != a || r.Has(a) || !r.Has(b) {
+	if gone := r.Sweep(t0.Add(time.Hour)); len(gone) != 1 || !gone[a].Equal(t0.Add(time.Hour)) || r.Has(a) || !r.Has(b) {
 		t.Errorf("swept %v", gone)
 	}
 }

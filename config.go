@@ -1,0 +1,259 @@
+package websms
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-websms/websms/number"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// CodeConfig is what codes are like.
+type CodeConfig struct {
+	// Digits of a code, 4 to 8. NIST SP 800-63B asks for at least 6; fewer
+	// draw a warning. Default: 6.
+	Length int `json:"length,omitempty"`
+
+	// How long a code can be used, 30s to 10m, counted from its latest
+	// sending, and never over 10 minutes from its first. Default: `5m`.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// How often a code may be answered, 1 to 10; then it is dead. Default: 5.
+	Attempts int `json:"attempts,omitempty"`
+
+	// Who makes the code: `local`, this process; or `websms`, which tells it
+	// in its reply. Default: `local`.
+	Source string `json:"source,omitempty"`
+}
+
+func (c CodeConfig) check() error {
+	if c.Length != 0 && (c.Length < 4 || c.Length > 8) {
+		return fmt.Errorf("code length is %d: give 4 to 8 digits", c.Length)
+	}
+	if t := time.Duration(c.TTL); t != 0 && (t < 30*time.Second || t > otp.MaxLife) {
+		return fmt.Errorf("code ttl is %s: give 30s to 10m", t)
+	}
+	if c.Attempts != 0 && (c.Attempts < 1 || c.Attempts > 10) {
+		return fmt.Errorf("code attempts is %d: give 1 to 10", c.Attempts)
+	}
+	if c.Source != "" && c.Source != "local" && c.Source != "websms" {
+		return fmt.Errorf("code source is %q: give local or websms", c.Source)
+	}
+	return nil
+}
+
+// NumbersConfig is which numbers may ask for a code.
+type NumbersConfig struct {
+	// The countries a number may belong to, as ISO 3166 codes. Local
+	// spellings are understood as the first of them would. Default: `["NZ"]`.
+	Countries []string `json:"countries,omitempty"`
+
+	// Only these numbers get a code. Others are answered in the same way, and
+	// nothing is sent.
+	Allow []string `json:"allow,omitempty"`
+
+	// A file with more of them: one a line, `#` begins a comment. It is read
+	// when the configuration is loaded.
+	AllowFile string `json:"allow_file,omitempty"`
+}
+
+// countries returns the configured countries, or the default.
+func (n NumbersConfig) countries() []string {
+	if len(n.Countries) == 0 {
+		return []string{"NZ"}
+	}
+	return n.Countries
+}
+
+// check reports a bad country, or a listed number that no country would accept.
+func (n NumbersConfig) check() error {
+	policy, err := number.NewPolicy(n.countries())
+	if err != nil {
+		return fmt.Errorf("numbers countries: %w", err)
+	}
+	for i, input := range n.Allow {
+		if err := policy.Allow(input); err != nil {
+			return fmt.Errorf("numbers allow: number %d of %d: %w; countries are %s", i+1, len(n.Allow), err, strings.Join(n.countries(), " "))
+		}
+	}
+	return nil
+}
+
+// SessionConfig is how long a verification lasts, and how it is remembered.
+type SessionConfig struct {
+	// How long a session lasts, whatever it does. From 1m to 720h; over 24h
+	// draws a warning (NIST SP 800-63B, AAL2). Default: `12h`.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// How long it may rest. 0 turns this off. Default: `1h`.
+	Idle *caddy.Duration `json:"idle,omitempty"`
+
+	// The cookie's name. On HTTPS without a domain it is prefixed with
+	// `__Host-`. Default: `websms_session`.
+	Cookie string `json:"cookie,omitempty"`
+
+	// Shares a session across the hosts of this domain.
+	Domain string `json:"domain,omitempty"`
+
+	// Offers "trust this device": how long a session lasts when it is ticked,
+	// from ttl to 8760h. Such a session may rest. Off by default.
+	Remember caddy.Duration `json:"remember,omitempty"`
+}
+
+const (
+	defaultCookie = "websms_session"
+	// maxLife is the longest that any session can be configured to last.
+	maxLife = 8760 * time.Hour
+)
+
+// life returns how long sessions last, with the defaults.
+func (s SessionConfig) life() session.Life {
+	life := session.Life{TTL: 12 * time.Hour, Idle: time.Hour, Remember: time.Duration(s.Remember)}
+	if s.TTL != 0 {
+		life.TTL = time.Duration(s.TTL)
+	}
+	if s.Idle != nil {
+		life.Idle = time.Duration(*s.Idle)
+	}
+	return life
+}
+
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+
+func (s SessionConfig) check() error {
+	life := s.life()
+	switch {
+	case life.TTL < time.Minute || life.TTL > 720*time.Hour:
+		return fmt.Errorf("session ttl is %s: give 1m to 720h", life.TTL)
+	case life.Idle < 0 || life.Idle > 0 && life.Idle < 10*time.Second:
+		return fmt.Errorf("session idle is %s: give 10s or more, or 0 to turn it off", life.Idle)
+	case life.Remember != 0 && (life.Remember < life.TTL || life.Remember > maxLife):
+		return fmt.Errorf("session remember is %s: give the ttl (%s) to 8760h, or leave it out", life.Remember, life.TTL)
+	case s.Cookie != "" && (!httpguts.ValidHeaderFieldName(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
+		return fmt.Errorf("session cookie is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
+	case s.Domain != "" && !domainName.MatchString(s.Domain):
+		return fmt.Errorf("session domain is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
+	}
+	return nil
+}
+
+// LimitsConfig is how many codes may be sent.
+type LimitsConfig struct {
+	// Codes sent to one number. Default: `["3/10m", "10/24h"]`.
+	PerNumber []Rate `json:"per_number,omitempty"`
+
+	// Codes sent by the whole gate. Default: `["500/1h"]`.
+	Budget []Rate `json:"budget,omitempty"`
+
+	// How long after a sending the first resend is refused. It doubles with
+	// each. 0s to 10m. Default: `30s`.
+	Cooldown *caddy.Duration `json:"cooldown,omitempty"`
+}
+
+func (l LimitsConfig) check() error {
+	if c := l.Cooldown; c != nil && (*c < 0 || time.Duration(*c) > 10*time.Minute) {
+		return fmt.Errorf("limits cooldown is %s: give 0s to 10m", time.Duration(*c))
+	}
+	return nil
+}
+
+// Rate is a limit: so many within any stretch of so long, written `3/10m`.
+// The count is 1 to 10000000, the time 1s to 720h.
+type Rate otp.Rate
+
+const rateHelp = "give a count and a time, such as 3/10m; the count 1 to 10000000, the time 1s to 720h"
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rate) UnmarshalText(text []byte) error {
+	count, window, ok := strings.Cut(string(text), "/")
+	n, err := strconv.Atoi(count)
+	if !ok || err != nil || n < 1 || n > 10_000_000 {
+		return fmt.Errorf("rate %q: %s", text, rateHelp)
+	}
+	d, err := caddy.ParseDuration(window)
+	if err != nil || d < time.Second || d > 720*time.Hour {
+		return fmt.Errorf("rate %q: %s", text, rateHelp)
+	}
+	*r = Rate{Count: n, Window: d}
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Rate) MarshalText() ([]byte, error) {
+	window := r.Window.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(window, zero) {
+			window = strings.TrimSuffix(window, zero[1:])
+		}
+	}
+	return fmt.Appendf(nil, "%d/%s", r.Count, window), nil
+}
+
+// rates returns list as the engine takes it, or else fallback.
+func rates(list []Rate, fallback ...otp.Rate) []otp.Rate {
+	if len(list) == 0 {
+		return fallback
+	}
+	out := make([]otp.Rate, len(list))
+	for i, r := range list {
+		out[i] = otp.Rate(r)
+	}
+	return out
+}
+
+// HeadersConfig is how the upstream learns who was verified.
+type HeadersConfig struct {
+	// The request header that holds the verified number, in E.164. Default: `X-Verified-Number`.
+	Number string `json:"number,omitempty"`
+
+	// The request header that holds the user whom a first factor named.
+	// Default: `X-Verified-User`.
+	User string `json:"user,omitempty"`
+}
+
+// reservedHeaders cannot carry an identity: HTTP itself, or a proxy, gives
+// them a meaning.
+var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+func (h HeadersConfig) check() error {
+	for option, name := range map[string]string{"number": h.Number, "user": h.User} {
+		if name == "" {
+			continue
+		}
+		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(reservedHeaders, http.CanonicalHeaderKey(name)) {
+			return fmt.Errorf("headers %s is %q: give the name of a request header, such as X-Verified-Number", option, name)
+		}
+	}
+	if h.Number != "" && alias(h.Number) == alias(h.User) {
+		return errors.New("headers number and user are the same header: give two names")
+	}
+	return nil
+}
+
+// checkPrefix reports a path that cannot hold the gate's own pages.
+func checkPrefix(prefix string) error {
+	if !strings.HasPrefix(prefix, "/") || prefix == "/" || path.Clean(prefix) != prefix ||
+		strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%\?#*{}"<>;`, r) }) {
+		return fmt.Errorf("prefix is %q: give an absolute path of its own, such as /.websms", prefix)
+	}
+	return nil
+}
+
+// checkWebOTP reports what no message can be bound to.
+func checkWebOTP(host string) error {
+	if host != "" && host != "off" && (!domainName.MatchString(host) || len(host) > 253) {
+		return fmt.Errorf("web_otp is %q: give a bare host name in lower case, such as app.example.com, or off", host)
+	}
+	return nil
+}

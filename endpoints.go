@@ -1,0 +1,309 @@
+package websms
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/number"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/pages"
+)
+
+// challengeJSON is a challenge as programs see it.
+type challengeJSON struct {
+	Status       otp.Status `json:"status"`
+	Masked       string     `json:"masked"`
+	CodeLength   int        `json:"code_length"`
+	AttemptsLeft int        `json:"attempts_left"`
+	ExpiresAt    time.Time  `json:"expires_at"`
+	ResendAt     time.Time  `json:"resend_at"`
+}
+
+// view returns what the browser may know of its challenge. Where only listed
+// numbers get a code, whether one was delivered would tell if a number is
+// listed; so only a browser that has verified it before learns more than that
+// the message is on its way.
+func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
+	status := c.Status
+	if status != otp.Queued && status != otp.Accepted && g.numbers.Restricted() && !g.knows(v, a.number.E164) {
+		status = otp.Accepted
+	}
+	return challengeJSON{
+		Status: status, Masked: number.Mask(a.number.E164), CodeLength: c.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: roundUp(c.ResendAt).UTC(),
+	}
+}
+
+// roundUp returns the whole second at or after t: who waits for it is not refused.
+func roundUp(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t
+}
+
+// lost returns what an error about a challenge means to the browser that holds a.
+// A store forgets a code when its life is over; the cookie remembers that it was.
+func (a *ask) lost(err error, now time.Time) error {
+	if errors.Is(err, otp.ErrNoChallenge) && !now.Before(a.expires) {
+		return otp.ErrExpired
+	}
+	return err
+}
+
+func (g *Gate) getLogin(v *visit) error {
+	rd := g.target(v.r.URL.Query().Get("rd"))
+	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !prefersJSON(v.r) {
+		redirect(v.w, http.StatusSeeOther, rd)
+		return nil
+	}
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusOK, "application/json", struct {
+			Mode   string  `json:"mode"`
+			Masked *string `json:"masked"`
+		}{Mode: "number"})
+	}
+	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
+	g.cookies.find(v.r, g.cookies.farewell, v.https, func(string) bool {
+		page.SignedOut = true
+		g.cookies.set(v.w, g.cookies.farewell, "", v.https, -1)
+		return true
+	})
+	return g.pages.Write(v.w, http.StatusOK, page)
+}
+
+// target returns rd as a return target, but never one of our own pages.
+func (g *Gate) target(rd string) string {
+	if rd = returnTarget(rd); g.isOwn(rd) {
+		return "/"
+	}
+	return rd
+}
+
+func (g *Gate) postSend(v *visit) error {
+	rd := g.target(v.form.Get("rd"))
+	again := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
+	to, err := g.numbers.Parse(v.form.Get("phone"))
+	switch {
+	case errors.Is(err, number.ErrCountry):
+		again.Problem = pages.CountryNotAllowed()
+		return g.refuse(v.w, v.r, problemCountry, again)
+	case err != nil:
+		again.Problem = pages.InvalidNumber(g.numbers.Example())
+		return g.refuse(v.w, v.r, problemInvalid, again)
+	}
+	former, _ := g.ask(v)
+	a := ask{number: to, decoy: !g.numbers.Allowed(to), rd: rd}
+	issued, err := g.engine.Issue(v.r.Context(), &g.policy, g.sending(v, &a), former.id)
+	if err != nil {
+		return g.refuseSend(v, &a, err)
+	}
+	a.id = issued.ID
+	g.log(eventRequested, g.entry(v.r, v.realm, to.E164, a.id))
+	return g.answerChallenge(v, &a, issued)
+}
+
+func (g *Gate) postResend(v *visit) error {
+	a, ok := g.ask(v)
+	if !ok {
+		return g.refuse(v.w, v.r, problemNoChallenge, nil)
+	}
+	renewed, err := g.engine.Resend(v.r.Context(), &g.policy, g.sending(v, &a), a.id)
+	if err != nil {
+		return g.refuseSend(v, &a, a.lost(err, v.now))
+	}
+	g.log(eventRequested, g.entry(v.r, v.realm, a.number.E164, a.id))
+	return g.answerChallenge(v, &a, renewed)
+}
+
+// sending returns what the engine is to send for a, and logs how it went.
+func (g *Gate) sending(v *visit, a *ask) otp.Sending {
+	e := g.entry(v.r, v.realm, a.number.E164, otp.ID{})
+	return otp.Sending{
+		Number: a.number.E164, Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: g.numbers.Restricted(),
+		Done: func(id otp.ID, messageID string, err error) {
+			e.challenge = id
+			if err == nil {
+				g.log(eventSent, e, zap.String("message_id", messageID))
+				return
+			}
+			g.log(eventFailed, e, zap.Error(err))
+			g.complain(err)
+		},
+	}
+}
+
+// complain tells the operator of a sending that failed for a reason that
+// will make the next one fail too, until somebody acts.
+func (g *Gate) complain(err error) {
+	switch {
+	case errors.Is(err, connexus.ErrFunds):
+		g.logger.Error("WebSMS refuses to send: the account's funds are used up", zap.Error(err))
+	case errors.Is(err, connexus.ErrCredentials):
+		g.logger.Error("WebSMS refuses to send: check client_id and client_secret", zap.Error(err))
+	default:
+		g.logger.Warn("a code was not sent, or nobody knows", zap.Error(err))
+	}
+}
+
+// refuseSend refuses to send a code for a.
+func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
+	p := g.problemOf(err)
+	if p.Type == "rate_limited" {
+		g.log(eventLimited, g.entry(v.r, v.realm, a.number.E164, a.id), zap.Error(err))
+	}
+	return g.refuse(v.w, v.r, p, nil)
+}
+
+// answerChallenge answers with a challenge that has just been sent.
+func (g *Gate) answerChallenge(v *visit, a *ask, c otp.Challenge) error {
+	a.expires = c.ExpiresAt
+	if err := g.setAsk(v, a); err != nil {
+		return err
+	}
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusAccepted, "application/json", g.view(v, a, c))
+	}
+	redirect(v.w, http.StatusSeeOther, g.Prefix+"/verify")
+	return nil
+}
+
+func (g *Gate) getVerify(v *visit) error {
+	a, ok := g.ask(v)
+	if !ok && prefersJSON(v.r) {
+		return g.refuse(v.w, v.r, problemNoChallenge, nil)
+	}
+	if !ok {
+		redirect(v.w, http.StatusSeeOther, g.Prefix+"/login")
+		return nil
+	}
+	c, err := g.engine.Get(v.r.Context(), a.id)
+	if err != nil {
+		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
+			redirect(v.w, http.StatusSeeOther, g.loginURL(a.rd))
+			return nil
+		}
+		return g.refuse(v.w, v.r, g.problemOf(err), nil)
+	}
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+	}
+	return g.pages.Write(v.w, http.StatusOK, g.codeForm(v, &a, c))
+}
+
+// codeForm returns the page that asks for the code.
+func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
+	shown := g.view(v, a, c)
+	return pages.Verify{
+		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: c.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.now, Remember: g.life.Remember,
+	}
+}
+
+func (g *Gate) postVerify(v *visit) error {
+	a, ok := g.ask(v)
+	if !ok {
+		return g.refuseVerify(v, otp.ErrNoChallenge)
+	}
+	left, err := g.engine.Verify(v.r.Context(), a.id, v.form.Get("code"))
+	remember := v.form.Get("remember") != ""
+	e := g.entry(v.r, v.realm, a.number.E164, a.id)
+	if errors.Is(err, otp.ErrWrongCode) {
+		g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
+		p := problemWrongCode(left.AttemptsLeft)
+		if left.AttemptsLeft == 0 {
+			return g.refuse(v.w, v.r, p, pages.TooManyAttempts())
+		}
+		form := g.codeForm(v, &a, left)
+		form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
+		return g.refuse(v.w, v.r, p, form)
+	}
+	if err == nil && !g.numbers.Allowed(a.number) { // taken off the list meanwhile
+		err = otp.ErrNoChallenge
+	}
+	if err != nil {
+		return g.refuseVerify(v, a.lost(err, v.now))
+	}
+	s, err := g.startSession(v, &a, remember)
+	if err != nil {
+		return err
+	}
+	g.log(eventVerified, e)
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusOK, "application/json", struct {
+			Verified  bool      `json:"verified"`
+			Number    string    `json:"number"`
+			ExpiresAt time.Time `json:"expires_at"`
+			RD        string    `json:"rd"`
+		}{true, number.Mask(s.Number), g.life.Expires(&s).UTC().Truncate(time.Second), a.rd})
+	}
+	redirect(v.w, http.StatusSeeOther, a.rd)
+	return nil
+}
+
+// refuseVerify refuses a code that has no challenge to answer. A browser that
+// is in already, because it sent its form twice, is simply let on.
+func (g *Gate) refuseVerify(v *visit, err error) error {
+	if errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
+		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
+			redirect(v.w, http.StatusSeeOther, "/")
+			return nil
+		}
+	}
+	return g.refuse(v.w, v.r, g.problemOf(err), nil)
+}
+
+func (g *Gate) getSession(v *visit) error {
+	s, ok := g.session(v.r, v.realm, v.https, v.now)
+	if !ok {
+		v.w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
+		return writeJSON(v.w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+	}
+	return writeJSON(v.w, http.StatusOK, "application/json", struct {
+		Verified   bool      `json:"verified"`
+		Number     string    `json:"number"`
+		VerifiedAt time.Time `json:"verified_at"`
+		ExpiresAt  time.Time `json:"expires_at"`
+	}{true, number.Mask(s.Number), s.Issued.UTC(), g.life.Expires(&s).UTC()})
+}
+
+// farewell is how long "you are signed out" waits for a page to say it on.
+const farewell = time.Minute
+
+func (g *Gate) postLogout(v *visit) error {
+	if s, ok := g.session(v.r, v.realm, v.https, v.now); ok {
+		g.log(eventLoggedOut, g.entry(v.r, v.realm, s.Number, otp.ID{}))
+		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
+			g.logger.Error("a session was ended in this process, and may revive in the next", zap.Error(err))
+		}
+	}
+	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
+	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
+	if prefersJSON(v.r) {
+		v.w.Header()["Cache-Control"] = []string{"no-store"}
+		v.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	g.cookies.set(v.w, g.cookies.farewell, "1", v.https, farewell)
+	redirect(v.w, http.StatusSeeOther, "/")
+	return nil
+}
+
+func (g *Gate) getStatus(v *visit) error {
+	a, ok := g.ask(v)
+	if !ok {
+		return writeJSON(v.w, http.StatusConflict, "application/problem+json", problemNoChallenge)
+	}
+	if wantsEvents(v.r) {
+		return g.stream(v, &a)
+	}
+	c, err := g.engine.Get(v.r.Context(), a.id)
+	if err != nil {
+		return g.refuseStatus(v, &a, err)
+	}
+	return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+}

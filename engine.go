@@ -1,0 +1,116 @@
+package websms
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// pool holds what outlives a configuration: the engines, and under them the
+// vaults, the stores and the token cache. Each reference that is acquired is
+// released exactly once.
+var pool = caddy.NewUsagePool()
+
+// clock is what time it is. Only tests replace it, before they load a
+// configuration; everything else reads the fields that are made from it.
+var clock = time.Now
+
+// releaseShared lets go of one reference to what pool holds under key.
+func releaseShared(key string) error {
+	_, err := pool.Delete(key)
+	return err
+}
+
+// drain is how long sendings in flight may go on after the last configuration
+// that could have asked for them is gone.
+const drain = 10 * time.Second
+
+// account is a WebSMS account, with its placeholders resolved.
+type account struct {
+	baseURL, id, secret string
+	timeout             time.Duration
+	sandbox             bool
+}
+
+// key identifies the account, without telling its secret.
+func (a account) key() string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %t", a.baseURL, a.id, a.secret, a.timeout, a.sandbox)))
+}
+
+// tokenKey identifies what a bearer token is good for.
+func (a account) tokenKey() string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", a.baseURL, a.id, a.secret)))
+}
+
+// engine is an otp.Engine with all that it stands on, shared by the
+// configurations that name the same account and store.
+type engine struct {
+	*otp.Engine
+	vault   *vault
+	client  *connexus.Client
+	release []func() error
+}
+
+func newEngine(a account, store StoreModule, v *vault) (caddy.Destructor, error) {
+	e := &engine{vault: v}
+	if err := e.open(a, store); err != nil {
+		return nil, errors.Join(err, e.letGo())
+	}
+	return e, nil
+}
+
+func (e *engine) open(a account, store StoreModule) error {
+	if err := e.vault.join(); err != nil {
+		return err
+	}
+	e.release = append(e.release, e.vault.release)
+	challenges, release, err := store.Open()
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	e.release = append(e.release, release)
+	config := otp.Config{Store: challenges, Ring: e.vault.ring, Now: clock}
+	if a.id != "" && a.secret != "" {
+		tokens, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })
+		if err != nil {
+			return err
+		}
+		e.release = append(e.release, func() error { return releaseShared("tokens") })
+		e.client, err = connexus.New(connexus.Config{
+			BaseURL: a.baseURL, ClientID: a.id, ClientSecret: a.secret, Sandbox: a.sandbox, Timeout: a.timeout,
+			Tokens: tokens.(*tokenCache).account(a.tokenKey()), Now: clock,
+		})
+		if err != nil {
+			return fmt.Errorf("websms: %w", err)
+		}
+		config.Sender = e.client
+	}
+	e.Engine = otp.NewEngine(config)
+	return nil
+}
+
+// Destruct waits for the sendings in flight, then lets go of everything.
+func (e *engine) Destruct() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	e.Close(ctx)
+	if e.client != nil {
+		e.client.Close()
+	}
+	return e.letGo()
+}
+
+func (e *engine) letGo() error {
+	var errs []error
+	for i := len(e.release) - 1; i >= 0; i-- {
+		errs = append(errs, e.release[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,227 @@
+package websms
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// maxBody bounds what is posted to the gate's endpoints, in bytes.
+const maxBody = 8 << 10
+
+// bodyTime bounds how long its arrival may take.
+const bodyTime = 10 * time.Second
+
+// visit is one request to the gate's own endpoints.
+type visit struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	realm string
+	https bool
+	now   time.Time
+	form  url.Values // what was posted; nil for a GET
+}
+
+// endpoint is one of the gate's own pages.
+type endpoint struct {
+	get, post func(*Gate, *visit) error
+}
+
+var endpoints map[string]endpoint
+
+func init() { // in init, because the handlers refer back to the table
+	endpoints = map[string]endpoint{
+		"login":   {get: (*Gate).getLogin},
+		"send":    {post: (*Gate).postSend},
+		"verify":  {get: (*Gate).getVerify, post: (*Gate).postVerify},
+		"resend":  {post: (*Gate).postResend},
+		"status":  {get: (*Gate).getStatus},
+		"session": {get: (*Gate).getSession},
+		"logout":  {post: (*Gate).postLogout},
+	}
+}
+
+func (e endpoint) allow() string {
+	var methods []string
+	if e.get != nil {
+		methods = append(methods, http.MethodGet, http.MethodHead)
+	}
+	if e.post != nil {
+		methods = append(methods, http.MethodPost)
+	}
+	return strings.Join(methods, ", ")
+}
+
+// serveOwn answers a request under the prefix; all of them end here.
+func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request) error {
+	if !strings.HasPrefix(r.URL.Path, g.Prefix) {
+		return g.refuse(w, r, problemNotFound, nil)
+	}
+	name := strings.TrimPrefix(r.URL.Path[len(g.Prefix):], "/")
+	if name == "" {
+		if !reads(r) {
+			return g.refuseMethod(w, r, "GET, HEAD")
+		}
+		redirect(w, http.StatusFound, g.Prefix+"/login")
+		return nil
+	}
+	if asset, ok := strings.CutPrefix(name, "assets/"); ok {
+		if !reads(r) {
+			return g.refuseMethod(w, r, "GET, HEAD")
+		}
+		if g.pages.ServeAsset(w, r, asset) {
+			return nil
+		}
+	}
+	e, ok := endpoints[name]
+	if !ok {
+		return g.refuse(w, r, problemNotFound, nil)
+	}
+	v := &visit{w: w, r: r, realm: g.realm(r), https: isHTTPS(r), now: g.now()}
+	switch {
+	case reads(r) && e.get != nil:
+		return e.get(g, v)
+	case r.Method == http.MethodPost && e.post != nil:
+		if err := g.origin.Check(r); err != nil {
+			return g.refuse(w, r, problemCrossOrigin, nil)
+		}
+		if refusal := v.readForm(); refusal != nil {
+			return g.refuse(w, r, *refusal, nil)
+		}
+		return e.post(g, v)
+	}
+	return g.refuseMethod(w, r, e.allow())
+}
+
+func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
+	w.Header().Set("Allow", allow)
+	return g.refuse(w, r, problemMethod, nil)
+}
+
+// readForm reads what was posted, as a form or as JSON, or returns why not.
+func (v *visit) readForm() *problem {
+	_ = http.NewResponseController(v.w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
+	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return &problemTooLarge
+		}
+		return &problemBadRequest
+	}
+	v.form = url.Values{}
+	if len(body) == 0 {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(v.r.Header.Get("Content-Type"))
+	switch {
+	case err == nil && kind == "application/x-www-form-urlencoded":
+		if v.form, err = url.ParseQuery(string(body)); err != nil {
+			return &problemBadRequest
+		}
+	case err == nil && kind == "application/json":
+		if !v.readJSON(body) {
+			return &problemBadRequest
+		}
+	default:
+		return &problemMediaType
+	}
+	return nil
+}
+
+// readJSON takes an object's strings, numbers and booleans as a form's fields.
+func (v *visit) readJSON(body []byte) bool {
+	decoder := json.NewDecoder(strings.NewReader(string(body)))
+	decoder.UseNumber() // a code may begin with a zero only as a string; other digits stay as they are
+	var fields map[string]any
+	if decoder.Decode(&fields) != nil || decoder.More() {
+		return false
+	}
+	for name, value := range fields {
+		switch value := value.(type) {
+		case string:
+			v.form.Set(name, value)
+		case json.Number:
+			v.form.Set(name, value.String())
+		case bool:
+			if value {
+				v.form.Set(name, "1")
+			}
+		}
+	}
+	return true
+}
+
+// ask returns the challenge that the browser has asked for.
+func (g *Gate) ask(v *visit) (ask, bool) {
+	var a ask
+	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
+		a, ok = openAsk(g.engine.vault.ring, v.realm, value)
+		return ok
+	})
+	return a, found
+}
+
+// setAsk gives the browser the challenge it has asked for.
+func (g *Gate) setAsk(v *visit, a *ask) error {
+	sealed, err := a.seal(g.engine.vault.ring, v.realm)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	g.cookies.set(v.w, g.cookies.challenge, sealed, v.https, askLife)
+	return nil
+}
+
+// knows reports whether this browser has verified a number before.
+func (g *Gate) knows(v *visit, e164 string) bool {
+	digest := numberDigest(g.engine.vault.ring, v.realm, e164)
+	for _, known := range g.devices(v) {
+		if known == digest {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Gate) devices(v *visit) []string {
+	var digests []string
+	g.cookies.find(v.r, g.cookies.device, v.https, func(value string) (ok bool) {
+		digests, ok = openDevice(g.engine.vault.ring, v.realm, value)
+		return ok
+	})
+	return digests
+}
+
+// startSession gives the browser a session for a number that it has just
+// verified, in place of whatever it held.
+func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, error) {
+	s := session.Session{
+		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region,
+		Remember: remember && g.life.Remember > 0,
+	}
+	g.life.Begin(&s, v.now)
+	sealed, err := s.Seal(g.engine.vault.ring, v.realm)
+	if err != nil {
+		return s, caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	var life time.Duration
+	if s.Remember {
+		life = g.life.Remember
+	}
+	g.cookies.set(v.w, g.cookies.session, sealed, v.https, life)
+	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
+	ring := g.engine.vault.ring
+	if device, err := sealDevice(ring, v.realm, numberDigest(ring, v.realm, a.number.E164), g.devices(v)); err == nil {
+		g.cookies.set(v.w, g.cookies.device, device, v.https, deviceLife)
+	}
+	return s, nil
+}

@@ -1,0 +1,203 @@
+// Package websms puts SMS verification in front of a web application that
+// knows nothing of it.
+//
+// The gate (http.handlers.websms_otp) shows a number form, sends a code
+// through the WebSMS Connexus API, verifies it at the edge and lets only
+// requests with a session pass. The webhook (http.handlers.websms_webhook)
+// takes replies and delivery reports. Both share the app websms: one account,
+// one store of challenges, one ring of keys.
+package websms
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App is what every gate and webhook of a configuration shares: the WebSMS
+// account, and the store of challenges.
+//
+// What it holds lives on when a configuration is replaced by one that uses
+// the same account and store: pending codes, tokens and sessions survive a
+// reload.
+type App struct {
+	// The API key's client id (`cid_…`). Placeholders such as
+	// `{env.WEBSMS_CLIENT_ID}` are replaced when the configuration is loaded.
+	// Required by gates.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The API key's secret (`csk_…`). Give it as `{env.WEBSMS_CLIENT_SECRET}`
+	// or `{file./run/secrets/websms}`, so that it stands in no configuration.
+	// Required by gates.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// Where the API is. Default: `https://websms.co.nz/api/connexus`.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// How long one API call may take, of it at most 5 seconds to connect.
+	// From 1s to 60s. Default: `10s`.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// Asks WebSMS to accept messages and not to bill them.
+	Sandbox bool `json:"sandbox,omitempty"`
+
+	// Where challenges are kept. Default: `{"module": "memory"}`.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=websms.stores inline_key=module"`
+
+	store   StoreModule
+	engine  *engine
+	missing error // why no code can be sent; nil when it can
+	release []func() error
+}
+
+// StoreModule is a module in the namespace websms.stores.
+type StoreModule interface {
+	// StoreKey identifies what Open returns: of two configurations with the
+	// same key, the second goes on with the challenges of the first.
+	StoreKey() string
+
+	// Open returns the store, and a function that lets go of it, to be called
+	// once.
+	Open() (otp.Store, func() error, error)
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "websms",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision opens the account, the store and the keys, or joins those that a
+// configuration before this one has open.
+func (a *App) Provision(ctx caddy.Context) error {
+	if a.BaseURL == "" {
+		a.BaseURL = connexus.DefaultBaseURL
+	}
+	if a.Timeout == 0 {
+		a.Timeout = caddy.Duration(connexus.DefaultTimeout)
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"module":"memory"}`)
+	}
+	module, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	store, ok := module.(StoreModule)
+	if !ok {
+		return fmt.Errorf("module %T is not a store of challenges", module)
+	}
+	a.store = store
+	account, err := a.account()
+	if err != nil {
+		return err
+	}
+	vault, err := openVault(ctx)
+	if err != nil {
+		return err
+	}
+	a.release = append(a.release, vault.release)
+	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), store.StoreKey(), vault.key)))
+	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newEngine(account, store, vault)
+	})
+	if err != nil {
+		return err
+	}
+	a.release = append(a.release, func() error { return releaseShared(key) })
+	a.engine = value.(*engine)
+	return nil
+}
+
+// check returns what is wrong with the options that need nothing else to be judged.
+func (a *App) check() error {
+	if t := time.Duration(a.Timeout); t != 0 && (t < time.Second || t > time.Minute) {
+		return fmt.Errorf("timeout is %s: give 1s to 60s", t)
+	}
+	return nil
+}
+
+// account resolves the placeholders of the credentials. That they are missing
+// is not an error yet: a webhook alone needs none.
+func (a *App) account() (account, error) {
+	resolved := account{baseURL: a.BaseURL, timeout: time.Duration(a.Timeout), sandbox: a.Sandbox}
+	var err error
+	if resolved.id, err = resolveSecret("client_id", a.ClientID); err != nil {
+		return resolved, fmt.Errorf("websms: %w", err)
+	}
+	if resolved.secret, err = resolveSecret("client_secret", a.ClientSecret); err != nil {
+		return resolved, fmt.Errorf("websms: %w", err)
+	}
+	for name, value := range map[string]string{"client_id": resolved.id, "client_secret": resolved.secret} {
+		if value == "" {
+			a.missing = errors.Join(a.missing, fmt.Errorf(
+				"websms: %s is missing: set it in the global options, websms { %s {env.WEBSMS_%s} }", name, name, envName(name)))
+		}
+	}
+	return resolved, nil
+}
+
+func envName(option string) string {
+	if option == "client_id" {
+		return "CLIENT_ID"
+	}
+	return "CLIENT_SECRET"
+}
+
+// resolveSecret replaces the placeholders of value. A value that is given and
+// turns out empty is an error, which names the placeholder and never a value.
+func resolveSecret(option, value string) (string, error) {
+	if value == "" {
+		return "", nil
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: set it where Caddy runs, or correct its name", option, err)
+	}
+	return resolved, nil
+}
+
+// Start makes this configuration's options the store's own. It runs only when
+// the whole configuration is sound, so a refused one changes nothing.
+func (a *App) Start() error {
+	if s, ok := a.store.(interface{ Start() }); ok {
+		s.Start()
+	}
+	return nil
+}
+
+// Stop does nothing: what is shared ends with its last user.
+func (a *App) Stop() error { return nil }
+
+// Cleanup lets go of what Provision took, in reverse, also when Provision failed.
+func (a *App) Cleanup() error {
+	var errs []error
+	for i := len(a.release) - 1; i >= 0; i-- {
+		errs = append(errs, a.release[i]())
+	}
+	a.release = nil
+	return errors.Join(errs...)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.App          = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

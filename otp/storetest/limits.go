@@ -1,0 +1,202 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+var limitTests = []test{
+	{"windows slide, to the nanosecond", windowsSlide},
+	{"several rates", severalRates},
+	{"longest wait of several counters", longestWait},
+	{"refusal counts nothing", refusalCountsNothing},
+	{"counters are apart", countersApart},
+	{"one counter, two gates", twoGates},
+	{"return gives back one", returnOne},
+	{"return of what was taken", returnExact},
+	{"return by clocks that disagree", returnDisagreeing},
+	{"met and replaced still count", metStillCount},
+}
+
+// windowsSlide fills a window with unequal steps, and then sees each event
+// leave it at its own moment.
+func windowsSlide(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("number", "slide", otp.Rate{Count: 3, Window: 10 * time.Minute})
+	steps := []time.Duration{0, time.Nanosecond, 7*time.Minute + 3*time.Nanosecond}
+	for round := range 3 {
+		start := epoch.Add(time.Duration(round) * 10 * time.Minute)
+		for _, step := range steps {
+			at := start.Add(step)
+			if round > 0 { // the window is full until the same event of the last round leaves
+				d.now = at.Add(-tick)
+				d.refused(d.store.Reserve(ctx, d.usual(c)), "number", tick)
+			}
+			d.now = at
+			d.reserve(c)
+		}
+	}
+}
+
+func severalRates(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("number", "rates", otp.Rate{Count: 2, Window: time.Minute}, otp.Rate{Count: 3, Window: time.Hour})
+	d.reserve(c)
+	d.now = epoch.Add(10 * time.Second)
+	d.reserve(c)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 50*time.Second)
+	d.now = epoch.Add(time.Minute)
+	d.reserve(c)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 59*time.Minute)
+	d.now = epoch.Add(time.Hour - tick)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", tick)
+	d.now = epoch.Add(time.Hour)
+	d.reserve(c)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 10*time.Second)
+}
+
+func longestWait(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	long := counter("number", "long", otp.Rate{Count: 1, Window: time.Hour})
+	short := counter("budget", "short", otp.Rate{Count: 1, Window: time.Minute})
+	d.reserve(short, long)
+	for range 2 { // in whichever order they stand
+		d.refused(d.store.Reserve(ctx, d.usual(short, long)), "number", time.Hour)
+		d.refused(d.store.Reserve(ctx, d.usual(long, short)), "number", time.Hour)
+	}
+	d.refused(d.store.Reserve(ctx, d.usual(short)), "budget", time.Minute)
+}
+
+func refusalCountsNothing(t *testing.T, open Open) {
+	d := newDesk(t, open, 5)
+	full := counter("number", "full", otp.Rate{Count: 1, Window: time.Minute})
+	other := counter("budget", "other", otp.Rate{Count: 2, Window: time.Hour})
+	kept := d.reserve(full)
+	before := d.mustGet(kept)
+	d.now = d.now.Add(time.Second)
+	for range 10 {
+		ask := d.usual(other, full)
+		ask.Replaces = kept
+		d.refused(d.store.Reserve(ctx, ask), "number", 59*time.Second)
+		d.every(ask.ID, otp.ErrNoChallenge)
+	}
+	if diff := same(d.mustGet(kept), before); diff != "" {
+		t.Errorf("the challenge to be replaced: %s", diff)
+	}
+	// Neither did the refused extend the wait, nor take of the other or room.
+	d.now = epoch.Add(time.Minute)
+	d.reserve(full)
+	d.reserve(other)
+	d.reserve(other)
+	d.refused(d.store.Reserve(ctx, d.usual(other)), "budget", time.Hour)
+}
+
+func countersApart(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	rate := otp.Rate{Count: 1, Window: time.Hour}
+	d.reserve(counter("number", "a", rate))
+	d.reserve(counter("number", "b", rate))
+	d.reserve()
+	d.refused(d.store.Reserve(ctx, d.usual(counter("number", "a", rate))), "number", time.Hour)
+}
+
+// twoGates share a scope, each with rates of its own: both see every sending.
+func twoGates(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	strict := counter("number", "shared", otp.Rate{Count: 2, Window: time.Minute})
+	lax := counter("number", "shared", otp.Rate{Count: 4, Window: time.Hour})
+	d.reserve(lax)
+	d.reserve(lax)
+	d.refused(d.store.Reserve(ctx, d.usual(strict)), "number", time.Minute)
+	d.now = d.now.Add(time.Minute)
+	d.reserve(strict)
+	d.reserve(lax)
+	d.refused(d.store.Reserve(ctx, d.usual(lax)), "number", 59*time.Minute)
+	d.refused(d.store.Reserve(ctx, d.usual(strict)), "number", time.Minute)
+	d.now = d.now.Add(time.Minute)
+	d.reserve(strict)
+}
+
+func returnOne(t *testing.T, open Open) {
+	for _, gone := range []bool{false, true} { // a sending is given back whatever became of its challenge
+		d := newDesk(t, open, 100)
+		number := counter("number", "n", otp.Rate{Count: 3, Window: time.Hour})
+		budget := counter("budget", "b", otp.Rate{Count: 3, Window: time.Hour})
+		var id otp.ID
+		for range 3 {
+			id = d.reserve(number, budget)
+		}
+		d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
+		if gone {
+			d.mustMeet(id)
+		}
+		d.mustSettle(id, &otp.Settlement{
+			Sending: 1, Status: otp.Failed, Now: d.now.Add(time.Second), Taken: d.now, Return: []otp.Counter{number},
+		})
+		d.refused(d.store.Reserve(ctx, d.usual(budget)), "budget", time.Hour)
+		d.reserve(number)
+		d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
+	}
+}
+
+// returnExact sees that it is the sending of that moment which is given back.
+func returnExact(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("number", "exact", otp.Rate{Count: 3, Window: time.Hour})
+	ids := make([]otp.ID, 3)
+	for i := range ids {
+		d.now = epoch.Add(time.Duration(i) * time.Minute)
+		ids[i] = d.reserve(c)
+	}
+	failed := &otp.Settlement{Sending: 1, Status: otp.Failed, Now: d.now, Return: []otp.Counter{c}}
+	failed.Taken = epoch.Add(time.Second) // nothing was taken then
+	d.mustSettle(ids[0], failed)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 58*time.Minute)
+	failed.Taken = epoch.Add(time.Minute)
+	d.mustSettle(ids[1], failed)
+	d.reserve(c) // the window: 0, 2 and 2 minutes
+	d.now = epoch.Add(time.Hour - tick)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", tick)
+	d.now = epoch.Add(time.Hour)
+	d.reserve(c)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 2*time.Minute)
+}
+
+// returnDisagreeing takes sendings by two clocks, one behind the other, as
+// two nodes or two goroutines have them.
+func returnDisagreeing(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("budget", "clocks", otp.Rate{Count: 2, Window: time.Hour})
+	d.now = epoch.Add(time.Microsecond)
+	ahead := d.reserve(c)
+	d.now = epoch
+	behind := d.reserve(c)
+	for _, s := range []struct {
+		id    otp.ID
+		taken time.Time
+	}{{behind, epoch}, {ahead, epoch.Add(time.Microsecond)}} {
+		d.mustSettle(s.id, &otp.Settlement{
+			Sending: 1, Status: otp.Failed, Now: epoch.Add(time.Second), Taken: s.taken, Return: []otp.Counter{c},
+		})
+	}
+	d.now = epoch.Add(time.Second)
+	d.reserve(c)
+	d.reserve(c)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "budget", time.Hour)
+}
+
+// metStillCount: a limit is on what is sent, so no end of a challenge lifts it.
+func metStillCount(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("number", "met", otp.Rate{Count: 4, Window: time.Hour})
+	d.mustMeet(d.reserve(c))
+	d.kill(d.reserve(c))
+	replaced := d.usual(c)
+	replaced.Replaces = d.reserve(c)
+	d.mustReserve(replaced)
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour)
+	d.now = d.now.Add(otp.MaxLife) // expired, and still counted
+	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour-otp.MaxLife)
+}

@@ -1,0 +1,240 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// model is what a store must do, as plainly as it can be said: it forgets
+// nothing, has no index, and counts by looking at everything.
+type model struct {
+	capacity   int
+	challenges []*modelled
+	events     map[otp.Digest][]time.Time // all that were taken and not given back
+	early      map[string][]connexus.State
+	messages   map[string]message
+	seen       map[otp.Digest]time.Time // until when
+}
+
+// modelled is one challenge.
+type modelled struct {
+	otp.Record // but for its status
+	proof      otp.Digest
+	born       time.Time
+	gone       bool // met or replaced
+	sendings   []sending
+	settled    otp.Status     // of the latest sending, "" until it is
+	heard      connexus.State // of the latest sending, or that an older one arrived
+}
+
+// sending is one sending of a challenge.
+type sending struct {
+	taken    time.Time
+	counters []otp.Counter
+	settled  bool
+}
+
+// message is what a message id stands for.
+type message struct {
+	challenge *modelled
+	sending   int
+}
+
+func newModel(capacity int) *model {
+	return &model{
+		capacity: capacity,
+		events:   make(map[otp.Digest][]time.Time),
+		early:    make(map[string][]connexus.State),
+		messages: make(map[string]message),
+		seen:     make(map[otp.Digest]time.Time),
+	}
+}
+
+// allowed reports whether no window that ends at that moment is full.
+func (m *model) allowed(list []otp.Counter, at time.Time) bool {
+	for _, c := range list {
+		for _, r := range c.Rates {
+			n := 0
+			for _, event := range m.events[c.Key] {
+				if event.After(at.Add(-r.Window)) {
+					n++
+				}
+			}
+			if n >= r.Count {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// wait returns how long after now a sending would be allowed: the first
+// moment at which an event leaves a window and all are well.
+func (m *model) wait(list []otp.Counter, now time.Time) time.Duration {
+	moments := []time.Time{now}
+	for _, c := range list {
+		for _, r := range c.Rates {
+			for _, event := range m.events[c.Key] {
+				moments = append(moments, event.Add(r.Window))
+			}
+		}
+	}
+	slices.SortFunc(moments, time.Time.Compare)
+	for _, at := range moments {
+		if !at.Before(now) && m.allowed(list, at) {
+			return at.Sub(now)
+		}
+	}
+	panic("no window ever empties")
+}
+
+// last returns the limits that refuse until the very end of the wait.
+func (m *model) last(list []otp.Counter, now time.Time, wait time.Duration) []string {
+	var limits []string
+	for _, c := range list {
+		if !m.allowed([]otp.Counter{c}, now.Add(wait-tick)) {
+			limits = append(limits, c.Limit)
+		}
+	}
+	return limits
+}
+
+func (m *model) take(list []otp.Counter, now time.Time) {
+	for _, c := range list {
+		m.events[c.Key] = append(m.events[c.Key], now)
+	}
+}
+
+func (m *model) giveBack(list []otp.Counter, taken time.Time) {
+	for _, c := range list {
+		i := slices.IndexFunc(m.events[c.Key], taken.Equal)
+		m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
+	}
+}
+
+// room returns how many challenges are held at least and at most, if former
+// is replaced: whether the dead take room until they expire is the store's.
+func (m *model) room(former otp.ID, now time.Time) (least, most int) {
+	for _, c := range m.challenges {
+		if c.gone || c.over(now) || c.ID == former {
+			continue
+		}
+		most++
+		if c.AttemptsLeft > 0 {
+			least++
+		}
+	}
+	return least, most
+}
+
+func (m *model) reserve(r *otp.Reservation) {
+	m.take(r.Counters, r.Now)
+	if former := m.find(r.Replaces); former != nil {
+		former.gone = true
+	}
+	m.challenges = append(m.challenges, &modelled{
+		Record: otp.Record{
+			Challenge: otp.Challenge{
+				ID: r.ID, CodeLength: r.Length, AttemptsLeft: r.Attempts,
+				ExpiresAt: r.Now.Add(min(r.TTL, otp.MaxLife)), ResendAt: r.Now.Add(r.Cooldown),
+			},
+			Sending: 1, Sealed: r.Sealed,
+		},
+		proof: r.Proof, born: r.Now,
+		sendings: []sending{{taken: r.Now, counters: r.Counters}},
+	})
+}
+
+func (m *model) find(id otp.ID) *modelled {
+	for _, c := range m.challenges {
+		if c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+func (m *model) resend(c *modelled, r *otp.Renewal) {
+	m.take(r.Counters, r.Now)
+	wait := r.Cooldown
+	for range c.Sending {
+		wait *= 2
+	}
+	c.Sending++
+	c.ResendAt = r.Now.Add(wait)
+	if life := r.Now.Add(r.TTL); life.After(c.ExpiresAt) {
+		c.ExpiresAt = life
+	}
+	if bound := c.born.Add(otp.MaxLife); c.ExpiresAt.After(bound) {
+		c.ExpiresAt = bound
+	}
+	c.sendings = append(c.sendings, sending{taken: r.Now, counters: r.Counters})
+	c.settled, c.heard = "", connexus.StateUnknown
+}
+
+func (m *model) settle(c *modelled, s *otp.Settlement) {
+	m.giveBack(s.Return, s.Taken)
+	c.sendings[s.Sending-1].settled = true
+	if s.Made != nil {
+		c.Sealed, c.proof, c.CodeLength = s.Made.Sealed, s.Made.Proof, s.Made.Length
+	}
+	if s.Sending == c.Sending {
+		c.settled = s.Status
+	}
+	if s.MessageID != "" {
+		m.messages[s.MessageID] = message{c, s.Sending}
+		for _, state := range m.early[s.MessageID] {
+			m.messages[s.MessageID].report(state)
+		}
+	}
+}
+
+func (s message) report(state connexus.State) {
+	c := s.challenge
+	if (s.sending == c.Sending || state == connexus.StateDelivered) && state.Supersedes(c.heard) {
+		c.heard = state
+	}
+}
+
+// status follows from what was heard of the latest sending, if anything was.
+func (c *modelled) status() otp.Status {
+	switch {
+	case c.heard == connexus.StateDelivered:
+		return otp.Delivered
+	case c.heard == connexus.StateQueued || c.heard == connexus.StateAccepted:
+		return otp.Accepted
+	case c.heard != connexus.StateUnknown:
+		return otp.Failed
+	case c.settled != "":
+		return c.settled
+	}
+	return otp.Queued
+}
+
+func (c *modelled) record() otp.Record {
+	rec := c.Record
+	rec.Status = c.status()
+	return rec
+}
+
+// over reports whether the code's life is over.
+func (c *modelled) over(now time.Time) bool { return !now.Before(c.ExpiresAt) }
+
+// refusals returns the errors that any call for the challenge may be refused
+// with, none if it is there.
+func (c *modelled) refusals(now time.Time) []error {
+	switch {
+	case c.over(now) && c.AttemptsLeft == 0:
+		return []error{otp.ErrExpired, otp.ErrNoChallenge, otp.ErrTooManyAttempts}
+	case c.over(now):
+		return []error{otp.ErrExpired, otp.ErrNoChallenge}
+	case c.gone:
+		return []error{otp.ErrNoChallenge}
+	case c.AttemptsLeft == 0:
+		return []error{otp.ErrTooManyAttempts}
+	}
+	return nil
+}

@@ -1,0 +1,371 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+var randomTests = []test{{"model", randomSequences}}
+
+// randomSequences plays random calls to a store and to the model, and
+// compares every answer. The stores are few and live long: each sequence has
+// challenges, counters and messages of its own, and days of its own.
+func randomSequences(t *testing.T, open Open) {
+	const capacities = 4
+	var stores [capacities + 1]otp.Store
+	for capacity := 1; capacity <= capacities; capacity++ {
+		stores[capacity] = open(t, capacity)
+	}
+	day := epoch
+	rapid.Check(t, func(t *rapid.T) {
+		capacity := rapid.IntRange(1, capacities).Draw(t, "capacity")
+		day = day.Add(48 * time.Hour)
+		p := &player{
+			d:    &desk{reporter: t, store: stores[capacity], now: day},
+			m:    newModel(capacity),
+			name: day.String(),
+		}
+		p.d.mustMeet(p.d.reserve()) // puts the challenges of days before out
+		t.Repeat(map[string]func(*rapid.T){
+			"":        p.compare,
+			"wait":    p.wait,
+			"reserve": p.reserve,
+			"attempt": p.attempt,
+			"resend":  p.resend,
+			"settle":  p.settle,
+			"report":  p.report,
+			"first":   p.first,
+			"forget":  p.forget,
+			"live":    p.live,
+		})
+	})
+}
+
+// player plays the calls of one sequence to both.
+type player struct {
+	d       *desk
+	m       *model
+	name    string
+	message int // how many message ids are used up
+}
+
+// compare sees that every challenge is as the model has it.
+func (p *player) compare(t *rapid.T) {
+	for i, c := range p.m.challenges {
+		rec, err := p.d.store.Get(ctx, c.ID, p.d.now)
+		if refusals := c.refusals(p.d.now); refusals != nil {
+			if !oneOf(err, refusals) {
+				t.Fatalf("challenge %d: Get: %v, want %v", i, err, refusals)
+			}
+			if !errors.Is(err, otp.ErrTooManyAttempts) {
+				continue
+			}
+		} else if err != nil {
+			t.Fatalf("challenge %d: Get: %v", i, err)
+		}
+		if diff := same(rec, c.record()); diff != "" {
+			t.Fatalf("challenge %d: %s", i, diff)
+		}
+	}
+}
+
+// wait moves the clock: by a little, or to just before, at or after a moment
+// at which something ends.
+func (p *player) wait(t *rapid.T) {
+	if rapid.Bool().Draw(t, "just wait") {
+		p.d.now = p.d.now.Add(time.Duration(rapid.Int64Range(0, int64(2*time.Minute)).Draw(t, "for")))
+		return
+	}
+	var moments []time.Time
+	for _, c := range p.m.challenges {
+		moments = append(moments, c.ExpiresAt, c.ResendAt)
+	}
+	for _, c := range p.counters() {
+		for _, r := range c.Rates {
+			for _, event := range p.m.events[c.Key] {
+				moments = append(moments, event.Add(r.Window))
+			}
+		}
+	}
+	for _, until := range p.m.seen {
+		moments = append(moments, until)
+	}
+	moments = slices.DeleteFunc(moments, p.d.now.After)
+	if len(moments) == 0 {
+		t.Skip("nothing ends")
+	}
+	slices.SortFunc(moments, time.Time.Compare)
+	moment := rapid.SampledFrom(moments[:min(4, len(moments))]).Draw(t, "to")
+	moment = moment.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+	if moment.After(p.d.now) {
+		p.d.now = moment
+	}
+}
+
+// counters returns those of the sequence: of two numbers, and in all.
+func (p *player) counters() []otp.Counter {
+	number := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 4, Window: 10 * time.Minute}}
+	return []otp.Counter{
+		counter("number", p.name+"a", number...),
+		counter("number", p.name+"b", number...),
+		counter("budget", p.name, otp.Rate{Count: 6, Window: 5 * time.Minute}),
+	}
+}
+
+// some draws counters in some order.
+func (p *player) some(t *rapid.T) []otp.Counter {
+	all := p.counters()
+	picked := rapid.SampledFrom([][]int{{}, {0}, {1}, {2}, {0, 2}, {2, 1}, {1, 2}}).Draw(t, "counters")
+	var list []otp.Counter
+	for _, i := range picked {
+		list = append(list, all[i])
+	}
+	return list
+}
+
+// any draws one of the latest challenges, nil for one that never was.
+func (p *player) any(t *rapid.T) (*modelled, otp.ID) {
+	latest := p.m.challenges[max(0, len(p.m.challenges)-6):]
+	if i := rapid.IntRange(-1, len(latest)-1).Draw(t, "challenge"); i >= 0 {
+		return latest[i], latest[i].ID
+	}
+	return nil, p.d.usual().ID
+}
+
+// change calls one method for a challenge and sees that its watchers wake,
+// if the model changes with it.
+func (p *player) change(id otp.ID, c *modelled, call func()) {
+	changed, stop := p.d.store.Watch(id)
+	defer stop()
+	var was otp.Record
+	var gone bool
+	if c != nil {
+		was, gone = c.record(), c.gone
+	}
+	call()
+	if c != nil && !c.over(p.d.now) && (gone != c.gone || same(c.record(), was) != "") {
+		p.d.woken(changed, "a change")
+	}
+}
+
+func (p *player) reserve(t *rapid.T) {
+	former, id := p.any(t)
+	if former == nil && rapid.Bool().Draw(t, "of a new browser") {
+		id = otp.ID{}
+	}
+	r := p.d.usual(p.some(t)...)
+	r.Replaces = id
+	r.Attempts = rapid.IntRange(1, 3).Draw(t, "attempts")
+	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife, time.Hour}).Draw(t, "ttl")
+	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
+	p.change(id, former, func() {
+		err := p.d.store.Reserve(ctx, r)
+		least, most := p.m.room(id, p.d.now)
+		if most >= p.m.capacity && errors.As(err, new(*otp.UnavailableError)) {
+			return
+		}
+		if least >= p.m.capacity && !errors.As(err, new(*otp.LimitError)) {
+			t.Fatalf("Reserve in a full store: %v", err)
+		}
+		if p.limited(t, r.Counters, 0, err) {
+			return
+		}
+		p.m.reserve(r)
+	})
+}
+
+// limited checks a refusal for limits, or that there was none to refuse for.
+func (p *player) limited(t *rapid.T, list []otp.Counter, cooldown time.Duration, err error) bool {
+	wait := p.m.wait(list, p.d.now)
+	limits := p.m.last(list, p.d.now, wait)
+	if cooldown == wait {
+		limits = append(limits, "cooldown")
+	} else if cooldown > wait {
+		wait, limits = cooldown, []string{"cooldown"}
+	}
+	if wait == 0 {
+		if err != nil {
+			t.Fatalf("refused: %v", err)
+		}
+		return false
+	}
+	p.d.refused(err, "", wait)
+	var limit *otp.LimitError
+	if errors.As(err, &limit) && !slices.Contains(limits, limit.Limit) {
+		t.Fatalf("limit %q reached, want one of %q", limit.Limit, limits)
+	}
+	return true
+}
+
+func (p *player) attempt(t *rapid.T) {
+	c, id := p.any(t)
+	proof := wrong(rapid.IntRange(0, 2).Draw(t, "wrong"))
+	correct := c != nil && rapid.Bool().Draw(t, "right")
+	if correct {
+		proof = c.proof
+	}
+	p.change(id, c, func() {
+		rec, err := p.d.store.Attempt(ctx, id, proof, p.d.now)
+		if p.refused(t, c, err) {
+			return
+		}
+		c.AttemptsLeft--
+		if correct {
+			c.gone = true
+			if err != nil {
+				t.Fatalf("Attempt with the right proof: %v", err)
+			}
+			return
+		}
+		if !errors.Is(err, otp.ErrWrongCode) {
+			t.Fatalf("Attempt with a wrong proof: %v", err)
+		}
+		if diff := same(rec, c.record()); diff != "" {
+			t.Fatalf("Attempt returned %s", diff)
+		}
+	})
+}
+
+// refused checks the refusal of a challenge that is none, or not any more.
+func (p *player) refused(t *rapid.T, c *modelled, err error) bool {
+	refusals := []error{otp.ErrNoChallenge}
+	if c != nil {
+		refusals = c.refusals(p.d.now)
+	}
+	if len(refusals) > 0 && !oneOf(err, refusals) {
+		t.Fatalf("got %v, want %v", err, refusals)
+	}
+	return len(refusals) > 0
+}
+
+func (p *player) resend(t *rapid.T) {
+	c, id := p.any(t)
+	if c != nil && c.Sending > 8 {
+		t.Skip("sent often enough")
+	}
+	r := p.d.renewal(p.some(t)...)
+	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
+	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife}).Draw(t, "ttl")
+	p.change(id, c, func() {
+		rec, err := p.d.store.Resend(ctx, id, r)
+		if p.refused(t, c, err) || p.limited(t, r.Counters, max(0, c.ResendAt.Sub(p.d.now)), err) {
+			return
+		}
+		p.m.resend(c, r)
+		if diff := same(rec, c.record()); diff != "" {
+			t.Fatalf("Resend returned %s", diff)
+		}
+	})
+}
+
+// settle settles one sending of a challenge, once, whatever became of it.
+func (p *player) settle(t *rapid.T) {
+	c, id := p.any(t)
+	if c == nil {
+		p.d.mustSettle(id, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: p.d.now, Now: p.d.now})
+		return
+	}
+	n := rapid.IntRange(1, c.Sending).Draw(t, "sending")
+	if c.sendings[n-1].settled {
+		t.Skip("settled")
+	}
+	taken := c.sendings[n-1]
+	s := &otp.Settlement{Sending: n, Taken: taken.taken, Now: p.d.now}
+	s.Status = rapid.SampledFrom([]otp.Status{otp.Accepted, otp.Failed}).Draw(t, "status")
+	if s.Status == otp.Failed && rapid.Bool().Draw(t, "certainly") {
+		s.Return = taken.counters
+	} else if rapid.Bool().Draw(t, "with id") {
+		s.MessageID = p.next(0)
+		p.message++
+	}
+	if s.Status == otp.Accepted && rapid.Bool().Draw(t, "made") {
+		s.Made = &otp.Made{Sealed: fmt.Appendf(nil, "made %d", n), Proof: right(p.d.usual().ID), Length: 4 + n%5}
+	}
+	p.change(id, c, func() {
+		p.d.mustSettle(id, s)
+		p.m.settle(c, s)
+	})
+}
+
+// next returns the message id that is ahead in the sequence's order.
+func (p *player) next(ahead int) string { return fmt.Sprintf("%s %d", p.name, p.message+ahead) }
+
+func (p *player) report(t *rapid.T) {
+	state := connexus.State(rapid.IntRange(int(queued), int(delivered)).Draw(t, "state"))
+	id := p.next(rapid.IntRange(-min(4, p.message), 0).Draw(t, "message"))
+	sent, known := p.m.messages[id]
+	if !known {
+		_, moved, err := p.d.store.Report(ctx, id, state, p.d.now)
+		if moved || err != nil {
+			t.Fatalf("early report: moved %v, %v", moved, err)
+		}
+		p.m.early[id] = append(p.m.early[id], state)
+		return
+	}
+	c := sent.challenge
+	was := c.status()
+	p.change(c.ID, c, func() {
+		age, moved, err := p.d.store.Report(ctx, id, state, p.d.now)
+		if err != nil {
+			t.Fatalf("Report: %v", err)
+		}
+		if c.gone && moved {
+			t.Fatalf("a report moved a challenge that is gone")
+		}
+		if c.gone || c.over(p.d.now) {
+			return
+		}
+		sent.report(state)
+		if moved != (c.status() != was) {
+			t.Fatalf("report of %v: moved %v, from %v to %v", state, moved, was, c.status())
+		}
+		if want := p.d.now.Sub(c.sendings[sent.sending-1].taken); moved && age != want {
+			t.Fatalf("report %v after the sending, want %v", age, want)
+		}
+	})
+}
+
+func (p *player) first(t *rapid.T) {
+	key := p.key(t)
+	within := rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 24 * time.Hour}).Draw(t, "within")
+	until, seen := p.m.seen[key]
+	want := !seen || !p.d.now.Before(until)
+	p.d.first(key, within, want)
+	if want {
+		p.m.seen[key] = p.d.now.Add(within)
+	}
+}
+
+func (p *player) forget(t *rapid.T) {
+	key := p.key(t)
+	if err := p.d.store.Forget(ctx, key); err != nil {
+		t.Fatalf("Forget: %v", err)
+	}
+	delete(p.m.seen, key)
+}
+
+func (p *player) key(t *rapid.T) otp.Digest {
+	return counter("", p.name+rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "key")).Key
+}
+
+// live lets a store count the expired until it needs their room.
+func (p *player) live(t *rapid.T) {
+	n, err := p.d.store.Live(ctx)
+	least, most := p.m.room(otp.ID{}, p.d.now)
+	for _, c := range p.m.challenges {
+		if !c.gone && c.over(p.d.now) {
+			most++
+		}
+	}
+	if err != nil || n < least || n > most {
+		t.Fatalf("Live: %d, %v; want %d to %d", n, err, least, most)
+	}
+}

@@ -1,0 +1,78 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+var seenTests = []test{
+	{"first, to the nanosecond", firstWithin},
+	{"forget", forget},
+	{"keys are apart", keysApart},
+}
+
+// first checks what First says.
+func (d *desk) first(key otp.Digest, within time.Duration, want bool) {
+	d.Helper()
+	got, err := d.store.First(ctx, key, within, d.now)
+	if got != want || err != nil {
+		d.Fatalf("First: %v, %v; want %v", got, err, want)
+	}
+}
+
+func firstWithin(t *testing.T, open Open) {
+	for _, within := range []time.Duration{time.Second, 24 * time.Hour} {
+		d := newDesk(t, open, 10)
+		key := wrong(1)
+		d.first(key, within, true)
+		d.first(key, within, false)
+		d.now = epoch.Add(within / 2)
+		d.first(key, within, false) // which does not begin it anew
+		d.now = epoch.Add(within - tick)
+		d.first(key, within, false)
+		d.now = epoch.Add(within)
+		d.first(key, within, true)
+		d.now = epoch.Add(2*within - tick)
+		d.first(key, within, false)
+		d.now = epoch.Add(2 * within)
+		d.first(key, within, true)
+	}
+}
+
+func forget(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	key := wrong(1)
+	takeBack := func() {
+		t.Helper()
+		if err := d.store.Forget(ctx, key); err != nil {
+			t.Fatalf("Forget: %v", err)
+		}
+	}
+	takeBack() // what was never given
+	d.first(key, time.Hour, true)
+	takeBack()
+	d.now = d.now.Add(time.Minute)
+	d.first(key, time.Hour, true)
+	d.now = epoch.Add(time.Hour) // the former ends now, the latter in a minute
+	d.first(key, time.Hour, false)
+	takeBack()
+	takeBack()
+	d.first(key, time.Hour, true)
+}
+
+func keysApart(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	const n = 1000
+	for i := range n {
+		d.first(wrong(i), time.Duration(i+1)*time.Second, true)
+	}
+	if err := d.store.Forget(ctx, wrong(n-1)); err != nil {
+		t.Fatalf("Forget: %v", err)
+	}
+	d.now = epoch.Add(n / 2 * time.Second)
+	for i := range n {
+		d.first(wrong(i), time.Hour, i < n/2 || i == n-1)
+	}
+}

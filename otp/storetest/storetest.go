@@ -1,0 +1,260 @@
+// Package storetest is the conformance suite of otp.Store: what every store
+// must do, whichever machine keeps it. A store that passes it can take the
+// place of another without anything else changing.
+//
+// It promises to look at a store through its interface alone, under a clock
+// of its own: the time is an argument of every call, moved to the nanosecond
+// and never slept through, so a store must not judge by any other. Where the
+// interface leaves a store free (how long it remembers a challenge that has
+// expired, which of two refusals it names) the suite accepts either answer.
+package storetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// Open returns an empty store that holds capacity live challenges. It closes
+// the store with t.Cleanup.
+type Open func(t *testing.T, capacity int) otp.Store
+
+// Run runs the whole suite against the stores that open returns: one for each
+// test, and one for each of the some hundred runs of the random sequences
+// (rapid's flag -rapid.checks says how many).
+func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
+	for _, group := range []struct {
+		name  string
+		tests []test
+	}{
+		{"challenge", challengeTests},
+		{"limits", limitTests},
+		{"room", roomTests},
+		{"resend", resendTests},
+		{"settle", settleTests},
+		{"report", reportTests},
+		{"watch", watchTests},
+		{"seen", seenTests},
+		{"crowd", crowdTests},
+		{"random", randomTests},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, test := range group.tests {
+				t.Run(test.name, func(t *testing.T) { test.run(t, open) })
+			}
+		})
+	}
+}
+
+type test struct {
+	name string
+	run  func(t *testing.T, open Open)
+}
+
+const (
+	length   = 6
+	attempts = 5
+	ttl      = 5 * time.Minute
+	cooldown = 30 * time.Second
+	tick     = time.Nanosecond // the finest step of a clock
+)
+
+// epoch is when the suite's clock starts: not on a whole second, nor on a
+// microsecond, so that a store that rounds is found out.
+var epoch = time.Date(2030, time.January, 2, 3, 4, 5, 678901234, time.UTC)
+
+// reporter is what a test fails by: *testing.T and *rapid.T are.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// desk is a store under test and the time that it is told.
+type desk struct {
+	reporter
+	store otp.Store
+	now   time.Time
+}
+
+func newDesk(t *testing.T, open Open, capacity int) *desk {
+	return &desk{reporter: t, store: open(t, capacity), now: epoch}
+}
+
+var ctx = context.Background()
+
+// usual returns a reservation of a fresh challenge at the desk's time.
+func (d *desk) usual(counters ...otp.Counter) *otp.Reservation {
+	id := session.NewID()
+	return &otp.Reservation{
+		ID: id, Sealed: []byte("sealed " + id.String()), Proof: right(id), Length: length,
+		Attempts: attempts, Now: d.now, TTL: ttl, Cooldown: cooldown, Counters: counters,
+	}
+}
+
+// renewal returns the usual renewal at the desk's time.
+func (d *desk) renewal(counters ...otp.Counter) *otp.Renewal {
+	return &otp.Renewal{Now: d.now, TTL: ttl, Cooldown: cooldown, Counters: counters}
+}
+
+// right is the proof of the right code of the challenge id.
+func right(id otp.ID) otp.Digest { return sha256.Sum256([]byte("right " + id.String())) }
+
+// wrong is the i-th proof of a wrong code, for any challenge.
+func wrong(i int) otp.Digest {
+	return sha256.Sum256(binary.BigEndian.AppendUint64([]byte("wrong"), uint64(i)))
+}
+
+// counter returns a counter that no other test of the same store uses.
+func counter(limit, key string, rates ...otp.Rate) otp.Counter {
+	return otp.Counter{Limit: limit, Key: sha256.Sum256([]byte(key)), Rates: rates}
+}
+
+// reserve makes the usual challenge, which must succeed.
+func (d *desk) reserve(counters ...otp.Counter) otp.ID {
+	d.Helper()
+	r := d.usual(counters...)
+	d.mustReserve(r)
+	return r.ID
+}
+
+func (d *desk) mustReserve(r *otp.Reservation) {
+	d.Helper()
+	if err := d.store.Reserve(ctx, r); err != nil {
+		d.Fatalf("Reserve: %v", err)
+	}
+}
+
+func (d *desk) mustResend(id otp.ID, r *otp.Renewal) otp.Record {
+	d.Helper()
+	rec, err := d.store.Resend(ctx, id, r)
+	if err != nil {
+		d.Fatalf("Resend: %v", err)
+	}
+	return rec
+}
+
+func (d *desk) mustGet(id otp.ID) otp.Record {
+	d.Helper()
+	rec, err := d.store.Get(ctx, id, d.now)
+	if err != nil {
+		d.Fatalf("Get: %v", err)
+	}
+	return rec
+}
+
+func (d *desk) mustSettle(id otp.ID, s *otp.Settlement) {
+	d.Helper()
+	if err := d.store.Settle(ctx, id, s); err != nil {
+		d.Fatalf("Settle: %v", err)
+	}
+}
+
+// mustMeet answers the challenge id with the right code.
+func (d *desk) mustMeet(id otp.ID) {
+	d.Helper()
+	if _, err := d.store.Attempt(ctx, id, right(id), d.now); err != nil {
+		d.Fatalf("Attempt with the right proof: %v", err)
+	}
+}
+
+// mustMiss answers the challenge id with a wrong code.
+func (d *desk) mustMiss(id otp.ID) otp.Record {
+	d.Helper()
+	rec, err := d.store.Attempt(ctx, id, wrong(0), d.now)
+	if !errors.Is(err, otp.ErrWrongCode) {
+		d.Fatalf("Attempt with a wrong proof: %v, want %v", err, otp.ErrWrongCode)
+	}
+	return rec
+}
+
+// kill uses up the attempts at the challenge id.
+func (d *desk) kill(id otp.ID) {
+	d.Helper()
+	for range attempts {
+		d.mustMiss(id)
+	}
+}
+
+// refused checks that err is a *LimitError of limit (any, if it is empty),
+// and that it tells to wait for exactly that long.
+func (d *desk) refused(err error, limit string, wait time.Duration) {
+	d.Helper()
+	var refusal *otp.LimitError
+	if !errors.As(err, &refusal) {
+		d.Fatalf("got %v, want a *LimitError", err)
+	}
+	if limit != "" && refusal.Limit != limit {
+		d.Fatalf("limit %q reached, want %q", refusal.Limit, limit)
+	}
+	if refusal.RetryAfter != wait {
+		d.Fatalf("limit %q: retry after %v, want %v", refusal.Limit, refusal.RetryAfter, wait)
+	}
+}
+
+// full checks that err is an *UnavailableError.
+func (d *desk) full(err error) {
+	d.Helper()
+	var refusal *otp.UnavailableError
+	if !errors.As(err, &refusal) {
+		d.Fatalf("got %v, want an *UnavailableError", err)
+	}
+	if refusal.RetryAfter <= 0 || refusal.Error() == "" {
+		d.Fatalf("%q, retry after %v: want a reason and a wait", refusal.Error(), refusal.RetryAfter)
+	}
+}
+
+// every calls each of the methods that ask for one challenge with the right
+// code, and checks that the error is want.
+func (d *desk) every(id otp.ID, want ...error) {
+	d.Helper()
+	_, got := d.store.Get(ctx, id, d.now)
+	_, attempt := d.store.Attempt(ctx, id, right(id), d.now)
+	_, resend := d.store.Resend(ctx, id, d.renewal())
+	for _, call := range []struct {
+		name string
+		err  error
+	}{{"Get", got}, {"Attempt", attempt}, {"Resend", resend}} {
+		if !oneOf(call.err, want) {
+			d.Fatalf("%s: %v, want %v", call.name, call.err, want)
+		}
+	}
+}
+
+func oneOf(err error, list []error) bool {
+	for _, want := range list {
+		if errors.Is(err, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// same reports how two records differ, "" if they do not.
+func same(got, want otp.Record) string {
+	switch {
+	case got.ID != want.ID:
+		return fmt.Sprintf("id %v, want %v", got.ID, want.ID)
+	case got.Status != want.Status:
+		return fmt.Sprintf("status %v, want %v", got.Status, want.Status)
+	case got.CodeLength != want.CodeLength:
+		return fmt.Sprintf("code length %d, want %d", got.CodeLength, want.CodeLength)
+	case got.AttemptsLeft != want.AttemptsLeft:
+		return fmt.Sprintf("%d attempts left, want %d", got.AttemptsLeft, want.AttemptsLeft)
+	case !got.ExpiresAt.Equal(want.ExpiresAt):
+		return fmt.Sprintf("expires at %v, want %v", got.ExpiresAt, want.ExpiresAt)
+	case !got.ResendAt.Equal(want.ResendAt):
+		return fmt.Sprintf("resend at %v, want %v", got.ResendAt, want.ResendAt)
+	case got.Sending != want.Sending:
+		return fmt.Sprintf("sending %d, want %d", got.Sending, want.Sending)
+	case string(got.Sealed) != string(want.Sealed):
+		return fmt.Sprintf("sealed %q, want %q", got.Sealed, want.Sealed)
+	}
+	return ""
+}

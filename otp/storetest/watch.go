@@ -1,0 +1,198 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+var watchTests = []test{
+	{"woken by each change", wokenByChange},
+	{"all are woken", allWoken},
+	{"not by another", notWokenByAnother},
+	{"stop", stopWatching},
+	{"watch, then get, misses nothing", missesNothing},
+	{"no leak", watchNoLeak},
+}
+
+// patience is how long a wake-up may take: it may come from another machine.
+const patience = 5 * time.Second
+
+// woken waits for a wake-up.
+func (d *desk) woken(changed <-chan struct{}, by string) {
+	d.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+		d.Fatalf("not woken by %s within %v", by, patience)
+	}
+}
+
+func wokenByChange(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	id := d.reserve()
+	for _, change := range []struct {
+		name string
+		make func()
+	}{
+		{"Settle", func() {
+			d.mustSettle(id, &otp.Settlement{Sending: 1, MessageID: "m1", Status: otp.Accepted, Taken: d.now, Now: d.now})
+		}},
+		{"Report", func() {
+			if _, moved, err := d.store.Report(ctx, "m1", delivered, d.now); !moved || err != nil {
+				t.Fatalf("Report: moved %v, %v", moved, err)
+			}
+		}},
+		{"a wrong Attempt", func() { d.mustMiss(id) }},
+		{"Resend", func() {
+			d.now = d.now.Add(cooldown)
+			d.mustResend(id, d.renewal())
+		}},
+		{"Settle after an early Report", func() {
+			if _, _, err := d.store.Report(ctx, "m2", undelivered, d.now); err != nil {
+				t.Fatalf("Report: %v", err)
+			}
+			d.mustSettle(id, &otp.Settlement{Sending: 2, MessageID: "m2", Status: otp.Accepted, Taken: d.now, Now: d.now})
+		}},
+		{"the right Attempt", func() { d.mustMeet(id) }},
+	} {
+		changed, stop := d.store.Watch(id)
+		change.make()
+		d.woken(changed, change.name)
+		stop()
+	}
+	former := d.reserve()
+	changed, stop := d.store.Watch(former)
+	defer stop()
+	next := d.usual()
+	next.Replaces = former
+	d.mustReserve(next)
+	d.woken(changed, "being replaced")
+}
+
+func allWoken(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	id := d.reserve()
+	var watchers []<-chan struct{}
+	for i := range 100 {
+		changed, stop := d.store.Watch(id)
+		defer stop()
+		if i%3 == 1 { // those who have left do not disturb the others
+			stop()
+			continue
+		}
+		watchers = append(watchers, changed)
+	}
+	d.mustMiss(id)
+	for _, changed := range watchers {
+		d.woken(changed, "a wrong Attempt")
+	}
+}
+
+func notWokenByAnother(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	mine, other := d.reserve(), d.reserve()
+	changed, stop := d.store.Watch(mine)
+	defer stop()
+	theirs, stopTheirs := d.store.Watch(other)
+	defer stopTheirs()
+	d.mustMeet(other)
+	d.woken(theirs, "the right Attempt")
+	select {
+	case <-changed:
+		t.Error("woken by the change of another challenge")
+	default:
+	}
+	d.mustMeet(mine)
+	d.woken(changed, "the right Attempt")
+}
+
+func stopWatching(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	id := d.reserve()
+	_, stop := d.store.Watch(id)
+	stop()
+	stop()
+	d.mustMiss(id)
+	changed, stopLater := d.store.Watch(id)
+	stop() // ends its own watch, which is over, and no other
+	d.mustMiss(id)
+	d.woken(changed, "a wrong Attempt")
+	stopLater()
+	changed, stop = d.store.Watch(d.usual().ID) // of a challenge there is not
+	stop()
+	select {
+	case <-changed:
+		t.Error("stop woke its watcher")
+	default:
+	}
+}
+
+// missesNothing has a watcher follow a challenge to its death while its
+// attempts are used up: were one change missed, it would wait for ever.
+func missesNothing(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	for range 50 {
+		r := d.usual()
+		r.Attempts = 50
+		d.mustReserve(r)
+		dead := make(chan error, 1)
+		go func() { dead <- d.follow(r.ID) }()
+		for range r.Attempts {
+			d.mustMiss(r.ID)
+		}
+		if err := <-dead; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// follow watches the challenge id until it is dead.
+func (d *desk) follow(id otp.ID) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		changed, stop := d.store.Watch(id)
+		_, err := d.store.Get(ctx, id, d.now)
+		if errors.Is(err, otp.ErrTooManyAttempts) {
+			stop()
+			return nil
+		}
+		select {
+		case <-changed:
+			stop()
+		case <-timer.C:
+			stop()
+			return errors.New("a change was missed: nobody woke the watcher")
+		}
+	}
+}
+
+// watchNoLeak leaves nothing running for watchers who left, were woken, or
+// watched what there is not.
+func watchNoLeak(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	id := d.reserve()
+	watch := func(n int) {
+		for range n {
+			_, stop := d.store.Watch(id)
+			_, stopOther := d.store.Watch(d.usual().ID)
+			stop()
+			stopOther()
+		}
+		changed, stop := d.store.Watch(id)
+		d.mustMiss(id)
+		d.woken(changed, "a wrong Attempt")
+		stop()
+	}
+	watch(1) // what the store starts for good, it starts now
+	before := goleak.IgnoreCurrent()
+	watch(1000)
+	goleak.VerifyNone(t, before)
+}

@@ -1,0 +1,377 @@
+package websms
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/number"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/pages"
+	"github.com/caddy-websms/websms/session"
+)
+
+func init() {
+	caddy.RegisterModule(Gate{})
+}
+
+// Gate lets only requests pass that hold a session: the proof that a code,
+// sent by SMS to the number they belong to, came back. Anybody else is led to
+// a form that asks for the number, and then for the code.
+//
+// What passes carries the number in a request header (X-Verified-Number by
+// default), which nobody else can set, and in these placeholders:
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.auth.user.id}` | The user whom a first factor named, else the number
+// `{http.auth.user.phone}` | The verified number, in E.164
+// `{http.websms.number}` | The same
+// `{http.websms.verified_at}` | When it was verified, in RFC 3339
+//
+// The gate's own pages live under its prefix, of which nothing ever reaches
+// the handlers behind it.
+type Gate struct {
+	// Who sends the code: "482174 is your <company> verification code."
+	// Required.
+	Company string `json:"company,omitempty"`
+
+	// A sentence that follows in the message, such as "Never share it."
+	Comment string `json:"comment,omitempty"`
+
+	// The path under which the gate's pages and its JSON API live. Default: `/.websms`.
+	Prefix string `json:"prefix,omitempty"`
+
+	// Sessions of one realm do not open another, and limits count within one.
+	// Default: the session's domain, if it has one, else the host of each
+	// request; limits then count over all gates without a realm.
+	Realm string `json:"realm,omitempty"`
+
+	// What codes are like.
+	Code CodeConfig `json:"code,omitzero"`
+
+	// The host that messages are bound to, so that browsers offer to fill in
+	// the code (WebOTP), or `off`. Default: the host of a request over TLS, if
+	// it is the one that the TLS handshake named.
+	WebOTP string `json:"web_otp,omitempty"`
+
+	// Which numbers may ask for a code.
+	Numbers NumbersConfig `json:"numbers,omitzero"`
+
+	// How long a verification lasts, and how it is remembered.
+	Session SessionConfig `json:"session,omitzero"`
+
+	// How many codes may be sent.
+	Limits LimitsConfig `json:"limits,omitzero"`
+
+	// Requests that are let through unverified.
+	BypassRaw caddyhttp.RawMatcherSets `json:"bypass,omitempty" caddy:"namespace=http.matchers"`
+
+	// How the handlers behind learn who was verified.
+	Headers HeadersConfig `json:"headers,omitzero"`
+
+	engine   *engine
+	policy   otp.Policy
+	numbers  *number.Policy
+	life     session.Life
+	cookies  cookies
+	identity identity
+	bypass   caddyhttp.MatcherSets
+	pages    *pages.Pages
+	origin   *http.CrossOriginProtection
+	streams  *streams
+	logger   *zap.Logger
+	audit    *zap.Logger
+	now      func() time.Time
+}
+
+// DefaultPrefix is where a gate's pages live unless it is told otherwise.
+const DefaultPrefix = "/.websms"
+
+// CaddyModule returns the Caddy module information.
+func (Gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.websms_otp",
+		New: func() caddy.Module { return new(Gate) },
+	}
+}
+
+// check returns what is wrong with the options, without loading anything.
+func (g *Gate) check() error {
+	if strings.TrimSpace(g.Company) == "" {
+		return fmt.Errorf("websms_otp: company is missing: say who sends the code, as people are to read it in the message")
+	}
+	for name, text := range map[string]string{"company": g.Company, "comment": g.Comment, "realm": g.Realm} {
+		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(text) > 120 {
+			return fmt.Errorf("websms_otp: %s: give at most 120 characters on one line", name)
+		}
+	}
+	for _, err := range []error{
+		checkPrefix(g.prefix()), checkWebOTP(g.WebOTP),
+		g.Code.check(), g.Numbers.check(), g.Session.check(), g.Limits.check(), g.Headers.check(),
+	} {
+		if err != nil {
+			return fmt.Errorf("websms_otp: %w", err)
+		}
+	}
+	return nil
+}
+
+func (g *Gate) prefix() string {
+	if g.Prefix == "" {
+		return DefaultPrefix
+	}
+	return g.Prefix
+}
+
+// Provision sets up the gate.
+func (g *Gate) Provision(ctx caddy.Context) error {
+	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock
+	g.Prefix = g.prefix()
+	if err := g.check(); err != nil {
+		return err
+	}
+	app, err := ctx.App("websms")
+	if err != nil {
+		return fmt.Errorf("websms_otp: %w", err)
+	}
+	if g.engine = app.(*App).engine; app.(*App).missing != nil {
+		return app.(*App).missing
+	}
+	g.policy = g.challengePolicy()
+	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), newIdentity(g.Headers)
+	if g.numbers, err = g.numberPolicy(); err != nil {
+		return err
+	}
+	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
+		return fmt.Errorf("websms_otp: %w", err)
+	}
+	if g.BypassRaw != nil {
+		matchers, err := ctx.LoadModule(g, "BypassRaw")
+		if err != nil {
+			return fmt.Errorf("websms_otp: bypass: %w", err)
+		}
+		if err := g.bypass.FromInterface(matchers); err != nil {
+			return fmt.Errorf("websms_otp: bypass: %w", err)
+		}
+	}
+	g.origin = http.NewCrossOriginProtection()
+	g.streams = newStreams()
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		// A server waits for its requests before it stops, and a status
+		// stream is one that would last.
+		server.RegisterOnShutdown(g.streams.close)
+	}
+	g.warn()
+	return nil
+}
+
+// warn tells of options that are allowed and less than the standards ask for.
+func (g *Gate) warn() {
+	if g.policy.Length < 6 {
+		g.logger.Warn("codes are shorter than 6 digits, which NIST SP 800-63B asks for", zap.Int("length", g.policy.Length))
+	}
+	if g.life.TTL > 24*time.Hour {
+		g.logger.Warn("sessions last longer than 24h, which NIST SP 800-63B allows at AAL2", zap.Duration("ttl", g.life.TTL))
+	}
+	if g.numbers.Restricted() && g.numbers.Len() == 0 {
+		g.logger.Warn("the list of allowed numbers is empty: nobody will get a code")
+	}
+}
+
+func (g *Gate) challengePolicy() otp.Policy {
+	p := otp.Policy{
+		Scope: g.Realm, Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
+		Company: g.Company, Comment: g.Comment, Cooldown: 30 * time.Second,
+		PerNumber: rates(g.Limits.PerNumber, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour}),
+		Budget:    rates(g.Limits.Budget, otp.Rate{Count: 500, Window: time.Hour}),
+	}
+	if g.Code.Length != 0 {
+		p.Length = g.Code.Length
+	}
+	if g.Code.TTL != 0 {
+		p.TTL = time.Duration(g.Code.TTL)
+	}
+	if g.Code.Attempts != 0 {
+		p.Attempts = g.Code.Attempts
+	}
+	if c := g.Limits.Cooldown; c != nil {
+		p.Cooldown = time.Duration(*c)
+	}
+	return p
+}
+
+func (g *Gate) numberPolicy() (*number.Policy, error) {
+	policy, err := number.NewPolicy(g.Numbers.countries())
+	if err != nil {
+		return nil, fmt.Errorf("websms_otp: numbers countries: %w", err)
+	}
+	for _, input := range g.Numbers.Allow { // sound: check has read them
+		if err := policy.Allow(input); err != nil {
+			return nil, fmt.Errorf("websms_otp: numbers allow: %w", err)
+		}
+	}
+	if name := g.Numbers.AllowFile; name != "" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("websms_otp: numbers allow_file: %w", err)
+		}
+		defer file.Close()
+		if err := policy.AllowFrom(file); err != nil {
+			return nil, fmt.Errorf("websms_otp: numbers allow_file %s: %w", name, err)
+		}
+	}
+	return policy, nil
+}
+
+// ServeHTTP decides what becomes of a request: one of our own pages, through
+// to the next handler, or challenged.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	g.identity.scrub(r)
+	if g.isOwn(r.URL.Path) {
+		return g.serveOwn(w, r)
+	}
+	if len(g.bypass) > 0 {
+		match, err := g.bypass.AnyMatchWithError(r)
+		if err != nil {
+			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
+		}
+		if match {
+			session.Strip(r.Header, g.cookies.own)
+			return next.ServeHTTP(w, r)
+		}
+	}
+	realm, https, now := g.realm(r), isHTTPS(r), g.now()
+	s, ok := g.session(r, realm, https, now)
+	if !ok {
+		return g.challenge(w, r)
+	}
+	if g.life.Stale(&s, now) {
+		g.renew(w, s, realm, https, now)
+	}
+	g.admit(r, &s)
+	return next.ServeHTTP(w, r)
+}
+
+// admit makes r what the handlers behind us are to see of a verified request.
+func (g *Gate) admit(r *http.Request, s *session.Session) {
+	g.identity.set(r.Header, s.Number, s.User)
+	session.Strip(r.Header, g.cookies.own)
+	user := s.User
+	if user == "" {
+		user = s.Number
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("http.auth.user.id", user)
+	repl.Set("http.auth.user.phone", s.Number)
+	repl.Set("http.websms.number", s.Number)
+	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
+}
+
+// verifiedAt is the value of a placeholder that is formatted only where it is used.
+type verifiedAt int64
+
+func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format(time.RFC3339) }
+
+// session returns the valid session that r holds for realm: sealed by us,
+// alive, not ended, and of a number that is still allowed.
+func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time) (session.Session, bool) {
+	var s session.Session
+	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
+		opened, err := session.Open(g.engine.vault.ring, realm, value)
+		if err != nil || !g.life.Alive(&opened, now) || opened.User != "" ||
+			g.engine.vault.revoked.Has(opened.ID) ||
+			!g.numbers.Allowed(number.Number{E164: opened.Number, Region: opened.Region}) {
+			return false
+		}
+		s = opened
+		return true
+	})
+	return s, found
+}
+
+// renew moves the end of a session's idle life.
+func (g *Gate) renew(w http.ResponseWriter, s session.Session, realm string, https bool, now time.Time) {
+	s.Seen = now
+	sealed, err := s.Seal(g.engine.vault.ring, realm)
+	if err != nil {
+		g.logger.Error("renewing a session", zap.Error(err))
+		return
+	}
+	g.cookies.set(w, g.cookies.session, sealed, https, 0)
+}
+
+// realm returns what sessions of r are good for. By default that is the host
+// it was sent to, so a session of one site never opens another.
+func (g *Gate) realm(r *http.Request) string {
+	if g.Realm != "" {
+		return g.Realm
+	}
+	if g.Session.Domain != "" {
+		return g.Session.Domain
+	}
+	return hostOf(r)
+}
+
+// hostOf returns the host that r was sent to, in lower case and without its port.
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if strings.IndexByte(host, ':') >= 0 {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+	}
+	return strings.TrimSuffix(strings.ToLower(host), ".")
+}
+
+// webOTPHost returns the host that a message asked for in r is bound to. A
+// Host header alone proves nothing: whoever asks can write what they like into
+// the SMS of somebody else. The name of the TLS handshake has a certificate.
+func (g *Gate) webOTPHost(r *http.Request) string {
+	switch g.WebOTP {
+	case "off":
+		return ""
+	case "":
+		if host := hostOf(r); r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && domainName.MatchString(host) {
+			return host
+		}
+		return ""
+	}
+	return g.WebOTP
+}
+
+// clientIP returns the client's address by the rules of the server's configuration.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
+// isOwn reports whether a path lies under the prefix. Paths that only lead
+// there when tidied do too: nothing behind us shall see them.
+func (g *Gate) isOwn(path string) bool {
+	if underPrefix(path, g.Prefix) {
+		return true
+	}
+	if !strings.Contains(path, "/.") && !strings.Contains(path, "//") && !strings.Contains(path, "\\") {
+		return false
+	}
+	return underPrefix(caddyhttp.CleanPath(strings.ReplaceAll(path, "\\", "/"), true), g.Prefix)
+}
+
+func underPrefix(path, prefix string) bool {
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) &&
+		(len(path) == len(prefix) || path[len(prefix)] == '/')
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Gate)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Gate)(nil)
+)

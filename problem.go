@@ -1,0 +1,143 @@
+package websms
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/pages"
+)
+
+// problem is a refusal, as JSON (RFC 9457) or as a page. Its type is a stable
+// slug that programs may compare.
+type problem struct {
+	Type         string `json:"type"`
+	Title        string `json:"title"`
+	Status       int    `json:"status"`
+	AttemptsLeft *int   `json:"attempts_left,omitempty"`
+
+	retryAfter time.Duration
+	page       pages.View
+}
+
+// The problems that depend on nothing.
+var (
+	problemUnverified  = problem{Type: "unverified", Title: "Not verified", Status: http.StatusUnauthorized}
+	problemCrossOrigin = problem{Type: "cross_origin", Title: "Sent from another site", Status: http.StatusForbidden, page: pages.CrossOrigin()}
+	problemNotFound    = problem{Type: "not_found", Title: "No such page", Status: http.StatusNotFound, page: pages.NotFound()}
+	problemMethod      = problem{Type: "method_not_allowed", Title: "Method not allowed", Status: http.StatusMethodNotAllowed, page: pages.MethodNotAllowed()}
+	problemTooLarge    = problem{Type: "too_large", Title: "Body too large", Status: http.StatusRequestEntityTooLarge, page: pages.TooLarge()}
+	problemBadRequest  = problem{Type: "bad_request", Title: "The body could not be read", Status: http.StatusBadRequest, page: pages.BadRequest()}
+	problemMediaType   = problem{Type: "unsupported_media_type", Title: "Send a form or JSON", Status: http.StatusUnsupportedMediaType, page: pages.BadRequest()}
+	problemNoChallenge = problem{Type: "no_challenge", Title: "No code is awaited", Status: http.StatusConflict, page: pages.NoChallenge()}
+	problemExpired     = problem{Type: "code_expired", Title: "The code has expired", Status: http.StatusGone, page: pages.Expired()}
+	problemTooMany     = problem{Type: "too_many_attempts", Title: "Too many attempts", Status: http.StatusTooManyRequests, page: pages.TooManyAttempts()}
+	problemInvalid     = problem{Type: "invalid_number", Title: "Not a mobile number", Status: http.StatusUnprocessableEntity}
+	problemCountry     = problem{Type: "country_not_allowed", Title: "Numbers of this country are not served", Status: http.StatusUnprocessableEntity}
+)
+
+func problemWrongCode(attemptsLeft int) problem {
+	return problem{Type: "wrong_code", Title: "Wrong code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft}
+}
+
+// problemOf returns what an error of the engine is to the one who asked.
+func (g *Gate) problemOf(err error) problem {
+	var limit *otp.LimitError
+	var down *otp.UnavailableError
+	switch {
+	case errors.As(err, &limit):
+		return problem{
+			Type: "rate_limited", Title: "Too many codes asked for", Status: http.StatusTooManyRequests,
+			retryAfter: limit.RetryAfter, page: pages.RateLimited(wholeSeconds(limit.RetryAfter)),
+		}
+	case errors.Is(err, otp.ErrNoChallenge):
+		return problemNoChallenge
+	case errors.Is(err, otp.ErrExpired):
+		return problemExpired
+	case errors.Is(err, otp.ErrTooManyAttempts):
+		return problemTooMany
+	case errors.As(err, &down):
+		g.logger.Warn("refusing for now", zap.Error(err))
+	default:
+		g.logger.Error("refusing after an error", zap.Error(err))
+		down = &otp.UnavailableError{RetryAfter: 10 * time.Second}
+	}
+	return problem{
+		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
+		retryAfter: down.RetryAfter, page: pages.Unavailable(wholeSeconds(down.RetryAfter)),
+	}
+}
+
+// wholeSeconds rounds d up, so that who waits as long as told is let through.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// refuse answers with p, as JSON to who prefers it, else as a page: view, or
+// if that is nil the problem's own.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
+	if p.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wholeSeconds(p.retryAfter)/time.Second)))
+	}
+	if view == nil {
+		view = p.page
+	}
+	if view == nil || prefersJSON(r) {
+		return writeJSON(w, p.Status, "application/problem+json", p)
+	}
+	return g.pages.Write(w, p.Status, view)
+}
+
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, err = w.Write(body)
+	return err
+}
+
+// challenge answers a request that holds no session. Nothing of its body is
+// read, or goes anywhere.
+func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
+	navigation := isNavigation(r)
+	if navigation && reads(r) {
+		redirect(w, http.StatusFound, g.loginURL(requestTarget(r)))
+		return nil
+	}
+	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
+	if navigation {
+		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(g.loginURL(refererTarget(r))))
+	}
+	return writeJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+}
+
+// loginURL returns the way to the number form, and from there to rd.
+func (g *Gate) loginURL(rd string) string {
+	if rd == "/" || g.isOwn(rd) {
+		return g.Prefix + "/login?rd=%2F"
+	}
+	return g.Prefix + "/login?rd=" + url.QueryEscape(rd)
+}
+
+// refererTarget returns the page that a form came from, if it is one of ours.
+func refererTarget(r *http.Request) string {
+	ref, err := url.Parse(r.Header.Get("Referer"))
+	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
+		return "/"
+	}
+	return returnTarget(ref.RequestURI())
+}

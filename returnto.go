@@ -1,0 +1,101 @@
+package websms
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// maxReturn bounds a return target, in bytes, so that it fits the challenge cookie.
+const maxReturn = 2000
+
+// returnTarget returns rd if it is a path of this origin, and "/" if there is
+// any doubt: one slash in front, no second slash behind another, no backslash
+// (which browsers take for a slash), no control character, in none of the
+// decodings that something behind us could give it.
+func returnTarget(rd string) string {
+	if len(rd) > maxReturn || !strings.HasPrefix(rd, "/") {
+		return "/"
+	}
+	for form := rd; ; {
+		if !samePath(form) {
+			return "/"
+		}
+		decoded := unescape(form)
+		if decoded == form {
+			return rd
+		}
+		form = decoded
+	}
+}
+
+func samePath(s string) bool {
+	return !strings.Contains(s, "//") && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '\\' || r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd'
+	})
+}
+
+// unescape decodes the percent signs of s that stand for something, once.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi >= 0 && lo >= 0 {
+				out.WriteByte(byte(hi<<4 | lo))
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(s[i])
+	}
+	return out.String()
+}
+
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// requestTarget returns the path and query that the browser asked for, before
+// any rewrite in front of us, as a return target.
+func requestTarget(r *http.Request) string {
+	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
+		return returnTarget(orig.URL.RequestURI())
+	}
+	return returnTarget(r.URL.RequestURI())
+}
+
+// redirect answers with a redirection to location, which is ours or a return
+// target: nothing in it needs, or survives, the rewriting of http.Redirect.
+func redirect(w http.ResponseWriter, status int, location string) {
+	h := w.Header()
+	h["Location"] = []string{escapeNonASCII(location)}
+	h["Cache-Control"] = []string{"no-store"}
+	w.WriteHeader(status)
+}
+
+func escapeNonASCII(s string) string {
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 || c <= ' ' {
+			out.WriteByte('%')
+			out.WriteByte(hex[c>>4])
+			out.WriteByte(hex[c&15])
+		} else {
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
