@@ -94,9 +94,9 @@ type Renewal struct {
 
 // Settlement is how a sending went.
 type Settlement struct {
-	Sending   int    // which: 1 is the first
-	MessageID string // WebSMS's, where it gave one
-	Status    Status // Accepted or Failed
+	Sending   int       // which: 1 is the first
+	MessageID string    // WebSMS's, where it gave one
+	Status    Status    // Accepted or Failed
 	Taken     time.Time // when the sending was taken from the counters
 	Now       time.Time
 	// Made is the code where WebSMS made it; nil where we did.

@@ -7,6 +7,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-websms/websms"
+	_ "github.com/caddy-websms/websms/websmstest"
 )
 
 func main() {

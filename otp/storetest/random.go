@@ -27,12 +27,12 @@ func randomSequences(t *testing.T, open Open) {
 	day := epoch
 	rapid.Check(t, func(t *rapid.T) {
 		capacity := rapid.IntRange(1, capacities).Draw(t, "capacity")
-		day = day.Add(48 * time.Hour)
 		p := &player{
 			d:    &desk{reporter: t, store: stores[capacity], now: day},
 			m:    newModel(capacity),
 			name: day.String(),
 		}
+		defer func() { day = p.d.now.Add(48 * time.Hour) }()
 		p.d.mustMeet(p.d.reserve()) // puts the challenges of days before out
 		t.Repeat(map[string]func(*rapid.T){
 			"":        p.compare,
@@ -54,7 +54,8 @@ type player struct {
 	d       *desk
 	m       *model
 	name    string
-	message int // how many message ids are used up
+	message int       // how many message ids are used up
+	early   time.Time // the first report of the next one
 }
 
 // compare sees that every challenge is as the model has it.
@@ -283,6 +284,9 @@ func (p *player) settle(t *rapid.T) {
 	if s.Status == otp.Failed && rapid.Bool().Draw(t, "certainly") {
 		s.Return = taken.counters
 	} else if rapid.Bool().Draw(t, "with id") {
+		if len(p.m.early[p.next(0)]) > 0 && p.d.now.Sub(p.early) > time.Minute { // a store need not keep it for longer
+			p.message++
+		}
 		s.MessageID = p.next(0)
 		p.message++
 	}
@@ -303,9 +307,15 @@ func (p *player) report(t *rapid.T) {
 	id := p.next(rapid.IntRange(-min(4, p.message), 0).Draw(t, "message"))
 	sent, known := p.m.messages[id]
 	if !known {
+		if slices.Contains(p.m.early[id], blocked) {
+			t.Skip("nothing follows blocked")
+		}
 		_, moved, err := p.d.store.Report(ctx, id, state, p.d.now)
 		if moved || err != nil {
 			t.Fatalf("early report: moved %v, %v", moved, err)
+		}
+		if len(p.m.early[id]) == 0 && id == p.next(0) {
+			p.early = p.d.now
 		}
 		p.m.early[id] = append(p.m.early[id], state)
 		return

@@ -137,7 +137,7 @@ func stopWatching(t *testing.T, open Open) {
 // missesNothing has a watcher follow a challenge to its death while its
 // attempts are used up: were one change missed, it would wait for ever.
 func missesNothing(t *testing.T, open Open) {
-	d := newDesk(t, open, 10)
+	d := newDesk(t, open, 50)
 	for range 50 {
 		r := d.usual()
 		r.Attempts = 50

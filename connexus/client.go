@@ -1,0 +1,196 @@
+package connexus
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// DefaultBaseURL is where the API lives (WebSMS developer guide, step 2).
+const DefaultBaseURL = "https://websms.co.nz/api/connexus"
+
+// The endpoints, as [Error.Endpoint] and [Config.OnCall] name them.
+const (
+	EndpointToken = "/auth/token" // WebSMS developer guide, step 2
+	EndpointOTP   = "/sms/otp"    // WebSMS developer guide, step 4
+)
+
+// DefaultTimeout and MaxConnect are the guide's own bounds of one call and of
+// its connecting (WebSMS developer guide, step 3).
+const (
+	DefaultTimeout = 10 * time.Second
+	MaxConnect     = 5 * time.Second
+)
+
+// Config says how to reach WebSMS. ClientID and ClientSecret are required;
+// every other field has a default.
+type Config struct {
+	// BaseURL is where the API lives, without user, query and fragment.
+	// Default: [DefaultBaseURL]. The client secret travels in the request, so
+	// plain http:// is for tests and for a loopback address only.
+	BaseURL string
+
+	// ClientID and ClientSecret are the API key (WebSMS developer guide, step 1).
+	ClientID, ClientSecret string
+
+	// Sandbox asks WebSMS to accept messages and not to bill them (sandbox=1).
+	Sandbox bool
+
+	// Timeout bounds one whole call of [Client.SendOTP] or [Client.Token], with
+	// its wait for a token and its retries. Default: [DefaultTimeout]. Of it,
+	// [MaxConnect] may pass until there is a connection: name, TCP and TLS.
+	Timeout time.Duration
+
+	// HTTPClient sends the requests, on behalf of its owner, who also closes its
+	// idle connections. Redirects are not followed and cookies not kept, whatever
+	// it says; its transport must not send a request again by itself.
+	// Default: a transport of the client's own.
+	HTTPClient *http.Client
+
+	// Tokens keeps the bearer token. Default: in memory.
+	Tokens TokenCache
+
+	// OnCall, if set, is told of every HTTP exchange: [EndpointToken] or
+	// [EndpointOTP], how long it took, and nil or an [*Error]. It is called from
+	// several goroutines at once and must not block.
+	OnCall func(endpoint string, took time.Duration, err error)
+
+	// Now is the clock that tokens age by. Default: [time.Now].
+	Now func() time.Time
+}
+
+// Client sends codes through WebSMS. It is safe for concurrent use; make one for
+// an API key and keep it, then [Client.Close] it.
+type Client struct {
+	base         string
+	id, secret   string
+	sandbox      bool
+	timeout      time.Duration
+	connect      time.Duration
+	http         *http.Client
+	ownTransport *http.Transport // nil when the caller brought an HTTPClient
+	tokens       TokenCache
+	onCall       func(string, time.Duration, error)
+	now          func() time.Time
+
+	flights singleflight.Group
+	life    context.Context // ended by Close, with ErrClosed as its cause
+	end     context.CancelCauseFunc
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // calls and refreshes; added to under mu while not closed
+	behind  time.Time      // no refresh behind the callers' backs before then; under mu
+}
+
+// ErrClosed is in the chain of an error that a call after [Client.Close] returns.
+var ErrClosed = errors.New("the client is closed")
+
+// New checks cfg and makes a client of it. Nothing is sent before the first call.
+func New(cfg Config) (*Client, error) {
+	base, err := parseBase(cfg.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range []struct{ name, value string }{
+		{"client id", cfg.ClientID},
+		{"client secret", cfg.ClientSecret},
+	} {
+		switch trimmed := strings.TrimSpace(v.value); {
+		case trimmed == "":
+			return nil, errors.New("connexus: the " + v.name + " is empty: copy it from Members Area, API Keys")
+		case trimmed != v.value:
+			return nil, errors.New("connexus: the " + v.name + " begins or ends with white space: remove it")
+		}
+	}
+	if cfg.Timeout < 0 {
+		return nil, errors.New("connexus: the timeout is negative: leave it out for 10s")
+	}
+
+	c := &Client{
+		base:    base,
+		id:      cfg.ClientID,
+		secret:  cfg.ClientSecret,
+		sandbox: cfg.Sandbox,
+		timeout: cfg.Timeout,
+		tokens:  cfg.Tokens,
+		onCall:  cfg.OnCall,
+		now:     cfg.Now,
+	}
+	if c.timeout == 0 {
+		c.timeout = DefaultTimeout
+	}
+	c.connect = min(MaxConnect, c.timeout)
+	if c.tokens == nil {
+		c.tokens = new(memoryCache)
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	c.http = new(http.Client)
+	if cfg.HTTPClient != nil {
+		*c.http = *cfg.HTTPClient
+	} else {
+		c.ownTransport = newTransport(c.connect)
+		c.http.Transport = c.ownTransport
+	}
+	// A redirect would carry the secret, or the message a second time, elsewhere.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http.Jar = nil
+	c.life, c.end = context.WithCancelCause(context.Background())
+	return c, nil
+}
+
+// parseBase checks a base URL and returns it without a trailing slash. Its errors
+// do not repeat the URL, which may hold a password.
+func parseBase(raw string) (string, error) {
+	if raw == "" {
+		return DefaultBaseURL, nil
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return "", errors.New("connexus: the base URL cannot be parsed: write it like " + DefaultBaseURL)
+	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
+		return "", errors.New("connexus: the base URL needs a scheme and a host: write it like " + DefaultBaseURL)
+	case u.User != nil:
+		return "", errors.New("connexus: the base URL holds a user: credentials are client id and client secret")
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
+		return "", errors.New("connexus: the base URL holds a query or a fragment: remove it")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// Close refuses further calls, ends refreshes of the token that run behind the
+// callers' backs, waits for the calls that are still sending (each ends within
+// its Timeout), and closes idle connections. A call that waits for a token when
+// Close comes fails with [KindCanceled]; nothing was sent for it.
+// Closing twice is harmless.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end(ErrClosed)
+	c.running.Wait()
+	if c.ownTransport != nil {
+		c.ownTransport.CloseIdleConnections()
+	}
+}
+
+// begin enters something that Close must wait for, and reports false once the
+// client is closed. What began ends with c.running.Done.
+func (c *Client) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.running.Add(1)
+	return true
+}

@@ -1,0 +1,120 @@
+package connexus
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// object is a JSON object whose fields are read one by one, each tolerant of the
+// wrong type. Names are matched exactly; of a name that comes twice the last
+// counts. Its methods are good on a nil object too.
+type object map[string]json.RawMessage
+
+// parseObject reads data as one JSON object and nothing after it. A byte order
+// mark in front is ignored, as RFC 8259 section 8.1 allows; bytes that are not
+// UTF-8 become U+FFFD.
+func parseObject(data []byte) (object, bool) {
+	var o object
+	err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &o)
+	return o, err == nil && o != nil // null leaves it nil
+}
+
+// str returns the named field if it is a JSON string.
+func (o object) str(name string) (string, bool) {
+	raw := o[name]
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+// isNumber reports whether the named field is a JSON number.
+func (o object) isNumber(name string) bool {
+	raw := o[name]
+	return len(raw) > 0 && (raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9')
+}
+
+// text returns the first of the named fields that is a string with something in
+// it, or a number, which keeps every digit it was written with.
+func (o object) text(names ...string) string {
+	for _, name := range names {
+		if s, ok := o.str(name); ok && s != "" {
+			return s
+		}
+		if o.isNumber(name) {
+			return string(o[name])
+		}
+	}
+	return ""
+}
+
+// id returns the message id, under any of the names it has been seen with.
+func (o object) id() string { return o.text("messageId", "message_id", "websms_id") }
+
+// number returns the named field if it is a number, or a string that is one. One
+// too large for a float64 is an infinity.
+func (o object) number(name string) (float64, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(o.text(name)), 64)
+	if err != nil && !math.IsInf(f, 0) || math.IsNaN(f) {
+		return 0, false
+	}
+	return f, true
+}
+
+// integer returns the named field if it is a whole number that an int holds, or a
+// string that is one.
+func (o object) integer(name string) (int, bool) {
+	f, ok := o.number(name)
+	if !ok || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
+}
+
+// flag returns the named field if it is true or false, also as a string or as 1
+// and 0.
+func (o object) flag(name string) (value, ok bool) {
+	word := string(o[name])
+	if s, isString := o.str(name); isString {
+		word = s
+	}
+	switch strings.ToLower(strings.TrimSpace(word)) {
+	case "true", "1":
+		return true, true
+	case "false", "0":
+		return false, true
+	}
+	return false, false
+}
+
+// Numbers from here on are milliseconds and not seconds since 1970: as seconds
+// they are past the year 5138, as milliseconds before it is 1973.
+const firstMilli = 1e11
+
+// time returns the named field, in UTC, if it is a time after 1970 and before the
+// year 10000: seconds or milliseconds since 1970, as a number or a string, or
+// RFC 3339. Otherwise it returns the zero time.
+func (o object) time(name string) time.Time {
+	t, err := time.Parse(time.RFC3339, strings.TrimSpace(o.text(name)))
+	if err != nil {
+		f, ok := o.number(name)
+		if !ok || math.Abs(f) > 1e15 {
+			return time.Time{}
+		}
+		if f < firstMilli {
+			f *= 1000
+		}
+		t = time.UnixMilli(int64(math.Round(f)))
+	}
+	t = t.UTC()
+	if t.Unix() <= 0 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}

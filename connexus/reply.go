@@ -1,0 +1,185 @@
+package connexus
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Why a reply with a successful status is not understood.
+var (
+	errNotObject     = errors.New("the reply is not a JSON object")
+	errNoVerdict     = errors.New("the reply says neither success nor failure")
+	errContradiction = errors.New("the reply says both success and failure")
+	errRedirect      = errors.New("the reply is a redirect, which is not followed")
+	errBlocked       = errors.New("the reply is a web page: something in front of the API refused the request")
+)
+
+// verdict is what the body of a reply says by itself.
+type verdict int
+
+const (
+	silent   verdict = iota
+	accepted         // success true, or a status that says so
+	refused          // success false, or a status that says so
+	mixed            // both
+)
+
+func (o object) verdict() verdict {
+	success, known := o.flag("success")
+	yes, no := known && success, known && !success
+	status, _ := o.str("status")
+	switch strings.ToLower(strings.TrimSpace(status)) {
+	case "success", "accepted", "queued":
+		yes = true
+	case "error", "fail", "failed", "failure", "rejected":
+		no = true
+	}
+	switch {
+	case yes && no:
+		return mixed
+	case yes:
+		return accepted
+	case no:
+		return refused
+	}
+	return silent
+}
+
+// complaint is the object's own account of what is wrong.
+func (o object) complaint() string {
+	code, message := o.text("error"), o.text("message", "error_description", "detail")
+	if code == "" || message == "" {
+		return code + message
+	}
+	return code + ": " + message
+}
+
+// hints tells a refusal's kind by its words, where the status does not.
+var hints = []struct {
+	kind  Kind
+	words []string
+}{
+	{KindFunds, []string{"insufficient fund", "insufficient balance", "insufficient credit", "out of credit"}},
+	{KindCredentials, []string{"invalid client", "invalid token", "invalid credential", "unauthorized"}},
+	{KindThrottled, []string{"rate limit", "too many requests", "throttled"}},
+	{KindUnavailable, []string{"temporarily unavailable", "server error"}},
+}
+
+// hint returns the kind of refusal that the object tells of, or otherwise.
+func (o object) hint(otherwise Kind) Kind {
+	if o.isNumber("required") { // what the message would have cost
+		return KindFunds
+	}
+	said := strings.ToLower(strings.ReplaceAll(o.complaint(), "_", " "))
+	for _, h := range hints {
+		for _, word := range h.words {
+			if strings.Contains(said, word) {
+				return h.kind
+			}
+		}
+	}
+	return otherwise
+}
+
+// judge sorts a reply. It returns the object of a success, nil for an empty 204,
+// or the error that the reply stands for. Both endpoints are judged alike, save
+// that refusing a token means refusing the credentials.
+func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (object, *Error) {
+	obj, isObject := parseObject(r.body)
+	said := obj.verdict()
+	if said == silent && obj.text("error") != "" {
+		said = refused
+	}
+	denied := KindBadRequest
+	if endpoint == EndpointToken {
+		denied = KindCredentials
+	}
+	e := &Error{Endpoint: endpoint, Status: r.status, Err: r.err}
+
+	switch s := r.status; {
+	case s == http.StatusNoContent && endpoint == EndpointOTP:
+		return nil, nil
+
+	case s/100 == 2:
+		e.MaybeAccepted = true
+		switch {
+		case r.err != nil:
+			e.Kind = failureKind(ctx, r.err, KindMalformed)
+		case !isObject:
+			e.Kind, e.Err = KindMalformed, errNotObject
+		case said == refused:
+			e.Kind, e.MaybeAccepted = obj.hint(denied), false
+		case said == mixed:
+			e.Kind, e.Err = KindMalformed, errContradiction
+		case said == silent && endpoint == EndpointOTP:
+			e.Kind, e.Err = KindMalformed, errNoVerdict
+		default:
+			return obj, nil
+		}
+
+	case s == http.StatusUnauthorized:
+		e.Kind = KindCredentials
+	case s == http.StatusPaymentRequired:
+		e.Kind = KindFunds
+	case s == http.StatusTooManyRequests:
+		e.Kind = KindThrottled
+		e.RetryAfter, e.again = c.retryAfter(r.header)
+	case s == http.StatusForbidden && isWebPage(r):
+		e.Kind, e.Err = KindMalformed, errBlocked
+	case s == http.StatusForbidden && endpoint == EndpointOTP:
+		e.Kind = obj.hint(KindFunds)
+	case s == http.StatusForbidden:
+		e.Kind = obj.hint(KindCredentials)
+	case s == http.StatusRequestTimeout:
+		e.Kind = KindUnavailable
+	case s/100 == 4:
+		e.Kind = obj.hint(KindBadRequest)
+
+	case s >= 500: // past 599 too: RFC 9110 section 15
+		clear := obj.verdict() == refused
+		e.Kind = KindUnavailable
+		if clear {
+			e.Kind = obj.hint(KindUnavailable)
+		}
+		if s == http.StatusServiceUnavailable && said != accepted && said != mixed {
+			e.RetryAfter, e.again = c.retryAfter(r.header)
+		}
+		e.MaybeAccepted = !clear && !e.again
+
+	case s/100 == 3:
+		// Of the redirects only 303 means that the request was carried out, RFC
+		// 9110 section 15.4.4.
+		e.Kind, e.Err, e.MaybeAccepted = KindMalformed, errRedirect, s == http.StatusSeeOther
+	default:
+		e.Kind, e.MaybeAccepted = KindMalformed, true
+	}
+
+	if endpoint == EndpointToken {
+		e.MaybeAccepted = false
+	}
+	e.Message = c.clean(obj.complaint(), bearer)
+	return nil, e
+}
+
+func isWebPage(r reply) bool {
+	return strings.HasPrefix(strings.TrimSpace(string(r.body)), "<")
+}
+
+// retryAfter reads the header of RFC 9110 section 10.2.3, seconds or a date. The
+// answer is at most a day, and false if there is no such header to understand.
+func (c *Client) retryAfter(h http.Header) (time.Duration, bool) {
+	const most = 24 * time.Hour
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(most/time.Second))) * time.Second, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return min(max(at.Sub(c.now()), 0), most), true
+}

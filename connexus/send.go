@@ -1,0 +1,222 @@
+package connexus
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// retryPause is the least wait before a second try.
+	retryPause = 250 * time.Millisecond
+	// maxRetryAfter is the longest Retry-After that a call sits out: somebody is
+	// waiting for the code, and half of the usual Timeout is left for the try.
+	maxRetryAfter = 5 * time.Second
+	// autoCode is the length of the codes that WebSMS makes (WebSMS developer
+	// guide, step 4).
+	autoCode = 6
+)
+
+// OTP is a message that carries a one-time code (WebSMS developer guide, step 4):
+// "482174 is your MyApp verification code. Valid for 5 minutes."
+type OTP struct {
+	// To is the number in E.164, 8 to 15 digits, with or without the '+'. Required.
+	To string
+	// Company is the brand in the message. Required.
+	Company string
+	// Comment is a sentence after the code, or empty.
+	Comment string
+	// Code is 4 to 8 digits, or empty to let WebSMS make one of 6.
+	Code string
+	// WebOTPDomain is the host whose pages may read the code by the WebOTP API,
+	// without scheme and port, or empty.
+	WebOTPDomain string
+}
+
+// Receipt is what WebSMS said of a message that it took.
+type Receipt struct {
+	// MessageID is what delivery reports will name, or empty.
+	MessageID string
+	// Code is the code in the message as the reply tells it, 4 to 8 digits, or
+	// empty. A reply that writes it as a number loses leading zeros; they are put
+	// back, up to the length of OTP.Code or else to 6.
+	Code string
+}
+
+// SendOTP sends a message, and returns when WebSMS has taken or refused it, or when
+// ctx or the client's Timeout ends. The error is an [*Error]: after one with
+// MaybeAccepted the message may arrive all the same, so it must not be sent again,
+// nor given back where messages are counted. A message that can never be taken,
+// such as one to a number of 3 digits, is refused with KindBadRequest and not sent.
+func (c *Client) SendOTP(ctx context.Context, otp OTP) (Receipt, error) {
+	if err := otp.check(); err != nil {
+		return Receipt{}, &Error{Kind: KindBadRequest, Endpoint: EndpointOTP, Err: err}
+	}
+	if !c.begin() {
+		return Receipt{}, closedError(EndpointOTP)
+	}
+	defer c.running.Done()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	var rejected Token
+	for renewed, retried := false, false; ; {
+		t, err := c.bearer(ctx, rejected)
+		if err != nil {
+			return Receipt{}, err
+		}
+		receipt, e := c.post(ctx, t, otp)
+		switch {
+		case e == nil:
+			return receipt, nil
+		case e.Status == http.StatusUnauthorized && !renewed:
+			renewed, rejected = true, t
+		case !retried && c.pause(ctx, e):
+			retried = true
+		default:
+			return Receipt{}, e
+		}
+	}
+}
+
+// post sends the message once.
+func (c *Client) post(ctx context.Context, t Token, otp OTP) (_ Receipt, e *Error) {
+	start := time.Now()
+	defer func() { c.tell(EndpointOTP, start, e) }()
+
+	r, e := c.exchange(ctx, EndpointOTP, t.Value, otp.form(c.sandbox))
+	if e != nil {
+		return Receipt{}, e
+	}
+	obj, e := c.judge(ctx, EndpointOTP, t.Value, r)
+	if e != nil {
+		return Receipt{}, e
+	}
+	return Receipt{MessageID: obj.id(), Code: obj.code(otp.Code)}, nil
+}
+
+// pause waits before a second try, and reports whether there may be one: if the
+// first cannot have been accepted, and the wait is short and fits in the call.
+func (c *Client) pause(ctx context.Context, e *Error) bool {
+	wait := max(e.RetryAfter, retryPause)
+	if !e.again || wait > maxRetryAfter {
+		return false
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tell reports an exchange to Config.OnCall.
+func (c *Client) tell(endpoint string, start time.Time, e *Error) {
+	if c.onCall == nil {
+		return
+	}
+	var err error // a nil *Error is not a nil error
+	if e != nil {
+		err = e
+	}
+	c.onCall(endpoint, time.Since(start), err)
+}
+
+// form is the message as WebSMS wants it (WebSMS developer guide, step 4).
+func (o OTP) form(sandbox bool) url.Values {
+	form := url.Values{"to": {strings.TrimPrefix(o.To, "+")}}
+	for _, field := range []struct{ name, value string }{
+		{"msgCompany", o.Company},
+		{"msgComment", o.Comment},
+		{"msgCode", o.Code},
+		{"webOtpDomain", o.WebOTPDomain},
+	} {
+		if field.value != "" {
+			form.Set(field.name, field.value)
+		}
+	}
+	if sandbox {
+		form.Set("sandbox", "1")
+	}
+	return form
+}
+
+// check says what is wrong with the message, without repeating number or code.
+func (o OTP) check() error {
+	to := strings.TrimPrefix(o.To, "+")
+	switch {
+	case !isDigits(to, 8, 15) || to[0] == '0': // no country code begins with 0
+		return errors.New("the number is not E.164: write country code and number, 8 to 15 digits")
+	case strings.TrimSpace(o.Company) == "":
+		return errors.New("the company is empty: name who sends the code")
+	case !isLine(o.Company):
+		return errors.New("the company is not one line of UTF-8: remove control characters")
+	case !isLine(o.Comment):
+		return errors.New("the comment is not one line of UTF-8: remove control characters")
+	case o.Code != "" && !isDigits(o.Code, 4, 8):
+		return errors.New("the code is not 4 to 8 digits: leave it empty to let WebSMS make one")
+	case o.WebOTPDomain != "" && !isHost(o.WebOTPDomain):
+		return errors.New("the WebOTP domain is not a host name: write it without scheme and port")
+	}
+	return nil
+}
+
+func isDigits(s string, least, most int) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return least <= len(s) && len(s) <= most
+}
+
+// isLine reports whether s is text without a line break, which would let it forge
+// the last line of the message, the one that WebOTP reads.
+func isLine(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// isHost reports whether s is a host name as RFC 1123 section 2.1 has it, at most
+// 253 characters, with the underscore that real ones also have.
+func isHost(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			b := label[i]
+			if !('a' <= b|0x20 && b|0x20 <= 'z' || '0' <= b && b <= '9' || b == '-' || b == '_') {
+				return false
+			}
+		}
+	}
+	return len(s) <= 253
+}
+
+// code reads the code of a reply to a message that was sent with code sent.
+func (o object) code(sent string) string {
+	code := strings.TrimSpace(o.text("code"))
+	if o.isNumber("code") {
+		want := autoCode
+		if sent != "" {
+			want = len(sent)
+		}
+		code = strings.Repeat("0", max(0, want-len(code))) + code
+	}
+	if !isDigits(code, 4, 8) {
+		return ""
+	}
+	return code
+}
