@@ -19,7 +19,7 @@ import (
 type ID = session.ID
 
 // MaxLife is the longest a code may live, counted from its first sending,
-// whatever is resent (NIST SP 800-63B-4, 3.1.3.1: ten minutes).
+// whatever is resent (NIST SP 800-63B-4, 3.1.3.2: ten minutes).
 const MaxLife = 10 * time.Minute
 
 // Status says how the sending of a challenge's code went.
