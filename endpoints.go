@@ -3,6 +3,7 @@ package websms
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -56,7 +57,7 @@ func (a *ask) lost(err error, now time.Time) error {
 }
 
 func (g *Gate) getLogin(v *visit) error {
-	rd := g.target(v.r.URL.Query().Get("rd"))
+	rd := g.target(v.url.Query().Get("rd"))
 	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !prefersJSON(v.r) {
 		redirect(v.w, http.StatusSeeOther, rd)
 		return nil
@@ -78,7 +79,12 @@ func (g *Gate) getLogin(v *visit) error {
 
 // target returns rd as a return target, but never one of our own pages.
 func (g *Gate) target(rd string) string {
-	if rd = returnTarget(rd); g.isOwn(rd) {
+	rd = returnTarget(rd)
+	path := rd
+	if i := strings.IndexAny(rd, "?#"); i >= 0 {
+		path = rd[:i]
+	}
+	if g.isOwn(unescape(path)) {
 		return "/"
 	}
 	return rd
@@ -296,7 +302,7 @@ func (g *Gate) postLogout(v *visit) error {
 func (g *Gate) getStatus(v *visit) error {
 	a, ok := g.ask(v)
 	if !ok {
-		return writeJSON(v.w, http.StatusConflict, "application/problem+json", problemNoChallenge)
+		return g.refuseStatus(v, &a, otp.ErrNoChallenge)
 	}
 	if wantsEvents(v.r) {
 		return g.stream(v, &a)

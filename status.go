@@ -105,9 +105,16 @@ func (g *Gate) stream(v *visit, a *ask) error {
 	}
 }
 
-// refuseStatus says why there is no challenge to tell of, always in JSON.
+// refuseStatus says why there is no challenge to tell of, always in JSON. A
+// browser that takes up a stream again after its end is told to stop, by a 204
+// (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
 func (g *Gate) refuseStatus(v *visit, a *ask, err error) error {
 	p := g.problemOf(a.lost(err, v.now))
+	if wantsEvents(v.r) && p.Type != "unavailable" {
+		v.w.Header().Set("Cache-Control", "no-store")
+		v.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	p.page = nil
 	return g.refuse(v.w, v.r, p, nil)
 }

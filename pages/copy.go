@@ -1,0 +1,191 @@
+package pages
+
+import (
+	"fmt"
+	"time"
+)
+
+// The words of the pages. They say what happened and what to do next, blame
+// nobody, and never tell whether a number is known here.
+
+// deliveries are what the code page says in each state of the message.
+func deliveries(masked string) map[string]string {
+	return map[string]string{
+		"queued":    "Sending the code…",
+		"accepted":  "The code is on its way.",
+		"delivered": "The code was delivered to " + masked + ".",
+		"failed":    "The message may not have gone out. If a code arrives it still works; otherwise send it again.",
+		"expired":   "The code has expired.",
+	}
+}
+
+// toLogin is an action that leads to the number form.
+func toLogin(label string) *Action { return &Action{Label: label, Href: "login"} }
+
+// InvalidNumber is the problem of a number that is no mobile number. The
+// example is one that would be, or empty.
+func InvalidNumber(example string) *Problem {
+	detail := "Enter a mobile number that can receive text messages."
+	if example != "" {
+		detail = "Enter a mobile number, like " + example + "."
+	}
+	return &Problem{Slug: "invalid_number", Title: "Check the number", Detail: detail}
+}
+
+// CountryNotAllowed is the problem of a number of a country that gets no codes.
+func CountryNotAllowed() *Problem {
+	return &Problem{
+		Slug:   "country_not_allowed",
+		Title:  "Check the number",
+		Detail: "We cannot text numbers in that country. Use another mobile number.",
+	}
+}
+
+// WrongCode is the problem of a code that is not the one that was sent.
+func WrongCode(attemptsLeft int) *Problem {
+	return &Problem{
+		Slug:   "wrong_code",
+		Title:  "Wrong code",
+		Detail: "That is not the code we sent. " + triesLeft(attemptsLeft),
+	}
+}
+
+// triesLeft says how often the code may still be tried.
+func triesLeft(n int) string {
+	switch {
+	case n <= 0:
+		return "You have no tries left."
+	case n == 1:
+		return "You have one try left."
+	default:
+		return fmt.Sprintf("You have %d tries left.", n)
+	}
+}
+
+// Expired is the page of a code that came too late.
+func Expired() Message {
+	return Message{
+		Heading: "This code has expired",
+		Body:    []string{"To keep you safe, a code only works for a few minutes. Get a new one and enter it as soon as it arrives."},
+		Action:  toLogin("Get a new code"),
+	}
+}
+
+// TooManyAttempts is the page of a challenge that died of wrong codes.
+func TooManyAttempts() Message {
+	return Message{
+		Heading: "Too many wrong codes",
+		Body:    []string{"To keep you safe, we have cancelled this code. Get a new one and try again."},
+		Action:  toLogin("Get a new code"),
+	}
+}
+
+// NoChallenge is the page of a browser that no code is waiting for.
+func NoChallenge() Message {
+	return Message{
+		Heading: "No code is waiting",
+		Body: []string{
+			"This browser has no code to check. It may have been used already, or asked for in another browser.",
+		},
+		Action: toLogin("Get a new code"),
+	}
+}
+
+// RateLimited is the page of a user who must wait before the next code. A
+// retryAfter of 0 leaves open how long.
+func RateLimited(retryAfter time.Duration) Message {
+	return Message{
+		Heading: "Please wait a little",
+		Body: []string{
+			"There have been too many requests, so we have not sent a code.",
+			tryAgain(retryAfter),
+		},
+		Action: toLogin("Back to sign in"),
+	}
+}
+
+// Unavailable is the page of a gate that cannot send or check codes just now. A
+// retryAfter of 0 leaves open how long.
+func Unavailable(retryAfter time.Duration) Message {
+	return Message{
+		Heading: "We cannot do this right now",
+		Body: []string{
+			"Something on our side is not working, so we have not sent a code. It is nothing you did.",
+			tryAgain(retryAfter),
+		},
+		Action: toLogin("Back to sign in"),
+	}
+}
+
+// tryAgain says when to come back.
+func tryAgain(after time.Duration) string {
+	if after <= 0 {
+		return "Try again in a few minutes."
+	}
+	return "Try again in " + duration(after) + "."
+}
+
+// CrossOrigin is the page of a form that another site has posted.
+func CrossOrigin() Message {
+	return Message{
+		Heading: "That came from another site",
+		Body:    []string{"To keep you safe, we only take forms from our own pages, so nothing was done. If you wanted to sign in, start here."},
+		Action:  toLogin("Sign in"),
+	}
+}
+
+// NotFound is the page of an address that leads nowhere.
+func NotFound() Message {
+	return Message{
+		Heading: "Page not found",
+		Body:    []string{"There is nothing at this address. If you typed it, check it for a slip."},
+		Action:  toLogin("Sign in"),
+	}
+}
+
+// MethodNotAllowed is the page of an address that was used in a way it does not
+// know.
+func MethodNotAllowed() Message {
+	return Message{
+		Heading: "That does not work here",
+		Body:    []string{"This address cannot be used in that way. Nothing was done."},
+		Action:  toLogin("Sign in"),
+	}
+}
+
+// TooLarge is the page of a request that is too long.
+func TooLarge() Message {
+	return Message{
+		Heading: "That was too long",
+		Body:    []string{"We received far more than a number or a code, so we stopped reading. Nothing was done."},
+		Action:  toLogin("Start again"),
+	}
+}
+
+// BadRequest is the page of a request that cannot be read.
+func BadRequest() Message {
+	return Message{
+		Heading: "We could not read that",
+		Body:    []string{"What we received was not complete. Nothing was done. Go back and try again, or start over."},
+		Action:  toLogin("Start again"),
+	}
+}
+
+// FormNotSent is the page of a form of the app that was posted without a
+// session. It stands in the tab that the form was in, so signing in opens a tab
+// of its own, from loginHref.
+func FormNotSent(loginHref string) Message {
+	return Message{
+		Heading: "Your form was not sent",
+		Body: []string{
+			"You are not signed in, or not any more, so nothing was sent or saved. Keep this tab open: what you filled in is not lost.",
+		},
+		Steps: []string{
+			"Sign in, in a new tab.",
+			"Come back to this tab and go back one page.",
+			"Send the form again. If it has come back empty, go forward to this page and reload it: your browser then offers to send what you filled in.",
+		},
+		Action: &Action{Label: "Sign in", Href: loginHref},
+		NewTab: true,
+	}
+}

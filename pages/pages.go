@@ -1,0 +1,138 @@
+// Package pages writes the web pages of a gate: the number form, the code form
+// and the page that says what went wrong and what to do next.
+//
+// What it promises:
+//
+//   - Every page works without JavaScript. With it the code page also takes the
+//     code from the SMS (WebOTP), counts down to the next resend and follows the
+//     delivery of the message.
+//   - Every page comes from this origin alone: no framework, no font, no image of
+//     somebody else's, and no inline script or style, so that the Content Security
+//     Policy can forbid all of them.
+//   - All data is escaped by html/template for the place it stands in.
+//   - No page holds a code.
+//
+// The package imports nothing but the standard library. It knows no request, no
+// session and no challenge: a caller fills a [View] and says where it goes.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+//go:embed templates assets
+var files embed.FS
+
+// Pages holds the parsed templates and the fingerprinted assets of one gate.
+// It is safe for concurrent use.
+type Pages struct {
+	company   string
+	templates map[string]*template.Template // by View.view
+	assets    map[string]asset              // by fingerprinted name
+	buffers   sync.Pool
+}
+
+// A View is one page: a [Login], a [Verify] or a [Message].
+type View interface {
+	view() string  // the template's name
+	title() string // what stands before the company in the browser's title bar
+	model() any    // what the template sees
+}
+
+// New parses the pages of a gate that lives below prefix and speaks for company.
+//
+// The prefix is the base of every link and asset: an absolute path without a
+// slash at its end, such as "/.websms". The company heads every page and must
+// not be empty.
+func New(prefix, company string) (*Pages, error) {
+	if !strings.HasPrefix(prefix, "/") || strings.HasPrefix(prefix, "//") || strings.HasSuffix(prefix, "/") {
+		return nil, fmt.Errorf("pages: prefix %q: use an absolute path without a slash at its end, such as /.websms", prefix)
+	}
+	if strings.TrimSpace(company) == "" {
+		return nil, errors.New("pages: company is empty: say whose pages these are")
+	}
+
+	assets, names, err := fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	below := func(path string) string { return prefix + "/" + path }
+	layout, err := template.New("layout.html").Funcs(template.FuncMap{
+		"below": below,
+		"asset": func(name string) (string, error) {
+			if fingerprinted, ok := names[name]; ok {
+				return below("assets/" + fingerprinted), nil
+			}
+			return "", fmt.Errorf("no asset %q", name)
+		},
+		"href": func(href string) string {
+			if strings.HasPrefix(href, "/") && !strings.HasPrefix(href, "//") {
+				return href
+			}
+			return below(href)
+		},
+		"duration": duration,
+		"text":     text,
+	}).ParseFS(files, "templates/layout.html")
+	if err != nil {
+		return nil, fmt.Errorf("pages: layout: %w", err)
+	}
+
+	p := &Pages{
+		company:   company,
+		templates: make(map[string]*template.Template),
+		assets:    assets,
+		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}
+	for _, v := range []View{Login{}, Verify{}, Message{}} {
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, "templates/problem.html", "templates/"+v.view()+".html")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("pages: %s: %w", v.view(), err)
+		}
+		p.templates[v.view()] = t
+	}
+	return p, nil
+}
+
+// text escapes s for the text of an element. html/template would also write a
+// plus sign as a character reference, which the text of an element does not need;
+// without it a masked number is found in a page's source as it is shown.
+func text(s string) template.HTML { return template.HTML(html.EscapeString(s)) }
+
+// Write answers with the view as an HTML page: its headers, the status and the
+// body. Headers that the caller has set before, such as Set-Cookie and
+// Retry-After, stay. The page is complete before the first byte leaves, so when
+// Write fails to render it nothing has been written yet.
+func (p *Pages) Write(w http.ResponseWriter, status int, v View) error {
+	buf := p.buffers.Get().(*bytes.Buffer)
+	defer p.buffers.Put(buf)
+	buf.Reset()
+
+	err := p.templates[v.view()].Execute(buf, struct {
+		Company, Title, Name string
+		View                 any
+	}{p.company, v.title(), v.view(), v.model()})
+	if err != nil {
+		return fmt.Errorf("pages: rendering %s: %w", v.view(), err)
+	}
+
+	setHeaders(w.Header(), v)
+	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	w.WriteHeader(status)
+	if _, err := w.Write(buf.Bytes()); err != nil {
+		return fmt.Errorf("pages: writing %s: %w", v.view(), err)
+	}
+	return nil
+}

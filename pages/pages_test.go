@@ -1,0 +1,300 @@
+package pages
+
+import (
+	"errors"
+	"html/template"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const prefix = "/.websms"
+
+// noon is the server's clock in the tests that need one.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newPages(t testing.TB) *Pages {
+	t.Helper()
+	p, err := New(prefix, "Harbour Bank")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// codeForm is a code page as it comes just after a number was entered.
+func codeForm() Verify {
+	return Verify{
+		Masked: "+64•••567", ReturnTo: "/reports?year=2026&page=2", CodeLength: 6, AttemptsLeft: 5,
+		Status: "accepted", Now: noon, ExpiresAt: noon.Add(5 * time.Minute), ResendAt: noon.Add(30 * time.Second),
+	}
+}
+
+// everyView names one view for every way a page can look.
+func everyView() map[string]View {
+	code := func(change func(*Verify)) View {
+		v := codeForm()
+		change(&v)
+		return v
+	}
+	limited := &Problem{Slug: "rate_limited", Title: "Please wait a little", Detail: "We have not sent a code.", RetryAfter: 5 * time.Minute}
+	return map[string]View{
+		"login":              Login{ReturnTo: "/", Example: "021 234 567"},
+		"login no example":   Login{},
+		"login signed out":   Login{Example: "021 234 567", SignedOut: true},
+		"login wrong number": Login{Phone: "021 23", Example: "021 234 567", Problem: InvalidNumber("021 234 567")},
+		"login country":      Login{Phone: "+1 202 555 0100", Problem: CountryNotAllowed()},
+		"login limited":      Login{Phone: "021 234 567", Example: "021 234 567", Problem: limited},
+		"login second":       Login{Masked: "+64•••567"},
+		"login second limit": Login{Masked: "+64•••567", Problem: limited},
+		"code":               codeForm(),
+		"code queued":        code(func(v *Verify) { v.Status = "queued" }),
+		"code delivered":     code(func(v *Verify) { v.Status = "delivered"; v.Remember = 720 * time.Hour }),
+		"code failed":        code(func(v *Verify) { v.Status = "failed"; v.ResendAt = noon }),
+		"code sent":          code(func(v *Verify) { v.Sent = true }),
+		"code second":        code(func(v *Verify) { v.SecondFactor = true }),
+		"code wrong": code(func(v *Verify) {
+			v.Problem, v.AttemptsLeft, v.Remember, v.Remembered = WrongCode(1), 1, 720*time.Hour, true
+		}),
+		"code limited":       code(func(v *Verify) { v.Problem = limited }),
+		"code last try":      code(func(v *Verify) { v.AttemptsLeft = 1 }),
+		"code expired":       code(func(v *Verify) { v.ExpiresAt = noon }),
+		"expired":            Expired(),
+		"too many attempts":  TooManyAttempts(),
+		"no challenge":       NoChallenge(),
+		"rate limited":       RateLimited(10 * time.Minute),
+		"unavailable":        Unavailable(30 * time.Second),
+		"cross origin":       CrossOrigin(),
+		"not found":          NotFound(),
+		"method not allowed": MethodNotAllowed(),
+		"too large":          TooLarge(),
+		"bad request":        BadRequest(),
+		"form not sent":      FormNotSent(prefix + "/login?rd=%2Fforms%2F7"),
+		"no action":          Message{Heading: "Hello", Body: []string{"One", "Two"}},
+	}
+}
+
+func write(t testing.TB, p *Pages, status int, v View) *httptest.ResponseRecorder {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	if err := p.Write(rec, status, v); err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+func TestNew(t *testing.T) {
+	for _, bad := range []struct{ prefix, company, want string }{
+		{"", "Bank", "prefix"},
+		{"websms", "Bank", "prefix"},
+		{"/websms/", "Bank", "prefix"},
+		{"//evil.example", "Bank", "prefix"},
+		{"/", "Bank", "prefix"},
+		{prefix, "", "company"},
+		{prefix, " ", "company"},
+	} {
+		_, err := New(bad.prefix, bad.company)
+		if err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("New(%q, %q) = %v, want an error about the %s", bad.prefix, bad.company, err, bad.want)
+		}
+	}
+}
+
+func TestWriteHeaders(t *testing.T) {
+	p := newPages(t)
+	for name, v := range everyView() {
+		t.Run(name, func(t *testing.T) {
+			rec := httptest.NewRecorder()
+			rec.Header().Set("Set-Cookie", "a=b")
+			rec.Header().Set("Retry-After", "30")
+			if err := p.Write(rec, http.StatusTeapot, v); err != nil {
+				t.Fatal(err)
+			}
+			if rec.Code != http.StatusTeapot {
+				t.Errorf("status %d", rec.Code)
+			}
+			csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+			if v.view() != "verify" {
+				csp += "; form-action 'self'"
+			}
+			for header, want := range map[string]string{
+				"Content-Type":               "text/html; charset=utf-8",
+				"Content-Security-Policy":    csp,
+				"Permissions-Policy":         "otp-credentials=(self)",
+				"Referrer-Policy":            "no-referrer",
+				"X-Content-Type-Options":     "nosniff",
+				"Cache-Control":              "no-store",
+				"Cross-Origin-Opener-Policy": "same-origin",
+				"X-Frame-Options":            "DENY",
+				"Content-Length":             strconv.Itoa(rec.Body.Len()),
+				"Set-Cookie":                 "a=b",
+				"Retry-After":                "30",
+			} {
+				if got := rec.Header().Values(header); len(got) != 1 || got[0] != want {
+					t.Errorf("%s = %q, want %q", header, got, want)
+				}
+			}
+		})
+	}
+}
+
+// gone is a client that has hung up.
+type gone struct{ http.ResponseWriter }
+
+func (gone) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestWriteReportsALostClient(t *testing.T) {
+	if err := newPages(t).Write(gone{httptest.NewRecorder()}, 200, NotFound()); err == nil {
+		t.Error("Write returned nil though nothing was written")
+	}
+}
+
+// A view that does not render must leave the answer to the caller.
+func TestWriteRendersBeforeItAnswers(t *testing.T) {
+	p := newPages(t)
+	p.templates["message"] = template.Must(template.New("").Parse(`half a page {{.Nothing}}`))
+	rec := httptest.NewRecorder()
+	if err := p.Write(rec, 200, NotFound()); err == nil {
+		t.Fatal("Write returned nil")
+	}
+	if rec.Body.Len() > 0 || len(rec.Header()) > 0 {
+		t.Errorf("already written: %v %q", rec.Header(), rec.Body)
+	}
+	// The half page is not left for the next one.
+	if body := write(t, p, 200, Login{}).Body.String(); strings.Contains(body, "half a page") {
+		t.Error("the next page begins with the one that failed")
+	}
+}
+
+func TestWriteConcurrently(t *testing.T) {
+	p := newPages(t)
+	views := everyView()
+	want := make(map[string]string)
+	for name, v := range views {
+		want[name] = write(t, p, 200, v).Body.String()
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for name, v := range views {
+				rec := httptest.NewRecorder()
+				if err := p.Write(rec, 200, v); err != nil || rec.Body.String() != want[name] {
+					t.Errorf("%s differs when written concurrently (%v)", name, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Every string that a caller can fill is data, whatever is in it.
+func TestEverythingIsEscaped(t *testing.T) {
+	for _, attack := range []string{
+		`<script>alert(1)</script>`,
+		`"><img src=x onerror=alert(1)>`,
+		`' onfocus='alert(1)' autofocus='`,
+		`</title><svg onload=alert(1)>`,
+		`javascript:alert(1)`,
+		`//evil.example/`,
+		"\x00</p>\xff<iframe>",
+	} {
+		p, err := New(prefix, attack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		problem := &Problem{Slug: "wrong_code", Title: attack, Detail: attack}
+		other := &Problem{Slug: attack, Title: attack, Detail: attack, RetryAfter: time.Minute}
+		code := codeForm()
+		code.Masked, code.ReturnTo, code.Status, code.Problem = attack, attack, attack, problem
+		limited := code
+		limited.Problem = other
+		for _, v := range []View{
+			Login{ReturnTo: attack, Phone: attack, Example: attack, Problem: &Problem{Slug: "invalid_number", Title: attack, Detail: attack}},
+			Login{Phone: attack, Example: attack, Problem: other},
+			Login{ReturnTo: attack, Masked: attack},
+			code, limited,
+			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, NewTab: true},
+		} {
+			// The page's own elements and attributes are the only ones.
+			harmless := write(t, newPages(t), 200, withoutAttack(v)).Body.String()
+			if got, want := skeleton(t, write(t, p, 200, v).Body.String()), skeleton(t, harmless); got != want {
+				t.Errorf("%q changes the markup of %s:\n%s\nwant\n%s", attack, v.view(), got, want)
+			}
+			for n := range elements(parse(t, write(t, p, 200, v).Body.String())) {
+				for _, a := range []string{"href", "src", "action"} {
+					if u := attr(n, a); u != "" && !strings.HasPrefix(u, prefix+"/") {
+						t.Errorf("%q leads %s %s to %q", attack, n.Data, a, u)
+					}
+				}
+			}
+		}
+	}
+}
+
+// withoutAttack is the view with plain words where the attack stood.
+func withoutAttack(v View) View {
+	plain := func(p *Problem) *Problem {
+		if p == nil {
+			return nil
+		}
+		c := *p
+		c.Title, c.Detail = "Title", "Detail"
+		return &c
+	}
+	switch v := v.(type) {
+	case Login:
+		v.ReturnTo, v.Phone, v.Problem = "/", "021", plain(v.Problem)
+		if v.Example != "" {
+			v.Example = "021"
+		}
+		if v.Masked != "" {
+			v.Masked = "+64"
+		}
+		return v
+	case Verify:
+		v.Masked, v.ReturnTo, v.Status, v.Problem = "+64", "/", "queued", plain(v.Problem)
+		return v
+	case Message:
+		return Message{Heading: "Heading", Body: []string{"Body"}, Steps: []string{"Step"}, Action: &Action{"Label", "login"}, NewTab: v.NewTab}
+	}
+	panic("unknown view")
+}
+
+// skeleton is the page's markup without its text and the values of its
+// attributes.
+func skeleton(t *testing.T, page string) string {
+	var b strings.Builder
+	for n := range elements(parse(t, page)) {
+		b.WriteString(n.Data)
+		for _, a := range n.Attr {
+			b.WriteString(" " + a.Key)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func BenchmarkWrite(b *testing.B) {
+	p := newPages(b)
+	for _, v := range []View{Login{ReturnTo: "/", Example: "021 234 567"}, codeForm(), NotFound()} {
+		b.Run(v.view(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := p.Write(discard{http.Header{}}, 200, v); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// discard is a ResponseWriter that keeps only its headers.
+type discard struct{ h http.Header }
+
+func (d discard) Header() http.Header         { return d.h }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}

@@ -1,0 +1,260 @@
+package pages
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNumberForm(t *testing.T) {
+	doc := page(t, Login{ReturnTo: "/reports?year=2026&page=2", Phone: "021 9", Example: "021 234 567"})
+	form := one(t, doc, "form", "action", prefix+"/send")
+	phone := one(t, form, "input", "name", "phone", "type", "tel", "autocomplete", "tel", "value", "021 9")
+	if !has(phone, "required") || has(phone, "aria-invalid") || has(phone, "autofocus") {
+		t.Errorf("the number field has %v", phone.Attr)
+	}
+	one(t, form, "input", "type", "hidden", "name", "rd", "value", "/reports?year=2026&page=2")
+	if got := text(one(t, doc, "p", "id", attr(phone, "aria-describedby"))); got != "For example, 021 234 567" {
+		t.Errorf("the number field is described by %q", got)
+	}
+	if text(one(t, form, "button")) != "Text me a code" {
+		t.Error("the button does not say what it does")
+	}
+	// A reload of the answer to a post becomes a plain look at the form.
+	u, err := url.Parse(attr(one(t, doc, "main"), "data-url"))
+	if err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/reports?year=2026&page=2" {
+		t.Errorf("the page's own address is %v (%v)", u, err)
+	}
+}
+
+func TestNumberFormWrong(t *testing.T) {
+	for _, problem := range []*Problem{InvalidNumber("021 234 567"), InvalidNumber(""), CountryNotAllowed()} {
+		doc := page(t, Login{Phone: "021 2", Example: "021 234 567", Problem: problem})
+		phone := one(t, doc, "input", "name", "phone", "aria-invalid", "true", "value", "021 2")
+		if !has(phone, "autofocus") {
+			t.Errorf("%s: the wrong field does not get the focus", problem.Slug)
+		}
+		alert := one(t, doc, "p", "role", "alert", "id", attr(phone, "aria-describedby"))
+		if got, want := text(alert), "Error: "+problem.Detail; got != want {
+			t.Errorf("%s: the field is described by %q, want %q", problem.Slug, got, want)
+		}
+	}
+}
+
+func TestSecondFactor(t *testing.T) {
+	doc := page(t, Login{Masked: "+64•••567", ReturnTo: "/x"})
+	if len(find(doc, "input", "name", "phone")) > 0 {
+		t.Error("asks for a number though it is known")
+	}
+	if got := text(one(t, doc, "button")); got != "Text a code to +64•••567" {
+		t.Errorf("the button says %q", got)
+	}
+	one(t, doc, "input", "name", "rd", "value", "/x")
+
+	v := codeForm()
+	v.SecondFactor = true
+	if doc := page(t, v); strings.Contains(text(doc), "another number") {
+		t.Error("the code form offers another number though there is none")
+	}
+}
+
+func TestSignedOut(t *testing.T) {
+	if got := text(one(t, page(t, Login{SignedOut: true}), "p", "role", "status")); got != "You are signed out." {
+		t.Errorf("the notice says %q", got)
+	}
+}
+
+func TestCodeForm(t *testing.T) {
+	doc := page(t, codeForm())
+	form := one(t, doc, "form", "action", prefix+"/verify", "data-events", prefix+"/status")
+	code := one(t, form, "input", "name", "code", "inputmode", "numeric", "autocomplete", "one-time-code", "pattern", `\d{6}`)
+	for key, want := range map[string]string{"type": "text", "maxlength": "12", "data-length": "6"} {
+		if got := attr(code, key); got != want {
+			t.Errorf("the code field's %s is %q, want %q", key, got, want)
+		}
+	}
+	if !has(code, "required") || !has(code, "autofocus") || has(code, "aria-invalid") || has(code, "value") {
+		t.Errorf("the code field has %v", code.Attr)
+	}
+	if got := text(one(t, doc, "label", "for", "code")); got != "6-digit code" {
+		t.Errorf("the code field is called %q", got)
+	}
+	for key, want := range map[string]time.Time{"data-now": noon, "data-expires": noon.Add(5 * time.Minute), "data-resend": noon.Add(30 * time.Second)} {
+		if got, err := time.ParseDuration(attr(form, key) + "ms"); err != nil || !time.Unix(0, 0).Add(got).Equal(want) {
+			t.Errorf("%s is %q, want %v", key, attr(form, key), want)
+		}
+	}
+	if len(find(doc, "input", "name", "remember")) > 0 {
+		t.Error("offers to trust the device though nobody asked it to")
+	}
+
+	resend := one(t, doc, "form", "action", prefix+"/resend")
+	if button := one(t, resend, "button"); has(button, "disabled") {
+		t.Error("without JavaScript nobody could ever send the code again")
+	}
+	if got := text(one(t, resend, "p")); got != "You can send it again 30 seconds after this page opened." {
+		t.Errorf("of the resend it says %q", got)
+	}
+	other := one(t, doc, "a", "id", "other")
+	u, err := url.Parse(attr(other, "href"))
+	if err != nil || text(other) != "Use another number" || u.Path != prefix+"/login" || u.Query().Get("rd") != codeForm().ReturnTo {
+		t.Errorf("%q leads to %v (%v)", text(other), u, err)
+	}
+	if got := attr(one(t, doc, "main"), "data-url"); got != prefix+"/verify" {
+		t.Errorf("the page's own address is %q", got)
+	}
+}
+
+func TestCodeLength(t *testing.T) {
+	for length, pattern := range map[int]string{4: `\d{4}`, 8: `\d{8}`} {
+		v := codeForm()
+		v.CodeLength = length
+		one(t, page(t, v), "input", "name", "code", "pattern", pattern)
+	}
+}
+
+func TestDeliveryStates(t *testing.T) {
+	words := map[string]string{
+		"queued":    "Sending the code…",
+		"accepted":  "The code is on its way.",
+		"delivered": "The code was delivered to +64•••567.",
+		"failed":    "The message may not have gone out. If a code arrives it still works; otherwise send it again.",
+	}
+	for state, want := range words {
+		v := codeForm()
+		v.Status = state
+		doc := page(t, v)
+		region := one(t, doc, "p", "role", "status", "data-state", state)
+		if got := text(region); got != want {
+			t.Errorf("%s says %q, want %q", state, got, want)
+		}
+		// The script finds the words of the other states here.
+		for other, want := range words {
+			if got := attr(region, "data-"+other); got != want {
+				t.Errorf("data-%s is %q, want %q", other, got, want)
+			}
+		}
+	}
+	v := codeForm()
+	v.Status = "unheard-of"
+	one(t, page(t, v), "p", "role", "status", "data-state", "queued")
+}
+
+func TestWrongCode(t *testing.T) {
+	v := codeForm()
+	v.Problem, v.AttemptsLeft, v.Remember, v.Remembered = WrongCode(4), 4, 30*24*time.Hour, true
+	doc := page(t, v)
+	code := one(t, doc, "input", "name", "code", "aria-invalid", "true")
+	if !has(code, "autofocus") || attr(code, "value") != "" {
+		t.Errorf("the code field has %v", code.Attr)
+	}
+	ids := strings.Fields(attr(code, "aria-describedby"))
+	if ids[0] != "problem" {
+		t.Errorf("the field is described by %q, want the problem first", ids)
+	}
+	if got := text(one(t, doc, "p", "role", "alert", "id", "problem")); got != "Error: That is not the code we sent. You have 4 tries left." {
+		t.Errorf("the problem is %q", got)
+	}
+	if got := text(one(t, doc, "title")); got != "Wrong code – Harbour Bank" {
+		t.Errorf("title %q", got)
+	}
+	if !has(one(t, doc, "input", "name", "remember"), "checked") {
+		t.Error("the device has to be trusted again after a wrong code")
+	}
+}
+
+// A problem of no field stands above the form and takes the focus there.
+func TestProblemOfTheWholeForm(t *testing.T) {
+	for _, v := range []View{
+		Login{Example: "021", Problem: &Problem{Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second}},
+		func() View {
+			v := codeForm()
+			v.Problem = &Problem{Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second}
+			return v
+		}(),
+	} {
+		doc := page(t, v)
+		alert := one(t, doc, "div", "role", "alert", "tabindex", "-1")
+		if !has(alert, "autofocus") || countAttr(doc, "aria-invalid") > 0 {
+			t.Errorf("%s: the focus is not on the problem, or a field is called wrong", v.view())
+		}
+		if got := text(alert); got != "Wait Nothing was sent. Try again in 90 seconds." {
+			t.Errorf("%s: it says %q", v.view(), got)
+		}
+	}
+}
+
+func TestRememberOffer(t *testing.T) {
+	v := codeForm()
+	v.Remember = 720 * time.Hour
+	doc := page(t, v)
+	box := one(t, doc, "input", "name", "remember", "type", "checkbox", "value", "1")
+	if has(box, "checked") {
+		t.Error("ticked unasked")
+	}
+	if got := text(one(t, doc, "label", "for", attr(box, "id"))); got != "Trust this device for 30 days" {
+		t.Errorf("the offer is %q", got)
+	}
+	if got := text(one(t, doc, "p", "id", attr(box, "aria-describedby"))); !strings.Contains(got, "other people use this device") {
+		t.Errorf("its hint is %q", got)
+	}
+}
+
+func TestTriesLeft(t *testing.T) {
+	for left, want := range map[int]string{5: "", 3: "", 2: "You have 2 tries left.", 1: "You have one try left."} {
+		v := codeForm()
+		v.AttemptsLeft = left
+		hint := text(one(t, page(t, v), "p", "id", "hint"))
+		if got := strings.TrimSpace(strings.TrimPrefix(hint, "It works for another 5 minutes.")); got != want {
+			t.Errorf("with %d tries left it says %q, want %q", left, got, want)
+		}
+	}
+}
+
+func TestResendNow(t *testing.T) {
+	v := codeForm()
+	v.ResendAt, v.Sent = noon.Add(-time.Second), true
+	doc := page(t, v)
+	if got := text(one(t, doc, "p", "id", "wait")); !strings.HasSuffix(got, "You can send it again now.") {
+		t.Errorf("of the resend it says %q", got)
+	}
+	one(t, doc, "p", "class", "notice good", "role", "status")
+}
+
+func TestExpiredCodeForm(t *testing.T) {
+	v := codeForm()
+	v.Now, v.Status = v.ExpiresAt, "delivered"
+	doc := page(t, v)
+	if got := text(one(t, doc, "p", "id", "delivery", "data-state", "expired")); got != "The code has expired." {
+		t.Errorf("the state is %q", got)
+	}
+	if !has(one(t, doc, "form", "id", "resend"), "hidden") {
+		t.Error("an expired code can be sent again")
+	}
+	if got := text(one(t, doc, "a", "id", "other", "class", "renew")); got != "Get a new code" {
+		t.Errorf("the way on is %q", got)
+	}
+}
+
+func TestMessage(t *testing.T) {
+	doc := page(t, FormNotSent(prefix+"/login?rd=%2Fforms%2F7"))
+	link := one(t, doc, "a", "target", "_blank", "rel", "noopener", "href", prefix+"/login?rd=%2Fforms%2F7")
+	if got := text(link); got != "Sign in (opens a new tab)" {
+		t.Errorf("the link says %q", got)
+	}
+	if steps := find(doc, "li"); len(steps) != 3 {
+		t.Errorf("%d steps", len(steps))
+	}
+	if got := text(one(t, doc, "h1")); got != "Your form was not sent" {
+		t.Errorf("heading %q", got)
+	}
+
+	// A relative action stands below the prefix.
+	if link := one(t, page(t, Expired()), "a", "href", prefix+"/login"); has(link, "target") {
+		t.Error("opens a new tab unasked")
+	}
+	if doc := page(t, Message{Heading: "Hello"}); len(find(doc, "a")) > 0 {
+		t.Error("a link out of nowhere")
+	}
+}
