@@ -118,6 +118,7 @@ func (g *Gate) postResend(v *visit) error {
 	if !ok {
 		return g.refuse(v.w, v.r, problemNoChallenge, nil)
 	}
+	a.decoy = a.decoy || !g.numbers.Allowed(a.number) // taken off the list meanwhile
 	renewed, err := g.engine.Resend(v.r.Context(), &g.policy, g.sending(v, &a), a.id)
 	if err != nil {
 		return g.refuseSend(v, &a, a.lost(err, v.now))

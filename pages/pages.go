@@ -81,7 +81,7 @@ func New(prefix, company string) (*Pages, error) {
 			return below(href)
 		},
 		"duration": duration,
-		"text":     text,
+		"plain":    plain,
 	}).ParseFS(files, "templates/layout.html")
 	if err != nil {
 		return nil, fmt.Errorf("pages: layout: %w", err)
@@ -106,10 +106,10 @@ func New(prefix, company string) (*Pages, error) {
 	return p, nil
 }
 
-// text escapes s for the text of an element. html/template would also write a
+// plain escapes s for the text of an element. html/template would also write a
 // plus sign as a character reference, which the text of an element does not need;
 // without it a masked number is found in a page's source as it is shown.
-func text(s string) template.HTML { return template.HTML(html.EscapeString(s)) }
+func plain(s string) template.HTML { return template.HTML(html.EscapeString(s)) }
 
 // Write answers with the view as an HTML page: its headers, the status and the
 // body. Headers that the caller has set before, such as Set-Cookie and
