@@ -1,0 +1,52 @@
+package websmstest
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// TB is what [NewServer] needs of a test or benchmark: testing.TB has it.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Server is a [Simulator] on a loopback port.
+type Server struct {
+	*Simulator
+
+	// URL is the base URL of the API, Options.BasePath included and without
+	// a trailing slash.
+	URL string
+
+	// InboxURL is the address of the inbox page.
+	InboxURL string
+}
+
+// NewServer serves a new simulator on a free loopback port until tb ends.
+func NewServer(tb TB, o Options) *Server {
+	tb.Helper()
+	if o.RetryPause == 0 {
+		o.RetryPause = 10 * time.Millisecond
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("websmstest: listening on a loopback port: %v", err)
+	}
+	sim := New(o)
+	server := &http.Server{Handler: sim, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(listener)
+	}()
+	tb.Cleanup(func() {
+		sim.Close()
+		server.Close()
+		<-served
+	})
+	origin := "http://" + listener.Addr().String()
+	return &Server{Simulator: sim, URL: origin + sim.opts.BasePath, InboxURL: origin + "/"}
+}

@@ -1,0 +1,187 @@
+package websmstest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// webhookTimeout and webhookRetries are the WebSMS developer guide's
+	// (step 6).
+	webhookTimeout = 5 * time.Second
+	webhookRetries = 3
+
+	// shortCode is where replies go to.
+	shortCode = "2427"
+
+	maxReply = 1000 // characters of a reply
+)
+
+// errNoWebhook is what posting by hand ends in when there is nowhere to post.
+var errNoWebhook = errors.New("no webhook is set: set Options.WebhookURL or call SetWebhook")
+
+// webhook is where reports and replies go.
+type webhook struct{ url, secret string }
+
+// reportEvent is a delivery report (WebSMS developer guide, step 6).
+type reportEvent struct {
+	Type       string `json:"type"`
+	MessageID  any    `json:"messageId"`
+	Status     string `json:"status"`
+	StatusCode int    `json:"statusCode"`
+	Timestamp  int64  `json:"timestamp"` // Unix seconds
+}
+
+// replyEvent is an incoming reply (guide, step 6).
+type replyEvent struct {
+	Type      string `json:"type"`
+	MessageID string `json:"messageId"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+	Body      string `json:"body"`
+	Timestamp int64  `json:"timestamp"` // Unix seconds
+}
+
+// Report posts a delivery report by hand, be it late, repeated or of an
+// unknown status code, and changes the message's state accordingly. It
+// returns once the webhook has answered 200, or the error of the last retry;
+// also when the message is not kept, no webhook is set, or ctx ends first.
+func (s *Simulator) Report(ctx context.Context, messageID string, statusCode int) error {
+	m, err := s.state.find(messageID)
+	if err != nil {
+		return err
+	}
+	return s.postAndWait(ctx, &post{sim: s, msg: m, event: s.report(m, statusCode)})
+}
+
+// Reply answers a message from the phone that received it and posts that to
+// the webhook. The body is 1 to 1000 characters. It returns as
+// [Simulator.Report] does.
+func (s *Simulator) Reply(ctx context.Context, messageID, body string) error {
+	m, err := s.state.find(messageID)
+	if err != nil {
+		return err
+	}
+	if err := checkReply(body); err != nil {
+		return err
+	}
+	return s.postAndWait(ctx, &post{sim: s, msg: m, event: s.reply(m, body)})
+}
+
+func checkReply(body string) error {
+	if body == "" || utf8.RuneCountInString(body) > maxReply || !utf8.ValidString(body) {
+		return fmt.Errorf("a reply is 1 to %d characters", maxReply)
+	}
+	return nil
+}
+
+// report records what a delivery report says and returns the event.
+func (s *Simulator) report(m *message, statusCode int) []byte {
+	status, messageState := reportText(statusCode)
+	s.state.mu.Lock()
+	if messageState != "" {
+		m.State = messageState
+	}
+	s.state.touch(m)
+	s.state.mu.Unlock()
+	return encode(reportEvent{"dlr", m.jsonID(), status, statusCode, s.opts.Now().Unix()})
+}
+
+// reply records a reply and returns the event.
+func (s *Simulator) reply(m *message, body string) []byte {
+	s.state.mu.Lock()
+	m.Replies = append(slices.Clip(m.Replies), body)
+	s.state.touch(m)
+	s.state.mu.Unlock()
+	return encode(replyEvent{"mo", "MO" + rand.Text()[:16], "+" + m.To, shortCode, body, s.opts.Now().Unix()})
+}
+
+// schedule has the first of steps reported, and the others after it.
+func (s *Simulator) schedule(m *message, steps []step) {
+	if len(steps) > 0 {
+		s.state.hooks.start(&post{sim: s, msg: m, steps: steps}, steps[0].after)
+	}
+}
+
+func (s *Simulator) postAndWait(ctx context.Context, p *post) error {
+	p.result = make(chan error, 1)
+	if err := s.state.hooks.start(p, 0); err != nil {
+		return err
+	}
+	select {
+	case err := <-p.result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the webhook: %w", context.Cause(ctx))
+	case <-s.state.hooks.ctx.Done():
+		return errClosed
+	}
+}
+
+// try posts p once. After a failure that calls for another try, retry is the
+// time until then, otherwise 0.
+func (s *Simulator) try(ctx context.Context, p *post) (retry time.Duration, err error) {
+	if p.event == nil {
+		p.event = s.report(p.msg, p.steps[0].statusCode)
+	}
+	err = s.send(ctx, p.event)
+	again := err != nil && !errors.Is(err, errNoWebhook) && p.retries < webhookRetries
+	var trouble string
+	switch {
+	case again:
+		retry = s.opts.RetryPause << p.retries
+		trouble = err.Error() + "; trying again"
+	case err != nil && p.retries > 0:
+		trouble = err.Error() + "; given up"
+	}
+	s.state.mu.Lock()
+	if p.msg.trouble != trouble {
+		p.msg.trouble = trouble
+		s.state.touch(p.msg)
+	}
+	s.state.mu.Unlock()
+	return retry, err
+}
+
+// send posts one event to the webhook. Only an answer of 200 is success.
+func (s *Simulator) send(ctx context.Context, event []byte) error {
+	hook := s.webhook.Load()
+	if hook.url == "" {
+		return errNoWebhook
+	}
+	s.state.count(func(c *Counts) { c.WebhookPosts++ })
+	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.url, bytes.NewReader(event))
+	if err != nil {
+		return errors.New("webhook: the URL is malformed")
+	}
+	req.Header.Set("Content-Type", jsonType)
+	req.Header.Set("User-Agent", "websmstest")
+	if hook.secret != "" {
+		req.Header.Set("Authorization", "Bearer "+hook.secret)
+	}
+	resp, err := s.state.hooks.client.Do(req)
+	if err != nil {
+		// The URL may hold a secret in its query: keep only the cause.
+		if wrapped := new(url.Error); errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return fmt.Errorf("webhook: %w", err)
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("webhook answered %d, not 200", resp.StatusCode)
+	}
+	return nil
+}
