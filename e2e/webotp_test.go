@@ -1,0 +1,66 @@
+package e2e_test
+
+import (
+	"slices"
+	"testing"
+)
+
+// otpStub stands in for the part of the Web OTP API that needs a phone: the
+// test hands over the code with deliverCode, as the phone does with the user's
+// leave. What happens is noted in the session's storage, over all pages. Its
+// listeners come before those of the page, so an abort that only the end of
+// the page brings is noted after that.
+const otpStub = `
+	const note = (what) => sessionStorage.setItem("otp", (sessionStorage.getItem("otp") ?? "") + location.pathname + " " + what + ";");
+	addEventListener("submit", (event) => note("submit of " + document.getElementById("code").value), true);
+	addEventListener("pagehide", () => note("pagehide"));
+	if (!window.CredentialsContainer) throw new Error("no Credential Management here");
+	CredentialsContainer.prototype.get = (options) => {
+		note("get " + JSON.stringify(options.otp) + " " + (options.signal instanceof AbortSignal));
+		options.signal.addEventListener("abort", () => note("abort"));
+		return new Promise((resolve) => { window.deliverCode = (code) => resolve({ type: "otp", code }); });
+	};
+`
+
+// The code that a phone offers is filled in and sent without a key pressed.
+func TestWalkByWebOTP(t *testing.T) {
+	t.Parallel()
+	s, b, c := demo(t), newTab(t), newCaller()
+	phone := b.pickUp(s)
+	b.open(s.app + "/notices")
+	b.untilAt("/.websms/login")
+	// From here on, so that only the code form and what follows are noted.
+	b.ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
+	b.fill("#phone", c.local)
+	b.click("button.primary")
+	b.untilAt("/.websms/verify")
+	b.until("window.deliverCode") // asked for before any code is there
+	code := phone.await(c.e164, 1).Code
+	eval[bool](b, `deliverCode(`+quote(code)+`) ?? true`)
+	b.untilAt("/notices")
+
+	const at = "/.websms/verify "
+	want := []string{at + `get {"transport":["sms"]} true`, at + "submit of " + code, at + "abort", at + "pagehide", ""}
+	got := eval[[]string](b, `sessionStorage.getItem("otp").split(";")`)
+	if !slices.Equal(got, want) {
+		t.Errorf("what happened is %q, want %q", got, want)
+	}
+}
+
+// Who types the code need not wait for the phone to offer it, and the browser
+// is told to wait no longer.
+func TestTypedCodeEndsWebOTP(t *testing.T) {
+	t.Parallel()
+	s, b, c := demo(t), newTab(t), newCaller()
+	phone := b.pickUp(s)
+	b.ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
+	askForCode(b, s, "/", c)
+	b.until("window.deliverCode")
+	code := phone.await(c.e164, 1).Code
+	enterCode(b, code)
+	b.untilAt("/")
+	got := eval[[]string](b, `sessionStorage.getItem("otp").split(";").map(n => n.split(" ")[1])`)
+	if want := []string{"get", "submit", "abort", "pagehide"}; !slices.Equal(got[:min(4, len(got))], want) {
+		t.Errorf("what happened is %q, want %q", got, want)
+	}
+}
