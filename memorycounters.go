@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"slices"
 	"time"
 
 	"github.com/caddy-websms/websms/otp"
@@ -135,8 +136,12 @@ func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
 		}
 		f.head++
 	}
-	if f.head > len(f.queue)/2 {
-		f.queue = append(f.queue[:0], f.queue[f.head:]...)
+	switch waiting := f.queue[f.head:]; {
+	case len(waiting) > 2*len(f.byKey)+64: // most of them were removed meanwhile
+		f.queue = slices.DeleteFunc(waiting, func(k fifoKey[K]) bool { return f.byKey[k.key].serial != k.serial })
+		f.head = 0
+	case f.head > len(f.queue)/2:
+		f.queue = append(f.queue[:0], waiting...)
 		f.head = 0
 	}
 }

@@ -1,8 +1,6 @@
 package websms
 
 import (
-	"fmt"
-
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/otp"
@@ -44,9 +42,11 @@ func (s *MemoryStore) Provision(caddy.Context) error {
 }
 
 // Validate reports a capacity out of range.
-func (s *MemoryStore) Validate() error {
-	if s.Capacity < 1 || s.Capacity > maxCapacity {
-		return fmt.Errorf("memory store: capacity is %d: give 1 to %d", s.Capacity, maxCapacity)
+func (s *MemoryStore) Validate() error { return within("store memory", s.check()) }
+
+func (s *MemoryStore) check() error {
+	if s.Capacity < 0 || s.Capacity > maxCapacity {
+		return wrongf("capacity", "is %d: give 1 to %d", s.Capacity, maxCapacity)
 	}
 	return nil
 }

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/ristretto/v2"
-
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -18,7 +16,7 @@ import (
 // ristretto; what may never be forgotten early is kept beside it: which of
 // them are live (a heap, so that room is counted exactly), and the counters.
 type memoryStore struct {
-	cache *ristretto.Cache[string, *record]
+	cache *cache[*record]
 	wakes otp.Wakes
 
 	// mu guards what follows. It may be held while a record's own mutex is
@@ -51,7 +49,7 @@ const (
 func newMemoryStore(capacity int) (*memoryStore, error) {
 	cache, err := newCache[*record](capacity)
 	if err != nil {
-		return nil, fmt.Errorf("making the memory store: %w", err)
+		return nil, err
 	}
 	return &memoryStore{
 		cache:    cache,
@@ -64,7 +62,7 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 
 // Destruct closes the store, when the last engine that used it is gone.
 func (m *memoryStore) Destruct() error {
-	m.cache.Close()
+	m.cache.close()
 	return nil
 }
 
@@ -75,7 +73,7 @@ func (m *memoryStore) resize(capacity int) {
 	defer m.mu.Unlock()
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024
-	m.cache.UpdateMaxCost(max(maxCost(capacity), maxCost(len(m.live))))
+	m.cache.resize(max(capacity, len(m.live)))
 }
 
 // Reserve implements otp.Store.
@@ -85,7 +83,7 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	if err := m.admit(r, rec, former); err != nil {
 		return err
 	}
-	if !put(m.cache, string(r.ID[:]), rec) {
+	if !m.cache.put(string(r.ID[:]), rec) {
 		m.mu.Lock()
 		m.drop(rec)
 		m.counters.remove(r.Counters, r.Now)
@@ -238,7 +236,7 @@ func (m *memoryStore) find(id otp.ID) *record {
 	if id == (otp.ID{}) {
 		return nil
 	}
-	rec, _ := m.cache.Get(string(id[:]))
+	rec, _ := m.cache.get(string(id[:]))
 	if rec == nil || rec.id != id {
 		return nil
 	}
@@ -259,13 +257,17 @@ func (m *memoryStore) drop(rec *record) {
 	if rec.place >= 0 {
 		heap.Remove(&m.live, rec.place)
 	}
-	m.cache.Del(string(rec.id[:]))
+	m.cache.remove(string(rec.id[:]))
 }
 
-// expire frees the room of challenges whose codes' lives are over. The caller
-// holds mu.
+// expire frees the room of challenges whose codes' lives are over, a few at a
+// time: more than who asks needs, and so few that nobody waits for a flood to
+// be cleared away. The caller holds mu.
 func (m *memoryStore) expire(now time.Time) {
-	for len(m.live) > 0 && !now.Before(m.live[0].expires()) {
+	for range 16 {
+		if len(m.live) == 0 || now.Before(m.live[0].expires()) {
+			return
+		}
 		rec := m.live[0]
 		m.drop(rec)
 		m.wakes.Wake(rec.id)

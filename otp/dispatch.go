@@ -24,17 +24,13 @@ type dispatcher struct {
 	mu     sync.Mutex
 	closed bool
 	flying sync.WaitGroup
-	recent [16]time.Duration // how long the latest sendings took
-	next   int
+	recent []time.Duration // how long the latest sendings took
+	next   int             // the oldest of them
 }
 
 func newDispatcher(sender Sender) *dispatcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcher{sender: sender, places: make(chan struct{}, maxInFlight), ctx: ctx, cancel: cancel}
-	for i := range d.recent {
-		d.recent[i] = time.Duration(200+20*i) * time.Millisecond // until real ones are known
-	}
-	return d
+	return &dispatcher{sender: sender, places: make(chan struct{}, maxInFlight), ctx: ctx, cancel: cancel}
 }
 
 // acquire takes a place for one sending, and never waits for it.
@@ -56,18 +52,32 @@ func (d *dispatcher) acquire() (release func(), err error) {
 func (d *dispatcher) send(m connexus.OTP) (connexus.Receipt, error) {
 	begun := time.Now()
 	receipt, err := d.sender.SendOTP(d.ctx, m)
-	d.mu.Lock()
-	d.recent[d.next%len(d.recent)] = time.Since(begun)
-	d.next++
-	d.mu.Unlock()
+	d.remember(time.Since(begun))
 	return receipt, err
+}
+
+// maxRecent is how many sendings a decoy chooses its time from.
+const maxRecent = 16
+
+func (d *dispatcher) remember(took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.recent) < maxRecent {
+		d.recent = append(d.recent, took)
+		return
+	}
+	d.recent[d.next] = took
+	d.next = (d.next + 1) % maxRecent
 }
 
 // pretend takes as long as one of the latest sendings took, so that the
 // status of a decoy changes when that of a real one would.
 func (d *dispatcher) pretend() {
+	took := 200*time.Millisecond + rand.N(300*time.Millisecond) // until a real one is known
 	d.mu.Lock()
-	took := d.recent[rand.IntN(len(d.recent))]
+	if n := len(d.recent); n > 0 {
+		took = d.recent[rand.IntN(n)]
+	}
 	d.mu.Unlock()
 	timer := time.NewTimer(took)
 	defer timer.Stop()

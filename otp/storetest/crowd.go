@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 var crowdTests = []test{
 	{"a thousand right codes, one wins", oneWinner},
+	{"two right codes, one wins", duels},
 	{"guessers", guessers},
 	{"twice the capacity", twiceCapacity},
 	{"room is never exceeded", roomNeverExceeded},
@@ -53,6 +55,31 @@ func oneWinner(t *testing.T, open Open) {
 		})
 		if won.Load() != 1 {
 			t.Fatalf("%d of %d right codes won, want 1", won.Load(), n)
+		}
+	}
+}
+
+// duels are many, and begin as close together as two processors can: where a
+// thousand queue up, two meet.
+func duels(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	for range 2000 {
+		id := d.reserve()
+		proof := right(id)
+		var ready, won atomic.Int32
+		crowd(2, func(int) {
+			ready.Add(1)
+			for spins := 1; ready.Load() < 2; spins++ {
+				if spins%10000 == 0 {
+					runtime.Gosched()
+				}
+			}
+			if _, err := d.store.Attempt(ctx, id, proof, d.now); err == nil {
+				won.Add(1)
+			}
+		})
+		if won.Load() != 1 {
+			t.Fatalf("%d of two right codes won, want 1", won.Load())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ var limitTests = []test{
 	{"return of what was taken", returnExact},
 	{"return by clocks that disagree", returnDisagreeing},
 	{"met and replaced still count", metStillCount},
+	{"a flood of others lifts none", floodLiftsNone},
 }
 
 // windowsSlide fills a window with unequal steps, and then sees each event
@@ -199,4 +201,30 @@ func metStillCount(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour)
 	d.now = d.now.Add(otp.MaxLife) // expired, and still counted
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour-otp.MaxLife)
+}
+
+// floodLiftsNone: what a store sheds under a flood, it is not a counter that
+// a window still looks at.
+func floodLiftsNone(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	const kept, flood = 20, 2000
+	rate := otp.Rate{Count: 1, Window: time.Hour}
+	name := func(kind string, i int) otp.Counter { return counter("number", fmt.Sprint(kind, i), rate) }
+	for i := range kept {
+		d.now = epoch.Add(time.Duration(i) * time.Second)
+		d.mustMeet(d.reserve(name("kept", i)))
+	}
+	for _, at := range []time.Duration{time.Minute, 59 * time.Minute} {
+		d.now = epoch.Add(at)
+		for i := range flood {
+			d.mustMeet(d.reserve(name("flood "+at.String(), i)))
+		}
+	}
+	for i := range kept {
+		due := epoch.Add(time.Hour + time.Duration(i)*time.Second)
+		d.now = due.Add(-tick)
+		d.refused(d.store.Reserve(ctx, d.usual(name("kept", i))), "number", tick)
+		d.now = due
+		d.mustMeet(d.reserve(name("kept", i)))
+	}
 }

@@ -1,0 +1,328 @@
+package websms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// told is what a Sending's Done was told.
+type told struct {
+	id        otp.ID
+	messageID string
+	err       error
+}
+
+func TestEngineDone(t *testing.T) {
+	refused := &connexus.Error{Kind: connexus.KindFunds}
+	for _, c := range []struct {
+		name   string
+		err    error
+		status otp.Status
+	}{
+		{"sent", nil, otp.Accepted},
+		{"refused", refused, otp.Failed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withEngine(t, nil, func(e *engineBench) {
+				e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+					return connexus.Receipt{MessageID: "MSG7"}, c.err
+				}
+				var calls []told
+				done := func(id otp.ID, messageID string, err error) {
+					calls = append(calls, told{id, messageID, err})
+					if got := e.get(id).Status; got != c.status { // whoever hears of it sees it
+						t.Errorf("%v when Done is told, want %v", got, c.status)
+					}
+				}
+				challenge := e.issue(otp.Sending{Done: done})
+				e.resend(challenge.ID, otp.Sending{Done: done})
+				if len(calls) != 2 {
+					t.Fatalf("Done was told %d times of two sendings", len(calls))
+				}
+				for _, call := range calls {
+					if call.id != challenge.ID || call.messageID != "MSG7" || !errors.Is(call.err, c.err) || (call.err == nil) != (c.err == nil) {
+						t.Errorf("Done was told %+v", call)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestEngineReturn gives a sending back only where it is certain that nothing
+// was sent, and telling so betrays nobody.
+func TestEngineReturn(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		err     error
+		guarded bool
+		back    bool
+	}{
+		{"sent", nil, false, false},
+		{"refused", &connexus.Error{Kind: connexus.KindFunds}, false, true},
+		{"refused, wrapped", fmt.Errorf("sending: %w", &connexus.Error{Kind: connexus.KindThrottled}), false, true},
+		{"perhaps sent", &connexus.Error{Kind: connexus.KindTimeout, MaybeAccepted: true}, false, false},
+		{"refused, guarded", &connexus.Error{Kind: connexus.KindFunds}, true, false},
+		{"who knows", errors.New("something else"), false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withEngine(t, nil, func(e *engineBench) {
+				e.policy.PerNumber = []otp.Rate{{Count: 2, Window: time.Hour}}
+				e.policy.Budget = []otp.Rate{{Count: 2, Window: time.Hour}}
+				e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+					time.Sleep(time.Second)
+					return connexus.Receipt{}, c.err
+				}
+				s := otp.Sending{Number: someNumber, Guarded: c.guarded}
+				challenge := e.issue(s)
+				time.Sleep(2 * time.Second)
+				e.resend(challenge.ID, s)
+				time.Sleep(2 * time.Second)
+				if got := e.get(challenge.ID).Status; (got == otp.Failed) != (c.err != nil) {
+					t.Errorf("%v after %v", got, c.err)
+				}
+				for _, number := range []string{someNumber, "+6421999999"} { // the latter counts for the budget alone
+					for i := range 2 {
+						_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: number, Decoy: true}, otp.ID{})
+						if want := c.back && number == someNumber; (err == nil) != want {
+							t.Errorf("sending %d to %s: %v, want it allowed: %v", i+3, number, err, want)
+						}
+					}
+				}
+				e.verify(challenge.ID, e.lastCode(), nil) // it may have come all the same
+			})
+		})
+	}
+}
+
+// TestEngineDecoy: a decoy is answered, counted and settled as others are,
+// and there is no code that meets it.
+func TestEngineDecoy(t *testing.T) {
+	for _, remote := range []bool{false, true} {
+		withEngine(t, nil, func(e *engineBench) {
+			e.policy.Remote = remote
+			e.policy.Attempts = 10
+			e.policy.PerNumber = []otp.Rate{{Count: 2, Window: time.Hour}}
+			decoy := otp.Sending{Number: someNumber, Decoy: true, Done: func(otp.ID, string, error) { t.Error("Done was told of a decoy") }}
+			began := time.Now()
+			challenge := e.issue(decoy)
+			want := otp.Challenge{
+				ID: challenge.ID, Status: otp.Queued, CodeLength: 6, AttemptsLeft: 10,
+				ExpiresAt: began.Add(5 * time.Minute), ResendAt: began.Add(30 * time.Second),
+			}
+			if challenge != want || e.get(challenge.ID) != want {
+				t.Errorf("a decoy is %+v, want %+v", challenge, want)
+			}
+			changed, stop := e.Watch(challenge.ID)
+			<-changed
+			stop()
+			if took := time.Since(began); took < 100*time.Millisecond || took > time.Second {
+				t.Errorf("accepted after %v, which no network does", took)
+			}
+			want.Status = otp.Accepted
+			if got := e.get(challenge.ID); got != want {
+				t.Errorf("a decoy is settled as %+v, want %+v", got, want)
+			}
+			if !remote {
+				rec, err := e.store.Get(context.Background(), challenge.ID, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.verify(challenge.ID, e.opened(rec), otp.ErrWrongCode)
+			}
+			e.verify(challenge.ID, "", otp.ErrWrongCode)
+			e.resend(challenge.ID, decoy)
+			if got := e.get(challenge.ID).Status; got != otp.Queued {
+				t.Errorf("a resent decoy is %v, want %v", got, otp.Queued)
+			}
+			time.Sleep(time.Second)
+			if got := e.get(challenge.ID).Status; got != otp.Accepted {
+				t.Errorf("a resent decoy is %v, want %v", got, otp.Accepted)
+			}
+			if _, err := e.Issue(context.Background(), &e.policy, decoy, otp.ID{}); !errors.As(err, new(*otp.LimitError)) {
+				t.Errorf("the third decoy of 2 an hour: %v", err)
+			}
+			if sent := e.outbox.all(); len(sent) != 0 {
+				t.Errorf("%d messages sent, want none", len(sent))
+			}
+		})
+	}
+}
+
+// opened is the code that a record holds sealed.
+func (e *engineBench) opened(rec otp.Record) string {
+	e.t.Helper()
+	code, err := e.ring.Open(session.ForCode, string(rec.ID[:]), string(rec.Sealed))
+	if err != nil {
+		e.t.Fatalf("opening the code: %v", err)
+	}
+	return string(code)
+}
+
+// TestEngineDecoyDelay: a decoy takes as long as one of the latest sendings.
+func TestEngineDecoyDelay(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+			time.Sleep(7 * time.Second)
+			return connexus.Receipt{}, nil
+		}
+		for range 16 {
+			e.issue(otp.Sending{})
+			time.Sleep(10 * time.Second)
+		}
+		for range 20 {
+			challenge := e.issue(otp.Sending{Decoy: true})
+			began := time.Now()
+			changed, stop := e.Watch(challenge.ID)
+			<-changed
+			stop()
+			if took := time.Since(began); took != 7*time.Second {
+				t.Fatalf("a decoy was accepted after %v, others after 7s", took)
+			}
+		}
+	})
+}
+
+// inFlight is how many sendings may be under way at once.
+const inFlight = 512
+
+// TestEngineInFlight refuses what would be one too many, and counts nothing
+// for it; verification goes on.
+func TestEngineInFlight(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.Budget = []otp.Rate{{Count: inFlight + 2, Window: time.Hour}}
+		answer := make(chan struct{})
+		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+			<-answer
+			return connexus.Receipt{}, nil
+		}
+		first := e.issue(otp.Sending{})
+		code := e.lastCode()
+		for range inFlight - 1 {
+			e.issue(otp.Sending{})
+		}
+		time.Sleep(30 * time.Second)
+		for range 10 {
+			for _, decoy := range []bool{false, true} {
+				s := otp.Sending{Number: someNumber, Decoy: decoy}
+				_, issue := e.Issue(context.Background(), &e.policy, s, first.ID)
+				_, resend := e.Resend(context.Background(), &e.policy, s, first.ID)
+				for _, err := range []error{issue, resend} {
+					var unavailable *otp.UnavailableError
+					if !errors.As(err, &unavailable) || unavailable.RetryAfter <= 0 {
+						t.Fatalf("one more than %d in flight: %v", inFlight, err)
+					}
+				}
+			}
+		}
+		if sent := len(e.outbox.all()); sent != inFlight {
+			t.Errorf("%d sent, want %d", sent, inFlight)
+		}
+		if rec, err := e.store.Get(context.Background(), first.ID, time.Now()); err != nil || rec.Sending != 1 {
+			t.Errorf("sending %d, %v; want the first still", rec.Sending, err)
+		}
+		e.verify(first.ID, code, nil)
+
+		answer <- struct{}{}
+		synctest.Wait()
+		e.issue(otp.Sending{}) // into the place that is free
+		if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{}); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("one more than %d in flight: %v", inFlight, err)
+		}
+		close(answer)
+		synctest.Wait()
+		e.issue(otp.Sending{}) // the last that the budget allows: the refused took none of it
+		if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{}); !errors.As(err, new(*otp.LimitError)) {
+			t.Errorf("over the budget: %v", err)
+		}
+	})
+}
+
+// TestEngineClose waits for what is in flight, refuses what is new, and
+// breaks off what takes too long.
+func TestEngineClose(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		takes  time.Duration
+		closed time.Duration
+		status otp.Status
+	}{
+		{"in time", 2 * time.Second, 2 * time.Second, otp.Accepted},
+		{"too long", time.Hour, 5 * time.Second, otp.Failed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withEngine(t, nil, func(e *engineBench) {
+				e.outbox.reply = func(ctx context.Context, _ connexus.OTP) (connexus.Receipt, error) {
+					select {
+					case <-time.After(c.takes):
+						return connexus.Receipt{}, nil
+					case <-ctx.Done():
+						return connexus.Receipt{}, &connexus.Error{Kind: connexus.KindCanceled, MaybeAccepted: true, Err: ctx.Err()}
+					}
+				}
+				dones := 0
+				challenge := e.issue(otp.Sending{Done: func(_ otp.ID, _ string, err error) {
+					dones++
+					if (err != nil) != (c.status == otp.Failed) {
+						t.Errorf("Done was told %v", err)
+					}
+				}})
+				began := time.Now()
+				patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				closed := make(chan struct{})
+				go func() {
+					e.Close(patience)
+					close(closed)
+				}()
+				synctest.Wait()
+				for range 2 { // while it closes, and when it is closed
+					_, issue := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
+					_, resend := e.Resend(context.Background(), &e.policy, otp.Sending{Number: someNumber}, challenge.ID)
+					for _, err := range []error{issue, resend} {
+						var unavailable *otp.UnavailableError
+						if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "shutting down") {
+							t.Errorf("a sending after Close began: %v", err)
+						}
+					}
+					<-closed
+				}
+				if took := time.Since(began); took != c.closed {
+					t.Errorf("Close took %v, want %v", took, c.closed)
+				}
+				if got := e.get(challenge.ID).Status; got != c.status || dones != 1 {
+					t.Errorf("%v when Close returns, Done told %d times; want %v and once", got, dones, c.status)
+				}
+				if sent := len(e.outbox.all()); sent != 1 {
+					t.Errorf("%d sent, want 1", sent)
+				}
+			})
+		})
+	}
+}
+
+// TestEngineCloseDecoy does not wait out what is only pretended.
+func TestEngineCloseDecoy(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		challenge := e.issue(otp.Sending{Decoy: true})
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		began := time.Now()
+		e.Close(over)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+		if got := e.get(challenge.ID).Status; got != otp.Accepted {
+			t.Errorf("%v, want %v", got, otp.Accepted)
+		}
+	})
+}

@@ -1,0 +1,329 @@
+package websms
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// outbox is an otp.Sender that sends nothing, and keeps what it was given.
+type outbox struct {
+	// reply answers a message; nil: takes it at once.
+	reply func(ctx context.Context, m connexus.OTP) (connexus.Receipt, error)
+
+	mu   sync.Mutex
+	sent []connexus.OTP
+}
+
+func (o *outbox) SendOTP(ctx context.Context, m connexus.OTP) (connexus.Receipt, error) {
+	o.mu.Lock()
+	o.sent = append(o.sent, m)
+	n := len(o.sent)
+	o.mu.Unlock()
+	if o.reply == nil {
+		return connexus.Receipt{MessageID: fmt.Sprint("MSG", n), Code: m.Code}, nil
+	}
+	return o.reply(ctx, m)
+}
+
+func (o *outbox) all() []connexus.OTP {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]connexus.OTP(nil), o.sent...)
+}
+
+// engineBench is an engine with its store and its outbox, on a clock of its
+// own: that of the bubble it runs in.
+type engineBench struct {
+	*otp.Engine
+	t      *testing.T
+	store  *memoryStore
+	outbox *outbox
+	ring   *session.Ring
+	policy otp.Policy
+}
+
+// withEngine runs body in a bubble with an engine that change has a say in.
+func withEngine(t *testing.T, change func(*otp.Config), body func(*engineBench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ring, err := session.NewRing(session.NewKeys(time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &engineBench{
+			t: t, store: openMemoryStore(t, 20_000), outbox: new(outbox), ring: ring,
+			policy: otp.Policy{
+				Scope: "app.example.com", Length: 6, TTL: 5 * time.Minute, Attempts: 5,
+				Company: "Example", Comment: "Welcome.", Cooldown: 30 * time.Second,
+			},
+		}
+		config := otp.Config{Store: e.store, Sender: e.outbox, Ring: ring}
+		if change != nil {
+			change(&config)
+		}
+		e.Engine = otp.NewEngine(config)
+		body(e)
+		e.Close(context.Background())
+	})
+}
+
+const someNumber = "+6421234567"
+
+// issue sends a code to a number, which must succeed, and waits until no more
+// happens without time passing.
+func (e *engineBench) issue(s otp.Sending) otp.Challenge {
+	e.t.Helper()
+	if s.Number == "" {
+		s.Number = someNumber
+	}
+	challenge, err := e.Issue(context.Background(), &e.policy, s, otp.ID{})
+	if err != nil {
+		e.t.Fatalf("Issue: %v", err)
+	}
+	synctest.Wait()
+	return challenge
+}
+
+// resend sends the code of a challenge again, when it may be.
+func (e *engineBench) resend(id otp.ID, s otp.Sending) otp.Challenge {
+	e.t.Helper()
+	time.Sleep(time.Until(e.get(id).ResendAt))
+	s.Number = someNumber
+	challenge, err := e.Resend(context.Background(), &e.policy, s, id)
+	if err != nil {
+		e.t.Fatalf("Resend: %v", err)
+	}
+	synctest.Wait()
+	return challenge
+}
+
+func (e *engineBench) get(id otp.ID) otp.Challenge {
+	e.t.Helper()
+	challenge, err := e.Get(context.Background(), id)
+	if err != nil {
+		e.t.Fatalf("Get: %v", err)
+	}
+	return challenge
+}
+
+// verify answers the challenge id, and checks the error.
+func (e *engineBench) verify(id otp.ID, code string, want error) {
+	e.t.Helper()
+	if _, err := e.Verify(context.Background(), id, code); !errors.Is(err, want) {
+		e.t.Fatalf("Verify: %v, want %v", err, want)
+	}
+}
+
+// lastCode is the code of the latest message.
+func (e *engineBench) lastCode() string {
+	e.t.Helper()
+	sent := e.outbox.all()
+	if len(sent) == 0 {
+		e.t.Fatal("nothing was sent")
+	}
+	return sent[len(sent)-1].Code
+}
+
+// another returns a code of the same length that is not this one.
+func another(code string) string { return string('0'+(code[0]-'0'+1)%10) + code[1:] }
+
+func TestEngineIssue(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+			time.Sleep(3 * time.Second)
+			return connexus.Receipt{MessageID: "MSG1"}, nil
+		}
+		began := time.Now()
+		challenge := e.issue(otp.Sending{Number: someNumber, Host: "app.example.com"})
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("Issue waited %v for the network", waited)
+		}
+		want := otp.Challenge{
+			ID: challenge.ID, Status: otp.Queued, CodeLength: 6, AttemptsLeft: 5,
+			ExpiresAt: began.Add(5 * time.Minute), ResendAt: began.Add(30 * time.Second),
+		}
+		if challenge != want || challenge.ID == (otp.ID{}) {
+			t.Errorf("Issue: %+v, want %+v", challenge, want)
+		}
+		if got := e.get(challenge.ID); got != want {
+			t.Errorf("Get: %+v, want %+v", got, want)
+		}
+		if n, err := e.Live(context.Background()); n != 1 || err != nil {
+			t.Errorf("Live: %d, %v; want 1", n, err)
+		}
+		changed, stop := e.Watch(challenge.ID)
+		defer stop()
+		<-changed
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("settled after %v, want when it was sent", took)
+		}
+		if got := e.get(challenge.ID).Status; got != otp.Accepted {
+			t.Errorf("%v, want %v", got, otp.Accepted)
+		}
+		wantSent := connexus.OTP{
+			To: someNumber, Company: "Example", Comment: "Welcome.", WebOTPDomain: "app.example.com", Code: e.lastCode(),
+		}
+		if sent := e.outbox.all(); len(sent) != 1 || sent[0] != wantSent {
+			t.Errorf("sent %+v, want %+v", sent, wantSent)
+		}
+		e.verify(challenge.ID, another(e.lastCode()), otp.ErrWrongCode)
+		if left := e.get(challenge.ID).AttemptsLeft; left != 4 {
+			t.Errorf("%d attempts left after one of 5", left)
+		}
+		e.verify(challenge.ID, e.lastCode(), nil)
+		e.verify(challenge.ID, e.lastCode(), otp.ErrNoChallenge)
+	})
+}
+
+func TestEngineExpiry(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		challenge := e.issue(otp.Sending{})
+		time.Sleep(5*time.Minute - 1)
+		e.get(challenge.ID)
+		time.Sleep(time.Nanosecond)
+		e.verify(challenge.ID, e.lastCode(), otp.ErrExpired)
+	})
+}
+
+// TestEngineReplaces ends the former challenge of a browser, unless the new
+// one is refused.
+func TestEngineReplaces(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.PerNumber = []otp.Rate{{Count: 2, Window: time.Hour}}
+		former := e.issue(otp.Sending{})
+		s := otp.Sending{Number: someNumber}
+		next, err := e.Issue(context.Background(), &e.policy, s, former.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := e.Get(context.Background(), former.ID); !errors.Is(err, otp.ErrNoChallenge) {
+			t.Errorf("the replaced: %v, want %v", err, otp.ErrNoChallenge)
+		}
+		_, err = e.Issue(context.Background(), &e.policy, s, next.ID)
+		var limit *otp.LimitError
+		if !errors.As(err, &limit) || limit.Limit != "number" || limit.RetryAfter != time.Hour {
+			t.Errorf("over the limit: %v", err)
+		}
+		e.verify(next.ID, e.lastCode(), nil)
+		if sent := len(e.outbox.all()); sent != 2 {
+			t.Errorf("%d messages sent, want 2", sent)
+		}
+	})
+}
+
+// spyStore keeps what the engine gives to its store.
+type spyStore struct {
+	otp.Store
+	given []byte
+}
+
+func (s *spyStore) Reserve(ctx context.Context, r *otp.Reservation) error {
+	s.given = append(append(s.given, r.Sealed...), r.Proof[:]...)
+	s.counters(r.Counters)
+	return s.Store.Reserve(ctx, r)
+}
+
+func (s *spyStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	s.counters(r.Counters)
+	return s.Store.Resend(ctx, id, r)
+}
+
+func (s *spyStore) Attempt(ctx context.Context, id otp.ID, proof otp.Digest, now time.Time) (otp.Record, error) {
+	s.given = append(s.given, proof[:]...)
+	return s.Store.Attempt(ctx, id, proof, now)
+}
+
+func (s *spyStore) Settle(ctx context.Context, id otp.ID, settled *otp.Settlement) error {
+	s.counters(settled.Return)
+	if settled.Made != nil {
+		s.given = append(append(s.given, settled.Made.Sealed...), settled.Made.Proof[:]...)
+	}
+	return s.Store.Settle(ctx, id, settled)
+}
+
+func (s *spyStore) counters(list []otp.Counter) {
+	for _, c := range list {
+		s.given = append(append(s.given, c.Key[:]...), c.Limit...)
+	}
+}
+
+// TestEngineStoreSeesNothing: neither code nor number reaches the store in
+// clear, whoever makes the code.
+func TestEngineStoreSeesNothing(t *testing.T) {
+	spy := new(spyStore)
+	withEngine(t, func(c *otp.Config) { spy.Store, c.Store = c.Store, spy }, func(e *engineBench) {
+		e.policy.Length = 8
+		e.policy.PerNumber = []otp.Rate{{Count: 10, Window: time.Hour}}
+		e.policy.Budget = []otp.Rate{{Count: 10, Window: time.Hour}}
+		e.outbox.reply = func(_ context.Context, m connexus.OTP) (connexus.Receipt, error) {
+			if m.Code == "" {
+				return connexus.Receipt{Code: "31415926"}, nil
+			}
+			return connexus.Receipt{}, &connexus.Error{Kind: connexus.KindFunds}
+		}
+		local := e.issue(otp.Sending{})
+		code := e.lastCode()
+		e.resend(local.ID, otp.Sending{})
+		e.verify(local.ID, code, nil)
+		e.policy.Remote = true
+		remote := e.issue(otp.Sending{})
+		e.verify(remote.ID, "31415926", nil)
+		for _, secret := range []string{code, "31415926", someNumber, someNumber[1:]} {
+			if bytes.Contains(spy.given, []byte(secret)) {
+				t.Error("the store was given a code or a number in clear")
+			}
+		}
+		if len(spy.given) < 200 {
+			t.Errorf("the store was given %d bytes: too few to say anything of", len(spy.given))
+		}
+	})
+}
+
+// TestEngineCounters limits numbers apart, and gates by their scope.
+func TestEngineCounters(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.PerNumber = []otp.Rate{{Count: 1, Window: time.Hour}}
+		e.policy.Budget = []otp.Rate{{Count: 2, Window: 2 * time.Hour}}
+		other := e.policy
+		other.Scope = "other.example.com"
+		for _, step := range []struct {
+			policy *otp.Policy
+			number string
+			limit  string
+			wait   time.Duration
+		}{
+			{&e.policy, "+6421000001", "", 0},
+			{&e.policy, "+6421000001", "number", time.Hour},
+			{&other, "+6421000001", "", 0},
+			{&e.policy, "+6421000002", "", 0},
+			{&e.policy, "+6421000003", "budget", 2 * time.Hour},
+			{&e.policy, "+6421000001", "budget", 2 * time.Hour},
+			{&other, "+6421000003", "", 0},
+		} {
+			_, err := e.Issue(context.Background(), step.policy, otp.Sending{Number: step.number}, otp.ID{})
+			var limit *otp.LimitError
+			if errors.As(err, &limit) {
+				if limit.Limit != step.limit || limit.RetryAfter != step.wait {
+					t.Errorf("%s at %s: %v, want limit %q and %v", step.number, step.policy.Scope, err, step.limit, step.wait)
+				}
+			} else if err != nil || step.limit != "" {
+				t.Errorf("%s at %s: %v, want limit %q", step.number, step.policy.Scope, err, step.limit)
+			}
+		}
+		synctest.Wait()
+		if sent := len(e.outbox.all()); sent != 4 {
+			t.Errorf("%d messages sent, want 4", sent)
+		}
+	})
+}

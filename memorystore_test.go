@@ -1,0 +1,343 @@
+package websms
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/otp/storetest"
+	"github.com/caddy-websms/websms/session"
+)
+
+// openMemoryStore returns a store that is closed with the test.
+func openMemoryStore(t testing.TB, capacity int) *memoryStore {
+	t.Helper()
+	store, err := newMemoryStore(capacity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Destruct(); err != nil {
+			t.Errorf("Destruct: %v", err)
+		}
+	})
+	return store
+}
+
+func TestMemoryStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, capacity int) otp.Store { return openMemoryStore(t, capacity) })
+}
+
+var storeEpoch = time.Date(2030, time.January, 2, 3, 4, 5, 6, time.UTC)
+
+// memoryReservation returns one whose proof is its own ID, repeated.
+func memoryReservation(now time.Time, counters ...otp.Counter) *otp.Reservation {
+	r := &otp.Reservation{
+		ID: session.NewID(), Length: 6, Attempts: 5, Now: now,
+		TTL: 5 * time.Minute, Cooldown: 30 * time.Second, Counters: counters,
+	}
+	r.Proof = memoryProof(r.ID)
+	return r
+}
+
+func memoryProof(id otp.ID) (proof otp.Digest) {
+	copy(proof[copy(proof[:], id[:]):], id[:])
+	return proof
+}
+
+// memoryCounter returns the i-th of as many counters as there are numbers.
+func memoryCounter(i int, rates ...otp.Rate) otp.Counter {
+	c := otp.Counter{Limit: "number", Rates: rates}
+	binary.BigEndian.PutUint64(c.Key[:], uint64(i))
+	return c
+}
+
+// reserveMany makes n challenges at now and returns them; a refusal ends it.
+func reserveMany(store *memoryStore, n int, now time.Time) (ids []otp.ID, err error) {
+	for range n {
+		r := memoryReservation(now)
+		if err := store.Reserve(context.Background(), r); err != nil {
+			return ids, err
+		}
+		ids = append(ids, r.ID)
+	}
+	return ids, nil
+}
+
+func TestMemoryStoreResize(t *testing.T) {
+	const small, large = 10, 20000
+	store := openMemoryStore(t, small)
+	var all []otp.ID
+	fill := func(capacity int) {
+		t.Helper()
+		ids, err := reserveMany(store, capacity-len(all)+1, storeEpoch)
+		if !errors.As(err, new(*otp.UnavailableError)) {
+			t.Fatalf("one more than %d: %v", capacity, err)
+		}
+		if all = append(all, ids...); len(all) != capacity {
+			t.Fatalf("%d challenges held, there is room for %d", len(all), capacity)
+		}
+	}
+	meet := func(n int) {
+		t.Helper()
+		for _, id := range all[:n] {
+			if _, err := store.Attempt(context.Background(), id, memoryProof(id), storeEpoch); err != nil {
+				t.Fatalf("a challenge that was taken does not verify: %v", err)
+			}
+		}
+		all = all[n:]
+	}
+	fill(small)
+	store.resize(large)
+	fill(large) // far more than ristretto was made for
+	store.resize(small)
+	meet(1)
+	if err := store.Reserve(context.Background(), memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
+		t.Fatalf("with %d held and room for %d: %v", len(all), small, err)
+	}
+	meet(len(all) - small + 1) // of those beyond the capacity none was lost
+	fill(small)
+	meet(small)
+	fill(small)
+}
+
+// TestMemoryStoreIdleCounters floods the store with numbers. When their
+// windows are over it forgets them, a few with each sending, and not before.
+func TestMemoryStoreIdleCounters(t *testing.T) {
+	const flood, kept = 4000, 100
+	store := openMemoryStore(t, 10)
+	rates := []otp.Rate{{Count: 1, Window: time.Minute}, {Count: 2, Window: time.Hour}}
+	send := func(i int, at time.Duration, want error) {
+		t.Helper()
+		r := memoryReservation(storeEpoch.Add(at), memoryCounter(i, rates...))
+		err := store.Reserve(context.Background(), r)
+		var limit *otp.LimitError
+		switch {
+		case want == nil && err != nil:
+			t.Fatalf("number %d after %v: %v", i, at, err)
+		case want != nil && !errors.As(err, &limit):
+			t.Fatalf("number %d after %v: %v, want its limit", i, at, err)
+		case want == nil:
+			if _, err := store.Attempt(context.Background(), r.ID, r.Proof, r.Now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range flood {
+		send(i, 0, nil)
+	}
+	for i := range kept {
+		send(i, time.Minute, nil)
+	}
+	if got := len(store.counters.byKey); got != flood {
+		t.Fatalf("%d counters, want %d: none is idle yet", got, flood)
+	}
+	for i := range flood { // others, an hour less a nanosecond later
+		send(flood+i, time.Hour-1, nil)
+	}
+	for i := range kept {
+		send(i, time.Hour-1, new(otp.LimitError))
+	}
+	for i := range 2 * flood { // others still, when the first of all are idle
+		send(2*flood+i, time.Hour+time.Minute-1, nil)
+	}
+	for i := range kept { // which those are not that were asked for again
+		if store.counters.byKey[memoryCounter(i).Key] == nil {
+			t.Fatalf("number %d was forgotten within its hour", i)
+		}
+	}
+	if got, want := len(store.counters.byKey), 3*flood+kept; got != want {
+		t.Errorf("%d counters, want %d", got, want)
+	}
+	const last = -1
+	for i := range flood { // four looks each at 3*flood counters, all idle
+		send(last-i%2, 3*time.Hour+time.Duration(i)*time.Hour, nil)
+	}
+	if got := len(store.counters.byKey); got > 2 || got != len(store.counters.all) {
+		t.Errorf("%d counters, %d listed; want those of the last two numbers", got, len(store.counters.all))
+	}
+}
+
+func TestMemoryStoreDestruct(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	store, err := newMemoryStore(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := reserveMany(store, 100, storeEpoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		_, stop := store.Watch(id)
+		defer stop()
+	}
+	if err := store.Destruct(); err != nil {
+		t.Errorf("Destruct: %v", err)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+// TestMemoryStoreClosed: what ristretto does not keep is refused, and is as
+// if it had not been asked for.
+func TestMemoryStoreClosed(t *testing.T) {
+	store := openMemoryStore(t, 10)
+	number := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
+	store.cache.close()
+	for range 3 {
+		err := store.Reserve(context.Background(), memoryReservation(storeEpoch, number))
+		if !errors.As(err, new(*otp.UnavailableError)) {
+			t.Fatalf("Reserve: %v, want an *UnavailableError", err)
+		}
+	}
+	if n, err := store.Live(context.Background()); n != 0 || err != nil {
+		t.Errorf("Live: %d, %v; want none", n, err)
+	}
+}
+
+// TestMemoryStoreManyResends: where a cooldown does not bound the sendings of
+// one challenge, sixteen do.
+func TestMemoryStoreManyResends(t *testing.T) {
+	store := openMemoryStore(t, 10)
+	for _, cooldown := range []time.Duration{0, time.Millisecond} {
+		r := memoryReservation(storeEpoch)
+		r.Cooldown, r.TTL = cooldown, otp.MaxLife
+		if err := store.Reserve(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		renewal := &otp.Renewal{Now: storeEpoch, TTL: otp.MaxLife, Cooldown: cooldown}
+		for sending := 2; sending <= maxSendings; sending++ {
+			renewal.Now = renewal.Now.Add(cooldown << (sending - 2))
+			if _, err := store.Resend(context.Background(), r.ID, renewal); err != nil {
+				t.Fatalf("sending %d: %v", sending, err)
+			}
+		}
+		renewal.Now = storeEpoch.Add(5 * time.Minute)
+		_, err := store.Resend(context.Background(), r.ID, renewal)
+		var limit *otp.LimitError
+		if !errors.As(err, &limit) || limit.Limit != "cooldown" || limit.RetryAfter != 5*time.Minute {
+			t.Errorf("sending %d: %v, want none before the challenge ends", maxSendings+1, err)
+		}
+	}
+}
+
+// heapInUse returns what is in use on the heap, in bytes.
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC() // what finalizers of the first let go of
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+// TestMemoryStoreFootprint bounds what a challenge and a counter cost, with
+// all that is kept for them.
+func TestMemoryStoreFootprint(t *testing.T) {
+	const n = 100_000
+	ring, err := session.NewRing(session.NewKeys(storeEpoch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heapInUse()
+	store := openMemoryStore(t, n)
+	empty := heapInUse()
+	for i := range n {
+		r := memoryReservation(storeEpoch)
+		sealed, err := ring.Seal(session.ForCode, string(r.ID[:]), []byte("123456"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Sealed = []byte(sealed)
+		if err := store.Reserve(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		err = store.Settle(context.Background(), r.ID, &otp.Settlement{
+			Sending: 1, MessageID: fmt.Sprintf("MSG%013d", i), Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	challenge := (heapInUse() - before) / n
+	t.Logf("%d bytes for each of %d live challenges, settled; %d of them before there is one", challenge, n, (empty-before)/n)
+	if challenge > 1024 {
+		t.Errorf("%d bytes for each live challenge, want 1024 at most", challenge)
+	}
+	if live, err := store.Live(context.Background()); live != n || err != nil {
+		t.Errorf("Live: %d, %v; want %d", live, err, n)
+	}
+
+	for _, sendings := range []int{1, 10} {
+		before = heapInUse()
+		var c counters
+		rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}
+		for round := range sendings {
+			at := storeEpoch.Add(time.Duration(round) * 4 * time.Minute)
+			for i := range n {
+				if err := c.take([]otp.Counter{memoryCounter(i, rates...)}, at, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		each := (heapInUse() - before) / n
+		t.Logf("%d bytes for each of %d counters with %d sendings", each, n, sendings)
+		if each > 300 {
+			t.Errorf("%d bytes for each counter with %d sendings, want 300 at most", each, sendings)
+		}
+		runtime.KeepAlive(c)
+	}
+	runtime.KeepAlive(store)
+}
+
+// TestFIFO bounds what is remembered beside challenges: by its time, by the
+// number of its entries, and by no backlog of what was taken back.
+func TestFIFO(t *testing.T) {
+	const most = 100
+	f := fifo[string, connexus.State]{max: most}
+	has := func(i int, now time.Time) bool {
+		_, ok := f.get(fmt.Sprint(i), now)
+		return ok
+	}
+	put := func(i int, now time.Time) {
+		f.put(fmt.Sprint(i), connexus.StateAccepted, now, now.Add(time.Minute))
+	}
+	now := storeEpoch
+	for i := range 3 * most {
+		put(i, now)
+	}
+	for i := range 3 * most {
+		if has(i, now) != (i >= 2*most) {
+			t.Fatalf("entry %d of %d, with room for %d: known %v", i, 3*most, most, has(i, now))
+		}
+	}
+	put(2*most, now) // the oldest, made anew, is not the oldest any more
+	put(3*most, now)
+	if !has(2*most, now) || has(2*most+1, now) {
+		t.Error("of two, the older was kept")
+	}
+	if !has(3*most, now.Add(time.Minute-1)) || has(3*most, now.Add(time.Minute)) {
+		t.Error("not kept for exactly its time")
+	}
+	now = now.Add(time.Minute)
+	put(0, now)
+	if len(f.byKey) != 1 {
+		t.Errorf("%d entries kept past their time", len(f.byKey)-1)
+	}
+	for i := range 100 * most {
+		now = now.Add(time.Minute / most)
+		put(i, now)
+		f.remove(fmt.Sprint(i))
+		f.remove(fmt.Sprint(i))
+	}
+	if len(f.byKey) != 0 || len(f.queue) > 3*most {
+		t.Errorf("%d entries and a queue of %d when all were taken back", len(f.byKey), len(f.queue))
+	}
+}

@@ -1,0 +1,195 @@
+package otp
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2030, time.January, 2, 12, 0, 0, 123456789, time.UTC)
+
+// naive is a Window that forgets nothing and looks at everything.
+type naive []time.Time
+
+// full reports whether some rate has all it allows in its window at that
+// moment. What is yet to come, by a clock that is ahead, is in it.
+func (n naive) full(rates []Rate, at time.Time) bool {
+	for _, r := range rates {
+		within := 0
+		for _, event := range n {
+			if event.After(at.Add(-r.Window)) {
+				within++
+			}
+		}
+		if within >= r.Count {
+			return true
+		}
+	}
+	return false
+}
+
+// wait tries now and each moment at which an event leaves a window.
+func (n naive) wait(rates []Rate, now time.Time) time.Duration {
+	waits := []time.Duration{0}
+	for _, r := range rates {
+		for _, event := range n {
+			waits = append(waits, max(0, event.Add(r.Window).Sub(now)))
+		}
+	}
+	slices.Sort(waits)
+	return waits[slices.IndexFunc(waits, func(wait time.Duration) bool { return !n.full(rates, now.Add(wait)) })]
+}
+
+var drawRates = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Rate {
+	return Rate{
+		Count:  rapid.IntRange(1, 6).Draw(t, "count"),
+		Window: time.Duration(rapid.Int64Range(1, 20).Draw(t, "window")) * 100,
+	}
+}), 1, 3)
+
+func keep(rates []Rate) (most int, longest time.Duration) {
+	for _, r := range rates {
+		most, longest = max(most, r.Count), max(longest, r.Window)
+	}
+	return most, longest
+}
+
+// TestWindow counts what is allowed and takes some of it back, and compares
+// each answer with the naive one's.
+func TestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rates := drawRates.Draw(t, "rates")
+		most, longest := keep(rates)
+		var w Window
+		var n naive
+		now := noon
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				if got, want := w.Wait(rates, now), n.wait(rates, now); got != want {
+					t.Fatalf("Wait %v, want %v", got, want)
+				}
+				recent := slices.ContainsFunc(n, func(at time.Time) bool { return now.Sub(at) < longest })
+				if w.Idle(now, longest) == recent {
+					t.Fatalf("Idle %v, with an event within %v: %v", !recent, longest, recent)
+				}
+				if len(w.moments) > most {
+					t.Fatalf("%d moments kept, %d are asked for", len(w.moments), most)
+				}
+			},
+			"wait": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 500).Draw(t, "for")))
+			},
+			"wait as told": func(t *rapid.T) {
+				wait := w.Wait(rates, now)
+				if wait == 0 {
+					t.Skip("no wait")
+				}
+				if now = now.Add(wait - 1); w.Wait(rates, now) != 1 {
+					t.Fatalf("Wait %v a nanosecond before it ends", w.Wait(rates, now))
+				}
+				now = now.Add(1)
+			},
+			"add": func(t *rapid.T) {
+				if w.Wait(rates, now) > 0 {
+					t.Skip("full")
+				}
+				w.Add(now, most)
+				n = append(n, now)
+			},
+			"remove": func(t *rapid.T) {
+				within := slices.DeleteFunc(slices.Clone(n), func(at time.Time) bool { return now.Sub(at) >= longest })
+				if len(within) == 0 {
+					t.Skip("nothing to take back")
+				}
+				at := rapid.SampledFrom(within).Draw(t, "event")
+				w.Remove(at)
+				i := slices.IndexFunc(n, at.Equal)
+				n = slices.Delete(n, i, i+1)
+			},
+			"remove what is not": func(t *rapid.T) {
+				at := now.Add(-time.Duration(rapid.IntRange(1, 3000).Draw(t, "ago")))
+				if !slices.ContainsFunc(n, at.Equal) {
+					w.Remove(at)
+				}
+			},
+		})
+	})
+}
+
+// TestWindowNeverExceeded looks at what was let through alone: no stretch as
+// long as a window holds more than its count.
+func TestWindowNeverExceeded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rates := drawRates.Draw(t, "rates")
+		most, _ := keep(rates)
+		var w Window
+		var passed []time.Time
+		now := noon
+		for _, step := range rapid.SliceOfN(rapid.IntRange(0, 700), 1, 200).Draw(t, "steps") {
+			now = now.Add(time.Duration(step))
+			if w.Wait(rates, now) == 0 {
+				w.Add(now, most)
+				passed = append(passed, now)
+			}
+		}
+		for _, r := range rates {
+			for i := r.Count; i < len(passed); i++ {
+				if stretch := passed[i].Sub(passed[i-r.Count]); stretch < r.Window {
+					t.Fatalf("%d events within %v, the limit is %v", r.Count+1, stretch, r)
+				}
+			}
+		}
+	})
+}
+
+// TestWindowClocksDisagree adds whatever comes, in any order, as a window
+// does that several gates and processors share.
+func TestWindowClocksDisagree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rates := drawRates.Draw(t, "rates")
+		most, _ := keep(rates)
+		var w Window
+		var n naive
+		for _, step := range rapid.SliceOfN(rapid.IntRange(0, 3000), 1, 50).Draw(t, "moments") {
+			at := noon.Add(time.Duration(step))
+			w.Add(at, most)
+			n = append(n, at)
+			for _, now := range []time.Time{noon, at, noon.Add(3000)} {
+				if got, want := w.Wait(rates, now), n.wait(rates, now); got != want {
+					t.Fatalf("Wait %v, want %v", got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestWindowRemoveOneOfMany(t *testing.T) {
+	rates := []Rate{{Count: 3, Window: time.Hour}}
+	var w Window
+	for range 3 {
+		w.Add(noon, 3)
+	}
+	w.Remove(noon)
+	if got := w.Wait(rates, noon); got != 0 {
+		t.Errorf("Wait %v after one of three was taken back", got)
+	}
+	w.Add(noon, 3)
+	if got := w.Wait(rates, noon); got != time.Hour {
+		t.Errorf("Wait %v, want an hour: one was taken back, not more", got)
+	}
+}
+
+func BenchmarkWindow(b *testing.B) {
+	rates := []Rate{{Count: 10, Window: 10 * time.Minute}, {Count: 500, Window: time.Hour}}
+	var w Window
+	now := noon
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(time.Minute)
+		if w.Wait(rates, now) == 0 {
+			w.Add(now, 500)
+		}
+	}
+}
