@@ -1,9 +1,8 @@
 package websms
 
 import (
+	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,145 +22,6 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("websms_webhook", httpcaddyfile.Before, "basic_auth")
 }
 
-// options are what a block may hold: how each option's line is read.
-type options map[string]func(d *caddyfile.Dispenser) error
-
-// block reads the block that d stands before. Each option may stand in it
-// once, but for the repeatable ones; check judges what they amount to, so that
-// a bad value is reported at its line.
-func block(d *caddyfile.Dispenser, of string, known options, check func() error, repeatable ...string) error {
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		read, ok := known[name]
-		if !ok {
-			return d.Errf("%s: unknown option %q: it knows %s", of, name, strings.Join(names(known), ", "))
-		}
-		if seen[name] && !slices.Contains(repeatable, name) {
-			return d.Errf("%s: option %q stands here twice: keep one of them", of, name)
-		}
-		seen[name] = true
-		if err := read(d); err != nil {
-			return err
-		}
-		if d.NextArg() {
-			return d.Errf("%s: %s: %q is one argument too many", of, name, d.Val())
-		}
-		if check == nil {
-			continue
-		}
-		if err := check(); err != nil {
-			return d.Errf("%s: %v", of, err)
-		}
-	}
-	return nil
-}
-
-func names(known options) []string {
-	var list []string
-	for name := range known {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
-}
-
-// text reads an option with one argument.
-func text(into *string) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option := d.Val()
-		if !d.NextArg() {
-			return d.Errf("%s: its value is missing", option)
-		}
-		if *into = d.Val(); *into == "" {
-			return d.Errf("%s: its value is empty: give one, or leave the option out", option)
-		}
-		return nil
-	}
-}
-
-// texts reads an option with one or more arguments.
-func texts(into *[]string) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option, args := d.Val(), d.RemainingArgs()
-		if len(args) == 0 {
-			return d.Errf("%s: its values are missing", option)
-		}
-		*into = append(*into, args...)
-		return nil
-	}
-}
-
-func whole(into *int) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option, value := d.Val(), ""
-		if err := text(&value)(d); err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n == 0 { // 0 would mean the default, which nobody who writes it means
-			return d.Errf("%s: %q: give a whole number above 0", option, value)
-		}
-		*into = n
-		return nil
-	}
-}
-
-func duration(set func(caddy.Duration), zero bool) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option, value := d.Val(), ""
-		if err := text(&value)(d); err != nil {
-			return err
-		}
-		parsed, err := caddy.ParseDuration(value)
-		if err != nil || parsed < 0 || parsed == 0 && !zero {
-			return d.Errf("%s: %q: give a duration with its unit, such as 30s, 5m or 12h", option, value)
-		}
-		set(caddy.Duration(parsed))
-		return nil
-	}
-}
-
-func some(into *caddy.Duration) func(*caddyfile.Dispenser) error {
-	return duration(func(v caddy.Duration) { *into = v }, false)
-}
-
-func someOrNone(into **caddy.Duration) func(*caddyfile.Dispenser) error {
-	return duration(func(v caddy.Duration) { *into = &v }, true)
-}
-
-func flag(into *bool) func(*caddyfile.Dispenser) error {
-	return func(*caddyfile.Dispenser) error { *into = true; return nil }
-}
-
-func rateList(into *[]Rate) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option, args := d.Val(), d.RemainingArgs()
-		if len(args) == 0 {
-			return d.Errf("%s: %s", option, rateHelp)
-		}
-		for _, arg := range args {
-			var r Rate
-			if err := r.UnmarshalText([]byte(arg)); err != nil {
-				return d.Errf("%s: %v", option, err)
-			}
-			*into = append(*into, r)
-		}
-		return nil
-	}
-}
-
-// sub reads an option that has nothing but a block.
-func sub(known options, check func() error, repeatable ...string) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option := d.Val()
-		if d.NextArg() {
-			return d.Errf("%s: %q: its options stand in a block, { … }", option, d.Val())
-		}
-		return block(d, option, known, check, repeatable...)
-	}
-}
-
 // parseApp reads the global option. Syntax:
 //
 //	websms {
@@ -173,13 +33,13 @@ func sub(known options, check func() error, repeatable ...string) func(*caddyfil
 //		store <module> [{ … }]
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		return nil, d.Err("websms: this global option stands here twice: keep one of them")
-	}
 	app := new(App)
 	d.Next() // its name
+	if existing != nil {
+		return nil, place(d, "websms", errors.New("this global option stands here twice: put all in one block"))
+	}
 	if d.NextArg() {
-		return nil, d.Errf("websms: %q: its options stand in a block, { … }", d.Val())
+		return nil, place(d, "websms", errInline)
 	}
 	err := block(d, "websms", options{
 		"client_id":     text(&app.ClientID),
@@ -206,11 +66,11 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 		for _, m := range caddy.GetModules("websms.stores") {
 			built = append(built, m.ID.Name())
 		}
-		return d.Errf("store: %q is not built into this Caddy, which has: %s", name, strings.Join(built, ", "))
+		return fmt.Errorf("store %q is not built into this Caddy, which has: %s; build one that has it, or name another", name, strings.Join(built, ", "))
 	}
 	store, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {
-		return err
+		return placed{err}
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(store, "module", name, nil)
 	return nil
@@ -224,9 +84,9 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return d.Errf("store memory: %q: its options stand in a block, { … }", d.Val())
+		return place(d, "store memory", errInline)
 	}
-	return block(d, "store memory", options{"capacity": whole(&s.Capacity)}, s.Validate)
+	return block(d, "store memory", options{"capacity": whole(&s.Capacity)}, s.check)
 }
 
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
@@ -237,7 +97,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
-		return nil, err
+		return nil, h.WrapErr(err)
 	}
 	gate := new(Gate)
 	if err := gate.UnmarshalCaddyfile(h.Dispenser); err != nil {
@@ -294,14 +154,15 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return d.Errf("websms_otp: %q: its options stand in a block, { … }; a matcher begins with @, / or is *", d.Val())
+		return place(d, "websms_otp", errDirective)
 	}
-	err := block(d, "websms_otp", options{
+	return block(d, "websms_otp", options{
 		"company": text(&g.Company),
 		"comment": text(&g.Comment),
 		"prefix":  text(&g.Prefix),
 		"realm":   text(&g.Realm),
 		"web_otp": text(&g.WebOTP),
+		// The checks are closures: they judge what the block will have set.
 		"code": sub(options{
 			"length":   whole(&g.Code.Length),
 			"ttl":      some(&g.Code.TTL),
@@ -312,14 +173,14 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			"countries":  texts(&g.Numbers.Countries),
 			"allow":      texts(&g.Numbers.Allow),
 			"allow_file": text(&g.Numbers.AllowFile),
-		}, nil, "allow"),
+		}, func() error { return g.Numbers.check() }, "allow"),
 		"session": sub(options{
 			"ttl":      some(&g.Session.TTL),
 			"idle":     someOrNone(&g.Session.Idle),
 			"cookie":   text(&g.Session.Cookie),
 			"domain":   text(&g.Session.Domain),
 			"remember": some(&g.Session.Remember),
-		}, nil),
+		}, func() error { return g.Session.check() }),
 		"limits": sub(options{
 			"per_number": rateList(&g.Limits.PerNumber),
 			"budget":     rateList(&g.Limits.Budget),
@@ -330,38 +191,26 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			"number": text(&g.Headers.Number),
 			"user":   text(&g.Headers.User),
 		}, func() error { return g.Headers.check() }),
-	}, g.checkSoFar)
-	if err != nil {
-		return err
-	}
-	if err := g.check(); err != nil { // what only the whole can tell: a missing company
-		return d.Err(err.Error())
-	}
-	return nil
+	}, g.checkOptions)
 }
 
-// checkSoFar is check for a gate whose block is still being read.
-func (g *Gate) checkSoFar() error {
-	partial := *g
-	if partial.Company == "" {
-		partial.Company = "to come"
-	}
-	if err := partial.check(); err != nil {
-		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "websms_otp: "))
-	}
-	return nil
-}
-
+// parseBypass reads a block of matchers, all of which must match.
 func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
+	option, names := *d, *d
 	if d.NextArg() {
-		return d.Errf("bypass: %q: its matchers stand in a block, { … }", d.Val())
+		return errors.New("bypass: its matchers stand in a block, { … }, and not on its line")
+	}
+	for nesting := names.Nesting(); names.NextBlock(nesting); names.NextSegment() {
+		if _, err := caddy.GetModule("http.matchers." + names.Val()); err != nil && !names.Token().Quoted() {
+			return place(&names, "bypass", fmt.Errorf("%q is not a matcher: give one, such as path or remote_ip, or an expression in backticks", names.Val()))
+		}
 	}
 	set, err := caddyhttp.ParseCaddyfileNestedMatcherSet(d)
 	if err != nil {
-		return err
+		return placed{err}
 	}
 	if len(set) == 0 {
-		return d.Err("bypass: it holds no matcher, which would let everybody through: give one, or leave it out")
+		return place(&option, "websms_otp", errors.New("bypass holds no matcher, which would let everybody through: give one, or remove the option"))
 	}
 	g.BypassRaw = caddyhttp.RawMatcherSets{set}
 	return nil
@@ -383,21 +232,16 @@ func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return d.Errf("websms_webhook: %q: its options stand in a block, { … }; a matcher begins with @, / or is *", d.Val())
+		return place(d, "websms_webhook", errDirective)
 	}
-	err := block(d, "websms_webhook", options{
+	return block(d, "websms_webhook", options{
 		"secret":      text(&h.Secret),
 		"dedupe":      some(&h.Dedupe),
 		"passthrough": flag(&h.Passthrough),
 	}, h.check)
-	if err != nil {
-		return err
-	}
-	if h.Secret == "" {
-		return d.Err("websms_webhook: secret is missing: without it anybody could post delivery reports; give {env.WEBSMS_WEBHOOK_SECRET}")
-	}
-	return nil
 }
+
+var errDirective = fmt.Errorf("%w; a matcher begins with @ or /, or is *", errInline)
 
 // Interface guards
 var (

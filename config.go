@@ -1,7 +1,6 @@
 package websms
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -18,6 +17,28 @@ import (
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
+
+// wrong is an error of one option. It names it, so that the reader of a
+// Caddyfile can say where it stands.
+type wrong struct {
+	option string
+	value  int    // which of the option's values, from 1; 0: no one in particular
+	text   string // what is wrong, and what to write instead
+}
+
+func (w *wrong) Error() string { return w.option + " " + w.text }
+
+func wrongf(option, format string, args ...any) error {
+	return &wrong{option: option, text: fmt.Sprintf(format, args...)}
+}
+
+// within says in which block an error is.
+func within(block string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", block, err)
+}
 
 // CodeConfig is what codes are like.
 type CodeConfig struct {
@@ -39,16 +60,16 @@ type CodeConfig struct {
 
 func (c CodeConfig) check() error {
 	if c.Length != 0 && (c.Length < 4 || c.Length > 8) {
-		return fmt.Errorf("code length is %d: give 4 to 8 digits", c.Length)
+		return wrongf("length", "is %d: give 4 to 8 digits", c.Length)
 	}
 	if t := time.Duration(c.TTL); t != 0 && (t < 30*time.Second || t > otp.MaxLife) {
-		return fmt.Errorf("code ttl is %s: give 30s to 10m", t)
+		return wrongf("ttl", "is %s: give 30s to 10m", short(t))
 	}
 	if c.Attempts != 0 && (c.Attempts < 1 || c.Attempts > 10) {
-		return fmt.Errorf("code attempts is %d: give 1 to 10", c.Attempts)
+		return wrongf("attempts", "is %d: give 1 to 10", c.Attempts)
 	}
 	if c.Source != "" && c.Source != "local" && c.Source != "websms" {
-		return fmt.Errorf("code source is %q: give local or websms", c.Source)
+		return wrongf("source", "is %q: give local or websms", c.Source)
 	}
 	return nil
 }
@@ -80,11 +101,12 @@ func (n NumbersConfig) countries() []string {
 func (n NumbersConfig) check() error {
 	policy, err := number.NewPolicy(n.countries())
 	if err != nil {
-		return fmt.Errorf("numbers countries: %w", err)
+		return wrongf("countries", "has a mistake: %v", err)
 	}
 	for i, input := range n.Allow {
 		if err := policy.Allow(input); err != nil {
-			return fmt.Errorf("numbers allow: number %d of %d: %w; countries are %s", i+1, len(n.Allow), err, strings.Join(n.countries(), " "))
+			return &wrong{"allow", i + 1, fmt.Sprintf("number %d of %d: %v; give one such as +6421234567, of countries, which is %s",
+				i+1, len(n.Allow), err, strings.Join(n.countries(), " "))}
 		}
 	}
 	return nil
@@ -129,21 +151,23 @@ func (s SessionConfig) life() session.Life {
 	return life
 }
 
+var cookieName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 func (s SessionConfig) check() error {
 	life := s.life()
 	switch {
 	case life.TTL < time.Minute || life.TTL > 720*time.Hour:
-		return fmt.Errorf("session ttl is %s: give 1m to 720h", life.TTL)
+		return wrongf("ttl", "is %s: give 1m to 720h", short(life.TTL))
 	case life.Idle < 0 || life.Idle > 0 && life.Idle < 10*time.Second:
-		return fmt.Errorf("session idle is %s: give 10s or more, or 0 to turn it off", life.Idle)
+		return wrongf("idle", "is %s: give 10s or more, or 0 to turn it off", short(life.Idle))
 	case life.Remember != 0 && (life.Remember < life.TTL || life.Remember > maxLife):
-		return fmt.Errorf("session remember is %s: give the ttl (%s) to 8760h, or leave it out", life.Remember, life.TTL)
-	case s.Cookie != "" && (!httpguts.ValidHeaderFieldName(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
-		return fmt.Errorf("session cookie is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
+		return wrongf("remember", "is %s: give the ttl, which is %s, to 8760h, or remove the option", short(life.Remember), short(life.TTL))
+	case s.Cookie != "" && (!cookieName.MatchString(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
+		return wrongf("cookie", "is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
 	case s.Domain != "" && !domainName.MatchString(s.Domain):
-		return fmt.Errorf("session domain is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
+		return wrongf("domain", "is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
 	}
 	return nil
 }
@@ -163,7 +187,7 @@ type LimitsConfig struct {
 
 func (l LimitsConfig) check() error {
 	if c := l.Cooldown; c != nil && (*c < 0 || time.Duration(*c) > 10*time.Minute) {
-		return fmt.Errorf("limits cooldown is %s: give 0s to 10m", time.Duration(*c))
+		return wrongf("cooldown", "is %s: give 0s to 10m", short(time.Duration(*c)))
 	}
 	return nil
 }
@@ -191,13 +215,18 @@ func (r *Rate) UnmarshalText(text []byte) error {
 
 // MarshalText implements encoding.TextMarshaler.
 func (r Rate) MarshalText() ([]byte, error) {
-	window := r.Window.String()
+	return fmt.Appendf(nil, "%d/%s", r.Count, short(r.Window)), nil
+}
+
+// short writes d as people write it in a configuration: 12h, not 12h0m0s.
+func short(d time.Duration) string {
+	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(window, zero) {
-			window = strings.TrimSuffix(window, zero[1:])
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
 		}
 	}
-	return fmt.Appendf(nil, "%d/%s", r.Count, window), nil
+	return text
 }
 
 // rates returns list as the engine takes it, or else fallback.
@@ -227,16 +256,20 @@ type HeadersConfig struct {
 var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 func (h HeadersConfig) check() error {
-	for option, name := range map[string]string{"number": h.Number, "user": h.User} {
-		if name == "" {
+	for _, header := range []struct{ option, name string }{{"number", h.Number}, {"user", h.User}} {
+		if header.name == "" {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(reservedHeaders, http.CanonicalHeaderKey(name)) {
-			return fmt.Errorf("headers %s is %q: give the name of a request header, such as X-Verified-Number", option, name)
+		if !httpguts.ValidHeaderFieldName(header.name) || slices.Contains(reservedHeaders, http.CanonicalHeaderKey(header.name)) {
+			return wrongf(header.option, "is %q: give the name of a request header, such as X-Verified-Number", header.name)
 		}
 	}
-	if h.Number != "" && alias(h.Number) == alias(h.User) {
-		return errors.New("headers number and user are the same header: give two names")
+	if id := newIdentity(h); isAlias(id.number, id.user) {
+		option, other := "user", "number"
+		if h.User == "" {
+			option, other = other, option
+		}
+		return wrongf(option, "is the same header as %s, to servers that read - and _ alike: give two names", other)
 	}
 	return nil
 }
@@ -245,7 +278,7 @@ func (h HeadersConfig) check() error {
 func checkPrefix(prefix string) error {
 	if !strings.HasPrefix(prefix, "/") || prefix == "/" || path.Clean(prefix) != prefix ||
 		strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%\?#*{}"<>;`, r) }) {
-		return fmt.Errorf("prefix is %q: give an absolute path of its own, such as /.websms", prefix)
+		return wrongf("prefix", "is %q: give an absolute path of its own, such as /.websms", prefix)
 	}
 	return nil
 }
@@ -253,7 +286,7 @@ func checkPrefix(prefix string) error {
 // checkWebOTP reports what no message can be bound to.
 func checkWebOTP(host string) error {
 	if host != "" && host != "off" && (!domainName.MatchString(host) || len(host) > 253) {
-		return fmt.Errorf("web_otp is %q: give a bare host name in lower case, such as app.example.com, or off", host)
+		return wrongf("web_otp", "is %q: give a bare host name in lower case, such as app.example.com, or off", host)
 	}
 	return nil
 }

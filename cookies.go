@@ -18,7 +18,7 @@ type cookies struct {
 	session   string // the configured name; the others are made from it
 	challenge string
 	device    string
-	farewell  string // "you are signed out", for the next page
+	notice    string // a word for the next page
 	domain    string
 }
 
@@ -29,7 +29,7 @@ func newCookies(s SessionConfig) cookies {
 	if name == "" {
 		name = defaultCookie
 	}
-	return cookies{session: name, challenge: name + "_challenge", device: name + "_device", farewell: name + "_farewell", domain: s.Domain}
+	return cookies{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: s.Domain}
 }
 
 // own reports whether a cookie is ours, under either of its names.
@@ -43,7 +43,7 @@ func (c *cookies) own(name string) bool {
 			return false
 		}
 	}
-	return base == "" || base == "_challenge" || base == "_device" || base == "_farewell"
+	return base == "" || base == "_challenge" || base == "_device" || base == "_notice"
 }
 
 // shared reports whether a cookie goes to every host of the domain.

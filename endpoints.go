@@ -50,7 +50,7 @@ func roundUp(t time.Time) time.Time {
 // lost returns what an error about a challenge means to the browser that holds a.
 // A store forgets a code when its life is over; the cookie remembers that it was.
 func (a *ask) lost(err error, now time.Time) error {
-	if errors.Is(err, otp.ErrNoChallenge) && !now.Before(a.expires) {
+	if errors.Is(err, otp.ErrNoChallenge) && a.id != (otp.ID{}) && !now.Before(a.expires) {
 		return otp.ErrExpired
 	}
 	return err
@@ -68,12 +68,7 @@ func (g *Gate) getLogin(v *visit) error {
 			Masked *string `json:"masked"`
 		}{Mode: "number"})
 	}
-	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
-	g.cookies.find(v.r, g.cookies.farewell, v.https, func(string) bool {
-		page.SignedOut = true
-		g.cookies.set(v.w, g.cookies.farewell, "", v.https, -1)
-		return true
-	})
+	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example(), SignedOut: g.takeNotice(v, noticeSignedOut)}
 	return g.pages.Write(v.w, http.StatusOK, page)
 }
 
@@ -124,6 +119,9 @@ func (g *Gate) postResend(v *visit) error {
 		return g.refuseSend(v, &a, a.lost(err, v.now))
 	}
 	g.log(eventRequested, g.entry(v.r, v.realm, a.number.E164, a.id))
+	if !prefersJSON(v.r) {
+		g.leaveNotice(v, noticeSent)
+	}
 	return g.answerChallenge(v, &a, renewed)
 }
 
@@ -199,7 +197,9 @@ func (g *Gate) getVerify(v *visit) error {
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
 	}
-	return g.pages.Write(v.w, http.StatusOK, g.codeForm(v, &a, c))
+	form := g.codeForm(v, &a, c)
+	form.Sent = g.takeNotice(v, noticeSent)
+	return g.pages.Write(v.w, http.StatusOK, form)
 }
 
 // codeForm returns the page that asks for the code.
@@ -278,9 +278,6 @@ func (g *Gate) getSession(v *visit) error {
 	}{true, number.Mask(s.Number), s.Issued.UTC(), g.life.Expires(&s).UTC()})
 }
 
-// farewell is how long "you are signed out" waits for a page to say it on.
-const farewell = time.Minute
-
 func (g *Gate) postLogout(v *visit) error {
 	if s, ok := g.session(v.r, v.realm, v.https, v.now); ok {
 		g.log(eventLoggedOut, g.entry(v.r, v.realm, s.Number, otp.ID{}))
@@ -295,7 +292,7 @@ func (g *Gate) postLogout(v *visit) error {
 		v.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	g.cookies.set(v.w, g.cookies.farewell, "1", v.https, farewell)
+	g.leaveNotice(v, noticeSignedOut)
 	redirect(v.w, http.StatusSeeOther, "/")
 	return nil
 }

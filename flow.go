@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ const bodyTime = 10 * time.Second
 type visit struct {
 	w     http.ResponseWriter
 	r     *http.Request
+	url   *url.URL // as the browser asked for it
 	realm string
 	https bool
 	now   time.Time
@@ -61,12 +63,12 @@ func (e endpoint) allow() string {
 	return strings.Join(methods, ", ")
 }
 
-// serveOwn answers a request under the prefix; all of them end here.
-func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request) error {
-	if !strings.HasPrefix(r.URL.Path, g.Prefix) {
+// serveOwn answers a request for own, which lies under the prefix; all of them end here.
+func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
+	if !strings.HasPrefix(own.Path, g.Prefix) {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
-	name := strings.TrimPrefix(r.URL.Path[len(g.Prefix):], "/")
+	name := strings.TrimPrefix(own.Path[len(g.Prefix):], "/")
 	if name == "" {
 		if !reads(r) {
 			return g.refuseMethod(w, r, "GET, HEAD")
@@ -86,7 +88,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
-	v := &visit{w: w, r: r, realm: g.realm(r), https: isHTTPS(r), now: g.now()}
+	v := &visit{w: w, r: r, url: own, realm: g.realm(r), https: isHTTPS(r), now: g.now()}
 	switch {
 	case reads(r) && e.get != nil:
 		return e.get(g, v)
@@ -143,7 +145,10 @@ func (v *visit) readJSON(body []byte) bool {
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.UseNumber() // a code may begin with a zero only as a string; other digits stay as they are
 	var fields map[string]any
-	if decoder.Decode(&fields) != nil || decoder.More() {
+	if decoder.Decode(&fields) != nil || fields == nil {
+		return false
+	}
+	if _, err := decoder.Token(); err != io.EOF { // More would pass over a bracket
 		return false
 	}
 	for name, value := range fields {
@@ -183,13 +188,7 @@ func (g *Gate) setAsk(v *visit, a *ask) error {
 
 // knows reports whether this browser has verified a number before.
 func (g *Gate) knows(v *visit, e164 string) bool {
-	digest := numberDigest(g.engine.vault.ring, v.realm, e164)
-	for _, known := range g.devices(v) {
-		if known == digest {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(g.devices(v), numberDigest(g.engine.vault.ring, v.realm, e164))
 }
 
 func (g *Gate) devices(v *visit) []string {
@@ -224,4 +223,24 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 		g.cookies.set(v.w, g.cookies.device, device, v.https, deviceLife)
 	}
 	return s, nil
+}
+
+// A notice is a word that an answer leaves for the page it leads to.
+const (
+	noticeSignedOut = "signed-out"
+	noticeSent      = "sent-again"
+	noticeLife      = time.Minute // how long it waits for its page
+)
+
+func (g *Gate) leaveNotice(v *visit, notice string) {
+	g.cookies.set(v.w, g.cookies.notice, notice, v.https, noticeLife)
+}
+
+// takeNotice reports whether a notice was left, and takes it away.
+func (g *Gate) takeNotice(v *visit, notice string) bool {
+	left := g.cookies.find(v.r, g.cookies.notice, v.https, func(value string) bool { return value == notice })
+	if left {
+		g.cookies.set(v.w, g.cookies.notice, "", v.https, -1)
+	}
+	return left
 }

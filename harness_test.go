@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -114,7 +116,23 @@ func start(t *testing.T, s setup) *world {
 			t.Errorf("stopping Caddy: %v", err)
 		}
 	})
+	if s.https {
+		w.awaitCertificate("localhost")
+	}
 	return w
+}
+
+// awaitCertificate waits until Caddy has the certificate of a host, which it
+// makes behind the load of a configuration.
+func (w *world) awaitCertificate(host string) {
+	w.t.Helper()
+	eventually(w.t, "Caddy has a certificate for "+host, func() bool {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: host})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 }
 
 // load makes Caddy run the world with these options of the gate: at first, or
@@ -124,6 +142,39 @@ func (w *world) load(gateOptions string) {
 	if err := loadCaddyfile(w.config(gateOptions)); err != nil {
 		w.t.Fatalf("loading: %v", err)
 	}
+	w.awaitReload()
+}
+
+// awaitReload waits, behind a load, until the server before it is gone.
+func (w *world) awaitReload() {
+	w.t.Helper()
+	eventually(w.t, "the server before this one is gone", func() bool { return w.listeners() <= 1 })
+}
+
+// listeners returns how many sockets listen at the world's port, where the
+// system tells. Caddy closes the old server's behind the load of a
+// configuration, and the kernel resets the connections that wait in its queue.
+func (w *world) listeners() int {
+	const listening = "0A" // the state, in proc_pid_net(5)
+	_, port, _ := strings.Cut(w.url, "://localhost:")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	count := 0
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(table)) {
+			fields := strings.Fields(line)
+			if len(fields) > 3 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) && fields[3] == listening {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 func loadCaddyfile(text string) error {
@@ -368,14 +419,19 @@ func (c *fakeClock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// freePort returns a port that nobody listens at. It is below those that
+// outgoing connections are given, so that none takes it before a reload.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // redact keeps a failing test's output short.

@@ -22,42 +22,30 @@ func newIdentity(h HeadersConfig) identity {
 	return id
 }
 
-// alias returns name as the servers behind us may read it: CGI, WSGI and PHP
-// turn every character that is no letter or digit into the same underscore
-// and forget the case, so X_Verified.Number is X-Verified-Number to them.
-func alias(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'A' <= r && r <= 'Z':
-			return r + 'a' - 'A'
-		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
-			return r
-		}
-		return '_'
-	}, name)
-}
-
-// isAlias reports whether name would be read as of, without allocating.
+// isAlias reports whether the servers behind us could read name as of: CGI,
+// WSGI and PHP turn every character that is no letter or digit into the same
+// underscore and forget the case, so X_Verified.Number is X-Verified-Number to
+// them.
 func isAlias(name, of string) bool {
 	if len(name) != len(of) {
 		return false
 	}
 	for i := range len(name) {
-		a, b := name[i], of[i]
-		if a == b {
-			continue
-		}
-		if letterOrDigit(a) || letterOrDigit(b) {
-			if a|0x20 != b|0x20 || !letterOrDigit(a) || !letterOrDigit(b) || a < 'A' || b < 'A' {
-				return false
-			}
+		if fold(name[i]) != fold(of[i]) {
+			return false
 		}
 	}
 	return true
 }
 
-func letterOrDigit(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+func fold(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	}
+	return '_'
 }
 
 func (id identity) owns(name string) bool {
@@ -65,19 +53,16 @@ func (id identity) owns(name string) bool {
 }
 
 // scrub removes from r whatever a client could pass for our word: the
-// headers in every spelling, also announced as trailers, and their names in
-// Connection, which would make a proxy drop what we set.
+// headers in every spelling, their names in Connection, which would make a
+// proxy drop what we set, and the trailers, which arrive when it is too late to
+// look at them, and may be discarded in transit anyway (RFC 9110, 6.5.1).
 func (id identity) scrub(r *http.Request) {
 	for name := range r.Header {
 		if id.owns(name) {
 			delete(r.Header, name)
 		}
 	}
-	for name := range r.Trailer {
-		if id.owns(name) {
-			delete(r.Trailer, name)
-		}
-	}
+	r.Trailer = nil
 	if fields := r.Header["Connection"]; len(fields) > 0 {
 		id.scrubConnection(r.Header, fields)
 	}

@@ -23,6 +23,7 @@ type memoryStore struct {
 	// taken, never the other way round, and never while ristretto is awaited.
 	mu       sync.Mutex
 	capacity int
+	users    []*MemoryStore // the configurations in use, the latest last
 	live     expiries
 	counters counters
 	sent     fifo[string, sentMessage]    // by message id, for delivery reports
@@ -71,6 +72,20 @@ func (m *memoryStore) Destruct() error {
 func (m *memoryStore) resize(capacity int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.setCapacity(capacity)
+}
+
+// setUsers changes which configurations use the store.
+func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.users = change(m.users); len(m.users) > 0 {
+		m.setCapacity(m.users[len(m.users)-1].Capacity)
+	}
+}
+
+// setCapacity is resize for a caller that holds mu.
+func (m *memoryStore) setCapacity(capacity int) {
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024
 	m.cache.resize(max(capacity, len(m.live)))
@@ -225,10 +240,17 @@ func (m *memoryStore) Forget(_ context.Context, key otp.Digest) error {
 }
 
 // Live implements otp.Store.
-func (m *memoryStore) Live(context.Context) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.live), nil
+func (m *memoryStore) Live(_ context.Context, now time.Time) (int, error) {
+	for {
+		m.mu.Lock()
+		before := len(m.live)
+		m.expire(now)
+		after := len(m.live)
+		m.mu.Unlock()
+		if after == before {
+			return after, nil
+		}
+	}
 }
 
 // find returns the record of a challenge, or nil.

@@ -198,7 +198,7 @@ func TestMemoryStoreClosed(t *testing.T) {
 			t.Fatalf("Reserve: %v, want an *UnavailableError", err)
 		}
 	}
-	if n, err := store.Live(context.Background()); n != 0 || err != nil {
+	if n, err := store.Live(context.Background(), storeEpoch); n != 0 || err != nil {
 		t.Errorf("Live: %d, %v; want none", n, err)
 	}
 }
@@ -271,7 +271,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 	if challenge > 1024 {
 		t.Errorf("%d bytes for each live challenge, want 1024 at most", challenge)
 	}
-	if live, err := store.Live(context.Background()); live != n || err != nil {
+	if live, err := store.Live(context.Background(), storeEpoch); live != n || err != nil {
 		t.Errorf("Live: %d, %v; want %d", live, err, n)
 	}
 

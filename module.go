@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -61,6 +62,8 @@ type App struct {
 	release []func() error
 }
 
+const defaultStore = `{"module":"memory"}`
+
 // StoreModule is a module in the namespace websms.stores.
 type StoreModule interface {
 	// StoreKey identifies what Open returns: of two configurations with the
@@ -93,7 +96,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if a.StoreRaw == nil {
-		a.StoreRaw = json.RawMessage(`{"module":"memory"}`)
+		a.StoreRaw = json.RawMessage(defaultStore)
 	}
 	module, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
@@ -128,8 +131,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 // check returns what is wrong with the options that need nothing else to be judged.
 func (a *App) check() error {
 	if t := time.Duration(a.Timeout); t != 0 && (t < time.Second || t > time.Minute) {
-		return fmt.Errorf("timeout is %s: give 1s to 60s", t)
+		return wrongf("timeout", "is %s: give 1s to 60s", short(t))
 	}
+	// The client judges its address; it needs credentials of any kind for that.
+	client, err := connexus.New(connexus.Config{BaseURL: a.BaseURL, ClientID: "-", ClientSecret: "-"})
+	if err != nil {
+		return wrongf("base_url", "%s", strings.TrimPrefix(err.Error(), "connexus: the base URL "))
+	}
+	client.Close()
 	return nil
 }
 
@@ -139,42 +148,43 @@ func (a *App) account() (account, error) {
 	resolved := account{baseURL: a.BaseURL, timeout: time.Duration(a.Timeout), sandbox: a.Sandbox}
 	var err error
 	if resolved.id, err = resolveSecret("client_id", a.ClientID); err != nil {
-		return resolved, fmt.Errorf("websms: %w", err)
+		return resolved, err
 	}
 	if resolved.secret, err = resolveSecret("client_secret", a.ClientSecret); err != nil {
-		return resolved, fmt.Errorf("websms: %w", err)
+		return resolved, err
 	}
-	for name, value := range map[string]string{"client_id": resolved.id, "client_secret": resolved.secret} {
-		if value == "" {
-			a.missing = errors.Join(a.missing, fmt.Errorf(
-				"websms: %s is missing: set it in the global options, websms { %s {env.WEBSMS_%s} }", name, name, envName(name)))
+	var missing []string
+	for _, c := range []struct{ option, value string }{{"client_id", resolved.id}, {"client_secret", resolved.secret}} {
+		if c.value == "" {
+			missing = append(missing, c.option+" {env.WEBSMS_"+strings.ToUpper(c.option)+"}")
 		}
+	}
+	if missing != nil {
+		a.missing = fmt.Errorf("no code can be sent without a WebSMS account: add to the block websms of the global options: %s", strings.Join(missing, ", "))
 	}
 	return resolved, nil
 }
 
-func envName(option string) string {
-	if option == "client_id" {
-		return "CLIENT_ID"
-	}
-	return "CLIENT_SECRET"
-}
-
 // resolveSecret replaces the placeholders of value. A value that is given and
-// turns out empty is an error, which names the placeholder and never a value.
+// turns out empty is an error, which names the placeholder, unless that may be
+// a part of the secret itself.
 func resolveSecret(option, value string) (string, error) {
 	if value == "" {
 		return "", nil
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil {
+	switch {
+	case err != nil && (strings.HasPrefix(value, "{env.") || strings.HasPrefix(value, "{file.")):
 		return "", fmt.Errorf("%s: %w: set it where Caddy runs, or correct its name", option, err)
+	case err != nil:
+		return "", fmt.Errorf(`%s holds a placeholder that is unknown or empty: give {env.NAME} or {file./path}, and write \{ for a brace of its own`, option)
+	case strings.TrimSpace(resolved) == "":
+		return "", fmt.Errorf("%s is blank", option)
 	}
 	return resolved, nil
 }
 
-// Start makes this configuration's options the store's own. It runs only when
-// the whole configuration is sound, so a refused one changes nothing.
+// Start makes this configuration's options the store's own.
 func (a *App) Start() error {
 	if s, ok := a.store.(interface{ Start() }); ok {
 		s.Start()
@@ -182,8 +192,13 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop does nothing: what is shared ends with its last user.
-func (a *App) Stop() error { return nil }
+// Stop takes that back. What is shared ends with its last user, in Cleanup.
+func (a *App) Stop() error {
+	if s, ok := a.store.(interface{ Stop() }); ok {
+		s.Stop()
+	}
+	return nil
+}
 
 // Cleanup lets go of what Provision took, in reverse, also when Provision failed.
 func (a *App) Cleanup() error {

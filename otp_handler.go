@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -104,25 +107,34 @@ func (Gate) CaddyModule() caddy.ModuleInfo {
 }
 
 // check returns what is wrong with the options, without loading anything.
-func (g *Gate) check() error {
+func (g *Gate) check() error { return within("websms_otp", g.checkOptions()) }
+
+func (g *Gate) checkOptions() error {
 	if strings.TrimSpace(g.Company) == "" {
-		return fmt.Errorf("websms_otp: company is missing: say who sends the code, as people are to read it in the message")
+		return wrongf("company", "is missing: say who sends the code, as people are to read it in the message")
 	}
-	for name, text := range map[string]string{"company": g.Company, "comment": g.Comment, "realm": g.Realm} {
-		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(text) > 120 {
-			return fmt.Errorf("websms_otp: %s: give at most 120 characters on one line", name)
+	for _, o := range []struct{ option, text string }{{"company", g.Company}, {"comment", g.Comment}, {"realm", g.Realm}} {
+		if strings.ContainsFunc(o.text, unicode.IsControl) || utf8.RuneCountInString(o.text) > maxText {
+			return wrongf(o.option, "is too long, or of several lines: give at most %d characters on one line", maxText)
+		}
+		if strings.Contains(o.text, "{") {
+			return wrongf(o.option, "holds a brace, and takes no placeholders: write the text itself, or {$NAME}, which is replaced while the Caddyfile is read")
 		}
 	}
 	for _, err := range []error{
 		checkPrefix(g.prefix()), checkWebOTP(g.WebOTP),
-		g.Code.check(), g.Numbers.check(), g.Session.check(), g.Limits.check(), g.Headers.check(),
+		within("code", g.Code.check()), within("numbers", g.Numbers.check()), within("session", g.Session.check()),
+		within("limits", g.Limits.check()), within("headers", g.Headers.check()),
 	} {
 		if err != nil {
-			return fmt.Errorf("websms_otp: %w", err)
+			return err
 		}
 	}
 	return nil
 }
+
+// maxText bounds what a message quotes, in characters.
+const maxText = 120
 
 func (g *Gate) prefix() string {
 	if g.Prefix == "" {
@@ -143,7 +155,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
 	if g.engine = app.(*App).engine; app.(*App).missing != nil {
-		return app.(*App).missing
+		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
 	}
 	g.policy = g.challengePolicy()
 	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), newIdentity(g.Headers)
@@ -235,8 +247,8 @@ func (g *Gate) numberPolicy() (*number.Policy, error) {
 // to the next handler, or challenged.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	g.identity.scrub(r)
-	if g.isOwn(r.URL.Path) {
-		return g.serveOwn(w, r)
+	if own := g.ownURL(r); own != nil {
+		return g.serveOwn(w, r, own)
 	}
 	if len(g.bypass) > 0 {
 		match, err := g.bypass.AnyMatchWithError(r)
@@ -264,12 +276,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.set(r.Header, s.Number, s.User)
 	session.Strip(r.Header, g.cookies.own)
-	user := s.User
-	if user == "" {
-		user = s.Number
-	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	repl.Set("http.auth.user.id", user)
+	if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us
+		repl.Set("http.auth.user.id", s.Number)
+	}
 	repl.Set("http.auth.user.phone", s.Number)
 	repl.Set("http.websms.number", s.Number)
 	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
@@ -351,6 +361,18 @@ func (g *Gate) webOTPHost(r *http.Request) string {
 func clientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return ip
+}
+
+// ownURL returns the URL of r that lies under the prefix, or nil: the one it
+// has, or the one the browser asked for before try_files or the like rewrote it.
+func (g *Gate) ownURL(r *http.Request) *url.URL {
+	if g.isOwn(r.URL.Path) {
+		return r.URL
+	}
+	if u := asked(r); u != r.URL && g.isOwn(u.Path) {
+		return u
+	}
+	return nil
 }
 
 // isOwn reports whether a path lies under the prefix. Paths that only lead

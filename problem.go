@@ -127,10 +127,7 @@ func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
 
 // loginURL returns the way to the number form, and from there to rd.
 func (g *Gate) loginURL(rd string) string {
-	if rd == "/" || g.isOwn(rd) {
-		return g.Prefix + "/login?rd=%2F"
-	}
-	return g.Prefix + "/login?rd=" + url.QueryEscape(rd)
+	return g.Prefix + "/login?rd=" + url.QueryEscape(g.target(rd))
 }
 
 // refererTarget returns the page that a form came from, if it is one of ours.

@@ -2,6 +2,7 @@ package websms
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -9,6 +10,10 @@ import (
 
 // maxReturn bounds a return target, in bytes, so that it fits the challenge cookie.
 const maxReturn = 2000
+
+// maxDecodings bounds how often a return target is decoded. Each takes time in
+// proportion to its length, and no honest one is escaped that often.
+const maxDecodings = 8
 
 // returnTarget returns rd if it is a path of this origin, and "/" if there is
 // any doubt: one slash in front, no second slash behind another, no backslash
@@ -18,7 +23,8 @@ func returnTarget(rd string) string {
 	if len(rd) > maxReturn || !strings.HasPrefix(rd, "/") {
 		return "/"
 	}
-	for form := rd; ; {
+	form := rd
+	for range maxDecodings {
 		if !samePath(form) {
 			return "/"
 		}
@@ -28,6 +34,7 @@ func returnTarget(rd string) string {
 		}
 		form = decoded
 	}
+	return "/"
 }
 
 func samePath(s string) bool {
@@ -67,14 +74,17 @@ func unhex(c byte) int {
 	return -1
 }
 
-// requestTarget returns the path and query that the browser asked for, before
-// any rewrite in front of us, as a return target.
-func requestTarget(r *http.Request) string {
+// asked returns the URL that the browser asked for, before any rewrite in
+// front of us.
+func asked(r *http.Request) *url.URL {
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
-		return returnTarget(orig.URL.RequestURI())
+		return orig.URL
 	}
-	return returnTarget(r.URL.RequestURI())
+	return r.URL
 }
+
+// requestTarget returns what the browser asked for as a return target.
+func requestTarget(r *http.Request) string { return returnTarget(asked(r).RequestURI()) }
 
 // redirect answers with a redirection to location, which is ours or a return
 // target: nothing in it needs, or survives, the rewriting of http.Redirect.

@@ -155,6 +155,9 @@ func beginEvents(h http.Header) {
 func sendEvent(w http.ResponseWriter, text string) bool {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // where it can be set
+	// A deadline that passes between two events would reset an HTTP/2 stream,
+	// and keep an HTTP/1 one from ending properly.
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	_, err := w.Write([]byte(text))
 	return err == nil && control.Flush() == nil
 }

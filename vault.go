@@ -92,7 +92,7 @@ func (v *vault) load(ctx context.Context) error {
 // storage's lock, so that all who share the storage share it.
 func (v *vault) loadKeys(ctx context.Context) (keys session.Keys, err error) {
 	if err := v.storage.Lock(ctx, vaultFolder); err != nil {
-		return keys, err
+		return keys, fmt.Errorf("locking Caddy's storage, which must be writable: %w", err)
 	}
 	defer func() { err = errors.Join(err, v.storage.Unlock(context.WithoutCancel(ctx), vaultFolder)) }()
 	data, err := v.storage.Load(ctx, keysFile)
@@ -101,7 +101,10 @@ func (v *vault) loadKeys(ctx context.Context) (keys session.Keys, err error) {
 		if data, err = json.Marshal(keys); err != nil {
 			return keys, err
 		}
-		return keys, v.storage.Store(ctx, keysFile, data)
+		if err := v.storage.Store(ctx, keysFile, data); err != nil {
+			return keys, fmt.Errorf("writing to Caddy's storage: %w", err)
+		}
+		return keys, nil
 	}
 	if err != nil {
 		return keys, err

@@ -51,6 +51,8 @@ type Webhook struct {
 	logger           *zap.Logger
 }
 
+const defaultDedupe = caddy.Duration(24 * time.Hour)
+
 // CaddyModule returns the Caddy module information.
 func (Webhook) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -67,9 +69,13 @@ func (l webhookLog) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: caddy.ModuleID("websms." + string(l))}
 }
 
+// check returns what is wrong with the options, without loading anything.
 func (h *Webhook) check() error {
+	if h.Secret == "" {
+		return wrongf("secret", "is missing: without it anybody could post delivery reports; give {env.WEBSMS_WEBHOOK_SECRET}")
+	}
 	if d := time.Duration(h.Dedupe); d != 0 && (d < time.Minute || d > 168*time.Hour) {
-		return fmt.Errorf("dedupe is %s: give 1m to 168h", d)
+		return wrongf("dedupe", "is %s: give 1m to 168h", short(d))
 	}
 	return nil
 }
@@ -78,7 +84,7 @@ func (h *Webhook) check() error {
 func (h *Webhook) Provision(ctx caddy.Context) error {
 	h.replies, h.reports, h.logger = ctx.Logger(webhookLog("mo")), ctx.Logger(webhookLog("dlr")), ctx.Logger(webhookLog("webhook"))
 	if h.Dedupe == 0 {
-		h.Dedupe = caddy.Duration(24 * time.Hour)
+		h.Dedupe = defaultDedupe
 	}
 	if err := h.check(); err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
@@ -86,9 +92,6 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	secret, err := resolveSecret("secret", h.Secret)
 	if err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
-	}
-	if secret == "" {
-		return errors.New("websms_webhook: secret is missing: without it anybody could post delivery reports; give {env.WEBSMS_WEBHOOK_SECRET}")
 	}
 	h.secret = sha256.Sum256([]byte(secret))
 	app, err := ctx.App("websms")
@@ -149,12 +152,17 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	r = r.WithContext(ctx)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	answer := caddyhttp.NewResponseRecorder(w, nil, nil)
-	if err = next.ServeHTTP(answer, r); key != nil && (err != nil || answer.Status() >= 300) {
+	answer, taken := caddyhttp.NewResponseRecorder(w, nil, nil), false
+	defer func() { // also when a proxy panics, because its upstream broke off
+		if taken || key == nil {
+			return
+		}
 		if err := h.engine.Forget(context.WithoutCancel(ctx), key...); err != nil {
 			h.logger.Warn("WebSMS's repetition of an event will not be handled", zap.Error(err))
 		}
-	}
+	}()
+	err = next.ServeHTTP(answer, r)
+	taken = err == nil && answer.Status() < http.StatusMultipleChoices
 	return err
 }
 

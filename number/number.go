@@ -1,13 +1,14 @@
 // Package number understands phone numbers as people type them and decides
 // which of them a gate serves.
 //
-// It promises that a Number it returns is a dialable mobile number in E.164
-// form, and that masking one never shows more than its country code and its
+// It promises that a Number it returns is one that text messages can reach, in
+// E.164 form, and that masking one never shows more than its country code and its
 // last three digits.
 package number
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers/v2"
@@ -49,10 +50,8 @@ func Parse(input string, regions []string) (Number, error) {
 			E164:   phonenumbers.Format(parsed, phonenumbers.E164),
 			Region: phonenumbers.GetRegionCodeForNumber(parsed),
 		}
-		for _, r := range regions {
-			if r == n.Region {
-				return n, nil
-			}
+		if slices.Contains(regions, n.Region) {
+			return n, nil
 		}
 		err = ErrCountry
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -97,13 +98,7 @@ func (p *Policy) Parse(input string) (Number, error) { return Parse(input, p.reg
 // Allowed reports whether n is served: of a country served, and listed where
 // there is a list.
 func (p *Policy) Allowed(n Number) bool {
-	served := false
-	for _, r := range p.regions {
-		if r == n.Region {
-			served = true
-			break
-		}
-	}
+	served := slices.Contains(p.regions, n.Region)
 	if !served || p.allowed == nil {
 		return served
 	}

@@ -30,9 +30,9 @@ type Engine struct {
 
 // Config is what an engine is made of.
 type Config struct {
-	Store  Store
-	Sender Sender
-	Ring   *session.Ring
+	Store  Store            // required
+	Sender Sender           // required by Issue and Resend
+	Ring   *session.Ring    // required
 	Now    func() time.Time // nil: time.Now
 	Random io.Reader        // nil: crypto/rand
 }
@@ -180,7 +180,7 @@ func (e *Engine) Forget(ctx context.Context, parts ...string) error {
 }
 
 // Live returns how many challenges await their answer.
-func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx) }
+func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx, e.now()) }
 
 // counters returns what one sending to number is counted under.
 func (e *Engine) counters(p *Policy, number string) []Counter {

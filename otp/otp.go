@@ -50,7 +50,7 @@ type Rate struct {
 	Window time.Duration
 }
 
-// String returns the rate as it is configured: "3/10m0s".
+// String returns the count and the window: "3/10m0s".
 func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
 
 // Policy is what a gate asks of its challenges.

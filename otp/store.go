@@ -56,8 +56,9 @@ type Store interface {
 	// Forget takes a key back that was given to First.
 	Forget(ctx context.Context, key Digest) error
 
-	// Live returns how many challenges await their answer.
-	Live(ctx context.Context) (int, error)
+	// Live returns how many challenges take room: those that await their
+	// answer, and those that died of wrong ones and have not expired.
+	Live(ctx context.Context, now time.Time) (int, error)
 }
 
 // Digest is a keyed hash.

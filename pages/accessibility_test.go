@@ -59,7 +59,7 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 			{"textbox", "Mobile number", "For example, 021 234 567", "false"},
 			{"button", "Text me a code", "", "false"},
 		}},
-		"wrong number": {Login{Phone: "021", Example: "021 234 567", Problem: InvalidNumber("021 234 567")}, []node{
+		"wrong number": {Login{Example: "021 234 567", Problem: InvalidNumber("021 234 567")}, []node{
 			{"heading", "Sign in", "", ""},
 			{"alert", "", "", ""},
 			{"textbox", "Mobile number", "Error: Enter a mobile number, like 021 234 567.", "true"},

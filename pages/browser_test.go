@@ -117,7 +117,7 @@ func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
 
 // A reload of the page that answered a post only reads it.
 func TestReloadPostsNothing(t *testing.T) {
-	wrongNumber := Login{ReturnTo: "/app?a=1&b=2", Phone: "021", Problem: InvalidNumber("021 234 567")}
+	wrongNumber := Login{ReturnTo: "/app?a=1&b=2", Problem: InvalidNumber("021 234 567")}
 	wrongCode := codeForm()
 	wrongCode.Problem = WrongCode(4)
 	for _, c := range []struct {

@@ -46,9 +46,9 @@ func everyView() map[string]View {
 		"login":              Login{ReturnTo: "/", Example: "021 234 567"},
 		"login no example":   Login{},
 		"login signed out":   Login{Example: "021 234 567", SignedOut: true},
-		"login wrong number": Login{Phone: "021 23", Example: "021 234 567", Problem: InvalidNumber("021 234 567")},
-		"login country":      Login{Phone: "+1 202 555 0100", Problem: CountryNotAllowed()},
-		"login limited":      Login{Phone: "021 234 567", Example: "021 234 567", Problem: limited},
+		"login wrong number": Login{Example: "021 234 567", Problem: InvalidNumber("021 234 567")},
+		"login country":      Login{Problem: CountryNotAllowed()},
+		"login limited":      Login{Example: "021 234 567", Problem: limited},
 		"login second":       Login{Masked: "+64•••567"},
 		"login second limit": Login{Masked: "+64•••567", Problem: limited},
 		"code":               codeForm(),
@@ -213,8 +213,8 @@ func TestEverythingIsEscaped(t *testing.T) {
 		limited := code
 		limited.Problem = other
 		for _, v := range []View{
-			Login{ReturnTo: attack, Phone: attack, Example: attack, Problem: &Problem{Slug: "invalid_number", Title: attack, Detail: attack}},
-			Login{Phone: attack, Example: attack, Problem: other},
+			Login{ReturnTo: attack, Example: attack, Problem: &Problem{Slug: "invalid_number", Title: attack, Detail: attack}},
+			Login{Example: attack, Problem: other},
 			Login{ReturnTo: attack, Masked: attack},
 			code, limited,
 			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, NewTab: true},
@@ -247,7 +247,7 @@ func withoutAttack(v View) View {
 	}
 	switch v := v.(type) {
 	case Login:
-		v.ReturnTo, v.Phone, v.Problem = "/", "021", plain(v.Problem)
+		v.ReturnTo, v.Problem = "/", plain(v.Problem)
 		if v.Example != "" {
 			v.Example = "021"
 		}

@@ -9,7 +9,6 @@ import (
 // leave to text the number that is known already.
 type Login struct {
 	ReturnTo  string   // where the user wanted to go; posted back as rd
-	Phone     string   // what the user typed before, to be mended
 	Masked    string   // second factor: the masked number; there is no number field
 	Example   string   // a number as people here write it, such as "021 234 567"
 	Problem   *Problem // what was wrong with the last try

@@ -153,7 +153,7 @@ func twiceCapacity(t *testing.T, open Open) {
 			}
 		}
 	})
-	if n, err := d.store.Live(ctx); n != 0 || err != nil {
+	if n, err := d.store.Live(ctx, d.now); n != 0 || err != nil {
 		t.Errorf("Live: %d, %v; want none", n, err)
 	}
 	d.fill(capacity) // all of the room is back
@@ -339,7 +339,7 @@ func everythingAtOnce(t *testing.T, open Open) {
 		}
 		d.every(id, otp.ErrNoChallenge)
 		d.mustMeet(next.ID)
-		if n, err := d.store.Live(ctx); n != 0 || err != nil {
+		if n, err := d.store.Live(ctx, d.now); n != 0 || err != nil {
 			t.Fatalf("Live: %d, %v; want none", n, err)
 		}
 	}

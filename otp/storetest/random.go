@@ -368,7 +368,7 @@ func (p *player) key(t *rapid.T) otp.Digest {
 
 // live lets a store count the expired until it needs their room.
 func (p *player) live(t *rapid.T) {
-	n, err := p.d.store.Live(ctx)
+	n, err := p.d.store.Live(ctx, p.d.now)
 	least, most := p.m.room(otp.ID{}, p.d.now)
 	for _, c := range p.m.challenges {
 		if !c.gone && c.over(p.d.now) {

@@ -120,7 +120,7 @@ func live(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	count := func(want int) {
 		t.Helper()
-		got, err := d.store.Live(ctx)
+		got, err := d.store.Live(ctx, d.now)
 		if err != nil || got != want {
 			t.Fatalf("Live: %d, %v; want %d", got, err, want)
 		}

@@ -91,7 +91,7 @@ func settleGone(t *testing.T, open Open) {
 	if moved || err != nil {
 		t.Errorf("report for the gone: %v, %v; want it to move nothing", moved, err)
 	}
-	if n, err := d.store.Live(ctx); n != 1 || err != nil {
+	if n, err := d.store.Live(ctx, d.now); n != 1 || err != nil {
 		t.Errorf("Live: %d, %v; want 1", n, err)
 	}
 	dead := d.reserve()

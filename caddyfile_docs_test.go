@@ -1,0 +1,225 @@
+package websms
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-websms/websms/connexus"
+)
+
+// documented is one row of docs/caddyfile.md.
+type documented struct {
+	option, defaultValue, example, jsonPath string
+}
+
+// readDocs returns the rows of docs/caddyfile.md, by the block they are about.
+func readDocs(t *testing.T) map[string][]documented {
+	t.Helper()
+	text, err := os.ReadFile("docs/caddyfile.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heading, row := regexp.MustCompile("^##+ `(.*)`$"), regexp.MustCompile("^\\| `")
+	code := func(cell string) string {
+		cell = strings.TrimSpace(cell)
+		if inner, ok := strings.CutPrefix(cell, "`"); ok {
+			return strings.TrimSuffix(inner, "`")
+		}
+		return ""
+	}
+	docs, block := make(map[string][]documented), ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if m := heading.FindStringSubmatch(line); m != nil {
+			block = m[1]
+		}
+		if !row.MatchString(line) {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != 6 {
+			t.Fatalf("%d cells, want 6: %s", len(cells), line)
+		}
+		docs[block] = append(docs[block], documented{code(cells[0]), code(cells[1]), code(cells[4]), code(cells[5])})
+	}
+	return docs
+}
+
+// blocks is how to write options into each block, and what their JSON is
+// read into.
+var blocks = map[string]struct {
+	wrap func(options string) string
+	json any
+}{
+	"websms":         {inApp, App{}},
+	"store memory":   {func(o string) string { return inApp(in("store memory", o)) }, MemoryStore{}},
+	"websms_otp":     {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
+	"code":           {func(o string) string { return inGate(in("code", o)) }, Gate{}},
+	"numbers":        {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
+	"session":        {func(o string) string { return inGate(in("session", o)) }, Gate{}},
+	"limits":         {func(o string) string { return inGate(in("limits", o)) }, Gate{}},
+	"headers":        {func(o string) string { return inGate(in("headers", o)) }, Gate{}},
+	"websms_webhook": {func(o string) string { return in(":80 {\nwebsms_webhook", o) + "}" }, Webhook{}},
+}
+
+// knownOptions asks the parser what it knows.
+func knownOptions(t *testing.T, block string) []string {
+	t.Helper()
+	_, err := adapt(blocks[block].wrap("what_do_you_know"))
+	if err == nil {
+		t.Fatalf("%s: an unknown option is accepted", block)
+	}
+	_, list, _ := strings.Cut(err.Error(), "it knows ")
+	list, _, ok := strings.Cut(list, ", at Caddyfile")
+	if !ok {
+		t.Fatalf("%s: %v", block, err)
+	}
+	return strings.Split(list, ", ")
+}
+
+// The documentation names every option that the parser knows, and no other.
+func TestDocsComplete(t *testing.T) {
+	docs := readDocs(t)
+	if documented, known := slices.Sorted(maps.Keys(docs)), slices.Sorted(maps.Keys(blocks)); !slices.Equal(documented, known) {
+		t.Fatalf("documented are the blocks %q, known are %q", documented, known)
+	}
+	for block, rows := range docs {
+		var names []string
+		for _, row := range rows {
+			names = append(names, row.option)
+		}
+		slices.Sort(names)
+		if known := knownOptions(t, block); !slices.Equal(names, known) {
+			t.Errorf("%s: documented are %q, the parser knows %q", block, names, known)
+		}
+	}
+}
+
+// Every option is where the documentation says it is in JSON, and its example
+// is accepted.
+func TestDocsExamples(t *testing.T) {
+	for block, rows := range readDocs(t) {
+		for _, row := range rows {
+			if row.example == "" && !strings.Contains("code numbers session limits bypass headers", row.option) {
+				t.Errorf("%s: %s has no example", block, row.option)
+				continue
+			}
+			path := row.jsonPath
+			if block == "store memory" {
+				path = strings.TrimPrefix(path, "store.")
+			}
+			if !hasJSON(reflect.TypeOf(blocks[block].json), path) {
+				t.Errorf("%s: %s is not at %q in JSON", block, row.option, row.jsonPath)
+			}
+			example := row.example
+			switch {
+			case block == "websms_webhook" && row.option != "secret":
+				example = "secret x\n" + example
+			case block == "websms_otp" && row.option != "company":
+				example = "company Acme\n" + example
+			}
+			if _, err := adapt(blocks[block].wrap(example)); err != nil {
+				t.Errorf("%s: the example %q: %v", block, row.example, err)
+			}
+		}
+	}
+}
+
+// hasJSON reports whether t has a field at a path of JSON names.
+func hasJSON(t reflect.Type, path string) bool {
+	name, rest, more := strings.Cut(path, ".")
+	for i := range t.NumField() {
+		tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if tag == name {
+			return !more || hasJSON(t.Field(i).Type, rest)
+		}
+	}
+	return false
+}
+
+// To write out the defaults that are documented changes nothing.
+func TestDocsDefaults(t *testing.T) {
+	docs := readDocs(t)
+	defaults := func(block string) string {
+		options, n := "", 0
+		for _, row := range docs[block] {
+			if row.defaultValue != "" {
+				options += row.option + " " + row.defaultValue + "\n"
+				n++
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s: no defaults", block)
+		}
+		return options
+	}
+	gateOf := func(options string) *Gate {
+		g := new(Gate)
+		if err := g.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("websms_otp", "company Acme\n"+options))); err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	written := defaults("websms_otp")
+	for _, block := range []string{"code", "numbers", "session", "limits", "headers"} {
+		written += in(block, defaults(block))
+	}
+	silent, spoken := gateOf(""), gateOf(written)
+	for name, same := range map[string]bool{
+		"policy":    reflect.DeepEqual(silent.challengePolicy(), spoken.challengePolicy()),
+		"countries": slices.Equal(silent.Numbers.countries(), spoken.Numbers.countries()),
+		"session":   silent.Session.life() == spoken.Session.life(),
+		"cookies":   newCookies(silent.Session) == newCookies(spoken.Session),
+		"headers":   newIdentity(silent.Headers) == newIdentity(spoken.Headers),
+		"prefix":    silent.prefix() == spoken.prefix(),
+	} {
+		if !same {
+			t.Errorf("%s: the defaults are others than documented", name)
+		}
+	}
+
+	parsed, err := parseApp(caddyfile.NewTestDispenser(in("websms", defaults("websms"))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var app App
+	if err := json.Unmarshal(parsed.(httpcaddyfile.App).Value, &app); err != nil {
+		t.Fatal(err)
+	}
+	if app.BaseURL != connexus.DefaultBaseURL || time.Duration(app.Timeout) != connexus.DefaultTimeout || string(app.StoreRaw) != defaultStore {
+		t.Errorf("websms: the defaults are others than documented: %+v", app)
+	}
+	store, hook := new(MemoryStore), new(Webhook)
+	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("memory", defaults("store memory")))); err != nil || store.Capacity != defaultCapacity {
+		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
+	}
+	options := "secret x\n" + defaults("websms_webhook")
+	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("websms_webhook", options))); err != nil || hook.Dedupe != defaultDedupe {
+		t.Errorf("websms_webhook: %+v, %v: the default is another than documented", hook, err)
+	}
+}
+
+// The fixture with all options has all of them.
+func TestFixtureComplete(t *testing.T) {
+	text, err := os.ReadFile("testdata/caddyfile/all.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := range blocks {
+		for _, option := range knownOptions(t, block) {
+			if !regexp.MustCompile(`(?m)^\t+` + option + `\b`).Match(text) {
+				t.Errorf("testdata/caddyfile/all.txt lacks %s of %s", option, block)
+			}
+		}
+	}
+}

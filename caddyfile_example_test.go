@@ -1,0 +1,162 @@
+package websms
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// examplePassword is Alice's, and its hash is cheap to check.
+const (
+	examplePassword     = "example-password"
+	examplePasswordHash = "$2a$04$q0MskV5JnjKN9D/Xz/Kkseib/aTWAFZiBPZg2YAYVHk5cAqpFh1qa"
+)
+
+// readExample returns Caddyfile.example with the folders that it writes to
+// and reads from below dir.
+func readExample(t *testing.T, dir string) string {
+	t.Helper()
+	setAccount(t)
+	t.Setenv("ALICE_PASSWORD_HASH", examplePasswordHash)
+	data, err := os.ReadFile("Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "etc", "numbers.txt"), "+6421234569 # the night shift\n")
+	return strings.NewReplacer("/var/log/caddy/", dir+"/log/", "/etc/caddy/", dir+"/etc/").Replace(string(data))
+}
+
+func TestExampleIsSound(t *testing.T) {
+	dir := t.TempDir()
+	text := readExample(t, dir)
+	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
+		t.Errorf("caddy fmt would change it to\n%s", formatted)
+	}
+	config, err := adapt(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"cid_test", "csk_test", webhookSecret, examplePasswordHash} {
+		if strings.Contains(string(config), secret) {
+			t.Errorf("a secret is in the JSON: %s", config)
+		}
+	}
+	if err := validate(t, config); err != nil {
+		t.Error(err)
+	}
+	wantPool(t, nil)
+	for _, name := range []string{"WEBSMS_CLIENT_ID", "WEBSMS_CLIENT_SECRET", "WEBSMS_WEBHOOK_SECRET", "ALICE_PASSWORD_HASH"} {
+		t.Run("without "+name, func(t *testing.T) {
+			t.Setenv(name, "")
+			if err := validate(t, config); err == nil {
+				t.Errorf("it loads without %s", name)
+			}
+			wantPool(t, nil)
+		})
+	}
+	for _, option := range append(knownOptions(t, "websms_otp"), knownOptions(t, "websms_webhook")...) {
+		if !regexp.MustCompile(`(?m)^\t+(# )?` + option + `\b`).MatchString(text) {
+			t.Errorf("it does not show %s", option)
+		}
+	}
+}
+
+// The example at work: on other addresses, with a simulated WebSMS, and
+// otherwise as it is.
+func TestExampleWorks(t *testing.T) {
+	dir := t.TempDir()
+	app, sim := newLegacyApp(t), websmstest.NewServer(t, websmstest.Options{ClientID: "cid_test", ClientSecret: "csk_test"})
+	gate, hooks := freePort(t), freePort(t)
+	w := &world{t: t, dir: dir, sim: sim, app: app, url: fmt.Sprintf("http://localhost:%d", gate), hookPath: "/websms"}
+	text := readExample(t, dir)
+	for _, change := range []struct{ from, to string }{
+		{"{\n\t# Caddy's own log.", fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %q\n\n\t# Caddy's own log.", dir)},
+		{"\tlog default {\n", fmt.Sprintf("\tlog default {\n\t\tlevel DEBUG\n\t\toutput file %s\n", w.logFile())},
+		{"\nhooks.example.com {\n\tlog {\n", fmt.Sprintf("\nhttp://localhost:%d {\n\tlog {\n\t\toutput file %s/log/access.log\n", hooks, dir)},
+		{"\napp.example.com {\n", fmt.Sprintf("\n%s {\n", w.url)},
+		{"https://websms.co.nz/api/connexus\n", sim.URL + "\n"},
+		{"reverse_proxy legacy:8080", "reverse_proxy " + strings.TrimPrefix(app.URL, "http://")},
+	} {
+		if strings.Count(text, change.from) != 1 {
+			t.Fatalf("%q is not there once", change.from)
+		}
+		text = strings.Replace(text, change.from, change.to, 1)
+	}
+	sim.SetWebhook(fmt.Sprintf("http://localhost:%d/websms?secret=%s", hooks, webhookSecret), "")
+	if err := loadCaddyfile(text); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := w.browser()
+	if a := b.get("/timesheet", page); a.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
+		t.Errorf("without a password: %s", a.Status)
+	}
+	alice := &http.Request{Header: b.header}
+	alice.SetBasicAuth("alice", examplePassword)
+	if a := b.get("/timesheet", page); a.StatusCode != http.StatusFound {
+		t.Errorf("with a password alone: %s", a.Status)
+	}
+	if a := b.get("/healthz", page); a.StatusCode != http.StatusOK {
+		t.Errorf("bypass: %s", a.Status)
+	}
+	b.login("+6421234569") // listed in the file
+	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
+		t.Errorf("with both: %s", a.Status)
+	}
+	if seen := app.seen(); len(seen) != 2 || seen[1].Header.Get("X-Verified-Number") != "+6421234569" {
+		t.Errorf("the app saw %+v", seen)
+	}
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(dir, "log", name))
+		if err != nil && !os.IsNotExist(err) {
+			t.Error(err)
+		}
+		return string(data)
+	}
+	eventually(t, "both reports", func() bool { return strings.Count(read("websms-messages.log"), "delivery report") == 2 })
+	eventually(t, "their access log", func() bool { return strings.Count(read("access.log"), `"uri":"/websms"`) == 2 })
+	w.hookPath, w.url = "/websms?secret="+webhookSecret, fmt.Sprintf("http://localhost:%d", hooks)
+	other := w.browser()
+	wantAnswer(t, "a reply", other.hook(http.MethodPost, w.hookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, acknowledged)
+	if a := other.get("/elsewhere", nil); a.StatusCode != http.StatusNotFound {
+		t.Errorf("elsewhere: %s", a.Status)
+	}
+	if messages := read("websms-messages.log"); !strings.Contains(messages, "STOP") {
+		t.Error("the reply is not in the log of messages")
+	}
+	audit, own := read("websms-audit.log"), w.logText()
+	for _, event := range []string{"code_requested", "code_sent", "verified"} {
+		if !strings.Contains(audit, `"event":"`+event+`"`) || strings.Contains(own, `"event":"`+event+`"`) {
+			t.Errorf("%s is not in the audit log, or in Caddy's own too", event)
+		}
+	}
+	if strings.Contains(own, "STOP") || strings.Contains(audit, "21234569") {
+		t.Error("Caddy's own log holds a reply, or the audit log a number")
+	}
+	for name, log := range map[string]string{"Caddy's": own, "the audit": audit, "the message": read("websms-messages.log"), "the access": read("access.log")} {
+		if log == "" {
+			t.Errorf("%s log is empty", name)
+		}
+		for _, secret := range []string{"csk_test", webhookSecret, examplePassword, examplePasswordHash} {
+			if strings.Contains(log, secret) {
+				t.Errorf("%s log holds a secret", name)
+			}
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "log", "websms-messages.log")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the log of messages can be read by others: %v, %v", info.Mode(), err)
+	}
+}

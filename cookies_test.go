@@ -1,0 +1,329 @@
+package websms
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/number"
+	"github.com/caddy-websms/websms/session"
+)
+
+// Every cookie that is set says what browsers are to do with it.
+func TestCookieAttributes(t *testing.T) {
+	proxied := with("X-Forwarded-Proto", "https")
+	for _, c := range []struct {
+		name          string
+		setup         setup
+		header        http.Header
+		session       string // its name
+		others        string // the names of the others begin so
+		secure        bool
+		domain        string
+		remembered    int // Max-Age
+		rememberField string
+	}{
+		{name: "http", session: "websms_session", others: "websms_session"},
+		{name: "https", setup: setup{https: true}, session: "__Host-websms_session", others: "__Host-websms_session", secure: true},
+		{
+			name: "https by a name", setup: setup{https: true, gate: "session {\n cookie pass\n remember 720h\n}"},
+			session: "__Host-pass", others: "__Host-pass", secure: true, remembered: 720 * 3600,
+		},
+		{
+			name: "https for a domain", setup: setup{https: true, gate: "session {\n domain example.test\n}"},
+			session: "websms_session", others: "__Host-websms_session", secure: true, domain: "example.test",
+		},
+		{name: "http for a domain", setup: setup{gate: "session {\n domain example.test\n}"}, session: "websms_session", others: "websms_session", domain: "example.test"},
+		{
+			name: "behind a trusted proxy", setup: setup{global: "servers {\n trusted_proxies static private_ranges\n}"}, header: proxied,
+			session: "__Host-websms_session", others: "__Host-websms_session", secure: true,
+		},
+		{name: "behind a stranger", header: proxied, session: "websms_session", others: "websms_session"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.setup.gate += "\n" + plenty
+			w := start(t, c.setup)
+			b := w.browser()
+			b.client.Jar = nil // it would refuse what is Secure, and not sent over TLS
+			held := make(map[string]string)
+			visit := func(method, path string, form []string) answer {
+				var pairs []string
+				for name, value := range held {
+					pairs = append(pairs, name+"="+value)
+				}
+				a := b.post(path, form, page, c.header, with("Cookie", strings.Join(pairs, "; ")))
+				if method == http.MethodGet {
+					a = b.get(path, page, c.header, with("Cookie", strings.Join(pairs, "; ")))
+				}
+				for _, cookie := range a.Cookies() {
+					if held[cookie.Name] = cookie.Value; cookie.MaxAge < 0 {
+						delete(held, cookie.Name)
+					}
+					shared := cookie.Name == c.session || c.domain != "" && strings.HasSuffix(cookie.Name, "_device")
+					domain := ""
+					if shared {
+						domain = c.domain
+					}
+					if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" || cookie.Secure != c.secure || cookie.Domain != domain {
+						t.Errorf("%s sets %s", path, cookie.Raw)
+					}
+					if strings.HasPrefix(cookie.Name, "__Secure-") || strings.HasPrefix(cookie.Name, "__Host-") && (!cookie.Secure || cookie.Domain != "") {
+						t.Errorf("%s sets a cookie that browsers refuse: %s", path, cookie.Raw)
+					}
+				}
+				return a
+			}
+			want := func(what string, a answer, name string, lives func(maxAge int) bool) {
+				t.Helper()
+				if cookie := a.setCookie(name); cookie == nil || !lives(cookie.MaxAge) {
+					t.Errorf("%s sets %v; want %s of another life", what, a.Header["Set-Cookie"], name)
+				}
+			}
+			gone := func(maxAge int) bool { return maxAge < 0 }
+			transient := func(maxAge int) bool { return maxAge == 0 }
+
+			device := c.others + "_device"
+			if c.domain != "" {
+				device = c.session + "_device"
+			}
+			for _, remember := range []string{"", "1"} {
+				number := freshNumber()
+				a := visit(http.MethodPost, "/.websms/send", []string{"phone", number})
+				want("send", a, c.others+"_challenge", func(maxAge int) bool { return maxAge >= 600 })
+				a = visit(http.MethodPost, "/.websms/verify", []string{"code", w.codeFor(number, 1), "remember", remember})
+				want("verify", a, c.others+"_challenge", gone)
+				want("verify", a, device, func(maxAge int) bool { return maxAge > 86400 })
+				if remember == "" || c.remembered == 0 {
+					want("verify", a, c.session, transient)
+				} else {
+					want("verify, remembered", a, c.session, func(maxAge int) bool { return maxAge == c.remembered })
+				}
+				if a := visit(http.MethodGet, "/", nil); a.StatusCode != http.StatusOK {
+					t.Fatalf("with %v: %s", held, a.Status)
+				}
+			}
+			a := visit(http.MethodPost, "/.websms/logout", nil)
+			want("logout", a, c.session, gone)
+			want("logout", a, c.others+"_challenge", gone)
+			want("logout", a, c.others+"_notice", func(maxAge int) bool { return maxAge > 0 && maxAge <= 60 })
+			if a = visit(http.MethodGet, "/.websms/login", nil); !strings.Contains(a.body, "You are signed out.") {
+				t.Errorf("after logout: %s", redact(a.body))
+			}
+			want("login", a, c.others+"_notice", gone)
+			if a = visit(http.MethodGet, "/.websms/login", nil); strings.Contains(a.body, "You are signed out.") {
+				t.Error("it says so twice")
+			}
+		})
+	}
+}
+
+// The upstream sees the other cookies as they came, byte for byte, and none of ours.
+func TestCookiesUpstream(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	s := "websms_session=" + b.cookie("websms_session").Value
+	for _, c := range []struct{ in, want []string }{
+		{[]string{s}, nil},
+		{[]string{"a=1; " + s + "; b=2"}, []string{"a=1; b=2"}},
+		{[]string{s + "; b=2"}, []string{"b=2"}},
+		{[]string{"a=1; " + s}, []string{"a=1"}},
+		{[]string{"a=1;" + s + ";b=2"}, []string{"a=1;b=2"}},
+		{[]string{"a=1", s, "b=2"}, []string{"a=1", "b=2"}},
+		{[]string{"a=1; websms_session=old", "b=2; " + s, s + "; c=3"}, []string{"a=1", "b=2", "c=3"}},
+		{[]string{"__Host-" + s + "; " + s + "; __Host-websms_session_challenge=x; websms_session_challenge=; websms_session_device=y; __Host-websms_session_device=z; websms_session_notice=1"}, nil},
+		{[]string{s + `; odd="a b";  two=;=;novalue; "q`}, []string{`odd="a b";  two=;=;novalue; "q`}},
+		{[]string{s + "; PHPSESSID=abc; WEBSMS_SESSION=1; websms_session_x=2; xwebsms_session=3; websms_sessio=4; __Secure-websms_session=5"},
+			[]string{"PHPSESSID=abc; WEBSMS_SESSION=1; websms_session_x=2; xwebsms_session=3; websms_sessio=4; __Secure-websms_session=5"}},
+		{[]string{"utf8=\u00e9; " + s + "; eq=a=b==; comma=a,b"}, []string{"utf8=\u00e9; eq=a=b==; comma=a,b"}},
+	} {
+		var lines []string
+		for _, field := range c.in {
+			lines = append(lines, "Cookie: "+field)
+		}
+		before := len(w.app.seen())
+		if a := w.raw("GET", "/", lines...); a.StatusCode != http.StatusOK {
+			t.Errorf("with %q: %s", c.in, a.Status)
+			continue
+		}
+		if got := w.app.seen()[before].Header["Cookie"]; !slices.Equal(got, c.want) {
+			t.Errorf("of %q the app sees %q; want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// A cookie opens only whole, unchanged, for its own purpose.
+func TestCookiesAreSealed(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	s, device := b.cookie("websms_session").Value, b.cookie("websms_session_device").Value
+	b.ask(freshNumber())
+	challenge := b.cookie("websms_session_challenge").Value
+	stranger := w.browser()
+	opens := func(cookies ...string) bool {
+		return stranger.get("/", api, http.Header{"Cookie": cookies}).StatusCode == http.StatusOK
+	}
+
+	const ours = "websms_session="
+	for _, c := range []struct {
+		cookies []string
+		want    bool
+	}{
+		{[]string{ours + s}, true},
+		{[]string{ours + `"` + s + `"`}, true},
+		{[]string{ours + "planted; " + ours + s}, true},
+		{[]string{ours + "planted; " + ours + "; " + ours + challenge + "; " + ours + s}, true},
+		{[]string{ours + "planted", "a=b; " + ours + s}, true},
+		{[]string{ours + s + "; " + ours + "planted"}, true},
+		{nil, false},
+		{[]string{ours}, false},
+		{[]string{"__Host-" + ours + s}, false}, // the name that it has on HTTPS
+		{[]string{"WEBSMS_SESSION=" + s}, false},
+		{[]string{ours + challenge}, false},
+		{[]string{ours + device}, false},
+		{[]string{ours + s + s}, false},
+		{[]string{ours + s + "A"}, false},
+		{[]string{ours + s + "="}, false},
+		{[]string{ours + "A" + s}, false},
+		{[]string{ours + strings.ToUpper(s)}, false},
+		{[]string{ours + strings.Replace(s, s[:1], fmt.Sprintf("%%%02x", s[0]), 1)}, false},
+		{[]string{ours + s[:20] + " " + s[20:]}, false},
+		{[]string{ours + strings.Repeat("A", 8000)}, false},
+	} {
+		if got := opens(c.cookies...); got != c.want {
+			t.Errorf("%.200q opens: %t", c.cookies, got)
+		}
+	}
+	for i := range len(s) {
+		flipped := []byte(s)
+		if flipped[i]++; flipped[i] == '"' || flipped[i] == ';' {
+			flipped[i] = 'A'
+		}
+		if opens(ours + string(flipped)) {
+			t.Errorf("changed at %d, it opens", i)
+		}
+		if opens(ours + s[:i]) {
+			t.Errorf("cut to %d, it opens", i)
+		}
+	}
+	for _, value := range []string{s, device, challenge[:len(challenge)-1], other("0" + challenge[1:])} {
+		a := stranger.answerWith("123456", with("Cookie", ours[:len(ours)-1]+"_challenge="+value))
+		wantProblem(t, "with a challenge that is none", a, http.StatusConflict, "no_challenge")
+	}
+	planted := "websms_session_challenge=x; websms_session_challenge=" + challenge
+	wantStatus(t, "with a planted challenge in front", stranger.get("/.websms/verify", api, with("Cookie", planted)), http.StatusOK)
+}
+
+// A session of one host opens no other, unless a realm or a domain joins them.
+func TestRealms(t *testing.T) {
+	w := start(t, setup{})
+	w.serve(plenty, "")
+	b := w.browser()
+	login := func(at string) {
+		t.Helper()
+		number := freshNumber()
+		if a := b.request(number, host(at)); a.StatusCode != http.StatusAccepted {
+			t.Fatalf("send: %s", a.Status)
+		}
+		a := b.answerWith(w.codeFor(number, 1), host(at))
+		wantStatus(t, "verify", a, http.StatusOK)
+		if c := a.setCookie("websms_session"); c != nil { // one with a domain is not kept by the jar
+			b.header.Set("Cookie", c.Name+"="+c.Value)
+		}
+	}
+	opens := func(at string) bool { return b.get("/", api, host(at)).StatusCode == http.StatusOK }
+
+	login("a.example.test")
+	for at, want := range map[string]bool{
+		"a.example.test": true, "A.Example.TEST": true, "a.example.test:443": true, "a.example.test.": true,
+		"b.example.test": false, "example.test": false, "localhost": false, "xa.example.test": false, "a.example.tes": false,
+	} {
+		if opens(at) != want {
+			t.Errorf("at %s it opens: %t", at, !want)
+		}
+	}
+	// Nor does the challenge of one host open another.
+	number := freshNumber()
+	b.request(number, host("a.example.test"))
+	wantProblem(t, "the code at another host", b.answerWith(w.codeFor(number, 1), host("b.example.test")), http.StatusConflict, "no_challenge")
+	wantStatus(t, "the code at its host", b.answerWith(w.codeFor(number, 1), host("a.example.test")), http.StatusOK)
+
+	for _, joined := range []string{"realm staff", "session {\n domain example.test\n}"} {
+		w.load(joined + "\n" + plenty)
+		if opens("a.example.test") {
+			t.Errorf("%s: a session from before opens", joined)
+		}
+		login("a.example.test")
+		for _, at := range []string{"a.example.test", "b.example.test", "example.test"} {
+			if !opens(at) {
+				t.Errorf("%s: it does not open %s", joined, at)
+			}
+		}
+	}
+	w.load("realm other\n" + plenty)
+	if opens("a.example.test") {
+		t.Error("a session of one realm opens another")
+	}
+}
+
+func TestAskRoundTrip(t *testing.T) {
+	ring, err := session.NewRing(session.NewKeys(time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []ask{
+		{},
+		{id: session.NewID(), number: number.Number{E164: "+6421234567", Region: "NZ"}, expires: time.Unix(1, 0), rd: "/"},
+		{id: session.NewID(), number: number.Number{E164: "+6421234567", Region: "NZ"}, decoy: true, rd: "/" + strings.Repeat("\u00e9", 999)},
+	} {
+		sealed, err := a.seal(ring, "realm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sealed) > 4096-len(hostPrefix+defaultCookie+"_challenge; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax") {
+			t.Errorf("a cookie of %d bytes is more than browsers keep", len(sealed))
+		}
+		got, ok := openAsk(ring, "realm", sealed)
+		if !ok || got.id != a.id || got.number != a.number || got.decoy != a.decoy || got.rd != a.rd || got.expires.Unix() != a.expires.Unix() {
+			t.Errorf("%+v comes back as %+v", a, got)
+		}
+		if _, ok := openAsk(ring, "other", sealed); ok {
+			t.Error("it opens in another realm")
+		}
+	}
+}
+
+func FuzzOpenAsk(f *testing.F) {
+	ring, err := session.NewRing(session.NewKeys(time.Now()))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{}, "")
+	f.Add([]byte{askVersion}, "AAAA")
+	f.Add(append([]byte{askVersion, 1}, make([]byte, 30)...), strings.Repeat("A", 100))
+	f.Add(append([]byte{askVersion, 0}, make([]byte, 29)...), "%")
+	f.Fuzz(func(t *testing.T, plain []byte, cookie string) {
+		if _, ok := openAsk(ring, "realm", cookie); ok {
+			t.Fatalf("a forgery opens: %q", cookie)
+		}
+		sealed, err := ring.Seal(session.ForChallenge, "realm", plain)
+		if err != nil {
+			return // longer than a cookie
+		}
+		a, ok := openAsk(ring, "realm", sealed)
+		if !ok {
+			return
+		}
+		again, err := a.seal(ring, "realm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, ok := openAsk(ring, "realm", again); !ok || a != b {
+			t.Fatalf("%+v comes back as %+v", a, b)
+		}
+	})
+}

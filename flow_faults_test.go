@@ -1,0 +1,154 @@
+package websms
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// Whatever WebSMS replies: the page says how it went, a code that arrives
+// opens, one that does not arrive opens nothing, and nothing is sent twice.
+func TestFaults(t *testing.T) {
+	w := start(t, setup{app: "timeout 2s", gate: plenty})
+	w.sim.SetWebhook("", "") // of delivery is another test
+	type walk struct {
+		name    string
+		browser *browser
+		number  string
+		status  string
+		arrives int
+	}
+	var walks []walk
+	for _, c := range []struct {
+		name     string
+		fault    websmstest.Fault
+		status   string
+		requests int // for this one message
+		arrives  int
+	}{
+		{"none", websmstest.Fault{}, "accepted", 1, 1},
+		{"no funds", websmstest.InsufficientFunds200(), "failed", 1, 0},
+		{"no funds, by status", websmstest.Forbidden(), "failed", 1, 0},
+		{"refused", websmstest.InvalidRequest(), "failed", 1, 0},
+		{"a token revoked", websmstest.Unauthorized(), "accepted", 2, 1},
+		{"throttled for long", websmstest.Throttled(time.Minute), "failed", 1, 0},
+		{"throttled for a moment", websmstest.Throttled(0), "accepted", 2, 1},
+		{"throttled", websmstest.Throttled(-1), "failed", 1, 0},
+		{"unavailable for a moment", websmstest.Unavailable(0), "accepted", 2, 1},
+		{"unavailable", websmstest.Unavailable(-1), "failed", 1, 0},
+		{"an error", websmstest.ServerError(), "failed", 1, 0},
+		{"an error page", websmstest.HTMLError(), "failed", 1, 0},
+		{"a reply that breaks off", websmstest.BrokenJSON(), "failed", 1, 1},
+		{"a reply cut short", websmstest.TruncatedReply(), "failed", 1, 1},
+		{"no reply", websmstest.HangReply(), "failed", 1, 1},
+		{"a reset", websmstest.ResetReply(), "failed", 1, 0},
+		{"a late reply", websmstest.LateReply(200 * time.Millisecond), "accepted", 1, 1},
+		{"a reply that comes too late", websmstest.LateReply(4 * time.Second), "failed", 1, 1},
+		{"accepted", websmstest.Status("accepted"), "accepted", 1, 1},
+		{"queued", websmstest.Status("queued"), "accepted", 1, 1},
+		{"success true", websmstest.SuccessTrue(), "accepted", 1, 1},
+		{"message_id", websmstest.IDField("message_id"), "accepted", 1, 1},
+		{"websms_id", websmstest.IDField("websms_id"), "accepted", 1, 1},
+		{"a number for an id", websmstest.NumericID(), "accepted", 1, 1},
+		{"no id", websmstest.NoID(), "accepted", 1, 1},
+		{"no content", websmstest.NoContent(), "accepted", 1, 1},
+	} {
+		w.sim.Next(c.fault)
+		before := w.sim.Counts().OTPRequests
+		b, number := w.browser(), freshNumber()
+		begun := time.Now()
+		wantStatus(t, c.name, b.request(number), http.StatusAccepted)
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("%s: send waited %s for WebSMS", c.name, took)
+		}
+		eventually(t, c.name+": WebSMS is asked", func() bool { return w.sim.Counts().OTPRequests >= before+c.requests })
+		walks = append(walks, walk{c.name, b, number, c.status, c.arrives})
+	}
+	for _, walk := range walks {
+		var last answer
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s: the last status was %s %s", walk.name, last.Status, last.body)
+			}
+		})
+		eventually(t, walk.name+": the status is "+walk.status, func() bool {
+			last = walk.browser.get("/.websms/status", api)
+			return last.json("status") == walk.status
+		})
+		messages := w.messagesTo(walk.number)
+		if len(messages) != walk.arrives {
+			t.Errorf("%s: %d messages arrived; want %d", walk.name, len(messages), walk.arrives)
+		}
+		words := map[string]string{"accepted": "The code is on its way.", "failed": "The message may not have gone out."}[walk.status]
+		if a := walk.browser.get("/.websms/verify", page); !strings.Contains(a.body, ">"+words) {
+			t.Errorf("%s: the page does not say %q", walk.name, words)
+		}
+		if len(messages) > 0 {
+			wantStatus(t, walk.name+": the code", walk.browser.answerWith(messages[0].Code), http.StatusOK)
+		} else {
+			wantStatus(t, walk.name+": a resend", walk.browser.resend(), http.StatusAccepted)
+			wantStatus(t, walk.name+": its code", walk.browser.answerWith(w.codeFor(walk.number, 1)), http.StatusOK)
+		}
+	}
+	w.wantNoSecrets()
+}
+
+// A token that is refused however fresh it is costs two requests, and nobody
+// an endless loop.
+func TestCredentialsAreRefused(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	w.sim.Always(websmstest.Unauthorized())
+	b := w.browser()
+	wantStatus(t, "send", b.request("+6421234567"), http.StatusAccepted)
+	eventually(t, "it is known to have failed", func() bool { return b.get("/.websms/status", api).json("status") == "failed" })
+	if c := w.sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
+		t.Errorf("WebSMS was asked %+v", c)
+	}
+	if !strings.Contains(w.logText(), "check client_id and client_secret") {
+		t.Error("the operator is not told")
+	}
+	w.sim.Always(websmstest.Fault{})
+	b.resend()
+	wantStatus(t, "the code, once it is mended", b.answerWith(w.codeFor("+6421234567", 1)), http.StatusOK)
+	w.wantNoSecrets()
+}
+
+// A code that WebSMS makes is read from its reply; without one the challenge
+// waits for a resend.
+func TestRemoteCode(t *testing.T) {
+	w := start(t, setup{gate: "code {\n source websms\n}\n" + plenty})
+	w.sim.SetWebhook("", "")
+	for name, c := range map[string]struct {
+		fault  websmstest.Fault
+		status string
+	}{
+		"as usual":            {websmstest.Fault{}, "accepted"},
+		"as a number":         {websmstest.Fault{Body: `{"status":"success","messageId":"M1","code":{code}}`, AcceptAnyway: true}, "accepted"},
+		"not told":            {websmstest.Fault{Body: `{"status":"success","messageId":"M2"}`, AcceptAnyway: true}, "failed"},
+		"no code":             {websmstest.Fault{Body: `{"status":"success","code":"12"}`, AcceptAnyway: true}, "failed"},
+		"nothing at all":      {websmstest.NoContent(), "failed"},
+		"a reply that breaks": {websmstest.BrokenJSON(), "failed"},
+	} {
+		w.sim.Next(c.fault)
+		b, number := w.browser(), freshNumber()
+		wantStatus(t, name, b.request(number), http.StatusAccepted)
+		code := w.codeFor(number, 1)
+		if name == "as a number" && code[0] == '0' {
+			c.status = "failed" // no number of JSON begins with a zero
+		}
+		eventually(t, name+": the status is "+c.status, func() bool { return b.get("/.websms/status", api).json("status") == c.status })
+		if c.status == "accepted" {
+			wantStatus(t, name, b.answerWith(code), http.StatusOK)
+			continue
+		}
+		wantStatus(t, name+": a code that nobody knows", b.answerWith(code), http.StatusUnprocessableEntity)
+		wantStatus(t, name+": a resend", b.resend(), http.StatusAccepted)
+		code = w.codeFor(number, 2)
+		eventually(t, name+": the code is known", func() bool { return b.get("/.websms/status", api).json("status") == "accepted" })
+		wantStatus(t, name+": the next", b.answerWith(code), http.StatusOK)
+	}
+	w.wantNoSecrets()
+}

@@ -1,0 +1,287 @@
+package websms
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// What a wrong method gets, and what a right one.
+func TestMethods(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	asset := ""
+	if _, rest, ok := strings.Cut(b.get("/.websms/login", page).body, `href="/.websms/assets/`); ok {
+		asset, _, _ = strings.Cut(rest, `"`)
+	}
+	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"}
+	for path, allow := range map[string]string{
+		"": "GET, HEAD", "/": "GET, HEAD", "/login": "GET, HEAD", "/send": "POST", "/verify": "GET, HEAD, POST", "/resend": "POST",
+		"/status": "GET, HEAD", "/session": "GET, HEAD", "/logout": "POST", "/assets/" + asset: "GET, HEAD",
+	} {
+		for _, method := range methods {
+			allowed := strings.Contains(", "+allow+", ", ", "+method+", ")
+			a := w.raw(method, "/.websms"+path, "Accept: application/json", "Content-Length: 0")
+			switch {
+			case allowed && (a.StatusCode == http.StatusMethodNotAllowed || a.StatusCode == http.StatusNotFound || a.StatusCode >= 500):
+				t.Errorf("%s %s: %s", method, path, a.Status)
+			case !allowed:
+				if wantStatus(t, method+" "+path, a, http.StatusMethodNotAllowed); method != "HEAD" {
+					wantProblem(t, method+" "+path, a, http.StatusMethodNotAllowed, "method_not_allowed")
+				}
+				if got := a.Header.Get("Allow"); got != allow {
+					t.Errorf("%s %s: Allow is %q; want %q", method, path, got, allow)
+				}
+			}
+		}
+	}
+	if n := w.sim.Counts().OTPRequests; n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+	if a := b.do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}}, page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.body, "<h1>") {
+		t.Errorf("PUT by a person: %s %s", a.Status, redact(a.body))
+	}
+}
+
+// What a body must be like to be read.
+func TestBodies(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	const form, json = "application/x-www-form-urlencoded", "application/json"
+	pad := func(body string, size int) string { return body + strings.Repeat("x", size-len(body)) }
+	for _, c := range []struct {
+		name, contentType, body string
+		status                  int
+		slug                    string
+	}{
+		{"a form", form, "phone=021+234+567", 202, ""},
+		{"a form of some charset", form + "; charset=UTF-8", "phone=021+234+567", 202, ""},
+		{"a form in capitals", "Application/X-WWW-Form-Urlencoded", "phone=021+234+567", 202, ""},
+		{"a form of 8 KiB", form, pad("phone=021+234+567&x=", 8<<10), 202, ""},
+		{"a form of a byte more", form, pad("phone=021+234+567&x=", 8<<10+1), 413, "too_large"},
+		{"a form far too long", form, pad("phone=021+234+567&x=", 1<<20), 413, "too_large"},
+		{"a form with bad escapes", form, "phone=%zz", 400, "bad_request"},
+		{"a form with semicolons", form, "phone=021;rd=/", 400, "bad_request"},
+		{"a form with the number twice", form, "phone=021+234+567&phone=027+999+9999", 202, ""},
+		{"JSON", json, `{"phone":"021 234 567"}`, 202, ""},
+		{"JSON of some charset", json + ";charset=utf-8", `{"phone":"021 234 567"}`, 202, ""},
+		{"JSON with a number", json, `{"phone":21234567}`, 202, ""},
+		{"JSON with white space", json, " {\"phone\":\"021 234 567\"}\r\n", 202, ""},
+		{"JSON with more than is asked for", json, `{"phone":"021 234 567","x":{"y":[1]},"z":null,"rd":"/a"}`, 202, ""},
+		{"JSON of 8 KiB", json, `{"phone":"021 234 567","x":"` + strings.Repeat("x", 8<<10-30) + `"}`, 202, ""},
+		{"JSON too long", json, `{"phone":"021 234 567","x":"` + strings.Repeat("x", 8<<10) + `"}`, 413, "too_large"},
+		{"JSON that breaks off", json, `{"phone":"021 234 567"`, 400, "bad_request"},
+		{"JSON that goes on", json, `{"phone":"021 234 567"} {}`, 400, "bad_request"},
+		{"JSON closed twice", json, `{"phone":"021 234 567"}}`, 400, "bad_request"},
+		{"JSON closed otherwise", json, `{"phone":"021 234 567"}]`, 400, "bad_request"},
+		{"a JSON array", json, `["021 234 567"]`, 400, "bad_request"},
+		{"a JSON string", json, `"021 234 567"`, 400, "bad_request"},
+		{"a JSON null", json, `null`, 400, "bad_request"},
+		{"a form said to be JSON", json, "phone=021+234+567", 400, "bad_request"},
+		{"JSON said to be a form", form, `{"phone":"021 234 567"}`, 422, "invalid_number"},
+		{"JSON with a list", json, `{"phone":["021 234 567"]}`, 422, "invalid_number"},
+		{"JSON with null", json, `{"phone":null}`, 422, "invalid_number"},
+		{"JSON with true", json, `{"phone":true}`, 422, "invalid_number"},
+		{"nothing", form, "", 422, "invalid_number"},
+		{"nothing of no type", "", "", 422, "invalid_number"},
+		{"no type", "", "phone=021+234+567", 415, "unsupported_media_type"},
+		{"plain text", "text/plain", "phone=021+234+567", 415, "unsupported_media_type"},
+		{"a multipart form", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=phone\r\n\r\n021 234 567\r\n--x--", 415, "unsupported_media_type"},
+		{"a type that is none", "/;", "phone=021+234+567", 415, "unsupported_media_type"},
+		{"JSON by another name", "application/vnd.api+json", `{"phone":"021 234 567"}`, 415, "unsupported_media_type"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := map[bool]int{true: 1, false: 0}[c.status == 202]
+			w.wantSends(c.name, want, "+64274000001", func() {
+				a := w.browser().send("/.websms/send", c.contentType, c.body, api)
+				if c.slug != "" {
+					wantProblem(t, "send", a, c.status, c.slug)
+				} else if a.StatusCode != c.status || a.json("masked") != "+64•••567" {
+					t.Errorf("%s %s", a.Status, redact(a.body))
+				}
+			})
+		})
+	}
+	// Without a length.
+	a := w.raw("POST", "/.websms/send", "Accept: application/json", "Content-Type: "+form, "Transfer-Encoding: chunked", "",
+		"2001", strings.Repeat("x", 0x2001), "0", "", "")
+	wantProblem(t, "chunks of a byte more", a, http.StatusRequestEntityTooLarge, "too_large")
+}
+
+// Another site cannot have a browser post anything here.
+func TestCrossOrigin(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	code := b.ask("+6421234567")
+	for _, c := range []struct {
+		name    string
+		header  http.Header
+		refused bool
+	}{
+		{"of another site", with("Sec-Fetch-Site", "cross-site", "Origin", w.url), true},
+		{"of a sibling", with("Sec-Fetch-Site", "same-site"), true},
+		{"of an unknown relation", with("Sec-Fetch-Site", "odd"), true},
+		{"by an older browser", with("Origin", "https://evil.example"), true},
+		{"by an older browser, of another port", with("Origin", "http://localhost:1"), true},
+		{"by an older browser, of another scheme and port", with("Origin", "https://localhost"), true},
+		{"of a sandboxed frame", with("Origin", "null"), true},
+		{"of an origin that is none", with("Origin", "::"), true},
+		{"of this origin", with("Sec-Fetch-Site", "same-origin", "Origin", w.url), false},
+		{"of this origin, whose referrer policy hides it", with("Sec-Fetch-Site", "same-origin", "Origin", "null"), false},
+		{"of the person", with("Sec-Fetch-Site", "none"), false},
+		{"by an older browser, of this origin", with("Origin", w.url), false},
+		{"of a program", with(), false},
+	} {
+		for _, path := range []string{"send", "verify", "resend", "logout"} {
+			if !c.refused && path != "send" {
+				continue
+			}
+			w.wantSends(path+" "+c.name, map[bool]int{true: 0, false: 1}[c.refused], "+64274000001", func() {
+				a := b.post("/.websms/"+path, []string{"phone", "+6421234567", "code", code}, api, c.header)
+				if c.refused {
+					wantProblem(t, path+" "+c.name, a, http.StatusForbidden, "cross_origin")
+				} else {
+					wantStatus(t, path+" "+c.name, a, http.StatusAccepted)
+				}
+				if c.refused && len(a.Cookies()) > 0 {
+					t.Errorf("%s %s: sets %v", path, c.name, a.Cookies())
+				}
+			})
+		}
+	}
+	// Nothing was done: signed in, the challenge and its attempts untouched.
+	if a := b.get("/.websms/session", api); a.json("verified") != true {
+		t.Errorf("the session: %s %s", a.Status, a.body)
+	}
+	if a := b.get("/.websms/status", api); a.json("attempts_left") != 5.0 {
+		t.Errorf("the challenge: %s %s", a.Status, a.body)
+	}
+	if a := b.post("/.websms/send", nil, page, with("Origin", "https://evil.example")); a.StatusCode != 403 || !strings.Contains(a.body, "<h1>") {
+		t.Errorf("for a person: %s %s", a.Status, redact(a.body))
+	}
+}
+
+// How people write their number, and what is said of what is none.
+func TestNumbers(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	for _, phone := range []string{
+		"021 234 567", "021234567", "(021) 234-567", "021-234-567", "021.234.567", "021/234/567", " 021 234 567\t", "+6421234567", "+64 21 234 567",
+		"0064 21 234 567", "006421234567", "64 21 234 567", "+64 (0)21 234 567", "+64\u201121\u2011234\u2011567", "\uff10\uff12\uff11 \uff12\uff13\uff14 \uff15\uff16\uff17", "021\u00a0234\u00a0567",
+	} {
+		a := w.browser().request(phone)
+		if a.StatusCode != http.StatusAccepted || a.json("masked") != "+64•••567" {
+			t.Errorf("%q: %s %s", phone, a.Status, a.body)
+		}
+	}
+	eventually(t, "all messages arrive", func() bool { return len(w.messagesTo("+6421234567")) == 16 })
+
+	for _, c := range []struct {
+		slug  string
+		words string
+		list  []string
+	}{
+		{"invalid_number", "Enter a mobile number", []string{
+			"", " ", "12345", "call me", "021 234", "021 234 567 890 123", "09 300 0000", "+64 9 300 0000", "0800 123 456", "0900 12345", "111",
+			"+999 123456789", "021 234 567 ext 5", "021234567;ext=5", "tel:021234567", "021 CALL ME", "021 234 567, 021 234 568", "<script>021234567</script>",
+			strings.Repeat("0", 500), strings.Repeat("021 234 567 ", 100), "+", "%2B6421234567",
+		}},
+		{"country_not_allowed", "cannot text numbers in that country", []string{
+			"+61 412 345 678", "0061 412 345 678", "+1 201 555 0123", "+44 7400 123456", "+682 71 234", "+49 1512 3456789",
+		}},
+	} {
+		for _, phone := range c.list {
+			w.wantSends(phone, 0, "+64274000001", func() {
+				b := w.browser()
+				a := b.request(phone)
+				wantProblem(t, phone, a, http.StatusUnprocessableEntity, c.slug)
+				html := b.post("/.websms/send", []string{"phone", phone, "rd", "/a"}, page)
+				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.body, c.words) || !strings.Contains(html.body, `name="rd" value="/a"`) {
+					t.Errorf("%q, for a person: %s %s", phone, html.Status, redact(html.body))
+				}
+				for _, a := range []answer{a, html} {
+					if len(a.Cookies()) > 0 {
+						t.Errorf("%q: sets %v", phone, a.Cookies())
+					}
+					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.body, phone) || len(bare) > 6 && strings.Contains(digitsOf(a.body), bare) {
+						t.Errorf("%q is repeated to who sent it", phone)
+					}
+				}
+			})
+		}
+	}
+	w.wantNoSecrets("412345678", "2015550123", "412 345")
+}
+
+// digitsOf returns the digits of s, without zeros in front.
+func digitsOf(s string) string {
+	return strings.TrimLeft(strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, s), "0")
+}
+
+// Other countries, in their own spelling.
+func TestCountries(t *testing.T) {
+	w := start(t, setup{gate: "numbers {\n countries AU NZ\n}\n" + plenty})
+	for phone, want := range map[string]string{
+		"0412 345 678": "+61412345678", "021 234 567": "+6421234567", "+64 21 234 567": "+6421234567", "0011 61 412 345 678": "+61412345678",
+	} {
+		before := len(w.messagesTo(want))
+		wantStatus(t, phone, w.browser().request(phone), http.StatusAccepted)
+		w.codeFor(want, before+1)
+	}
+	wantProblem(t, "a third country", w.browser().request("+44 7400 123456"), http.StatusUnprocessableEntity, "country_not_allowed")
+}
+
+// What is sent is what the configuration says.
+func TestMessage(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		https  bool
+		gate   string
+		length int
+		domain string
+		body   string
+		own    bool
+	}{
+		{name: "plain", length: 6, body: " is your Acme verification code.", own: true},
+		{name: "over TLS", https: true, length: 6, domain: "localhost", own: true},
+		{name: "web_otp off", https: true, gate: "web_otp off", length: 6, own: true},
+		{name: "web_otp of another host", gate: "web_otp app.example.com", length: 6, domain: "app.example.com", own: true},
+		{name: "a comment", gate: `comment "Never share it."`, length: 6, body: " is your Acme verification code. Never share it.", own: true},
+		{name: "four digits", gate: "code {\n length 4\n}", length: 4, own: true},
+		{name: "eight digits", gate: "code {\n length 8\n}", length: 8, own: true},
+		{name: "their code", gate: "code {\n source websms\n}", length: 6},
+		{name: "their code, whatever ours would be", gate: "code {\n source websms\n length 8\n}", length: 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := start(t, setup{https: c.https, gate: c.gate})
+			b := w.browser()
+			code := b.ask("+6421234567")
+			m := w.sim.Messages()[0]
+			if m.Company != "Acme" || m.WebOTPDomain != c.domain || len(m.Code) != c.length || m.OwnCode != c.own || !strings.HasSuffix(m.Body, c.body) {
+				t.Errorf("%+v was sent", m)
+			}
+			eventually(t, "the code's length is known", func() bool { return b.get("/.websms/status", api).json("code_length") == float64(c.length) })
+			wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
+		})
+	}
+}
+
+// The host in a message is never that of a Host header alone.
+func TestMessageHostIsProven(t *testing.T) {
+	w := start(t, setup{https: true})
+	w.serve(plenty, "localhost", "evil.test")
+	b := w.browser() // its handshake names localhost, whatever the Host header says
+	for at, want := range map[string]string{"localhost": "localhost", "evil.test": "", "LOCALHOST": "localhost"} {
+		number := freshNumber()
+		wantStatus(t, at, b.request(number, host(at)), http.StatusAccepted)
+		w.codeFor(number, 1)
+		if got := w.messagesTo(number)[0].WebOTPDomain; got != want {
+			t.Errorf("a request for %s makes a message for %q", at, got)
+		}
+	}
+}

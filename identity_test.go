@@ -1,0 +1,232 @@
+package websms
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestAlias(t *testing.T) {
+	for _, c := range []struct {
+		name, of string
+		want     bool
+	}{
+		{"X-Verified-Number", "X-Verified-Number", true},
+		{"x-verified-number", "X-Verified-Number", true},
+		{"X_VERIFIED_NUMBER", "X-Verified-Number", true},
+		{"X.Verified~Number", "X-Verified-Number", true},
+		{"X!Verified^Number", "X-Verified-Number", true},
+		{"X-Verified-Numbers", "X-Verified-Number", false},
+		{"X-Verified-Numbe", "X-Verified-Number", false},
+		{"X--Verified-Number", "X-Verified-Number", false},
+		{"XaVerified-Number", "X-Verified-Number", false},
+		{"X-Verified0Number", "X-Verified-Number", false},
+		{"Remote-User1", "Remote-User1", true},
+		{"Remote_UserQ", "Remote-User1", false}, // Q is 1 with another bit
+		{"Remote-User\x11", "Remote-User1", false},
+		{"@ser", "`ser", true}, // neither is a letter
+		{"", "", true},
+	} {
+		if got := isAlias(c.name, c.of); got != c.want {
+			t.Errorf("isAlias(%q, %q) is %t", c.name, c.of, got)
+		}
+	}
+}
+
+// The quick comparison is the definition: equal in what CGI makes of a name.
+func TestAliasIsDefined(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringMatching(`[!-~]{0,6}`)
+		a, b := name.Draw(t, "a"), name.Draw(t, "b")
+		if rapid.Bool().Draw(t, "related") && a != "" {
+			mutated := []byte(a)
+			mutated[rapid.IntRange(0, len(a)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 6).Draw(t, "bit")
+			b = string(mutated)
+		}
+		if got, want := isAlias(a, b), alias(a) == alias(b); got != want {
+			t.Fatalf("isAlias(%q, %q) is %t", a, b, got)
+		}
+	})
+}
+
+func TestScrub(t *testing.T) {
+	id := newIdentity(HeadersConfig{User: "remote-user"})
+	for _, c := range []struct{ in, want http.Header }{
+		{http.Header{}, http.Header{}},
+		{http.Header{"X-Verified-User": {"not ours, by this configuration"}}, http.Header{"X-Verified-User": {"not ours, by this configuration"}}},
+		{http.Header{"Remote-User": {"a", "b"}, "X_verified-Number": {"c"}, "Accept": {"*/*"}}, http.Header{"Accept": {"*/*"}}},
+		{http.Header{"remote_user": {"set by a handler, without canonical form"}}, http.Header{}},
+		{http.Header{"Connection": {"close"}}, http.Header{"Connection": {"close"}}},
+		{http.Header{"Connection": {" keep-alive ,,x"}}, http.Header{"Connection": {" keep-alive ,,x"}}},
+		{http.Header{"Connection": {"X-Verified-Number"}}, http.Header{}},
+		{http.Header{"Connection": {"Upgrade, x_verified_number", "REMOTE-USER", "x"}}, http.Header{"Connection": {"Upgrade, x"}}},
+		{http.Header{"Connection": {",Remote-User,,"}}, http.Header{}},
+	} {
+		r := &http.Request{Header: c.in.Clone(), Trailer: c.in.Clone()}
+		id.scrub(r)
+		if !sameHeader(r.Header, c.want) {
+			t.Errorf("scrub of %v leaves %v; want %v", c.in, r.Header, c.want)
+		}
+		if len(r.Trailer) > 0 {
+			t.Errorf("scrub leaves the trailers %v", r.Trailer)
+		}
+	}
+}
+
+func sameHeader(a, b http.Header) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, values := range a {
+		if !slices.Equal(values, b[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// identities returns what of h a server behind us could take for our word.
+func identities(h http.Header, names ...string) map[string][]string {
+	found := make(map[string][]string)
+	for name, values := range h {
+		if slices.ContainsFunc(names, func(of string) bool { return alias(name) == alias(of) }) {
+			found[name] = values
+		}
+	}
+	return found
+}
+
+// CVE-2026-30851 and its aliases: no client says who was verified, in no
+// spelling, on no way through the gate.
+func TestForgedIdentity(t *testing.T) {
+	const victim = "+64279999999"
+	for _, c := range []struct{ options, number, user string }{
+		{"", "X-Verified-Number", "X-Verified-User"},
+		{"headers {\n number Remote-Phone\n user remote_user\n}", "Remote-Phone", "Remote_user"},
+	} {
+		t.Run(c.number, func(t *testing.T) {
+			w := start(t, setup{gate: "bypass {\n path /open\n}\n" + c.options + "\n" + plenty})
+			b := w.browser()
+			b.login("+6421234567")
+			session := "Cookie: " + b.cookies()
+
+			var forgeries [][]string
+			for _, name := range []string{c.number, c.user} {
+				for _, spelling := range []string{
+					name, strings.ToLower(name), strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."),
+					strings.ReplaceAll(strings.ToLower(name), "-", "_"), strings.Replace(name, "-", "~", 1), strings.ReplaceAll(name, "-", "!"),
+				} {
+					forgeries = append(forgeries,
+						[]string{spelling + ": " + victim},
+						[]string{spelling + ": " + victim, "Accept: */*", spelling + ": " + victim},
+						[]string{spelling + ":"},
+						[]string{"Connection: close, " + spelling},
+						[]string{"Connection: " + spelling + " , close", spelling + ": " + victim},
+						[]string{"Connection: close", "Connection: " + spelling},
+					)
+				}
+			}
+			for _, forged := range forgeries {
+				for _, way := range []struct {
+					path  string
+					lines []string
+					want  []string
+				}{
+					{"/", []string{session}, []string{"+6421234567"}},
+					{"/open", []string{session}, nil},
+					{"/open", nil, nil},
+				} {
+					before := len(w.app.seen())
+					a := w.raw("GET", way.path, append(way.lines, forged...)...)
+					if a.StatusCode != http.StatusOK {
+						t.Fatalf("%s with %q: %s", way.path, forged, a.Status)
+					}
+					got := identities(w.app.seen()[before].Header, c.number, c.user)
+					canonical := http.CanonicalHeaderKey(c.number)
+					if len(got) != len(way.want) || !slices.Equal(got[canonical], way.want) {
+						t.Errorf("%s with %q: the app is told %v; want %v", way.path, forged, got, way.want)
+					}
+				}
+			}
+			// What merely resembles a header of ours is the client's own business.
+			w.raw("GET", "/", session, c.number+"s: 1", "X"+c.number+": 2")
+			seen := w.app.seen()
+			if last := seen[len(seen)-1].Header; last.Get(c.number+"s") != "1" || last.Get("X"+c.number) != "2" {
+				t.Errorf("the app lacks headers that are not ours: %v", last)
+			}
+		})
+	}
+}
+
+// HTTP/2 has no Connection field and lower-case names; it forges no better.
+func TestForgedIdentityHTTP2(t *testing.T) {
+	w := start(t, setup{https: true, gate: plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	a := b.get("/", with("X-Verified-Number", "+64279999999", "X_verified_number", "+64279999999", "X.Verified.User", "boss"))
+	if a.ProtoMajor != 2 || a.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", a.Proto, a.Status)
+	}
+	seen := w.app.seen()
+	got := identities(seen[len(seen)-1].Header, "X-Verified-Number", "X-Verified-User")
+	if len(got) != 1 || !slices.Equal(got["X-Verified-Number"], []string{"+6421234567"}) {
+		t.Errorf("the app is told %v", got)
+	}
+}
+
+// Trailers come after the decision, announced or not.
+func TestForgedTrailers(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	var mu sync.Mutex
+	var seen []http.Header
+	w.app.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Header.Clone(), r.Trailer.Clone())
+	})
+	b := w.browser()
+	b.login("+6421234567")
+	for _, announced := range []string{"X-Verified-Number", "x_verified_number", "X-Verified-User, X-Other", "X-Other", ""} {
+		lines := []string{"Cookie: " + b.cookies(), "Transfer-Encoding: chunked"}
+		if announced != "" {
+			lines = append(lines, "Trailer: "+announced)
+		}
+		lines = append(lines, "", "5\r\nhello\r\n0",
+			"X-Verified-Number: +64279999999", "x_verified_number: +64279999999", "X-Verified-User: boss", "X-Other: x", "", "")
+		if a := w.raw("POST", "/", lines...); a.StatusCode != http.StatusOK {
+			t.Errorf("announcing %q: %s", announced, a.Status)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 10 {
+		t.Fatalf("the app saw %d requests", len(seen)/2)
+	}
+	for i := 0; i < len(seen); i += 2 {
+		if got := seen[i]["X-Verified-Number"]; !slices.Equal(got, []string{"+6421234567"}) {
+			t.Errorf("the app is told %q", got)
+		}
+		if got := identities(seen[i+1], "X-Verified-Number", "X-Verified-User"); len(got) > 0 {
+			t.Errorf("the app is told by trailers: %v", got)
+		}
+	}
+}
+
+// alias is what isAlias compares, spelled out.
+func alias(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		}
+		return '_'
+	}, name)
+}

@@ -1,0 +1,301 @@
+package websms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// probe is an app that stands beside ours in a configuration. It looks at
+// what ours has provisioned, and fails when it is told to.
+type probe struct {
+	FailAt string `json:"fail_at,omitempty"` // provision, validate or start
+}
+
+// probed is called with the engine of each configuration that has a probe.
+var probed = func(*engine) {}
+
+var errProbe = errors.New("the probe fails, as it was told")
+
+func init() { caddy.RegisterModule(probe{}) }
+
+func (probe) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "websms_probe", New: func() caddy.Module { return new(probe) }}
+}
+
+func (p *probe) fail(at string) error {
+	if p.FailAt == at {
+		return errProbe
+	}
+	return nil
+}
+
+func (p *probe) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("websms")
+	if err != nil {
+		return err
+	}
+	probed(app.(*App).engine)
+	return p.fail("provision")
+}
+
+func (p *probe) Validate() error { return p.fail("validate") }
+func (p *probe) Start() error    { return p.fail("start") }
+func (p *probe) Stop() error     { return nil }
+
+// references returns how many references to each kind of thing pool holds.
+func references() map[string]int {
+	var keys []string
+	pool.Range(func(key, _ any) bool {
+		keys = append(keys, key.(string))
+		return true
+	})
+	counts := make(map[string]int)
+	for _, key := range keys {
+		n, _ := pool.References(key)
+		kind, _, _ := strings.Cut(key, " ")
+		counts[kind] += n
+	}
+	return counts
+}
+
+// running is what one configuration holds: the app has the engine and the
+// vault, the engine has the vault too, the store and the tokens.
+var running = map[string]int{"engine": 1, "vault": 2, "store": 1, "tokens": 1}
+
+func wantPool(t *testing.T, want map[string]int) {
+	t.Helper()
+	if got := references(); !maps.Equal(got, want) {
+		t.Errorf("pool holds %v, want %v", got, want)
+	}
+}
+
+// activeEngine returns the engine of the configuration that runs.
+func activeEngine(t *testing.T) *engine {
+	t.Helper()
+	app, err := caddy.ActiveContext().AppIfConfigured("websms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app.(*App).engine
+}
+
+// What was taken is let go of exactly once, at whichever step a configuration
+// fails, with or without another one running beside it.
+func TestFailureReleasesAll(t *testing.T) {
+	storage := fileStorage(t.TempDir())
+	damaged := t.TempDir()
+	writeFile(t, filepath.Join(damaged, keysFile), "no keys")
+	gate := func(more ...string) map[string]any {
+		config := accountJSON(more...)
+		delete(config, "client_id")
+		delete(config, "client_secret")
+		config["handler"], config["company"] = "websms_otp", "Acme"
+		return config
+	}
+	cases := []struct {
+		name    string
+		storage json.RawMessage
+		apps    map[string]any
+		want    string
+	}{
+		{"unknown store", storage, map[string]any{"websms": accountJSON("store", `{"module":"none"}`)}, "websms.stores.none"},
+		{"option of the store", storage, map[string]any{"websms": accountJSON("store", `{"module":"memory","capacity":-1}`)}, "capacity is -1: give 1 to 10000000"},
+		{"timeout", storage, map[string]any{"websms": accountJSON("timeout", `"2m"`)}, "timeout is 2m: give 1s to 60s"},
+		{"address", storage, map[string]any{"websms": accountJSON("base_url", `"ftp://x"`)}, "base_url needs a scheme and a host"},
+		{"account that the client refuses", storage, map[string]any{"websms": accountJSON("client_id", `"cid\n"`)}, "the client id begins or ends with white space"},
+		{"damaged keys", fileStorage(damaged), map[string]any{"websms": accountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
+		{"no account", storage, map[string]any{"http": site(gate())}, "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
+		{"list of numbers", storage, map[string]any{"websms": accountJSON(), "http": site(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
+		{"another handler", storage, map[string]any{"websms": accountJSON(), "http": site(map[string]any{"handler": "nope"})}, "nope"},
+		{"another app, provisioning", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"provision"}}, errProbe.Error()},
+		{"another app, validating", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"validate"}}, errProbe.Error()},
+		{"another app, starting", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"start"}}, errProbe.Error()},
+	}
+	fail := func(t *testing.T, held map[string]int) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				for range 2 {
+					err := caddy.Load(configJSON(c.storage, c.apps), true)
+					if err == nil || !strings.Contains(err.Error(), c.want) {
+						t.Errorf("the error is %v, want %s", err, c.want)
+					}
+					if err != nil && strings.Contains(err.Error(), "csk_test") {
+						t.Errorf("the error holds the secret: %v", err)
+					}
+					wantPool(t, held)
+				}
+			})
+		}
+	}
+	t.Run("alone", func(t *testing.T) { fail(t, nil) })
+	t.Run("beside another", func(t *testing.T) {
+		w := start(t, setup{})
+		b := w.browser()
+		code := b.ask("+6421234567")
+		fail(t, running)
+		if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
+			t.Errorf("the one that runs was disturbed: %s %s", a.Status, a.body)
+		}
+	})
+	wantPool(t, nil)
+}
+
+// Two configurations with the same account and store share one engine, and
+// the second goes on when the first is gone. With another timeout the engine
+// is another, above the same store and keys.
+func TestEngineShared(t *testing.T) {
+	storage := fileStorage(t.TempDir())
+	load := func(app map[string]any) (seen *engine, held map[string]int) {
+		t.Helper()
+		probed = func(e *engine) { seen, held = e, references() }
+		defer func() { probed = func(*engine) {} }()
+		if err := caddy.Load(configJSON(storage, map[string]any{"websms": app, "websms_probe": probe{}}), true); err != nil {
+			t.Fatal(err)
+		}
+		return seen, held
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+		wantPool(t, nil)
+	})
+	first, held := load(accountJSON())
+	if !maps.Equal(held, running) {
+		t.Errorf("one configuration holds %v, want %v", held, running)
+	}
+	second, held := load(accountJSON())
+	if want := map[string]int{"engine": 2, "vault": 3, "store": 1, "tokens": 1}; second != first || !maps.Equal(held, want) {
+		t.Errorf("two alike: same engine %t, holding %v, want %v", second == first, held, want)
+	}
+	wantPool(t, running)
+	for _, c := range []struct {
+		name string
+		app  map[string]any
+	}{
+		{"timeout", accountJSON("timeout", `"5s"`)},
+		{"sandbox", accountJSON("sandbox", `true`)},
+		{"secret", accountJSON("client_secret", `"csk_other"`)},
+		{"id", accountJSON("client_id", `"cid_other"`)},
+		{"address", accountJSON("base_url", `"https://websms.example"`)},
+	} {
+		before := activeEngine(t)
+		other, held := load(c.app)
+		if want := map[string]int{"engine": 2, "vault": 4, "store": 2, "tokens": 2}; other == before || !maps.Equal(held, want) {
+			t.Errorf("another %s: same engine %t, holding %v, want %v", c.name, other == before, held, want)
+		}
+		if other.vault != before.vault {
+			t.Errorf("another %s: the keys are others", c.name)
+		}
+		wantPool(t, running)
+	}
+	before := activeEngine(t)
+	if same, _ := load(accountJSON("base_url", `"https://websms.example"`, "store", `{"module":"memory","capacity":5}`)); same != before {
+		t.Error("another capacity makes another engine")
+	}
+	// The app of before needs no name: it is in the environment.
+	t.Setenv("WEBSMS_CLIENT_SECRET", "csk_test")
+	first, _ = load(accountJSON())
+	if same, _ := load(accountJSON("client_secret", `"{env.WEBSMS_CLIENT_SECRET}"`)); same != first {
+		t.Error("the same secret, out of the environment, makes another engine")
+	}
+}
+
+// Nothing that somebody waits for is lost in a reload: codes, sessions, the
+// token, what the limits count.
+func TestReload(t *testing.T) {
+	w := start(t, setup{})
+	waiting, inside := w.browser(), w.browser()
+	inside.login("+6421555001")
+	code := waiting.ask("+6421555002")
+	before := activeEngine(t)
+	for _, c := range []struct {
+		app  string
+		same bool
+	}{{"", true}, {"timeout 7s", false}, {"store memory {\ncapacity 10\n}", false}} {
+		text := strings.Replace(w.config(""), "client_id cid_demo", "client_id cid_demo\n"+c.app, 1)
+		if err := loadCaddyfile(text); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitReload()
+		waiting.client.CloseIdleConnections()
+		inside.client.CloseIdleConnections()
+		if same := activeEngine(t) == before; same != c.same {
+			t.Errorf("%q: same engine: %t", c.app, same)
+		}
+		if a := inside.get("/timesheet", page); a.StatusCode != http.StatusOK {
+			t.Errorf("%q: the session is gone: %s", c.app, a.Status)
+		}
+		if a := waiting.get("/.websms/status", api); a.json("status") == nil {
+			t.Errorf("%q: the code is gone: %s %s", c.app, a.Status, a.body)
+		}
+	}
+	if a := waiting.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	}
+	if n := w.sim.Counts().TokenRequests; n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+	wantPool(t, running)
+}
+
+// Looking whether a configuration is sound changes nothing of the one that
+// runs, also if both are about the same store and storage.
+func TestValidateDisturbsNothing(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	code := b.ask("+6421234567")
+	text := strings.Replace(w.config(""), "client_id cid_demo", "client_id cid_demo\nstore memory {\ncapacity 1\n}", 1)
+	config, err := adapt(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		cfg := new(caddy.Config)
+		if err := caddy.StrictUnmarshalJSON(config, cfg); err != nil {
+			t.Fatal(err)
+		}
+		if err := caddy.Validate(cfg); err != nil {
+			t.Fatal(err)
+		}
+		wantPool(t, running)
+	}
+	w.browser().ask("+6421234568") // its capacity of 1 was not applied
+	if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	}
+}
+
+// unopenedStore is a store that does not open.
+type unopenedStore struct{}
+
+func init() { caddy.RegisterModule(unopenedStore{}) }
+
+func (unopenedStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "websms.stores.unopened", New: func() caddy.Module { return new(unopenedStore) }}
+}
+
+func (unopenedStore) StoreKey() string { return "store unopened" }
+
+func (unopenedStore) Open() (otp.Store, func() error, error) {
+	return nil, nil, context.DeadlineExceeded
+}
+
+// A store that fails to open leaves nothing behind.
+func TestStoreFailsToOpen(t *testing.T) {
+	err := caddy.Load(configJSON(fileStorage(t.TempDir()), map[string]any{"websms": accountJSON("store", `{"module":"unopened"}`)}), true)
+	if err == nil || !strings.Contains(err.Error(), "opening the store: "+context.DeadlineExceeded.Error()) {
+		t.Errorf("the error is %v", err)
+	}
+	wantPool(t, nil)
+}

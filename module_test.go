@@ -1,0 +1,243 @@
+package websms
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// accountJSON is an app's configuration that is complete.
+func accountJSON(more ...string) map[string]any {
+	config := map[string]any{"client_id": "cid_test", "client_secret": "csk_test"}
+	for i := 0; i+1 < len(more); i += 2 {
+		config[more[i]] = json.RawMessage(more[i+1])
+	}
+	return config
+}
+
+// configJSON is a configuration with these apps, in that storage.
+func configJSON(storage json.RawMessage, apps map[string]any) []byte {
+	return caddyconfig.JSON(map[string]any{
+		"admin":   map[string]any{"disabled": true, "config": map[string]bool{"persist": false}},
+		"logging": map[string]any{"logs": map[string]any{"default": map[string]any{"writer": map[string]string{"output": "discard"}}}},
+		"storage": storage,
+		"apps":    apps,
+	}, nil)
+}
+
+// site is an http app with one handler. It listens on a free port.
+func site(handler map[string]any) map[string]any {
+	return map[string]any{"servers": map[string]any{"s": map[string]any{
+		"listen": []string{"127.0.0.1:0"}, "automatic_https": map[string]bool{"disable": true},
+		"routes": []any{map[string]any{"handle": []any{handler}}},
+	}}}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A placeholder that stands for nothing refuses to load, and is named.
+func TestUnsetPlaceholders(t *testing.T) {
+	storage := fileStorage(t.TempDir())
+	t.Setenv("WEBSMS_EMPTY", "")
+	t.Setenv("WEBSMS_BLANK", " \t")
+	empty := filepath.Join(t.TempDir(), "empty")
+	writeFile(t, empty, "\n")
+	hook := func(secret string) map[string]any {
+		return site(map[string]any{"handler": "websms_webhook", "secret": secret})
+	}
+	for _, c := range []struct{ value, want string }{
+		{"{env.WEBSMS_NOT_SET_ANYWHERE}", "{env.WEBSMS_NOT_SET_ANYWHERE} is empty: set it where Caddy runs, or correct its name"},
+		{"{env.WEBSMS_EMPTY}", "{env.WEBSMS_EMPTY} is empty"},
+		{"{env.WEBSMS_BLANK}", "is blank"},
+		{"{file./nope}", "{file./nope} is empty: set it where Caddy runs"},
+		{"{file." + empty + "}", "{file." + empty + "} is empty"},
+		{"{envv.WEBSMS_EMPTY}", "holds a placeholder that is unknown or empty: give {env.NAME} or {file./path}"},
+		{"csk_{9f8e7d}", "holds a placeholder that is unknown or empty"},
+		{"  ", "is blank"},
+	} {
+		for option, apps := range map[string]map[string]any{
+			"client_id":     {"websms": map[string]any{"client_id": c.value, "client_secret": "csk"}},
+			"client_secret": {"websms": map[string]any{"client_id": "cid", "client_secret": c.value}},
+			"secret":        {"http": hook(c.value)},
+		} {
+			err := caddy.Load(configJSON(storage, apps), true)
+			if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s %q: %v, want %s", option, c.value, err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "9f8e7d") {
+				t.Errorf("%s: the error holds a part of the secret: %v", option, err)
+			}
+			wantPool(t, nil)
+		}
+	}
+}
+
+// A gate without an account says what is missing; so does a webhook without a secret.
+func TestMissingCredentials(t *testing.T) {
+	storage := fileStorage(t.TempDir())
+	gate := site(map[string]any{"handler": "websms_otp", "company": "Acme"})
+	const where = "add to the block websms of the global options: "
+	for _, c := range []struct {
+		app  map[string]any
+		want string
+	}{
+		{map[string]any{}, where + "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
+		{map[string]any{"client_id": "cid"}, where + "client_secret {env.WEBSMS_CLIENT_SECRET}"},
+		{map[string]any{"client_secret": "csk"}, where + "client_id {env.WEBSMS_CLIENT_ID}"},
+	} {
+		err := caddy.Load(configJSON(storage, map[string]any{"websms": c.app, "http": gate}), true)
+		if err == nil || !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %s", c.app, err, c.want)
+		}
+	}
+	hook := site(map[string]any{"handler": "websms_webhook"})
+	if err := caddy.Load(configJSON(storage, map[string]any{"http": hook}), true); err == nil || !strings.Contains(err.Error(), "websms_webhook: secret is missing") {
+		t.Errorf("a webhook without a secret: %v", err)
+	}
+}
+
+// Secrets come from the environment or from a file, less its final newline.
+func TestSecretsResolved(t *testing.T) {
+	t.Setenv("WEBSMS_ID", "cid_demo")
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, secret, "csk_demo\n")
+	w := start(t, setup{})
+	text := strings.Replace(w.config(""), "client_id cid_demo", "client_id {env.WEBSMS_ID}", 1)
+	text = strings.Replace(text, "client_secret csk_demo", fmt.Sprintf("client_secret {file.%s}", secret), 1)
+	before := activeEngine(t)
+	if err := loadCaddyfile(text); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitReload()
+	if activeEngine(t) != before {
+		t.Error("the account is another one")
+	}
+	w.browser().login("+6421234567")
+}
+
+// We log no secret, at whichever level. Of what Caddy logs only the debug
+// level holds any: there it writes out configurations and request headers.
+func TestSecretsNotLogged(t *testing.T) {
+	w := start(t, setup{global: "debug"})
+	b := w.browser()
+	number := "+6421234567"
+	code := b.ask(number)
+	b.post("/.websms/verify", []string{"code", "wrong"}, api)
+	if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
+		t.Fatalf("verify: %s %s", a.Status, a.body)
+	}
+	b.get("/timesheet", page)
+	b.deliver(`{"type":"dlr","messageId":"M1","statusCode":1}`)
+	b.deliver(`no`)
+	w.sim.RevokeTokens()
+	w.sim.Next(websmstest.InsufficientFunds200())
+	w.browser().post("/.websms/send", []string{"phone", "+6421234568"}, api)
+	eventually(t, "the failure is logged", func() bool { return strings.Contains(w.logText(), "send_failed") })
+	w.load("")
+	log := ""
+	for line := range strings.Lines(w.logText()) {
+		var fields struct{ Level, Logger string }
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if fields.Level != "debug" || strings.Contains(fields.Logger, "websms") {
+			log += line
+		}
+	}
+	if strings.Count(log, "websms.audit") < 4 {
+		t.Fatalf("the decisions are not logged: the test tests nothing: %s", log)
+	}
+	for name, secret := range map[string]string{
+		"client secret": "csk_demo", "bearer token": "wst_", "webhook secret": webhookSecret, "code": code, "number": number[3:],
+	} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds the %s", name)
+		}
+	}
+}
+
+// keysOf returns what the storage of a world holds of keys.
+func (w *world) keysOf() string {
+	w.t.Helper()
+	name := filepath.Join(w.dir, keysFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if mode := info.Mode().Perm(); mode != 0o600 {
+		w.t.Errorf("%s can be read by others: %o", keysFile, mode)
+	}
+	return string(data)
+}
+
+// Keys are made once. A process that starts anew goes on with them, so the
+// sessions that they seal live on.
+func TestKeysReused(t *testing.T) {
+	w := start(t, setup{})
+	keys := w.keysOf()
+	b := w.browser()
+	b.login("+6421234567")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	wantPool(t, nil)
+	w.load("")
+	b.client.CloseIdleConnections()
+	if again := w.keysOf(); again != keys {
+		t.Error("the keys were made anew")
+	}
+	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
+		t.Errorf("the session is gone: %s", a.Status)
+	}
+	if locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*")); len(locks) != 0 {
+		t.Errorf("these locks are left: %v", locks)
+	}
+}
+
+// What is wrong with the storage is said, with what to do.
+func TestStorageTrouble(t *testing.T) {
+	load := func(dir string) error {
+		return caddy.Load(configJSON(fileStorage(dir), map[string]any{"websms": accountJSON()}), true)
+	}
+	for _, keys := range []string{"", "{", "null", "{}", "[]", `{"keys":[]}`, `{"index":"AA==","keys":[{"id":1,"secret":"AA=="}]}`} {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, keysFile), keys)
+		err := load(dir)
+		if err == nil || !strings.Contains(err.Error(), "websms/keys.json in Caddy's storage") ||
+			!strings.Contains(err.Error(), "restore it, or delete it to end all sessions and begin anew") {
+			t.Errorf("keys %q: %v", keys, err)
+		}
+		if text, _ := os.ReadFile(filepath.Join(dir, keysFile)); string(text) != keys {
+			t.Errorf("keys %q were overwritten", keys)
+		}
+		wantPool(t, nil)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	writeFile(t, file, "")
+	err := load(filepath.Join(file, "below"))
+	if err == nil || !strings.Contains(err.Error(), "the keys that seal sessions: locking Caddy's storage, which must be writable") {
+		t.Errorf("a storage that cannot be: %v", err)
+	}
+	wantPool(t, nil)
+}

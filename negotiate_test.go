@@ -1,0 +1,181 @@
+package websms
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestPreference(t *testing.T) {
+	for _, c := range []struct {
+		accept     string
+		html, json float64
+		named      bool
+	}{
+		{"", 0, 0, false},
+		{"*/*", 1, 1, false},
+		{"text/html", 1, 0, true},
+		{"TEXT/HTML ; charset=utf-8", 1, 0, true},
+		{"application/json", 0, 1, false},
+		{"application/problem+json;q=0.3", 0, 0.3, false},
+		{"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", 1, 0.8, true},
+		{"text/html;q=0.2, application/json", 0.2, 1, true},
+		{"text/html;q=0, */*", 0, 1, true},           // the most specific range decides
+		{"*/*;q=0.1, text/*;q=0.5", 0.5, 0.1, false}, // as it does here
+		{"application/*;q=0.7, */*;q=0.9", 0.9, 0.7, false},
+		{"text/html; q=0.4; level=1", 0.4, 0, true},
+		{"text/html;Q=0.4", 0.4, 0, true},
+		{"text/html;q=nonsense, application/json;q=7", 1, 1, true},
+		{"text/html;q=-1;q=0.5", 0.5, 0, true},
+		{"image/*, text/event-stream", 0, 0, false},
+		{",;,=,text/html", 1, 0, true},
+	} {
+		html, json, named := preference([]string{c.accept})
+		if html != c.html || json != c.json || named != c.named {
+			t.Errorf("preference(%q) is %v, %v, %t; want %v, %v, %t", c.accept, html, json, named, c.html, c.json, c.named)
+		}
+	}
+	if html, json, _ := preference([]string{"text/html;q=0.5", "application/json"}); html != 0.5 || json != 1 {
+		t.Errorf("two fields are read as %v, %v", html, json)
+	}
+}
+
+func TestPrefersJSON(t *testing.T) {
+	for _, c := range []struct {
+		accept, contentType string
+		want                bool
+	}{
+		{"", "", false},
+		{"*/*", "", false},
+		{"text/html", "", false},
+		{"application/json", "", true},
+		{"application/problem+json", "", true},
+		{"application/json, text/html;q=0.9", "", true},
+		{"application/json;q=0.9, text/html", "", false},
+		{"application/json, text/plain, */*", "", false}, // no more than anything else
+		{"", "application/json", true},
+		{"*/*", "application/json; charset=utf-8", true},
+		{"text/html", "application/json", false},
+		{"", "application/x-www-form-urlencoded", false},
+		{"application/json, text/plain, */*", "application/json", true},
+		{"", "application/jsonx", false},
+	} {
+		r := &http.Request{Header: http.Header{}}
+		if c.accept != "" {
+			r.Header.Set("Accept", c.accept)
+		}
+		if c.contentType != "" {
+			r.Header.Set("Content-Type", c.contentType)
+		}
+		if got := prefersJSON(r); got != c.want {
+			t.Errorf("prefersJSON with %q, %q is %t", c.accept, c.contentType, got)
+		}
+	}
+}
+
+// Who is challenged is led to the login if a person would see it, and told so
+// in a way that programs understand if not.
+func TestChallengeIsNegotiated(t *testing.T) {
+	const (
+		led  = "led to the login"
+		told = "told as a program"
+		form = "told that the form was not sent"
+	)
+	chrome := "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+	nav := with("Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "none", "Sec-Fetch-Dest", "document", "Accept", chrome)
+	w := start(t, setup{})
+	b := w.browser()
+	for _, c := range []struct {
+		name, method string
+		header       http.Header
+		want         string
+	}{
+		{"a navigation", "GET", nav, led},
+		{"a navigation that only looks", "HEAD", nav, led},
+		{"a form", "POST", nav, form},
+		{"a form by another method", "DELETE", nav, form},
+		{"a navigation that accepts anything", "GET", with("Sec-Fetch-Mode", "navigate", "Accept", "*/*"), led},
+		{"fetch that accepts HTML", "GET", with("Sec-Fetch-Mode", "cors", "Sec-Fetch-Site", "same-origin", "Accept", chrome), told},
+		{"an image", "GET", with("Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "image/*,*/*;q=0.8"), told},
+		{"fetch by POST", "POST", with("Sec-Fetch-Mode", "cors", "Accept", chrome), told},
+		{"metadata without a mode", "GET", with("Sec-Fetch-Site", "cross-site", "Accept", chrome), told},
+		{"an older browser", "GET", with("Accept", chrome), led},
+		{"an older browser, looking", "HEAD", with("Accept", chrome), led},
+		{"an older browser's form", "POST", with("Accept", chrome), form},
+		{"a browser by two fields", "GET", with("Accept", "text/html", "Accept", "*/*;q=0.8"), led},
+		{"curl", "GET", with("Accept", "*/*"), told},
+		{"a program without Accept", "GET", with(), told},
+		{"a program", "GET", with("Accept", "application/json"), told},
+		{"a program that takes HTML at need", "GET", with("Accept", "application/json, text/html;q=0.5"), told},
+		{"a program that wants no HTML", "GET", with("Accept", "text/html;q=0, */*"), told},
+		{"XHR of old", "POST", with("Accept", "application/json, text/javascript, */*; q=0.01", "X-Requested-With", "XMLHttpRequest"), told},
+		{"a preflight", "OPTIONS", with("Sec-Fetch-Mode", "cors", "Origin", "https://other.example", "Access-Control-Request-Method", "PUT"), told},
+		{"a WebSocket", "GET", with("Sec-Fetch-Mode", "websocket", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Websocket-Version", "13", "Sec-Websocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg=="), told},
+		{"an older browser's WebSocket", "GET", with("Connection", "Upgrade", "Upgrade", "websocket"), told},
+		{"server-sent events", "GET", with("Accept", "text/event-stream", "Sec-Fetch-Mode", "cors"), told},
+		{"an odd method", "PROPFIND", with(), told},
+	} {
+		a := b.do(c.method, "/a/b?c=d", nil, c.header)
+		if got := a.Header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: Cache-Control is %q", c.name, got)
+		}
+		if len(a.Cookies()) > 0 {
+			t.Errorf("%s: sets %v", c.name, a.Cookies())
+		}
+		challenge := `WebSMS login="/.websms/login"`
+		switch c.want {
+		case led:
+			if a.StatusCode != http.StatusFound || a.Header.Get("Location") != "/.websms/login?rd=%2Fa%2Fb%3Fc%3Dd" {
+				t.Errorf("%s: %s to %q; want it %s", c.name, a.Status, a.Header.Get("Location"), c.want)
+			}
+		case told:
+			if c.method == http.MethodHead {
+				break
+			}
+			wantProblem(t, c.name, a, http.StatusUnauthorized, "unverified")
+			if got := a.Header.Get("Www-Authenticate"); got != challenge {
+				t.Errorf("%s: WWW-Authenticate is %q", c.name, got)
+			}
+		case form:
+			if a.StatusCode != http.StatusUnauthorized || a.Header.Get("Www-Authenticate") != challenge ||
+				!strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.body, "Your form was not sent") {
+				t.Errorf("%s: %s %s; want it %s", c.name, a.Status, redact(a.body), c.want)
+			}
+		}
+	}
+	// A program that only looks.
+	if a := b.do("HEAD", "/", nil, api); a.StatusCode != http.StatusUnauthorized || a.body != "" {
+		t.Errorf("HEAD by a program: %s %q", a.Status, a.body)
+	}
+	if seen := w.app.seen(); len(seen) > 0 {
+		t.Errorf("the app saw %d requests of strangers", len(seen))
+	}
+}
+
+// The page of a form that was not sent leads back to the page that it came
+// from, if that is one of this site's.
+func TestFormNotSent(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	site, err := url.Parse(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for referer, want := range map[string]string{
+		w.url + "/timesheet?week=47":          "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47",
+		w.url:                                 "/.websms/login?rd=%2F",
+		w.url + "/.websms/verify":             "/.websms/login?rd=%2F",
+		w.url + "/.websms?x":                  "/.websms/login?rd=%2F",
+		"":                                    "/.websms/login?rd=%2F",
+		"https://evil.example/timesheet":      "/.websms/login?rd=%2F",
+		"http://user@" + site.Host + "//evil": "/.websms/login?rd=%2F",
+		"mailto:" + site.Host:                 "/.websms/login?rd=%2F",
+		"::not a url::":                       "/.websms/login?rd=%2F",
+	} {
+		a := b.do("POST", "/timesheet", url.Values{"hours": {"8"}}, page, with("Referer", referer))
+		if !strings.Contains(a.body, `href="`+want+`" target="_blank"`) {
+			t.Errorf("from %q: %s %s; want a link to %s", referer, a.Status, redact(a.body), want)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package websms
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// bareWebhook returns a webhook without a server or a configuration around it.
+func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
+	tb.Helper()
+	ring, err := session.NewRing(session.NewKeys(time.Now()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	store, err := newMemoryStore(1000)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { store.Destruct() })
+	log := zap.New(core)
+	return &Webhook{
+		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(webhookSecret)),
+		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: store, Ring: ring})},
+		replies: log.Named("mo"), reports: log.Named("dlr"), logger: log.Named("webhook"),
+	}
+}
+
+// noNext fails the test: nothing is to be passed on.
+var noNext = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return errors.New("passed on") })
+
+// serveEvent hands the webhook one event, without a network between.
+func serveEvent(tb testing.TB, h *Webhook, body, secret string) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+secret)
+	w := httptest.NewRecorder()
+	if err := h.ServeHTTP(w, r, noNext); err != nil {
+		tb.Fatalf("%v", err)
+	}
+	return w
+}
+
+func FuzzWebhook(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"mo","messageId":"MO456","from":"+6421234567","to":"shortcode","body":"Reply text","timestamp":1234567890}`,
+		`{"type":"dlr","messageId":"MSG123","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`,
+		`{"type":"SMS","messageId":7,"from":6421234567,"encoding":"UCS2","network":null}`,
+		`{"type":"dlr","messageId":1e400,"statusCode":"-1"}`,
+		`{"type":"voice"}`, `{"type":7}`, `[]`, "", "\ufeff{}", `{"type":"mo","type":"dlr"}`,
+		`{"type":"mo","body":"` + strings.Repeat("\\ud800", 100) + `"}`,
+	} {
+		f.Add(seed, "mo")
+	}
+	f.Fuzz(func(t *testing.T, body, secret string) {
+		core, lines := observer.New(zapcore.DebugLevel)
+		h := bareWebhook(t, core)
+		if secret != webhookSecret {
+			if a := serveEvent(t, h, body, secret); a.Code != http.StatusUnauthorized || lines.Len() != 0 {
+				t.Errorf("a stranger gets %d, and %d lines are logged", a.Code, lines.Len())
+			}
+		}
+		first, logged := serveEvent(t, h, body, webhookSecret), lines.Len()
+		var object map[string]json.RawMessage
+		isEvent := false
+		if json.Unmarshal([]byte(strings.TrimPrefix(body, "\ufeff")), &object) == nil {
+			isEvent = strings.HasPrefix(string(object["type"]), `"`)
+		}
+		switch {
+		case len(body) > maxEvent:
+			if first.Code != http.StatusRequestEntityTooLarge || logged != 0 {
+				t.Errorf("%d bytes: %d, %d lines", len(body), first.Code, logged)
+			}
+		case !isEvent:
+			if first.Code != http.StatusBadRequest || first.Body.String() != invalidPayload || logged != 0 {
+				t.Errorf("no event: %d %s, %d lines", first.Code, first.Body, logged)
+			}
+		case first.Code != http.StatusOK || first.Body.String() != acknowledged || logged != 1:
+			t.Errorf("an event: %d %s, %d lines", first.Code, first.Body, logged)
+		}
+		for _, line := range lines.All() {
+			for _, field := range line.Context {
+				if len(field.String) > maxLogged+len("…") {
+					t.Errorf("field %s is logged with %d bytes", field.Key, len(field.String))
+				}
+			}
+		}
+		if again := serveEvent(t, h, body, webhookSecret); again.Code != first.Code || again.Body.String() != first.Body.String() {
+			t.Errorf("repeated: %d %s, at first %d %s", again.Code, again.Body, first.Code, first.Body)
+		}
+		if n := lines.Len() - logged; n > 1 {
+			t.Errorf("repeated: %d lines more", n)
+		}
+	})
+}
+
+func BenchmarkWebhook(b *testing.B) {
+	run := func(b *testing.B, status int, secret string, body func(i int) string) {
+		h := bareWebhook(b, zapcore.NewNopCore())
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if a := serveEvent(b, h, body(i), secret); a.Code != status {
+				b.Fatalf("%d %s", a.Code, a.Body)
+			}
+		}
+	}
+	report := func(i int) string {
+		return fmt.Sprintf(`{"type":"dlr","messageId":"MSG%d","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, i)
+	}
+	b.Run("new", func(b *testing.B) { run(b, http.StatusOK, webhookSecret, report) })
+	b.Run("repeated", func(b *testing.B) { run(b, http.StatusOK, webhookSecret, func(int) string { return report(0) }) })
+	b.Run("stranger", func(b *testing.B) { run(b, http.StatusUnauthorized, "guess", report) })
+	b.Run("invalid", func(b *testing.B) { run(b, http.StatusBadRequest, webhookSecret, func(int) string { return "no" }) })
+}

@@ -1,0 +1,297 @@
+package websms
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// nextHandler is what stands behind a webhook that passes events on. It does
+// with each what the test tells it to.
+type nextHandler struct {
+	*httptest.Server
+	do atomic.Pointer[http.HandlerFunc]
+
+	mu  sync.Mutex
+	got []seenRequest
+}
+
+func newNextHandler(t *testing.T) *nextHandler {
+	n := new(nextHandler)
+	n.answer(http.StatusOK, "")
+	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("the next handler cannot read the body: %v", err)
+		}
+		n.mu.Lock()
+		n.got = append(n.got, seenRequest{r.Method, r.RequestURI, string(body), r.Header.Clone()})
+		n.mu.Unlock()
+		(*n.do.Load())(w, r)
+	}))
+	t.Cleanup(n.Close)
+	return n
+}
+
+func (n *nextHandler) then(do http.HandlerFunc) { n.do.Store(&do) }
+
+func (n *nextHandler) answer(status int, body string) {
+	n.then(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Next", "yes")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+}
+
+func (n *nextHandler) seen() []seenRequest {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return bytesClone(n.got)
+}
+
+// behind is a world in which the handler stands behind the webhook. The gate
+// of its site lets events by: they have shown the secret.
+func (n *nextHandler) behind() setup {
+	return setup{
+		webhook: "passthrough", gate: "bypass {\n\t\t\tpath /webhook\n\t\t}",
+		hook: "reverse_proxy " + strings.TrimPrefix(n.URL, "http://"),
+	}
+}
+
+func TestWebhookPassthrough(t *testing.T) {
+	next := newNextHandler(t)
+	w := start(t, next.behind())
+	b := w.browser()
+	id := 0
+	event := func() string {
+		id++
+		return fmt.Sprintf(`{"type":"mo", "messageId":"MO%d",  "body":"spaces  stay\u0021 ✓"}`+"\n", id)
+	}
+
+	t.Run("body intact and the next handler's answer", func(t *testing.T) {
+		body := event()
+		next.answer(http.StatusAccepted, "taken")
+		a := b.deliver(body)
+		if a.StatusCode != http.StatusAccepted || a.body != "taken" || a.Header.Get("X-Next") != "yes" {
+			t.Errorf("the answer is %s %q, not the next handler's", a.Status, a.body)
+		}
+		seen := next.seen()
+		last := seen[len(seen)-1]
+		if last.Body != body || last.Method != "POST" || last.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("the next handler got %+v", last)
+		}
+		if length := last.Header.Get("Content-Length"); length != fmt.Sprint(len(body)) {
+			t.Errorf("Content-Length is %q for %d bytes", length, len(body))
+		}
+	})
+
+	t.Run("chunked body", func(t *testing.T) {
+		body := event()
+		header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
+		b.hook(http.MethodPost, w.hookPath, io.MultiReader(strings.NewReader(body)), header)
+		seen := next.seen()
+		if last := seen[len(seen)-1]; last.Body != body {
+			t.Errorf("the next handler got %q", last.Body)
+		}
+	})
+
+	t.Run("taken once", func(t *testing.T) {
+		body := event()
+		b.deliver(body)
+		before := len(next.seen())
+		wantAnswer(t, "a repetition", b.deliver(body), http.StatusOK, acknowledged)
+		if n := len(next.seen()); n != before {
+			t.Errorf("%d repetitions reached the next handler", n-before)
+		}
+	})
+
+	t.Run("nothing to tell apart", func(t *testing.T) {
+		before := len(next.seen())
+		for _, body := range []string{`{"type":"voice"}`, `{"type":"voice"}`, `{"type":"mo"}`, `{"type":"mo"}`} {
+			if a := b.deliver(body); a.StatusCode != http.StatusAccepted {
+				t.Errorf("%s: %s", body, a.Status)
+			}
+		}
+		if n := len(next.seen()) - before; n != 4 {
+			t.Errorf("%d of 4 reached the next handler", n)
+		}
+	})
+
+	t.Run("refused before", func(t *testing.T) {
+		before := len(next.seen())
+		wantAnswer(t, "no JSON", b.deliver("no"), http.StatusBadRequest, invalidPayload)
+		a := b.hook(http.MethodPost, w.hookPath, strings.NewReader(event()), nil)
+		wantAnswer(t, "no secret", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+		if n := len(next.seen()); n != before {
+			t.Errorf("%d reached the next handler", n-before)
+		}
+	})
+
+	// What the next handler did not take is not marked as seen: WebSMS tries
+	// again, and then it is handled.
+	for _, failing := range []struct {
+		name   string
+		do     http.HandlerFunc
+		status int
+	}{
+		{"error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, http.StatusInternalServerError},
+		{"refusal", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, http.StatusForbidden},
+		{"redirection", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusFound)
+		}, http.StatusFound},
+		{"no answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, http.StatusBadGateway},
+	} {
+		t.Run(failing.name, func(t *testing.T) {
+			body, before, logged := event(), len(next.seen()), len(w.logged("websms.mo"))
+			next.then(failing.do)
+			if a := b.deliver(body); a.StatusCode != failing.status {
+				t.Errorf("the answer is %s", a.Status)
+			}
+			if a := b.deliver(body); a.StatusCode != failing.status {
+				t.Errorf("the answer to the repetition is %s", a.Status)
+			}
+			next.answer(http.StatusOK, "at last")
+			if a := b.deliver(body); a.body != "at last" {
+				t.Errorf("the answer to the next repetition is %s %q", a.Status, a.body)
+			}
+			wantAnswer(t, "a repetition of what was taken", b.deliver(body), http.StatusOK, acknowledged)
+			if n := len(next.seen()) - before; n != 3 {
+				t.Errorf("the next handler was asked %d times, want 3", n)
+			}
+			if n := len(w.logged("websms.mo")) - logged; n != 3 {
+				t.Errorf("%d lines, want 3", n)
+			}
+		})
+	}
+
+	// A proxy whose upstream goes away in the middle of its answer panics.
+	t.Run("half an answer", func(t *testing.T) {
+		body := event()
+		next.then(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "half")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		req, err := http.NewRequest(http.MethodPost, w.url+w.hookPath, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+webhookSecret)
+		if res, err := b.client.Do(req); err == nil {
+			if text, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("half an answer arrived as a whole: %s %q", res.Status, text)
+			}
+			res.Body.Close()
+		}
+		next.answer(http.StatusOK, "at last")
+		if a := b.deliver(body); a.body != "at last" {
+			t.Errorf("the answer to the repetition is %s %q", a.Status, a.body)
+		}
+	})
+}
+
+// Without a handler behind it, an event that is passed on is still taken.
+func TestWebhookPassthroughToNothing(t *testing.T) {
+	w := start(t, setup{webhook: "passthrough", gate: "bypass {\n\t\t\tpath /webhook\n\t\t}"})
+	b := w.browser()
+	for range 2 {
+		if a := b.deliver(`{"type":"mo","messageId":"MO1"}`); a.StatusCode != http.StatusOK {
+			t.Errorf("the answer is %s %s", a.Status, a.body)
+		}
+	}
+	if n := len(w.logged("websms.mo")); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
+// WebSMS waits 5 seconds (its developer guide, step 6): whoever is slow, the
+// sender or the next handler, it gets an answer by then.
+func TestWebhookInTime(t *testing.T) {
+	next := newNextHandler(t)
+	release := make(chan struct{})
+	next.then(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-release:
+		}
+	})
+	t.Cleanup(func() { close(release) })
+	s := next.behind()
+	s.https = true
+	w := start(t, s)
+	b := w.browser()
+	const body = `{"type":"mo","messageId":"MO1"}`
+	inTime := func(what string, do func()) {
+		begun := time.Now()
+		do()
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%s: answered after %s", what, took)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		inTime("slow next handler", func() {
+			if a := b.deliver(body); a.StatusCode < 500 {
+				t.Errorf("slow next handler: %s", a.Status)
+			}
+		})
+	})
+	for _, trickle := range []bool{false, true} {
+		all.Go(func() {
+			inTime(fmt.Sprintf("slow body over HTTP/1.1, trickling: %t", trickle), func() { w.trickle(trickle) })
+		})
+	}
+	all.Go(func() {
+		inTime("slow body over HTTP/2", func() {
+			body, feed := io.Pipe()
+			defer feed.Close()
+			go io.WriteString(feed, `{"type":`)
+			header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
+			a := w.browser().hook(http.MethodPost, w.hookPath, body, header)
+			wantAnswer(t, "slow body over "+a.Proto, a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
+			if a.ProtoMajor != 2 {
+				t.Errorf("that was %s", a.Proto)
+			}
+		})
+	})
+	all.Wait()
+	// It was not taken, so its repetition is handled.
+	next.answer(http.StatusOK, "at last")
+	if a := b.deliver(body); a.body != "at last" {
+		t.Errorf("the answer to the repetition is %s %q", a.Status, a.body)
+	}
+}
+
+// trickle posts a body that never ends, a byte at a time or not at all.
+func (w *world) trickle(bytes bool) {
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{", w.hookPath, webhookSecret)
+	if bytes {
+		go func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for range tick.C {
+				if _, err := conn.Write([]byte(" ")); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	a := readAnswer(w.t, bufio.NewReader(conn))
+	wantAnswer(w.t, "slow body", a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
+}

@@ -1,0 +1,245 @@
+package websms
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// reported is a browser that has asked for a code, and the message it got.
+type reported struct {
+	*browser
+	message websmstest.Message
+}
+
+// askAs asks for a code as a new browser with that number.
+func (w *world) askAs(t *testing.T, number string) reported {
+	t.Helper()
+	b := w.browser()
+	if a := b.post("/.websms/send", []string{"phone", number}, api); a.StatusCode != http.StatusAccepted {
+		t.Fatalf("send: %s %s", a.Status, a.body)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	m, err := w.sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == number })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reported{b, m}
+}
+
+func (r reported) status() any { return r.get("/.websms/status", api).json("status") }
+
+// becomes waits for a status, as the page does.
+func (r reported) becomes(t *testing.T, status string) {
+	t.Helper()
+	eventually(t, "status "+status, func() bool { return r.status() == status })
+}
+
+// report posts a delivery report, which is handled when it is acknowledged.
+func (r reported) report(t *testing.T, code int) {
+	t.Helper()
+	wantAnswer(t, fmt.Sprintf("report %d", code),
+		r.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, acknowledged)
+}
+
+func (r reported) verifies(t *testing.T) {
+	t.Helper()
+	if a := r.post("/.websms/verify", []string{"code", r.message.Code}, api); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	}
+}
+
+// numbered returns mobile numbers, each unlike the others.
+func numbered(i int) string { return fmt.Sprintf("+6421555%04d", i) }
+
+// What a simulated WebSMS reports of its own accord moves the challenge.
+func TestReportsMoveChallenge(t *testing.T) {
+	w := start(t, setup{})
+	for i, c := range []struct {
+		delivery websmstest.Delivery
+		fault    websmstest.Fault
+		want     string
+	}{
+		{websmstest.DeliverNow, websmstest.Fault{}, "delivered"},
+		{websmstest.Undelivered, websmstest.Fault{}, "failed"},
+		{websmstest.Rejected, websmstest.Fault{}, "failed"},
+		{websmstest.Silent, websmstest.Fault{}, "accepted"},
+		{websmstest.DeliverNow, websmstest.NumericID(), "delivered"},
+		{websmstest.DeliverNow, websmstest.IDField("websms_id"), "delivered"},
+		{websmstest.DeliverNow, websmstest.NoID(), "accepted"}, // nothing connects the report
+	} {
+		t.Run(fmt.Sprintf("%s as %d", c.delivery, i), func(t *testing.T) {
+			w.sim.SetDelivery(c.delivery)
+			w.sim.Next(c.fault)
+			r := w.askAs(t, numbered(i))
+			r.becomes(t, c.want)
+			r.verifies(t) // never gated on a report
+		})
+	}
+}
+
+// Reports that arrive late, twice, in any order: a final state stands, but a
+// late delivery overrides a failure.
+func TestReportOrder(t *testing.T) {
+	w := start(t, setup{})
+	for i, c := range []struct {
+		codes []int
+		want  []string // after each
+	}{
+		{[]int{8, 1}, []string{"accepted", "delivered"}},
+		{[]int{4, 8, 1}, []string{"accepted", "accepted", "delivered"}},
+		{[]int{1, 8, 4, 1}, []string{"delivered", "delivered", "delivered", "delivered"}},
+		{[]int{1, 2, 16, -1}, []string{"delivered", "delivered", "delivered", "delivered"}},
+		{[]int{2, 8, 4}, []string{"failed", "failed", "failed"}},
+		{[]int{2, 1, 2}, []string{"failed", "delivered", "delivered"}},
+		{[]int{16, 1}, []string{"failed", "delivered"}},
+		{[]int{-1, 8, 1}, []string{"failed", "failed", "failed"}},
+		{[]int{99, 0, -7, 1}, []string{"accepted", "accepted", "accepted", "delivered"}},
+	} {
+		t.Run(fmt.Sprint(c.codes), func(t *testing.T) {
+			w.sim.SetDelivery(websmstest.Silent)
+			r := w.askAs(t, numbered(i))
+			r.becomes(t, "accepted")
+			for j, code := range c.codes {
+				r.report(t, code)
+				if got := r.status(); got != c.want[j] {
+					t.Errorf("after %v: %v, want %s", c.codes[:j+1], got, c.want[j])
+				}
+			}
+			r.verifies(t)
+			r.report(t, 2) // of a challenge that is over: no error
+		})
+	}
+	for _, line := range w.logged("websms.webhook") {
+		t.Errorf("that is no matter for a warning: %v", line)
+	}
+}
+
+// A code that expired on its way is a failure, which a late delivery ends.
+func TestReportExpired(t *testing.T) {
+	w := start(t, setup{})
+	w.sim.SetDelivery(websmstest.Silent)
+	r := w.askAs(t, numbered(0))
+	r.becomes(t, "accepted")
+	r.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"EXPIRED","statusCode":4}`, r.message.ID))
+	if got := r.status(); got != "failed" {
+		t.Errorf("expired: %v", got)
+	}
+	r.report(t, 1)
+	if got := r.status(); got != "delivered" {
+		t.Errorf("then delivered: %v", got)
+	}
+}
+
+// The same report twice is one line; both are acknowledged.
+func TestReportTwice(t *testing.T) {
+	w := start(t, setup{})
+	w.sim.SetDelivery(websmstest.Silent)
+	r := w.askAs(t, numbered(0))
+	r.becomes(t, "accepted")
+	for range 3 {
+		if err := w.sim.Report(t.Context(), r.message.ID, 1); err != nil {
+			t.Errorf("WebSMS is not content: %v", err)
+		}
+	}
+	if n := len(w.logged("websms.dlr")); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+	if got := r.status(); got != "delivered" {
+		t.Errorf("status is %v", got)
+	}
+}
+
+// Reports that come before the reply to the sending they are about are kept
+// for it.
+func TestReportBeforeReply(t *testing.T) {
+	w := start(t, setup{})
+	cases := []struct {
+		delivery websmstest.Delivery
+		numeric  bool
+		want     string
+	}{
+		{websmstest.DeliverNow, false, "delivered"},
+		{websmstest.Undelivered, false, "failed"},
+		{websmstest.DeliverNow, true, "delivered"},
+	}
+	var asked []reported
+	for i, c := range cases {
+		late := websmstest.LateReply(2 * time.Second)
+		late.NumericID = c.numeric
+		w.sim.SetDelivery(c.delivery)
+		w.sim.Next(late)
+		asked = append(asked, w.askAs(t, numbered(i)))
+	}
+	eventually(t, "two reports of each", func() bool { return len(w.logged("websms.dlr")) == 2*len(cases) })
+	for i, r := range asked {
+		if got := r.status(); got != "queued" {
+			t.Errorf("%d: status is %v before WebSMS has replied: the test is too slow, or something is amiss", i, got)
+		}
+	}
+	for i, r := range asked {
+		r.becomes(t, cases[i].want)
+	}
+}
+
+// A report for a message that nobody here sent is logged, and that is all.
+func TestReportOfStranger(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	wantAnswer(t, "a stranger's report", b.deliver(`{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, acknowledged)
+	if n := len(w.logged("websms.dlr")); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
+// The open code page learns of a report within a second.
+func TestReportReachesStream(t *testing.T) {
+	w := start(t, setup{})
+	w.sim.SetDelivery(websmstest.Silent)
+	r := w.askAs(t, numbered(0))
+	r.becomes(t, "accepted")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/.websms/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	events := bufio.NewScanner(res.Body)
+	next := func(status string) {
+		t.Helper()
+		for events.Scan() {
+			if data, ok := strings.CutPrefix(events.Text(), "data: "); ok {
+				if !strings.Contains(data, `"status":"`+status+`"`) {
+					t.Errorf("the event is %s, want %s", data, status)
+				}
+				return
+			}
+		}
+		t.Fatalf("no event %s: %v", status, events.Err())
+	}
+	next("accepted")
+	for _, c := range []struct {
+		code   int
+		status string
+	}{{2, "failed"}, {1, "delivered"}} {
+		sent := time.Now()
+		r.report(t, c.code)
+		next(c.status)
+		if took := time.Since(sent); took > time.Second {
+			t.Errorf("%s took %s", c.status, took)
+		}
+	}
+}

@@ -1,0 +1,370 @@
+package websms
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// deliver posts an event to the webhook as WebSMS does.
+func (b *browser) deliver(body string) answer {
+	b.t.Helper()
+	return b.hook(http.MethodPost, b.hookPath, strings.NewReader(body), http.Header{"Authorization": {"Bearer " + webhookSecret}})
+}
+
+// hook sends any request to the webhook, a body of unknown length in chunks.
+func (b *browser) hook(method, target string, body io.Reader, header http.Header) answer {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.url+target, body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	maps.Copy(req.Header, header)
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatalf("%s %s: reading the body: %v", method, target, err)
+	}
+	return answer{res, string(text)}
+}
+
+const (
+	acknowledged   = `{"ok":true}`
+	invalidPayload = `{"error":"invalid payload"}`
+)
+
+// wantAnswer checks an answer of the webhook, which is always JSON that no
+// cache keeps.
+func wantAnswer(t *testing.T, what string, a answer, status int, body string) {
+	t.Helper()
+	if a.StatusCode != status || a.body != body {
+		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, redact(a.body), status, body)
+	}
+	if kind := a.Header.Get("Content-Type"); kind != "application/json" {
+		t.Errorf("%s: Content-Type is %q", what, kind)
+	}
+	if cache := a.Header.Get("Cache-Control"); cache != "no-store" {
+		t.Errorf("%s: Cache-Control is %q", what, cache)
+	}
+}
+
+// webhookLines returns what the webhook has logged, under any of its loggers.
+func (w *world) webhookLines() []map[string]any {
+	w.t.Helper()
+	return append(append(w.logged("websms.mo"), w.logged("websms.dlr")...), w.logged("websms.webhook")...)
+}
+
+func TestWebhookMethods(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"} {
+		a := b.hook(method, w.hookPath+"?secret="+webhookSecret, strings.NewReader(`{"type":"mo"}`), nil)
+		wantAnswer(t, method, a, http.StatusMethodNotAllowed, `{"error":"method not allowed"}`)
+		if allow := a.Header.Get("Allow"); allow != "POST" {
+			t.Errorf("%s: Allow is %q", method, allow)
+		}
+	}
+	if a := b.hook(http.MethodHead, w.hookPath, nil, nil); a.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("HEAD: %s", a.Status)
+	}
+	if lines := w.webhookLines(); len(lines) != 0 {
+		t.Errorf("these were handled: %v", lines)
+	}
+}
+
+func TestWebhookSecret(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	event := `{"type":"mo","body":"hello"}` // without an id, so each is handled
+	basic := func(user, password string) http.Header {
+		r := http.Request{Header: http.Header{}}
+		r.SetBasicAuth(user, password)
+		return r.Header
+	}
+	bearer := func(value string) http.Header { return http.Header{"Authorization": {value}} }
+	right := []struct {
+		query  string
+		header http.Header
+	}{
+		{"?secret=" + webhookSecret, nil},
+		{"?x=1&secret=hook%2Dsecret", nil},
+		{"", bearer("Bearer " + webhookSecret)},
+		{"", bearer("bearer  " + webhookSecret + " ")}, // RFC 9110, 11.1: the scheme in any case
+		{"", basic("websms", webhookSecret)},
+		{"", basic("", webhookSecret)},
+		{"?secret=" + webhookSecret, bearer("Bearer of something else")},
+		{"?secret=wrong", basic("websms", webhookSecret)},
+	}
+	for i, c := range right {
+		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(event), c.header)
+		wantAnswer(t, fmt.Sprintf("right secret, way %d", i), a, http.StatusOK, acknowledged)
+	}
+	if n := len(w.logged("websms.mo")); n != len(right) {
+		t.Errorf("%d events handled, want %d", n, len(right))
+	}
+	for _, c := range []struct {
+		query  string
+		header http.Header
+	}{
+		{"", nil},
+		{"?secret", nil},
+		{"?secret=", nil},
+		{"?Secret=" + webhookSecret, nil},
+		{"?secret=wrong", nil},
+		{"?secret=" + webhookSecret[:len(webhookSecret)-1], nil},
+		{"?secret=" + webhookSecret + "x", nil},
+		{"?secret=" + strings.ToUpper(webhookSecret), nil},
+		{"?secret=wrong&secret=" + webhookSecret, nil},
+		{"?secret=" + strings.Repeat(webhookSecret, 100), nil},
+		{"", bearer("Bearer ")},
+		{"", bearer("Bearer")},
+		{"", bearer(webhookSecret)},
+		{"", bearer("Digest " + webhookSecret)},
+		{"", bearer("Bearer wrong")},
+		{"", bearer("Bearer " + webhookSecret + ",")},
+		{"", bearer("Basic " + webhookSecret)},
+		{"", basic("websms", "")},
+		{"", basic("websms", "wrong")},
+		{"", basic(webhookSecret, "")},
+		{"", http.Header{"X-Secret": {webhookSecret}, "Cookie": {"secret=" + webhookSecret}}},
+	} {
+		// One answer for all: nothing tells how wrong a secret was.
+		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(event), c.header)
+		wantAnswer(t, c.query+c.header.Get("Authorization"), a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+		if challenge := a.Header.Get("WWW-Authenticate"); challenge == "" { // RFC 9110, 15.5.2
+			t.Errorf("%q: 401 without WWW-Authenticate", c.query)
+		}
+	}
+	if n := len(w.logged("websms.mo")); n != len(right) {
+		t.Errorf("events of strangers were handled: %d lines, want %d", n, len(right))
+	}
+}
+
+func TestWebhookSize(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	pad := func(size int) string {
+		event := `{"type":"mo","messageId":"big"}`
+		return event + strings.Repeat(" ", size-len(event))
+	}
+	chunked := func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) } // hides the length
+	header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
+	a := b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10)), header)
+	wantAnswer(t, "64 KiB", a, http.StatusOK, acknowledged)
+	a = b.hook(http.MethodPost, w.hookPath, chunked(pad(64<<10)), header)
+	wantAnswer(t, "64 KiB in chunks", a, http.StatusOK, acknowledged)
+	a = b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10+1)), header)
+	wantAnswer(t, "over 64 KiB", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
+	a = b.hook(http.MethodPost, w.hookPath, chunked(pad(64<<10+1)), header)
+	wantAnswer(t, "over 64 KiB in chunks", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
+	a = b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10+1)), nil)
+	wantAnswer(t, "over 64 KiB from a stranger", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+	if n := len(w.logged("websms.mo")); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
+func TestWebhookInvalid(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	for _, body := range []string{
+		"", " ", "null", "true", "12", `"mo"`, "[]", `[{"type":"mo"}]`, "{}", `{"type":null}`, `{"type":7}`, `{"type":true}`,
+		`{"type":{}}`, `{"type":["mo"]}`, `{"Type":"mo"}`, `{"type":"mo"`, `{"type":"mo"} x`, `{"type":"mo"}{"type":"mo"}`, `{'type':'mo'}`,
+		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`, strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
+	} {
+		wantAnswer(t, redact(body), b.deliver(body), http.StatusBadRequest, invalidPayload)
+	}
+	if lines := w.webhookLines(); len(lines) != 0 {
+		t.Errorf("these were handled: %v", lines)
+	}
+}
+
+func TestWebhookLogs(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	mo := func(fields ...any) map[string]any {
+		m := map[string]any{"level": "info", "logger": "websms.mo", "msg": "incoming reply", "message_id": "", "from": "", "to": "",
+			"body": "", "timestamp": nil, "encoding": "", "network": ""}
+		for i := 0; i < len(fields); i += 2 {
+			m[fields[i].(string)] = fields[i+1]
+		}
+		return m
+	}
+	dlr := func(id, status string, code float64, state string, timestamp any) map[string]any {
+		return map[string]any{"level": "info", "logger": "websms.dlr", "msg": "delivery report", "message_id": id, "status": status,
+			"status_code": code, "state": state, "timestamp": timestamp}
+	}
+	unknown := func(kind string) map[string]any {
+		return map[string]any{"level": "warn", "logger": "websms.webhook", "msg": "unknown webhook type", "type": kind}
+	}
+	long := strings.Repeat("ā", 20_000)
+	for _, c := range []struct {
+		body string
+		want map[string]any
+	}{
+		// As the WebSMS developer guide, step 6, writes them.
+		{`{"type":"mo","messageId":"MO456","from":"+6421234567","to":"shortcode","body":"Reply text","timestamp":1234567890}`,
+			mo("message_id", "MO456", "from", "+6421234567", "to", "shortcode", "body", "Reply text", "timestamp", 1234567890.0)},
+		{`{"type":"dlr","messageId":"MSG123","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`,
+			dlr("MSG123", "DELIVRD", 1, "delivered", 1234567890.0)},
+		// As integrators see them.
+		{`{"type":"SMS","messageId":789,"from":6421234567,"to":2427,"body":"ok","timestamp":"1234567890","encoding":"GSM7","network":"One NZ","extra":{}}`,
+			mo("message_id", "789", "from", "6421234567", "to", "2427", "body", "ok", "timestamp", 1234567890.0, "encoding", "GSM7", "network", "One NZ")},
+		{`{"type":"mo"}`, mo()},
+		{`{"type":"MO","messageId":null,"from":["x"],"body":"line\n\"two\"\u0000 ✓","timestamp":"yesterday"}`, mo("body", "line\n\"two\"\x00 ✓")},
+		{`{"type":"mo","body":"` + long + `"}`, mo("body", long[:4096]+"…")},
+		{`{"type":"dlr","messageId":"M2","status":"UNDELIV","statusCode":"2","customerMessageId":"c"}`, dlr("M2", "UNDELIV", 2, "undelivered", nil)},
+		{`{"type":"dlr","messageId":"M3","status":"QUEUED","statusCode":4}`, dlr("M3", "QUEUED", 4, "queued", nil)},
+		{`{"type":"dlr","messageId":"M4","status":"EXPIRED","statusCode":4}`, dlr("M4", "EXPIRED", 4, "expired", nil)},
+		{`{"type":"dlr","messageId":"M5","status":"ACCEPTD","statusCode":8}`, dlr("M5", "ACCEPTD", 8, "accepted", nil)},
+		{`{"type":"dlr","messageId":"M6","status":"UNDELIV","statusCode":16}`, dlr("M6", "UNDELIV", 16, "rejected", nil)},
+		{`{"type":"dlr","messageId":"M7","statusCode":-1}`, dlr("M7", "", -1, "blocked", nil)},
+		{`{"type":"dlr","messageId":"M8","status":"DELIVRD","statusCode":99}`, dlr("M8", "DELIVRD", 99, "unknown", nil)},
+		{`{"type":"dlr"}`, dlr("", "", 0, "unknown", nil)},
+		{`{"type":"voice","messageId":"V1"}`, unknown("voice")},
+		{`{"type":""}`, unknown("")},
+		{`{"type":"` + strings.Repeat("x", 5000) + `"}`, unknown(strings.Repeat("x", 4096) + "…")},
+	} {
+		logger := c.want["logger"].(string)
+		before := len(w.logged(logger))
+		wantAnswer(t, redact(c.body), b.deliver(c.body), http.StatusOK, acknowledged)
+		// It is logged before it is acknowledged, so there is nothing to wait for.
+		lines := w.logged(logger)
+		if len(lines) != before+1 {
+			t.Errorf("%s: %d lines, want one", redact(c.body), len(lines)-before)
+			continue
+		}
+		got := lines[before]
+		delete(got, "ts")
+		if !maps.Equal(got, c.want) {
+			text, _ := json.Marshal(got)
+			t.Errorf("%s is logged as\n%s, want\n%v", redact(c.body), redact(string(text)), c.want)
+		}
+	}
+	if log := w.logText(); strings.Contains(log, webhookSecret) {
+		t.Error("the log holds the secret")
+	}
+}
+
+func TestWebhookDedupe(t *testing.T) {
+	c := useClock(t)
+	w := start(t, setup{webhook: "dedupe 10m"})
+	b := w.browser()
+	reply := `{"type":"mo","messageId":"MO1","body":"yes"}`
+	report := func(id string, code int) string {
+		return fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, id, code)
+	}
+	step := func(what, body string, replies, reports int) {
+		t.Helper()
+		wantAnswer(t, what, b.deliver(body), http.StatusOK, acknowledged)
+		if r, d := len(w.logged("websms.mo")), len(w.logged("websms.dlr")); r != replies || d != reports {
+			t.Errorf("%s: %d replies and %d reports logged, want %d and %d", what, r, d, replies, reports)
+		}
+	}
+	step("a reply", reply, 1, 0)
+	step("the same reply", reply, 1, 0)
+	step("the same reply, told otherwise", `{"timestamp":1,"type":"SMS","messageId":"MO1"}`, 1, 0)
+	step("another reply", `{"type":"mo","messageId":"MO2"}`, 2, 0)
+	step("a report of that id", report("MO1", 8), 2, 1)
+	step("the same report", report("MO1", 8), 2, 1)
+	step("another status code", report("MO1", 1), 2, 2)
+	step("the former again", report("MO1", 8), 2, 2)
+	step("without a code, a text", `{"type":"dlr","messageId":"MO1","status":"DELIVRD"}`, 2, 3)
+	step("without a code, another text", `{"type":"dlr","messageId":"MO1","status":"UNDELIV"}`, 2, 4)
+	step("no id", `{"type":"mo","body":"x"}`, 3, 4)
+	step("no id again", `{"type":"mo","body":"x"}`, 4, 4)
+	c.Advance(10*time.Minute - time.Second)
+	step("within the time", reply, 4, 4)
+	c.Advance(time.Second)
+	step("past the time", reply, 5, 4)
+	step("and again", reply, 5, 4)
+	w.load("") // what was seen outlives a reload
+	b.client.CloseIdleConnections()
+	step("after a reload", reply, 5, 4)
+}
+
+func TestWebhookCrowd(t *testing.T) {
+	w := start(t, setup{})
+	const crowd = 64
+	b := w.browser()
+	answers := make([]answer, crowd)
+	var ready, all sync.WaitGroup
+	ready.Add(crowd)
+	for i := range crowd {
+		all.Go(func() {
+			ready.Done()
+			ready.Wait()
+			answers[i] = b.deliver(`{"type":"mo","messageId":"MO9","body":"one of many"}`)
+		})
+	}
+	all.Wait()
+	for i, a := range answers {
+		wantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusOK, acknowledged)
+	}
+	if n := len(w.logged("websms.mo")); n != 1 {
+		t.Errorf("%d lines for %d identical events", n, crowd)
+	}
+}
+
+// A webhook needs no account: replies are logged where no code is sent.
+func TestWebhookWithoutAccount(t *testing.T) {
+	port := freePort(t)
+	w := &world{t: t, dir: t.TempDir(), url: fmt.Sprintf("http://localhost:%d", port)}
+	if err := loadCaddyfile(fmt.Sprintf(`{
+	admin off
+	persist_config off
+	storage file_system %q
+	log {
+		output file %q
+	}
+}
+%s {
+	websms_webhook {
+		secret %s
+	}
+}
+`, w.dir, w.logFile(), w.url, webhookSecret)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	b := w.browser()
+	wantAnswer(t, "a reply", b.deliver(`{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, acknowledged)
+	wantAnswer(t, "a report", b.deliver(`{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, acknowledged)
+	if n := len(w.webhookLines()); n != 2 {
+		t.Errorf("%d lines, want 2", n)
+	}
+}
+
+// readAnswer reads one answer from a connection of our own.
+func readAnswer(t *testing.T, from *bufio.Reader) answer {
+	t.Helper()
+	res, err := http.ReadResponse(from, nil)
+	if err != nil {
+		t.Errorf("reading the answer: %v", err)
+		return answer{Response: new(http.Response)}
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Errorf("reading the answer's body: %v", err)
+	}
+	return answer{res, string(body)}
+}
