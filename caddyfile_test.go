@@ -180,6 +180,7 @@ func TestCaddyfileMistakes(t *testing.T) {
 		{"capacity", inApp("store memory {\ncapacity 10000001 # here\n}"), "capacity is 10000001: give 1 to 10000000"},
 		{"length in words", inGate("code {\nlength six # here\n}"), `code: length is "six": give a whole number above 0`},
 		{"length", inGate("code {\nlength 9 # here\nttl 1m\n}"), "code: length is 9: give 4 to 8 digits"},
+		{"length of theirs", inGate("code {\nsource websms\nlength 8 # here\n}"), "length is 8, with source websms"},
 		{"code ttl", inGate("code {\nlength 6\nttl 11m # here\n}"), "code: ttl is 11m: give 30s to 10m"},
 		{"negative ttl", inGate("code {\nttl -5m # here\n}"), `code: ttl is "-5m": give a duration with its unit`},
 		{"attempts", inGate("code {\nattempts 11 # here\n}"), "code: attempts is 11: give 1 to 10"},

@@ -68,6 +68,9 @@ func (c CodeConfig) check() error {
 	if c.Attempts != 0 && (c.Attempts < 1 || c.Attempts > 10) {
 		return wrongf("attempts", "is %d: give 1 to 10", c.Attempts)
 	}
+	if c.Source == "websms" && c.Length != 0 && c.Length != 6 {
+		return wrongf("length", "is %d, with source websms: the codes that WebSMS makes have 6 digits; remove it, or make the codes here with source local", c.Length)
+	}
 	if c.Source != "" && c.Source != "local" && c.Source != "websms" {
 		return wrongf("source", "is %q: give local or websms", c.Source)
 	}

@@ -3,6 +3,7 @@ package websms
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,8 +34,12 @@ func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 	if status != otp.Queued && status != otp.Accepted && g.numbers.Restricted() && !g.knows(v, a.number.E164) {
 		status = otp.Accepted
 	}
+	length := c.CodeLength
+	if g.numbers.Restricted() { // WebSMS may have made one of another length, and none for others
+		length = g.policy.Length
+	}
 	return challengeJSON{
-		Status: status, Masked: number.Mask(a.number.E164), CodeLength: c.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		Status: status, Masked: number.Mask(a.number.E164), CodeLength: length, AttemptsLeft: c.AttemptsLeft,
 		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: roundUp(c.ResendAt).UTC(),
 	}
 }
@@ -206,7 +211,7 @@ func (g *Gate) getVerify(v *visit) error {
 func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 	shown := g.view(v, a, c)
 	return pages.Verify{
-		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: c.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
 		Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.now, Remember: g.life.Remember,
 	}
 }
@@ -214,10 +219,10 @@ func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 func (g *Gate) postVerify(v *visit) error {
 	a, ok := g.ask(v)
 	if !ok {
-		return g.refuseVerify(v, otp.ErrNoChallenge)
+		return g.refuseVerify(v, otp.ErrNoChallenge, "/")
 	}
 	left, err := g.engine.Verify(v.r.Context(), a.id, v.form.Get("code"))
-	remember := v.form.Get("remember") != ""
+	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
 	e := g.entry(v.r, v.realm, a.number.E164, a.id)
 	if errors.Is(err, otp.ErrWrongCode) {
 		g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
@@ -233,8 +238,9 @@ func (g *Gate) postVerify(v *visit) error {
 		err = otp.ErrNoChallenge
 	}
 	if err != nil {
-		return g.refuseVerify(v, a.lost(err, v.now))
+		return g.refuseVerify(v, a.lost(err, v.now), a.rd)
 	}
+	g.endSession(v)
 	s, err := g.startSession(v, &a, remember)
 	if err != nil {
 		return err
@@ -254,10 +260,10 @@ func (g *Gate) postVerify(v *visit) error {
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
-func (g *Gate) refuseVerify(v *visit, err error) error {
+func (g *Gate) refuseVerify(v *visit, err error, rd string) error {
 	if errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
 		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
-			redirect(v.w, http.StatusSeeOther, "/")
+			redirect(v.w, http.StatusSeeOther, rd)
 			return nil
 		}
 	}
@@ -279,11 +285,8 @@ func (g *Gate) getSession(v *visit) error {
 }
 
 func (g *Gate) postLogout(v *visit) error {
-	if s, ok := g.session(v.r, v.realm, v.https, v.now); ok {
+	if s, ok := g.endSession(v); ok {
 		g.log(eventLoggedOut, g.entry(v.r, v.realm, s.Number, otp.ID{}))
-		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
-			g.logger.Error("a session was ended in this process, and may revive in the next", zap.Error(err))
-		}
 	}
 	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)

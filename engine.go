@@ -53,6 +53,7 @@ func (a account) tokenKey() string {
 // configurations that name the same account and store.
 type engine struct {
 	*otp.Engine
+	store   otp.Store
 	vault   *vault
 	client  *connexus.Client
 	release []func() error
@@ -76,6 +77,7 @@ func (e *engine) open(a account, store StoreModule) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	e.release = append(e.release, release)
+	e.store = challenges
 	config := otp.Config{Store: challenges, Ring: e.vault.ring, Now: clock}
 	if a.id != "" && a.secret != "" {
 		tokens, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })

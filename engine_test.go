@@ -270,7 +270,7 @@ func TestEngineStoreSeesNothing(t *testing.T) {
 			if m.Code == "" {
 				return connexus.Receipt{Code: "31415926"}, nil
 			}
-			return connexus.Receipt{}, &connexus.Error{Kind: connexus.KindFunds}
+			return connexus.Receipt{}, &connexus.Error{Kind: connexus.KindTimeout, MaybeAccepted: true}
 		}
 		local := e.issue(otp.Sending{})
 		code := e.lastCode()

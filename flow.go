@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/session"
 )
@@ -93,6 +95,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	case reads(r) && e.get != nil:
 		return e.get(g, v)
 	case r.Method == http.MethodPost && e.post != nil:
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
 		if err := g.origin.Check(r); err != nil {
 			return g.refuse(w, r, problemCrossOrigin, nil)
 		}
@@ -111,7 +114,6 @@ func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string
 
 // readForm reads what was posted, as a form or as JSON, or returns why not.
 func (v *visit) readForm() *problem {
-	_ = http.NewResponseController(v.w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
 	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
@@ -158,9 +160,7 @@ func (v *visit) readJSON(body []byte) bool {
 		case json.Number:
 			v.form.Set(name, value.String())
 		case bool:
-			if value {
-				v.form.Set(name, "1")
-			}
+			v.form.Set(name, strconv.FormatBool(value))
 		}
 	}
 	return true
@@ -223,6 +223,24 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 		g.cookies.set(v.w, g.cookies.device, device, v.https, deviceLife)
 	}
 	return s, nil
+}
+
+// endSession ends the session that a request holds, also one that rests too
+// long or whose number is not listed today: neither may come back. It returns
+// the session, and false if there is none.
+func (g *Gate) endSession(v *visit) (s session.Session, ok bool) {
+	ok = g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
+		opened, err := session.Open(g.engine.vault.ring, v.realm, value)
+		s = opened
+		return err == nil && v.now.Before(opened.Ends) && !g.engine.vault.revoked.Has(opened.ID)
+	})
+	if !ok {
+		return session.Session{}, false
+	}
+	if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
+		g.logger.Error("a session was ended in this process, and may revive in the next", zap.Error(err))
+	}
+	return s, true
 }
 
 // A notice is a word that an answer leaves for the page it leads to.

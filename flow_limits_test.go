@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -194,6 +195,29 @@ func TestRefund(t *testing.T) {
 	a := w.browser().request(freshNumber())
 	wantProblem(t, "a fifth where four may have been sent", a, http.StatusTooManyRequests, "rate_limited")
 	w.wantNoSecrets()
+}
+
+// Refusals lift no limit: who can bring them about, with a number that WebSMS
+// will not text or while the account is empty, gets no more codes to guess than
+// anybody else, and what was never sent is right for nobody.
+func TestRefusalsLiftNoLimit(t *testing.T) {
+	w := start(t, setup{gate: "code {\n length 4\n attempts 10\n}\n limits {\n per_number 3/1h\n budget 100/1h\n cooldown 0s\n}"})
+	w.sim.Always(websmstest.InsufficientFunds200())
+	b, number, asked := w.browser(), freshNumber(), 0
+	for ; asked < 50; asked++ {
+		if a := b.request(number); a.StatusCode != http.StatusAccepted {
+			wantProblem(t, "an ask", a, http.StatusTooManyRequests, "rate_limited")
+			break
+		}
+		for guess := range 10 { // in flight as well as after
+			if a := b.post("/.websms/verify", []string{"code", fmt.Sprintf("%04d", asked*10+guess)}, api); a.StatusCode == http.StatusOK {
+				t.Fatal("a code that was never sent is taken")
+			}
+		}
+	}
+	if asked > 6 { // three, and at the most three that are given back
+		t.Errorf("%d codes could be asked for, on a limit of 3", asked)
+	}
 }
 
 // A full store refuses before anything is sent, and a challenge that is over

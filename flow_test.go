@@ -255,7 +255,7 @@ func TestMessage(t *testing.T) {
 		{name: "four digits", gate: "code {\n length 4\n}", length: 4, own: true},
 		{name: "eight digits", gate: "code {\n length 8\n}", length: 8, own: true},
 		{name: "their code", gate: "code {\n source websms\n}", length: 6},
-		{name: "their code, whatever ours would be", gate: "code {\n source websms\n length 8\n}", length: 6},
+		{name: "their code, its length said", gate: "code {\n source websms\n length 6\n}", length: 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := start(t, setup{https: c.https, gate: c.gate})
@@ -265,7 +265,10 @@ func TestMessage(t *testing.T) {
 			if m.Company != "Acme" || m.WebOTPDomain != c.domain || len(m.Code) != c.length || m.OwnCode != c.own || !strings.HasSuffix(m.Body, c.body) {
 				t.Errorf("%+v was sent", m)
 			}
-			eventually(t, "the code's length is known", func() bool { return b.get("/.websms/status", api).json("code_length") == float64(c.length) })
+			eventually(t, "WebSMS has told the code", func() bool {
+				a := b.get("/.websms/status", api)
+				return a.json("status") != "queued" && a.json("code_length") == float64(c.length)
+			})
 			wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
 		})
 	}

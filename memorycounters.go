@@ -20,6 +20,7 @@ type counters struct {
 type counter struct {
 	key     otp.Digest
 	window  otp.Window
+	returns otp.Window    // what was given back
 	keep    int           // the largest count of any rate
 	longest time.Duration // the longest window of any rate
 }
@@ -41,30 +42,45 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 		return limit
 	}
 	for _, k := range list {
-		known := c.byKey[k.Key]
-		if known == nil {
-			known = &counter{key: k.Key}
-			if c.byKey == nil {
-				c.byKey = make(map[otp.Digest]*counter)
-			}
-			c.byKey[k.Key] = known
-			c.all = append(c.all, known)
-		}
-		for _, r := range k.Rates {
-			known.keep, known.longest = max(known.keep, r.Count), max(known.longest, r.Window)
-		}
+		known := c.get(k)
 		known.window.Add(now, known.keep)
 	}
 	c.sweep(now)
 	return nil
 }
 
-// remove takes back one sending that take counted at that moment.
-func (c *counters) remove(list []otp.Counter, at time.Time) {
-	for _, k := range list {
-		if known := c.byKey[k.Key]; known != nil {
-			known.window.Remove(at)
+// get returns the counter for k, a new one if there is none.
+func (c *counters) get(k otp.Counter) *counter {
+	known := c.byKey[k.Key]
+	if known == nil {
+		known = &counter{key: k.Key}
+		if c.byKey == nil {
+			c.byKey = make(map[otp.Digest]*counter)
 		}
+		c.byKey[k.Key] = known
+		c.all = append(c.all, known)
+	}
+	for _, r := range k.Rates {
+		known.keep, known.longest = max(known.keep, r.Count), max(known.longest, r.Window)
+	}
+	return known
+}
+
+// giveBack takes back one sending that take counted at that moment, as often
+// within the rates as they allow sendings.
+func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
+	for _, k := range list {
+		if known := c.get(k); known.returns.Wait(k.Rates, now) <= 0 {
+			known.window.Remove(at)
+			known.returns.Add(now, known.keep)
+		}
+	}
+}
+
+// undo takes back a sending that the store itself could not go on with.
+func (c *counters) undo(list []otp.Counter, at time.Time) {
+	for _, k := range list {
+		c.get(k).window.Remove(at)
 	}
 }
 
@@ -76,7 +92,7 @@ func (c *counters) sweep(now time.Time) {
 			c.hand = 0
 		}
 		at := c.all[c.hand]
-		if !at.window.Idle(now, at.longest) {
+		if !at.window.Idle(now, at.longest) || !at.returns.Idle(now, at.longest) {
 			c.hand++
 			continue
 		}

@@ -68,26 +68,15 @@ func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 	return value.(*memoryStore), func() error { return releaseShared(memoryStoreKey) }, nil
 }
 
-// Start gives the store this configuration's capacity. Of the configurations
-// in use the latest decides.
-func (s *MemoryStore) Start() {
-	usersOfMemory(func(users []*MemoryStore) []*MemoryStore { return append(users, s) })
+// Start implements StoreModule: it gives the store this module's capacity.
+func (s *MemoryStore) Start(store otp.Store) {
+	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore { return append(users, s) })
 }
 
-// Stop takes that back. Caddy calls it when the next configuration runs, and
-// also when this one was refused after all, which then changes nothing.
-func (s *MemoryStore) Stop() {
-	usersOfMemory(func(users []*MemoryStore) []*MemoryStore {
+// Stop implements StoreModule.
+func (s *MemoryStore) Stop(store otp.Store) {
+	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore {
 		return slices.DeleteFunc(users, func(user *MemoryStore) bool { return user == s })
-	})
-}
-
-func usersOfMemory(change func(users []*MemoryStore) []*MemoryStore) {
-	pool.Range(func(key, value any) bool {
-		if key == memoryStoreKey {
-			value.(*memoryStore).setUsers(change)
-		}
-		return true
 	})
 }
 

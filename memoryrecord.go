@@ -12,8 +12,10 @@ import (
 // record is one challenge in the memory store. It is put once and changes in
 // place, under its own mutex.
 type record struct {
-	id    otp.ID
-	place int // in the store's heap, -1 when it is in none; guarded by the store's mutex
+	id otp.ID
+	// Guarded by the store's mutex:
+	place   int  // in its heap, -1 when it is in none
+	claimed bool // its room is promised to the challenge that replaces it
 
 	mu       sync.Mutex
 	sealed   []byte
@@ -21,7 +23,10 @@ type record struct {
 	length   uint8
 	left     uint8 // attempts
 	sending  uint8
-	finished bool // met or replaced
+	begun    uint8 // attempts that were left when the latest sending began
+	possible uint8 // sendings that may have arrived
+	made     uint8 // the latest sending that WebSMS made the code for
+	finished bool  // met or replaced
 	status   otp.Status
 	state    connexus.State // the latest delivery report's
 	born     time.Time      // first sending
@@ -32,7 +37,7 @@ type record struct {
 func newRecord(r *otp.Reservation) *record {
 	return &record{
 		id: r.ID, place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
-		left: uint8(r.Attempts), sending: 1, status: otp.Queued,
+		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
 		born: r.Now, dies: r.Now.Add(min(r.TTL, otp.MaxLife)), resend: r.Now.Add(r.Cooldown),
 	}
 }
@@ -74,7 +79,8 @@ func (r *record) get(now time.Time) (otp.Record, error) {
 	return r.snapshot(), r.usable(now)
 }
 
-// attempt counts an attempt, then compares.
+// attempt counts an attempt, then compares. A code that nobody can have got
+// is not there to be guessed.
 func (r *record) attempt(proof otp.Digest, now time.Time) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,7 +88,7 @@ func (r *record) attempt(proof otp.Digest, now time.Time) (otp.Record, error) {
 		return r.snapshot(), err
 	}
 	r.left--
-	if !constantTimeEqual(&proof, &r.proof) {
+	if right := constantTimeEqual(&proof, &r.proof); !right || r.possible == 0 {
 		return r.snapshot(), otp.ErrWrongCode
 	}
 	r.finished = true
@@ -120,6 +126,8 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	}
 	r.resend = n.Now.Add(n.Cooldown << r.sending)
 	r.sending++
+	r.possible++
+	r.begun = r.left
 	r.status, r.state = otp.Queued, connexus.StateUnknown
 	if dies := n.Now.Add(n.TTL); dies.After(r.dies) {
 		r.dies = dies
@@ -130,15 +138,22 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	return r.snapshot(), nil
 }
 
-func (r *record) settle(s *otp.Settlement) {
+// settle records how a sending went, and reports whether it may be given back.
+func (r *record) settle(s *otp.Settlement) (returnable bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.Made != nil {
+	if s.Made != nil && s.Sending > int(r.made) {
 		r.sealed, r.proof, r.length = s.Made.Sealed, s.Made.Proof, uint8(s.Made.Length)
+		r.made = uint8(s.Sending)
 	}
-	if s.Sending == int(r.sending) && r.state == connexus.StateUnknown {
+	latest := s.Sending == int(r.sending)
+	if latest && r.state == connexus.StateUnknown {
 		r.status = s.Status
 	}
+	if s.Refused && r.possible > 0 {
+		r.possible--
+	}
+	return s.Refused && latest && !r.finished && s.Now.Before(r.dies) && r.left == r.begun
 }
 
 // report applies a delivery report of one sending, and reports whether it

@@ -101,7 +101,10 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	if !m.cache.put(string(r.ID[:]), rec) {
 		m.mu.Lock()
 		m.drop(rec)
-		m.counters.remove(r.Counters, r.Now)
+		m.counters.undo(r.Counters, r.Now)
+		if former != nil {
+			former.claimed = false
+		}
 		m.mu.Unlock()
 		return &otp.UnavailableError{Reason: "the memory store did not keep the challenge", RetryAfter: time.Second}
 	}
@@ -117,7 +120,8 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) error {
 	defer m.mu.Unlock()
 	m.expire(r.Now)
 	live := len(m.live)
-	if former != nil && former.place >= 0 {
+	heir := former != nil && former.place >= 0 && !former.claimed
+	if heir {
 		live-- // its room becomes the new one's
 	}
 	if live >= m.capacity {
@@ -129,18 +133,21 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) error {
 	if err := m.counters.take(r.Counters, r.Now, nil); err != nil {
 		return err
 	}
+	if heir {
+		former.claimed = true
+	}
 	heap.Push(&m.live, rec)
 	return nil
 }
 
 // Resend implements otp.Store.
 func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
-	rec := m.find(id)
-	if rec == nil {
-		return otp.Record{}, otp.ErrNoChallenge
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	rec := m.find(id)
+	if rec == nil || rec.place < 0 {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
 	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.counters.take(r.Counters, r.Now, cooldown) })
 	if err != nil {
 		return renewed, err
@@ -156,10 +163,9 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counters.remove(s.Return, s.Taken)
 	rec := m.find(id)
-	if rec != nil {
-		rec.settle(s)
+	if rec != nil && rec.settle(s) {
+		m.counters.giveBack(s.Return, s.Taken, s.Now)
 	}
 	if s.MessageID != "" {
 		m.sent.put(s.MessageID, sentMessage{id, s.Sending, s.Taken}, s.Now, s.Now.Add(otp.MaxLife))

@@ -73,6 +73,12 @@ type StoreModule interface {
 	// Open returns the store, and a function that lets go of it, to be called
 	// once.
 	Open() (otp.Store, func() error, error)
+
+	// Start makes this module's options those of a store that it has opened,
+	// or joined; Stop takes that back, and may be called without Start. Of
+	// several modules that have started, the latest decides.
+	Start(store otp.Store)
+	Stop(store otp.Store)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -186,22 +192,22 @@ func resolveSecret(option, value string) (string, error) {
 
 // Start makes this configuration's options the store's own.
 func (a *App) Start() error {
-	if s, ok := a.store.(interface{ Start() }); ok {
-		s.Start()
-	}
+	a.store.Start(a.engine.store)
 	return nil
 }
 
 // Stop takes that back. What is shared ends with its last user, in Cleanup.
 func (a *App) Stop() error {
-	if s, ok := a.store.(interface{ Stop() }); ok {
-		s.Stop()
-	}
+	a.store.Stop(a.engine.store)
 	return nil
 }
 
-// Cleanup lets go of what Provision took, in reverse, also when Provision failed.
+// Cleanup lets go of what Provision took, in reverse, also when Provision
+// failed, or the configuration was refused after Start.
 func (a *App) Cleanup() error {
+	if a.engine != nil {
+		a.store.Stop(a.engine.store)
+	}
 	var errs []error
 	for i := len(a.release) - 1; i >= 0; i-- {
 		errs = append(errs, a.release[i]())

@@ -299,3 +299,6 @@ func TestStoreFailsToOpen(t *testing.T) {
 	}
 	wantPool(t, nil)
 }
+
+func (unopenedStore) Start(otp.Store) {}
+func (unopenedStore) Stop(otp.Store)  {}

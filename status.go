@@ -74,6 +74,10 @@ func (g *Gate) stream(v *visit, a *ask) error {
 		}, nil)
 	}
 	defer g.streams.end(a.id)
+	// One rhythm for the whole stream: a change that is not shown must not
+	// show in when the next beat comes either.
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
 	var last []byte
 	for {
 		// Watch first, then Get: a change between the two is not missed.
@@ -97,7 +101,7 @@ func (g *Gate) stream(v *visit, a *ask) error {
 		}
 		alive := bytes.Equal(line, last) || sendEvent(v.w, "data: "+string(line)+"\n\n")
 		last = line
-		alive = alive && !dead && g.await(v, changed, c.ExpiresAt)
+		alive = alive && !dead && g.await(v, changed, c.ExpiresAt, beat.C)
 		stop()
 		if !alive {
 			return nil
@@ -121,18 +125,16 @@ func (g *Gate) refuseStatus(v *visit, a *ask, err error) error {
 
 // await keeps a stream alive until its challenge has changed or expires; it
 // reports false if the browser or the server goes away before.
-func (g *Gate) await(v *visit, changed <-chan struct{}, expires time.Time) bool {
+func (g *Gate) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
 	expiry := time.NewTimer(expires.Sub(g.now()))
 	defer expiry.Stop()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
 	for {
 		select {
 		case <-changed:
 			return true
 		case <-expiry.C:
 			return true
-		case <-beat.C:
+		case <-beat:
 			if !sendEvent(v.w, ":\n\n") {
 				return false
 			}

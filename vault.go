@@ -2,6 +2,7 @@ package websms
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ const storageTime = 10 * time.Second
 // one that is open. The caller releases it.
 func openVault(ctx caddy.Context) (*vault, error) {
 	storage := ctx.Storage()
-	key := fmt.Sprintf("vault %v", storage)
+	key := "vault " + storageKey(storage)
 	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		v := &vault{key: key, storage: storage, swept: clock()}
 		within, cancel := context.WithTimeout(ctx, storageTime)
@@ -58,6 +59,16 @@ func openVault(ctx caddy.Context) (*vault, error) {
 		return nil, err
 	}
 	return value.(*vault), nil
+}
+
+// storageKey identifies a storage by its kind and its options, which stay the
+// same when a configuration is loaded again.
+func storageKey(storage certmagic.Storage) string {
+	options, err := json.Marshal(storage)
+	if err != nil { // then every load has a vault of its own, with the same keys
+		return fmt.Sprintf("%T %p", storage, storage)
+	}
+	return fmt.Sprintf("%T %x", storage, sha256.Sum256(options))
 }
 
 // join takes another reference to an open vault.

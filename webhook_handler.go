@@ -114,6 +114,9 @@ const (
 
 // ServeHTTP takes one event.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	// First of all: also who is refused unread would keep the connection as
+	// long as a body trickles in.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime)) // where it can be set
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return webhookError(w, http.StatusMethodNotAllowed, "method not allowed")
@@ -124,7 +127,6 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 	defer cancel()
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime)) // where it can be set
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
@@ -195,6 +197,9 @@ func dedupeKey(event connexus.Event) []string {
 			code := e.Status // where there is no code, the text is what there is
 			if e.HasStatusCode {
 				code = strconv.Itoa(e.StatusCode)
+			}
+			if e.State() == connexus.StateExpired { // which shares its code with "queued"
+				code += " expired"
 			}
 			return []string{e.EventType(), e.MessageID, code}
 		}

@@ -133,6 +133,8 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	if len(rec.Sealed) > 0 { // else WebSMS was to make it, and never said
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
+			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true, Return: e.counters(p, s.Number)}
+			err = errors.Join(err, e.store.Settle(ctx, id, &unsent))
 			return Challenge{}, &UnavailableError{Reason: "the code does not open with today's keys", RetryAfter: time.Minute, Err: err}
 		}
 	}
@@ -256,7 +258,8 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 		if err != nil {
 			settled.Status = Failed
 			var failure *connexus.Error
-			if errors.As(err, &failure) && !failure.MaybeAccepted && !s.Guarded {
+			settled.Refused = errors.As(err, &failure) && !failure.MaybeAccepted
+			if settled.Refused && !s.Guarded {
 				settled.Return = e.counters(p, s.Number)
 			}
 		}

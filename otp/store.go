@@ -30,7 +30,8 @@ type Store interface {
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
 	// Attempt counts an attempt and then compares proof with the challenge's,
-	// in constant time. It returns nil for the one attempt that is right, and
+	// in constant time; nothing is right while every sending was refused. It
+	// returns nil for the one attempt that is right, and
 	// the challenge is gone; else ErrWrongCode, with the record as it now is,
 	// or ErrNoChallenge, ErrExpired, ErrTooManyAttempts.
 	Attempt(ctx context.Context, id ID, proof Digest, now time.Time) (Record, error)
@@ -102,8 +103,13 @@ type Settlement struct {
 	Now       time.Time
 	// Made is the code where WebSMS made it; nil where we did.
 	Made *Made
-	// Return gives the sending back to these counters: it is certain that
-	// nothing was sent.
+	// Refused says that it is certain that nothing was sent. While that is
+	// so of every sending of a challenge, no code is right.
+	Refused bool
+	// Return are the counters that a refused sending is given back to: only
+	// if its challenge lives and was not answered since, and no more often
+	// within their windows than their rates allow sendings. Else refusals,
+	// which an asker can bring about, would lift the limits.
 	Return []Counter
 }
 

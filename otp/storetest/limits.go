@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -16,6 +17,9 @@ var limitTests = []test{
 	{"counters are apart", countersApart},
 	{"one counter, two gates", twoGates},
 	{"return gives back one", returnOne},
+	{"return gives back nothing that was used", returnNone},
+	{"return is bounded", returnBounded},
+	{"what was refused is not guessed", refusedIsNotGuessed},
 	{"return of what was taken", returnExact},
 	{"return by clocks that disagree", returnDisagreeing},
 	{"met and replaced still count", metStillCount},
@@ -122,25 +126,86 @@ func twoGates(t *testing.T, open Open) {
 }
 
 func returnOne(t *testing.T, open Open) {
-	for _, gone := range []bool{false, true} { // a sending is given back whatever became of its challenge
-		d := newDesk(t, open, 100)
-		number := counter("number", "n", otp.Rate{Count: 3, Window: time.Hour})
-		budget := counter("budget", "b", otp.Rate{Count: 3, Window: time.Hour})
-		var id otp.ID
-		for range 3 {
-			id = d.reserve(number, budget)
-		}
-		d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
-		if gone {
-			d.mustMeet(id)
-		}
-		d.mustSettle(id, &otp.Settlement{
-			Sending: 1, Status: otp.Failed, Now: d.now.Add(time.Second), Taken: d.now, Return: []otp.Counter{number},
-		})
-		d.refused(d.store.Reserve(ctx, d.usual(budget)), "budget", time.Hour)
-		d.reserve(number)
-		d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
+	d := newDesk(t, open, 100)
+	number := counter("number", "n", otp.Rate{Count: 3, Window: time.Hour})
+	budget := counter("budget", "b", otp.Rate{Count: 3, Window: time.Hour})
+	var id otp.ID
+	for range 3 {
+		id = d.reserve(number, budget)
 	}
+	d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
+	d.mustSettle(id, &otp.Settlement{
+		Sending: 1, Status: otp.Failed, Now: d.now.Add(time.Second), Taken: d.now, Refused: true, Return: []otp.Counter{number},
+	})
+	d.refused(d.store.Reserve(ctx, d.usual(budget)), "budget", time.Hour)
+	d.reserve(number)
+	d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
+}
+
+// returnNone: what was answered, met, replaced or is over is not given back,
+// or guesses would cost nothing.
+func returnNone(t *testing.T, open Open) {
+	for name, use := range map[string]func(d *desk, r *otp.Reservation){
+		"answered": func(d *desk, r *otp.Reservation) { d.mustMiss(r.ID) },
+		"met":      func(d *desk, r *otp.Reservation) { d.mustMeet(r.ID) },
+		"replaced": func(d *desk, r *otp.Reservation) {
+			next := d.usual()
+			next.Replaces = r.ID
+			d.mustReserve(next)
+		},
+		"over": func(d *desk, r *otp.Reservation) { d.now = d.now.Add(ttl) },
+	} {
+		d := newDesk(t, open, 100)
+		c := counter("number", name, otp.Rate{Count: 1, Window: time.Hour})
+		r := d.usual(c)
+		d.mustReserve(r)
+		taken := d.now
+		use(d, r)
+		d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: taken, Now: d.now, Refused: true, Return: []otp.Counter{c}})
+		d.refused(d.store.Reserve(ctx, d.usual(c)), "number", taken.Add(time.Hour).Sub(d.now))
+	}
+}
+
+// returnBounded: refusals are given back as often as the rate allows
+// sendings; who brings them about without end is stopped as well.
+func returnBounded(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	c := counter("number", "bounded", otp.Rate{Count: 3, Window: time.Hour})
+	sent := 0
+	for ; sent < 100; sent++ {
+		r := d.usual(c)
+		if err := d.store.Reserve(ctx, r); err != nil {
+			d.refused(err, "number", time.Hour)
+			break
+		}
+		d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now, Refused: true, Return: []otp.Counter{c}})
+	}
+	if sent != 6 {
+		t.Errorf("%d sendings were taken that were all refused, want the 3 given back and 3 more", sent)
+	}
+}
+
+// refusedIsNotGuessed: a code that was never sent is right for nobody, until a
+// sending may have arrived.
+func refusedIsNotGuessed(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	r := d.usual()
+	d.mustReserve(r)
+	d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now, Refused: true})
+	if _, err := d.store.Attempt(ctx, r.ID, r.Proof, d.now); !errors.Is(err, otp.ErrWrongCode) {
+		t.Fatalf("a code that was never sent: %v, want %v", err, otp.ErrWrongCode)
+	}
+	d.now = d.now.Add(cooldown)
+	d.mustResend(r.ID, d.renewal())
+	d.mustMeet(r.ID)
+	// One that may have arrived stays good when a resend is refused.
+	r = d.usual()
+	d.mustReserve(r)
+	d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now})
+	d.now = d.now.Add(cooldown)
+	d.mustResend(r.ID, d.renewal())
+	d.mustSettle(r.ID, &otp.Settlement{Sending: 2, Status: otp.Failed, Taken: d.now, Now: d.now, Refused: true})
+	d.mustMeet(r.ID)
 }
 
 // returnExact sees that it is the sending of that moment which is given back.
@@ -152,7 +217,7 @@ func returnExact(t *testing.T, open Open) {
 		d.now = epoch.Add(time.Duration(i) * time.Minute)
 		ids[i] = d.reserve(c)
 	}
-	failed := &otp.Settlement{Sending: 1, Status: otp.Failed, Now: d.now, Return: []otp.Counter{c}}
+	failed := &otp.Settlement{Sending: 1, Status: otp.Failed, Now: d.now, Refused: true, Return: []otp.Counter{c}}
 	failed.Taken = epoch.Add(time.Second) // nothing was taken then
 	d.mustSettle(ids[0], failed)
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 58*time.Minute)
@@ -180,7 +245,7 @@ func returnDisagreeing(t *testing.T, open Open) {
 		taken time.Time
 	}{{behind, epoch}, {ahead, epoch.Add(time.Microsecond)}} {
 		d.mustSettle(s.id, &otp.Settlement{
-			Sending: 1, Status: otp.Failed, Now: epoch.Add(time.Second), Taken: s.taken, Return: []otp.Counter{c},
+			Sending: 1, Status: otp.Failed, Now: epoch.Add(time.Second), Taken: s.taken, Refused: true, Return: []otp.Counter{c},
 		})
 	}
 	d.now = epoch.Add(time.Second)

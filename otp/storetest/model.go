@@ -14,6 +14,7 @@ type model struct {
 	capacity   int
 	challenges []*modelled
 	events     map[otp.Digest][]time.Time // all that were taken and not given back
+	returns    map[otp.Digest][]time.Time // when they were given back
 	early      map[string][]connexus.State
 	messages   map[string]message
 	seen       map[otp.Digest]time.Time // until when
@@ -23,9 +24,11 @@ type model struct {
 type modelled struct {
 	otp.Record // but for its status
 	proof      otp.Digest
+	made       int // the latest sending that WebSMS made the code for
 	born       time.Time
 	gone       bool // met or replaced
 	sendings   []sending
+	begun      int            // attempts that were left when the latest sending began
 	settled    otp.Status     // of the latest sending, "" until it is
 	heard      connexus.State // of the latest sending, or that an older one arrived
 }
@@ -35,6 +38,7 @@ type sending struct {
 	taken    time.Time
 	counters []otp.Counter
 	settled  bool
+	refused  bool
 }
 
 // message is what a message id stands for.
@@ -47,6 +51,7 @@ func newModel(capacity int) *model {
 	return &model{
 		capacity: capacity,
 		events:   make(map[otp.Digest][]time.Time),
+		returns:  make(map[otp.Digest][]time.Time),
 		early:    make(map[string][]connexus.State),
 		messages: make(map[string]message),
 		seen:     make(map[otp.Digest]time.Time),
@@ -56,16 +61,23 @@ func newModel(capacity int) *model {
 // allowed reports whether no window that ends at that moment is full.
 func (m *model) allowed(list []otp.Counter, at time.Time) bool {
 	for _, c := range list {
-		for _, r := range c.Rates {
-			n := 0
-			for _, event := range m.events[c.Key] {
-				if event.After(at.Add(-r.Window)) {
-					n++
-				}
+		if !within(m.events[c.Key], c.Rates, at) {
+			return false
+		}
+	}
+	return true
+}
+
+func within(events []time.Time, rates []otp.Rate, at time.Time) bool {
+	for _, r := range rates {
+		n := 0
+		for _, event := range events {
+			if event.After(at.Add(-r.Window)) {
+				n++
 			}
-			if n >= r.Count {
-				return false
-			}
+		}
+		if n >= r.Count {
+			return false
 		}
 	}
 	return true
@@ -108,8 +120,12 @@ func (m *model) take(list []otp.Counter, now time.Time) {
 	}
 }
 
-func (m *model) giveBack(list []otp.Counter, taken time.Time) {
+func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 	for _, c := range list {
+		if !within(m.returns[c.Key], c.Rates, now) {
+			continue
+		}
+		m.returns[c.Key] = append(m.returns[c.Key], now)
 		i := slices.IndexFunc(m.events[c.Key], taken.Equal)
 		m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
 	}
@@ -143,7 +159,7 @@ func (m *model) reserve(r *otp.Reservation) {
 			},
 			Sending: 1, Sealed: r.Sealed,
 		},
-		proof: r.Proof, born: r.Now,
+		proof: r.Proof, born: r.Now, begun: r.Attempts,
 		sendings: []sending{{taken: r.Now, counters: r.Counters}},
 	})
 }
@@ -172,14 +188,17 @@ func (m *model) resend(c *modelled, r *otp.Renewal) {
 		c.ExpiresAt = bound
 	}
 	c.sendings = append(c.sendings, sending{taken: r.Now, counters: r.Counters})
-	c.settled, c.heard = "", connexus.StateUnknown
+	c.settled, c.heard, c.begun = "", connexus.StateUnknown, c.AttemptsLeft
 }
 
 func (m *model) settle(c *modelled, s *otp.Settlement) {
-	m.giveBack(s.Return, s.Taken)
-	c.sendings[s.Sending-1].settled = true
-	if s.Made != nil {
+	if s.Refused && s.Sending == c.Sending && !c.gone && !c.over(s.Now) && c.AttemptsLeft == c.begun {
+		m.giveBack(s.Return, s.Taken, s.Now)
+	}
+	c.sendings[s.Sending-1].settled, c.sendings[s.Sending-1].refused = true, s.Refused
+	if s.Made != nil && s.Sending > c.made {
 		c.Sealed, c.proof, c.CodeLength = s.Made.Sealed, s.Made.Proof, s.Made.Length
+		c.made = s.Sending
 	}
 	if s.Sending == c.Sending {
 		c.settled = s.Status
@@ -190,6 +209,11 @@ func (m *model) settle(c *modelled, s *otp.Settlement) {
 			m.messages[s.MessageID].report(state)
 		}
 	}
+}
+
+// possible reports whether any sending may have arrived.
+func (c *modelled) possible() bool {
+	return slices.ContainsFunc(c.sendings, func(s sending) bool { return !s.refused })
 }
 
 func (s message) report(state connexus.State) {

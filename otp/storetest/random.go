@@ -219,7 +219,7 @@ func (p *player) attempt(t *rapid.T) {
 			return
 		}
 		c.AttemptsLeft--
-		if correct {
+		if correct && c.possible() {
 			c.gone = true
 			if err != nil {
 				t.Fatalf("Attempt with the right proof: %v", err)
@@ -282,7 +282,7 @@ func (p *player) settle(t *rapid.T) {
 	s := &otp.Settlement{Sending: n, Taken: taken.taken, Now: p.d.now}
 	s.Status = rapid.SampledFrom([]otp.Status{otp.Accepted, otp.Failed}).Draw(t, "status")
 	if s.Status == otp.Failed && rapid.Bool().Draw(t, "certainly") {
-		s.Return = taken.counters
+		s.Refused, s.Return = true, taken.counters
 	} else if rapid.Bool().Draw(t, "with id") {
 		if len(p.m.early[p.next(0)]) > 0 && p.d.now.Sub(p.early) > time.Minute { // a store need not keep it for longer
 			p.message++

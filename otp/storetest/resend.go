@@ -172,7 +172,7 @@ func resendGivenBack(t *testing.T, open Open) {
 	d.now = epoch.Add(cooldown)
 	d.mustResend(id, d.renewal(c))
 	d.mustSettle(id, &otp.Settlement{
-		Sending: 2, Status: otp.Failed, Taken: d.now, Now: d.now.Add(time.Second), Return: []otp.Counter{c},
+		Sending: 2, Status: otp.Failed, Taken: d.now, Now: d.now.Add(time.Second), Refused: true, Return: []otp.Counter{c},
 	})
 	if rec := d.mustGet(id); rec.Sending != 2 || rec.Status != otp.Failed {
 		t.Errorf("sending %d is %v, want 2 to be %v", rec.Sending, rec.Status, otp.Failed)
