@@ -14,10 +14,8 @@ import (
 const (
 	// A token is renewed when this much of its life is left (WebSMS developer
 	// guide, step 3) …
+	// … unless its whole life is no longer: then when four fifths of it are over.
 	refreshAhead = 5 * time.Minute
-	// … unless its whole life is shorter than this: then when four fifths of it
-	// are over, lest it be renewed all the time.
-	shortLife = 2 * refreshAhead
 
 	// defaultLife is the life of a token whose reply does not tell (WebSMS
 	// developer guide, step 2: "currently 86400").
@@ -45,7 +43,7 @@ type Token struct {
 // refreshAt is when t should be renewed, though it still works.
 func (t Token) refreshAt() time.Time {
 	life := t.ExpiresAt.Sub(t.IssuedAt)
-	if life < shortLife {
+	if life <= refreshAhead {
 		return t.IssuedAt.Add(life * 4 / 5)
 	}
 	return t.ExpiresAt.Add(-refreshAhead)
