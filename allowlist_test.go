@@ -249,6 +249,7 @@ func TestOutsiderIsAcceptedInTime(t *testing.T) {
 		group.Wait()
 		return took
 	}
+	waits(listed, 1)  // which waits for a token too
 	waits(listed, 16) // from now on the latest sendings are all of this latency
 	in, out := waits(listed, 9), waits(unlisted, 9)
 	if ratio := float64(median(in)) / float64(median(out)); ratio < 0.5 || ratio > 2 {

@@ -90,7 +90,8 @@ func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
-// The route that a matcher restricts serves the gate's own prefix as well.
+// The route that a matcher restricts serves the gate's own prefix as well, and
+// a second route keeps the rest of the site from claiming an identity.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -104,14 +105,15 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	values := h.NewRoute(matcher, gate)
-	if matcher != nil && len(values) > 0 {
-		route := values[0].Value.(caddyhttp.Route)
-		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{
-			"path": h.JSON(caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"}),
-		})
-		values[0].Value = route
+	if matcher == nil || len(values) == 0 {
+		return values, nil
 	}
-	return values, nil
+	own := caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"})}
+	route := values[0].Value.(caddyhttp.Route)
+	route.MatcherSetsRaw = append(route.MatcherSetsRaw, own)
+	values[0].Value = route
+	others := caddy.ModuleMap{"not": h.JSON([]caddy.ModuleMap{matcher, own})}
+	return append(values, h.NewRoute(others, &Identity{Headers: gate.Headers})...), nil
 }
 
 // UnmarshalCaddyfile reads a gate. Syntax:

@@ -249,8 +249,8 @@ type HeadersConfig struct {
 	// The request header that holds the verified number, in E.164. Default: `X-Verified-Number`.
 	Number string `json:"number,omitempty"`
 
-	// The request header that holds the user whom a first factor named.
-	// Default: `X-Verified-User`.
+	// The request header for the user whom a first factor named. It is removed
+	// from what clients send; nothing sets it yet. Default: `X-Verified-User`.
 	User string `json:"user,omitempty"`
 }
 

@@ -206,24 +206,42 @@ func TestLogout(t *testing.T) {
 	wantIn(t, "who signs in anew", b, true)
 }
 
+// A session that rests ends for good when its browser signs out: no later
+// configuration revives it.
+func TestLogoutOfResting(t *testing.T) {
+	now := useClock(t)
+	gate := "session {\n ttl 12h\n idle %s\n}\n" + plenty
+	w := start(t, setup{gate: fmt.Sprintf(gate, "10m")})
+	leaves, stays, thief := w.browser(), w.browser(), w.browser()
+	leaves.login("+6421234567")
+	stays.login("+6421234568")
+	thief.header.Set("Cookie", leaves.cookies())
+	now.Advance(20 * time.Minute)
+	wantStatus(t, "logout", leaves.post("/.websms/logout", nil, api), http.StatusNoContent)
+	w.load(fmt.Sprintf(gate, "1h"))
+	wantIn(t, "who only rested, by a longer idle", stays, true)
+	wantIn(t, "who signed out while it rested", thief, false)
+}
+
 // A new verification makes a new session, and who holds none is given none.
 func TestSessionIsNew(t *testing.T) {
 	w := start(t, setup{gate: plenty})
 	b := w.browser()
 	b.login("+6421234567")
 	first := b.cookie("websms_session").Value
+	thief := w.browser()
+	thief.header.Set("Cookie", "websms_session="+first)
+	wantIn(t, "the first session", thief, true)
 	b.login("+6421234567")
 	if b.cookie("websms_session").Value == first {
 		t.Error("the session stays the same at a new verification")
 	}
-	thief := w.browser()
-	thief.header.Set("Cookie", "websms_session="+first)
-	wantIn(t, "the first session", thief, false) // a new one takes its place
+	wantIn(t, "the first session, whose place is taken", thief, false)
+	wantIn(t, "the second session", b, true)
 	if strings.Contains(first, "21234567") {
 		t.Error("the cookie can be read")
 	}
 	// With a session the way to the form leads on.
-	b.login("+6421234567")
 	if a := b.get("/.websms/login?rd=%2Fa%3Fb", page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/a?b" {
 		t.Errorf("login: %s to %q", a.Status, a.Header.Get("Location"))
 	}

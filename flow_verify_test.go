@@ -134,7 +134,7 @@ func TestVerified(t *testing.T) {
 	}
 	for remember, expires := range map[string]string{
 		`"1"`: "2026-07-03T09:00:00Z", `true`: "2026-07-03T09:00:00Z", `"on"`: "2026-07-03T09:00:00Z",
-		`false`: "2026-07-01T11:00:00Z", `null`: "2026-07-01T11:00:00Z", `""`: "2026-07-01T11:00:00Z",
+		`false`: "2026-07-01T11:00:00Z", `null`: "2026-07-01T11:00:00Z", `""`: "2026-07-01T11:00:00Z", `0`: "2026-07-01T11:00:00Z", `"false"`: "2026-07-01T11:00:00Z",
 	} {
 		b := w.browser()
 		a := b.send("/.websms/verify", "application/json", `{"code":"`+w.askFor(b)+`","remember":`+remember+`}`)

@@ -13,10 +13,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
@@ -113,6 +116,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("module %T is not a store of challenges", module)
 	}
 	a.store = store
+	a.warn(ctx.Logger())
 	account, err := a.account()
 	if err != nil {
 		return err
@@ -132,6 +136,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.release = append(a.release, func() error { return releaseShared(key) })
 	a.engine = value.(*engine)
 	return nil
+}
+
+// warn tells of an address to which the secret would travel in clear.
+func (a *App) warn(logger *zap.Logger) {
+	u, err := url.Parse(a.BaseURL)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
+		logger.Warn("base_url is plain HTTP: the client secret and every code can be read on the way", zap.String("host", u.Host))
+	}
 }
 
 // check returns what is wrong with the options that need nothing else to be judged.

@@ -34,7 +34,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.auth.user.id}` | The user whom a first factor named, else the number
+// `{http.auth.user.id}` | The user whom a first factor in front named, else the number
 // `{http.auth.user.phone}` | The verified number, in E.164
 // `{http.websms.number}` | The same
 // `{http.websms.verified_at}` | When it was verified, in RFC 3339
@@ -52,9 +52,10 @@ type Gate struct {
 	// The path under which the gate's pages and its JSON API live. Default: `/.websms`.
 	Prefix string `json:"prefix,omitempty"`
 
-	// Sessions of one realm do not open another, and limits count within one.
-	// Default: the session's domain, if it has one, else the host of each
-	// request; limits then count over all gates without a realm.
+	// Sessions of one realm do not open another, and limits, the budget too,
+	// count within one. Default: the session's domain, if it has one, else the
+	// host of each request; limits then count over all gates without a realm,
+	// because whoever asks chooses the Host header.
 	Realm string `json:"realm,omitempty"`
 
 	// What codes are like.
@@ -275,6 +276,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.set(r.Header, s.Number, s.User)
+	caddyhttp.SetVar(r.Context(), admittedVar, &g.identity)
 	session.Strip(r.Header, g.cookies.own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us

@@ -1,0 +1,66 @@
+package websms
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(Identity{})
+}
+
+// Identity removes from requests what only a gate may say: the headers by
+// which the handlers behind it learn who was verified. A gate does that for
+// the requests it sees; this handler is for those that its matcher passes
+// over, and that reach the same application.
+//
+// The Caddyfile directive `websms_otp` with a matcher adds it by itself.
+type Identity struct {
+	// The same as the gate's.
+	Headers HeadersConfig `json:"headers,omitzero"`
+
+	identity identity
+}
+
+// CaddyModule returns the Caddy module information.
+func (Identity) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.websms_identity",
+		New: func() caddy.Module { return new(Identity) },
+	}
+}
+
+// Provision sets up the handler.
+func (h *Identity) Provision(caddy.Context) error {
+	h.identity = newIdentity(h.Headers)
+	return within("websms_identity", h.Headers.check())
+}
+
+// admittedVar is where a gate says by which headers it has named somebody.
+const admittedVar = "websms.admitted"
+
+// ServeHTTP removes the headers, but for what another gate has just set.
+func (h *Identity) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
+	if !admitted {
+		h.identity.scrub(r)
+		return next.ServeHTTP(w, r)
+	}
+	number, user := r.Header[set.number], r.Header[set.user]
+	h.identity.scrub(r)
+	if number != nil {
+		r.Header[set.number] = number
+	}
+	if user != nil {
+		r.Header[set.user] = user
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Identity)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Identity)(nil)
+)
