@@ -137,6 +137,7 @@ func TestExampleWorks(t *testing.T) {
 	if messages := read("websms-messages.log"); !strings.Contains(messages, "STOP") {
 		t.Error("the reply is not in the log of messages")
 	}
+	eventually(t, "all of the audit log", func() bool { return strings.Count(read("websms-audit.log"), `"event":"`) >= 3 })
 	audit, own := read("websms-audit.log"), w.logText()
 	for _, event := range []string{"code_requested", "code_sent", "verified"} {
 		if !strings.Contains(audit, `"event":"`+event+`"`) || strings.Contains(own, `"event":"`+event+`"`) {
