@@ -2,9 +2,7 @@ package websms
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -318,80 +316,6 @@ func (g *Gate) renew(w http.ResponseWriter, s session.Session, realm string, htt
 		return
 	}
 	g.cookies.set(w, g.cookies.session, sealed, https, 0)
-}
-
-// realm returns what sessions of r are good for. By default that is the host
-// it was sent to, so a session of one site never opens another.
-func (g *Gate) realm(r *http.Request) string {
-	if g.Realm != "" {
-		return g.Realm
-	}
-	if g.Session.Domain != "" {
-		return g.Session.Domain
-	}
-	return hostOf(r)
-}
-
-// hostOf returns the host that r was sent to, in lower case and without its port.
-func hostOf(r *http.Request) string {
-	host := r.Host
-	if strings.IndexByte(host, ':') >= 0 {
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-	}
-	return strings.TrimSuffix(strings.ToLower(host), ".")
-}
-
-// webOTPHost returns the host that a message asked for in r is bound to. A
-// Host header alone proves nothing: whoever asks can write what they like into
-// the SMS of somebody else. The name of the TLS handshake has a certificate.
-func (g *Gate) webOTPHost(r *http.Request) string {
-	switch g.WebOTP {
-	case "off":
-		return ""
-	case "":
-		if host := hostOf(r); r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && domainName.MatchString(host) {
-			return host
-		}
-		return ""
-	}
-	return g.WebOTP
-}
-
-// clientIP returns the client's address by the rules of the server's configuration.
-func clientIP(r *http.Request) string {
-	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return ip
-}
-
-// ownURL returns the URL of r that lies under the prefix, or nil: the one it
-// has, or the one the browser asked for before try_files or the like rewrote it.
-func (g *Gate) ownURL(r *http.Request) *url.URL {
-	if g.isOwn(r.URL.Path) {
-		return r.URL
-	}
-	if u := asked(r); u != r.URL && g.isOwn(u.Path) {
-		return u
-	}
-	return nil
-}
-
-// isOwn reports whether a path lies under the prefix. Paths that only lead
-// there when tidied do too: nothing behind us shall see them.
-func (g *Gate) isOwn(path string) bool {
-	if underPrefix(path, g.Prefix) {
-		return true
-	}
-	if !strings.Contains(path, "/.") && !strings.Contains(path, "//") && !strings.Contains(path, "\\") {
-		return false
-	}
-	return underPrefix(caddyhttp.CleanPath(strings.ReplaceAll(path, "\\", "/"), true), g.Prefix)
-}
-
-func underPrefix(path, prefix string) bool {
-	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) &&
-		(len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
 // Interface guards
