@@ -95,14 +95,15 @@ func (m *memoryStore) setCapacity(capacity int) {
 func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	former := m.find(r.Replaces)
 	rec := newRecord(r)
-	if err := m.admit(r, rec, former); err != nil {
+	heir, err := m.admit(r, rec, former)
+	if err != nil {
 		return err
 	}
 	if !m.cache.put(string(r.ID[:]), rec) {
 		m.mu.Lock()
 		m.drop(rec)
 		m.counters.undo(r.Counters, r.Now)
-		if former != nil {
+		if heir {
 			former.claimed = false
 		}
 		m.mu.Unlock()
@@ -114,30 +115,31 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	return nil
 }
 
-// admit takes room and the sending, both or neither.
-func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) error {
+// admit takes room and the sending, both or neither. It reports whether the
+// room is former's.
+func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expire(r.Now)
 	live := len(m.live)
-	heir := former != nil && former.place >= 0 && !former.claimed
+	heir = former != nil && former.place >= 0 && !former.claimed
 	if heir {
 		live-- // its room becomes the new one's
 	}
 	if live >= m.capacity {
-		return &otp.UnavailableError{
+		return false, &otp.UnavailableError{
 			Reason:     fmt.Sprintf("all %d challenges that the memory store may hold are live", m.capacity),
 			RetryAfter: max(m.live[0].expires().Sub(r.Now), time.Second),
 		}
 	}
 	if err := m.counters.take(r.Counters, r.Now, nil); err != nil {
-		return err
+		return false, err
 	}
 	if heir {
 		former.claimed = true
 	}
 	heap.Push(&m.live, rec)
-	return nil
+	return heir, nil
 }
 
 // Resend implements otp.Store.
