@@ -28,6 +28,19 @@ func releaseShared(key string) error {
 	return err
 }
 
+// holdings are what to let go of, in the order it was taken.
+type holdings []func() error
+
+// release lets go of all, the latest first, once.
+func (r *holdings) release() error {
+	var errs []error
+	for i := len(*r) - 1; i >= 0; i-- {
+		errs = append(errs, (*r)[i]())
+	}
+	*r = nil
+	return errors.Join(errs...)
+}
+
 // drain is how long sendings in flight may go on after the last configuration
 // that could have asked for them is gone.
 const drain = 10 * time.Second
@@ -53,16 +66,16 @@ func (a account) tokenKey() string {
 // configurations that name the same account and store.
 type engine struct {
 	*otp.Engine
-	store   otp.Store
-	vault   *vault
-	client  *connexus.Client
-	release []func() error
+	store  otp.Store
+	vault  *vault
+	client *connexus.Client
+	holds  holdings
 }
 
 func newEngine(a account, store StoreModule, v *vault) (caddy.Destructor, error) {
 	e := &engine{vault: v}
 	if err := e.open(a, store); err != nil {
-		return nil, errors.Join(err, e.letGo())
+		return nil, errors.Join(err, e.holds.release())
 	}
 	return e, nil
 }
@@ -71,12 +84,12 @@ func (e *engine) open(a account, store StoreModule) error {
 	if err := e.vault.join(); err != nil {
 		return err
 	}
-	e.release = append(e.release, e.vault.release)
+	e.holds = append(e.holds, e.vault.release)
 	challenges, release, err := store.Open()
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
-	e.release = append(e.release, release)
+	e.holds = append(e.holds, release)
 	e.store = challenges
 	config := otp.Config{Store: challenges, Ring: e.vault.ring, Now: clock}
 	if a.id != "" && a.secret != "" {
@@ -84,7 +97,7 @@ func (e *engine) open(a account, store StoreModule) error {
 		if err != nil {
 			return err
 		}
-		e.release = append(e.release, func() error { return releaseShared("tokens") })
+		e.holds = append(e.holds, func() error { return releaseShared("tokens") })
 		e.client, err = connexus.New(connexus.Config{
 			BaseURL: a.baseURL, ClientID: a.id, ClientSecret: a.secret, Sandbox: a.sandbox, Timeout: a.timeout,
 			Tokens: tokens.(*tokenCache).account(a.tokenKey()), Now: clock,
@@ -106,13 +119,5 @@ func (e *engine) Destruct() error {
 	if e.client != nil {
 		e.client.Close()
 	}
-	return e.letGo()
-}
-
-func (e *engine) letGo() error {
-	var errs []error
-	for i := len(e.release) - 1; i >= 0; i-- {
-		errs = append(errs, e.release[i]())
-	}
-	return errors.Join(errs...)
+	return e.holds.release()
 }

@@ -67,14 +67,6 @@ func (m *memoryStore) Destruct() error {
 	return nil
 }
 
-// resize changes how many live challenges are held. Those beyond a smaller
-// capacity live on; new ones are refused until there is room.
-func (m *memoryStore) resize(capacity int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.setCapacity(capacity)
-}
-
 // setUsers changes which configurations use the store.
 func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore) {
 	m.mu.Lock()
@@ -84,7 +76,8 @@ func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore)
 	}
 }
 
-// setCapacity is resize for a caller that holds mu.
+// setCapacity changes how many live challenges are held. Those beyond a smaller
+// capacity live on; new ones are refused until there is room. The caller holds mu.
 func (m *memoryStore) setCapacity(capacity int) {
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024

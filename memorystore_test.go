@@ -96,9 +96,9 @@ func TestMemoryStoreResize(t *testing.T) {
 		all = all[n:]
 	}
 	fill(small)
-	store.resize(large)
+	(&MemoryStore{Capacity: large}).Start(store)
 	fill(large) // far more than ristretto was made for
-	store.resize(small)
+	(&MemoryStore{Capacity: small}).Start(store)
 	meet(1)
 	if err := store.Reserve(context.Background(), memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Fatalf("with %d held and room for %d: %v", len(all), small, err)

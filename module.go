@@ -11,7 +11,6 @@ package websms
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -62,7 +61,7 @@ type App struct {
 	store   StoreModule
 	engine  *engine
 	missing error // why no code can be sent; nil when it can
-	release []func() error
+	holds   holdings
 }
 
 const defaultStore = `{"module":"memory"}`
@@ -125,7 +124,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.release = append(a.release, vault.release)
+	a.holds = append(a.holds, vault.release)
 	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), store.StoreKey(), vault.key)))
 	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return newEngine(account, store, vault)
@@ -133,7 +132,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.release = append(a.release, func() error { return releaseShared(key) })
+	a.holds = append(a.holds, func() error { return releaseShared(key) })
 	a.engine = value.(*engine)
 	return nil
 }
@@ -154,12 +153,9 @@ func (a *App) check() error {
 	if t := time.Duration(a.Timeout); t != 0 && (t < time.Second || t > time.Minute) {
 		return wrongf("timeout", "is %s: give 1s to 60s", short(t))
 	}
-	// The client judges its address; it needs credentials of any kind for that.
-	client, err := connexus.New(connexus.Config{BaseURL: a.BaseURL, ClientID: "-", ClientSecret: "-"})
-	if err != nil {
-		return wrongf("base_url", "%s", strings.TrimPrefix(err.Error(), "connexus: the base URL "))
+	if err := connexus.CheckBaseURL(a.BaseURL); err != nil {
+		return wrongf("base_url", "%v", err)
 	}
-	client.Close()
 	return nil
 }
 
@@ -223,12 +219,7 @@ func (a *App) Cleanup() error {
 	if a.engine != nil {
 		a.store.Stop(a.engine.store)
 	}
-	var errs []error
-	for i := len(a.release) - 1; i >= 0; i-- {
-		errs = append(errs, a.release[i]())
-	}
-	a.release = nil
-	return errors.Join(errs...)
+	return a.holds.release()
 }
 
 // Interface guards

@@ -3,6 +3,7 @@ package connexus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -96,7 +97,7 @@ var ErrClosed = errors.New("the client is closed")
 func New(cfg Config) (*Client, error) {
 	base, err := parseBase(cfg.BaseURL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("connexus: the base URL %w", err)
 	}
 	for _, v := range []struct{ name, value string }{
 		{"client id", cfg.ClientID},
@@ -147,8 +148,15 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// parseBase checks a base URL and returns it without a trailing slash. Its errors
-// do not repeat the URL, which may hold a password.
+// CheckBaseURL reports what keeps raw from being a [Config.BaseURL], such as
+// "needs a scheme and a host: …". The error does not repeat the URL, which may
+// hold a password.
+func CheckBaseURL(raw string) error {
+	_, err := parseBase(raw)
+	return err
+}
+
+// parseBase returns a base URL without a trailing slash, or what is wrong with it.
 func parseBase(raw string) (string, error) {
 	if raw == "" {
 		return DefaultBaseURL, nil
@@ -156,13 +164,13 @@ func parseBase(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return "", errors.New("connexus: the base URL cannot be parsed: write it like " + DefaultBaseURL)
+		return "", errors.New("cannot be parsed: write it like " + DefaultBaseURL)
 	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		return "", errors.New("connexus: the base URL needs a scheme and a host: write it like " + DefaultBaseURL)
+		return "", errors.New("needs a scheme and a host: write it like " + DefaultBaseURL)
 	case u.User != nil:
-		return "", errors.New("connexus: the base URL holds a user: credentials are client id and client secret")
+		return "", errors.New("holds a user: credentials are client id and client secret")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
-		return "", errors.New("connexus: the base URL holds a query or a fragment: remove it")
+		return "", errors.New("holds a query or a fragment: remove it")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
 }
