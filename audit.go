@@ -1,8 +1,6 @@
 package websms
 
 import (
-	"net/http"
-
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
@@ -24,31 +22,37 @@ const (
 	eventFailed    = "send_failed"
 	eventVerified  = "verified"
 	eventWrong     = "wrong_code"
+	eventLocked    = "locked_out"
 	eventLimited   = "rate_limited"
 	eventLoggedOut = "logged_out"
+	eventRevoked   = "session_revoked"
+	eventUnlocked  = "number_unlocked"
 )
 
 // entry is what the audit log says of whom a decision concerns. It is made
 // when a request arrives, so that what happens behind it can still be logged.
 type entry struct {
-	realm, clientIP, e164 string
-	challenge             otp.ID
+	realm, clientIP, e164, user string
+	challenge                   otp.ID
 }
 
-func (g *Gate) entry(r *http.Request, realm, e164 string, challenge otp.ID) entry {
-	return entry{realm, clientIP(r), e164, challenge}
+func (g *Gate) entry(v *visit, a *ask) entry {
+	return entry{v.realm, clientIP(v.r), a.number.E164, a.user, a.id}
 }
 
-// log writes one line of the audit log. The number is masked, and the
+// log writes one line of the audit log.
+func (g *Gate) log(event string, e entry, more ...zap.Field) { e.write(g.audit, event, more...) }
+
+// write writes one line to an audit log. The number is masked, and the
 // challenge's id opens nothing: what a browser holds is sealed.
-func (g *Gate) log(event string, e entry, more ...zap.Field) {
-	line := g.audit.Check(zap.InfoLevel, event)
+func (e *entry) write(audit *zap.Logger, event string, more ...zap.Field) {
+	line := audit.Check(zap.InfoLevel, event)
 	if line == nil {
 		return
 	}
 	fields := []zap.Field{
 		zap.String("event", event), zap.String("realm", e.realm), zap.String("number", number.Mask(e.e164)),
-		zap.String("user", ""), zap.String("client_ip", e.clientIP), zap.String("challenge", ""),
+		zap.String("user", e.user), zap.String("client_ip", e.clientIP), zap.String("challenge", ""),
 	}
 	if e.challenge != (otp.ID{}) {
 		fields[5] = zap.String("challenge", e.challenge.String())

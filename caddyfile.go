@@ -3,6 +3,7 @@ package websms
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -135,6 +136,11 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			allow      <number>…
 //			allow_file <path>
 //		}
+//		second_factor {
+//			user      <placeholder>
+//			phone     <placeholder>
+//			directory <path> | <module> [<args>…] [{ … }]
+//		}
 //		session {
 //			ttl      <duration>
 //			idle     <duration>
@@ -143,9 +149,12 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			remember <duration>
 //		}
 //		limits {
-//			per_number <count>/<duration>…
-//			budget     <count>/<duration>…
-//			cooldown   <duration>
+//			per_number   <count>/<duration>…
+//			per_ip       <count>/<duration>…
+//			budget       <count>/<duration>…
+//			cooldown     <duration>
+//			lockout      <failures> <duration>
+//			max_failures <failures>
 //		}
 //		bypass { <matchers> }
 //		headers {
@@ -176,6 +185,7 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			"allow":      texts(&g.Numbers.Allow),
 			"allow_file": text(&g.Numbers.AllowFile),
 		}, func() error { return g.Numbers.check() }, "allow"),
+		"second_factor": parseSecondFactor(&g.SecondFactor),
 		"session": sub(options{
 			"ttl":      some(&g.Session.TTL),
 			"idle":     someOrNone(&g.Session.Idle),
@@ -184,9 +194,12 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			"remember": some(&g.Session.Remember),
 		}, func() error { return g.Session.check() }),
 		"limits": sub(options{
-			"per_number": rateList(&g.Limits.PerNumber),
-			"budget":     rateList(&g.Limits.Budget),
-			"cooldown":   someOrNone(&g.Limits.Cooldown),
+			"per_number":   rateList(&g.Limits.PerNumber),
+			"per_ip":       rateList(&g.Limits.PerIP),
+			"budget":       rateList(&g.Limits.Budget),
+			"cooldown":     someOrNone(&g.Limits.Cooldown),
+			"lockout":      g.Limits.parseLockout,
+			"max_failures": whole(&g.Limits.MaxFailures),
 		}, func() error { return g.Limits.check() }),
 		"bypass": g.parseBypass,
 		"headers": sub(options{
@@ -194,6 +207,24 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			"user":   text(&g.Headers.User),
 		}, func() error { return g.Headers.check() }),
 	}, g.checkOptions)
+}
+
+// parseLockout reads how many wrong codes lock a number, and for how long.
+func (l *LimitsConfig) parseLockout(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return errors.New("lockout takes two values, such as 10 15m: so many wrong codes in a row, and for how long they lock a number")
+	}
+	failures, err := strconv.Atoi(args[0])
+	if err != nil || failures == 0 {
+		return fmt.Errorf("lockout is after %q wrong codes: give a whole number above 0", args[0])
+	}
+	length, err := caddy.ParseDuration(args[1])
+	if err != nil || length <= 0 {
+		return fmt.Errorf("lockout is for %q: give a duration with its unit, such as 15m", args[1])
+	}
+	l.Lockout = LockoutConfig{Failures: failures, Duration: caddy.Duration(length)}
+	return nil
 }
 
 // parseBypass reads a block of matchers, all of which must match.

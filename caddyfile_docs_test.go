@@ -61,11 +61,17 @@ var blocks = map[string]struct {
 	wrap func(options string) string
 	json any
 }{
-	"websms":         {inApp, App{}},
-	"store memory":   {func(o string) string { return inApp(in("store memory", o)) }, MemoryStore{}},
-	"websms_otp":     {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
-	"code":           {func(o string) string { return inGate(in("code", o)) }, Gate{}},
-	"numbers":        {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
+	"websms":       {inApp, App{}},
+	"store memory": {func(o string) string { return inApp(in("store memory", o)) }, MemoryStore{}},
+	"websms_otp":   {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
+	"code":         {func(o string) string { return inGate(in("code", o)) }, Gate{}},
+	"numbers":      {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
+	"second_factor": {func(o string) string {
+		if strings.HasPrefix(o, "user ") { // which needs one of the others beside it
+			o += "\nphone {http.auth.user.phone}"
+		}
+		return inGate(in("second_factor", o))
+	}, Gate{}},
 	"session":        {func(o string) string { return inGate(in("session", o)) }, Gate{}},
 	"limits":         {func(o string) string { return inGate(in("limits", o)) }, Gate{}},
 	"headers":        {func(o string) string { return inGate(in("headers", o)) }, Gate{}},
@@ -110,7 +116,7 @@ func TestDocsComplete(t *testing.T) {
 func TestDocsExamples(t *testing.T) {
 	for block, rows := range readDocs(t) {
 		for _, row := range rows {
-			if row.example == "" && !strings.Contains("code numbers session limits bypass headers", row.option) {
+			if row.example == "" && !strings.Contains("code numbers second_factor session limits bypass headers", row.option) {
 				t.Errorf("%s: %s has no example", block, row.option)
 				continue
 			}
@@ -137,6 +143,9 @@ func TestDocsExamples(t *testing.T) {
 
 // hasJSON reports whether t has a field at a path of JSON names.
 func hasJSON(t reflect.Type, path string) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	name, rest, more := strings.Cut(path, ".")
 	for i := range t.NumField() {
 		tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -174,13 +183,16 @@ func TestDocsDefaults(t *testing.T) {
 	for _, block := range []string{"code", "numbers", "session", "limits", "headers"} {
 		written += in(block, defaults(block))
 	}
-	silent, spoken := gateOf(""), gateOf(written)
+	// It has no defaults without being there.
+	silent := gateOf("second_factor {\nphone {http.auth.user.phone}\n}")
+	spoken := gateOf(written + in("second_factor", defaults("second_factor")+"phone {http.auth.user.phone}\n"))
 	for name, same := range map[string]bool{
 		"policy":    reflect.DeepEqual(silent.challengePolicy(), spoken.challengePolicy()),
 		"countries": slices.Equal(silent.Numbers.countries(), spoken.Numbers.countries()),
 		"session":   silent.Session.life() == spoken.Session.life(),
 		"cookies":   newCookies(silent.Session) == newCookies(spoken.Session),
 		"headers":   newIdentity(silent.Headers) == newIdentity(spoken.Headers),
+		"user":      silent.SecondFactor.user() == spoken.SecondFactor.user(),
 		"prefix":    silent.prefix() == spoken.prefix(),
 	} {
 		if !same {
@@ -209,16 +221,20 @@ func TestDocsDefaults(t *testing.T) {
 	}
 }
 
-// The fixture with all options has all of them.
+// The fixture with all options has all of them, but for one that another stands for.
 func TestFixtureComplete(t *testing.T) {
-	text, err := os.ReadFile("testdata/caddyfile/all.txt")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, name := range []string{"all", "second_factor"} {
+		more, err := os.ReadFile("testdata/caddyfile/" + name + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, more...)
 	}
 	for block := range blocks {
 		for _, option := range knownOptions(t, block) {
 			if !regexp.MustCompile(`(?m)^\t+` + option + `\b`).Match(text) {
-				t.Errorf("testdata/caddyfile/all.txt lacks %s of %s", option, block)
+				t.Errorf("the fixtures all.txt and second_factor.txt lack %s of %s", option, block)
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package websms
 
 import (
+	"crypto/tls"
+	"crypto/x509/pkix"
 	"fmt"
 	"net/http"
 	"os"
@@ -31,7 +33,7 @@ func readExample(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "etc", "numbers.txt"), "+6421234569 # the night shift\n")
+	writeFile(t, filepath.Join(dir, "etc", "phones.csv"), "user,number\nalice,021 234 569\n")
 	return strings.NewReplacer("/var/log/caddy/", dir+"/log/", "/etc/caddy/", dir+"/etc/").Replace(string(data))
 }
 
@@ -84,7 +86,7 @@ func TestExampleWorks(t *testing.T) {
 		{"\nhooks.example.com {\n\tlog {\n", fmt.Sprintf("\nhttp://localhost:%d {\n\tlog {\n\t\toutput file %s/log/access.log\n", hooks, dir)},
 		{"\napp.example.com {\n", fmt.Sprintf("\n%s {\n", w.url)},
 		{"https://websms.co.nz/api/connexus\n", sim.URL + "\n"},
-		{"reverse_proxy legacy:8080", "reverse_proxy " + strings.TrimPrefix(app.URL, "http://")},
+		{"\n\treverse_proxy legacy:8080", "\n\treverse_proxy " + strings.TrimPrefix(app.URL, "http://")},
 	} {
 		if strings.Count(text, change.from) != 1 {
 			t.Fatalf("%q is not there once", change.from)
@@ -112,12 +114,14 @@ func TestExampleWorks(t *testing.T) {
 	if a := b.get("/healthz", page); a.StatusCode != http.StatusOK {
 		t.Errorf("bypass: %s", a.Status)
 	}
-	b.login("+6421234569") // listed in the file
+	b.login("+6421999999") // whatever the form says, it goes to Alice's
 	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
 		t.Errorf("with both: %s", a.Status)
 	}
 	if seen := app.seen(); len(seen) != 2 || seen[1].Header.Get("X-Verified-Number") != "+6421234569" {
 		t.Errorf("the app saw %+v", seen)
+	} else if user := seen[1].Header.Get("X-Verified-User"); user != "alice" {
+		t.Errorf("the app was told of %q", user)
 	}
 	read := func(name string) string {
 		data, err := os.ReadFile(filepath.Join(dir, "log", name))
@@ -159,5 +163,30 @@ func TestExampleWorks(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "log", "websms-messages.log")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the log of messages can be read by others: %v, %v", info.Mode(), err)
+	}
+}
+
+// The site that the example shows in a comment works, too.
+func TestExampleWithCertificates(t *testing.T) {
+	text := readExample(t, t.TempDir())
+	_, site, found := strings.Cut(text, "\n#\n# partners.example.com {")
+	if !found {
+		t.Fatal("it shows no site with certificates")
+	}
+	_, gate, _ := strings.Cut(strings.ReplaceAll(site, "\n# ", "\n"), "websms_otp {")
+	gate, _, _ = strings.Cut(gate, "\n\treverse_proxy")
+	gate = strings.TrimSuffix(strings.TrimSpace(strings.Replace(gate, `company "Kowhai Freight"`, "", 1)), "}")
+	file := directory(t, "alice@example.com,"+alicePhone)
+	gate = regexp.MustCompile(`/\S+/partners\.csv`).ReplaceAllString(gate, file)
+
+	ca := newAuthority(t)
+	w := start(t, setup{https: true, gate: gate})
+	w.trust(ca, gate)
+	alice := w.browser()
+	alice.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.issue(t, pkix.Name{CommonName: "Alice"}, "alice@example.com")}
+	wantStatus(t, "verify", alice.answerWith(alice.ask("")), http.StatusOK)
+	wantStatus(t, "the app", alice.get("/timesheet", page), http.StatusOK)
+	if got := w.app.seen()[0].Header.Get("X-Verified-User"); got != "alice@example.com" {
+		t.Errorf("the app was told %q", got)
 	}
 }

@@ -23,6 +23,8 @@ func FuzzCaddyfile(f *testing.F) {
 		"company Acme\nnumbers {\ncountries NZ AU\nallow +6421234567 021234568\nallow +61412345678\nallow_file x\n}",
 		"company Acme\nsession {\nttl 12h\nidle 0\ncookie x\ndomain example.com\nremember 30d\n}\nheaders {\nnumber X-A\nuser X-B\n}",
 		"company Acme\nlimits {\nper_number 3/10m 10/24h\nbudget 5/1d\ncooldown 0\n}\nbypass {\npath /x\nnot method GET\n`true`\n}",
+		"company Acme\nsecond_factor {\nuser {http.auth.user.id}\nphone {http.auth.user.phone}\n}",
+		"company Acme\nsecond_factor {\ndirectory users.csv\n}", "company Acme\nsecond_factor {\ndirectory file users\n}",
 		"secret x\ndedupe 1h\npassthrough",
 		"capacity 5",
 		"code", "code {", "}\n}", "bypass", "company `a\nb`", "company <<X\n  a\n  X\ncode 6", "company a {\n}", "allow \\\n  1", "import x",

@@ -130,7 +130,7 @@ func TestCaddyfileMistakes(t *testing.T) {
 		{"code option", inGate("code {\ndigits 6 # here\n}"), `code: unknown option "digits": it knows attempts, length, source, ttl`},
 		{"numbers option", inGate("numbers {\ncountry NZ # here\n}"), `numbers: unknown option "country": it knows allow, allow_file, countries`},
 		{"session option", inGate("session {\nname x # here\n}"), `session: unknown option "name": it knows cookie, domain, idle, remember, ttl`},
-		{"limits option", inGate("limits {\nper_day 3 # here\n}"), `limits: unknown option "per_day": it knows budget, cooldown, per_number`},
+		{"limits option", inGate("limits {\nper_day 3 # here\n}"), `limits: unknown option "per_day": it knows budget, cooldown, lockout, max_failures, per_ip, per_number`},
 		{"headers option", inGate("headers {\nphone X-Phone # here\n}"), `headers: unknown option "phone": it knows number, user`},
 		{"webhook option", inHook("token x # here"), `unknown option "token": it knows dedupe, passthrough, secret`},
 		{"store option", inApp("store memory {\nsize 5 # here\n}"), `store memory: unknown option "size": it knows capacity`},

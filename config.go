@@ -175,24 +175,72 @@ func (s SessionConfig) check() error {
 	return nil
 }
 
-// LimitsConfig is how many codes may be sent.
+// LimitsConfig is how many codes may be sent, and how many wrong ones come back.
 type LimitsConfig struct {
 	// Codes sent to one number. Default: `["3/10m", "10/24h"]`.
 	PerNumber []Rate `json:"per_number,omitempty"`
 
-	// Codes sent by the whole gate. Default: `["500/1h"]`.
+	// Codes asked for from one client address, as the server's trusted_proxies
+	// tell it; an IPv6 address counts by its /64. Default: `["10/10m", "50/24h"]`.
+	PerIP []Rate `json:"per_ip,omitempty"`
+
+	// Codes sent by the whole gate. When four fifths are used, a warning is
+	// logged, once in the time of the rate. Default: `["500/1h"]`.
 	Budget []Rate `json:"budget,omitempty"`
 
 	// How long after a sending the first resend is refused. It doubles with
 	// each. 0s to 10m. Default: `30s`.
 	Cooldown *caddy.Duration `json:"cooldown,omitempty"`
+
+	// What wrong codes in a row for one number lead to, across challenges.
+	Lockout LockoutConfig `json:"lockout,omitzero"`
+
+	// So many wrong codes in a row lock a number until an operator unlocks it.
+	// 1 to 100 (NIST SP 800-63B, 3.2.2). Default: 100.
+	MaxFailures int `json:"max_failures,omitempty"`
+}
+
+// LockoutConfig is when no code is sent to a number, or taken for it, for a time.
+type LockoutConfig struct {
+	// Every so many wrong codes in a row, 1 to 100. Default: 10.
+	Failures int `json:"failures,omitempty"`
+
+	// For so long, 1s to 720h. Default: `15m`.
+	Duration caddy.Duration `json:"duration,omitempty"`
 }
 
 func (l LimitsConfig) check() error {
 	if c := l.Cooldown; c != nil && (*c < 0 || time.Duration(*c) > 10*time.Minute) {
 		return wrongf("cooldown", "is %s: give 0s to 10m", short(time.Duration(*c)))
 	}
+	if n := l.Lockout.Failures; n < 0 || n > maxFailures {
+		return wrongf("lockout", "is after %d wrong codes: give 1 to %d", n, maxFailures)
+	}
+	if d := time.Duration(l.Lockout.Duration); d != 0 && (d < time.Second || d > 720*time.Hour) {
+		return wrongf("lockout", "is for %s: give 1s to 720h", short(d))
+	}
+	if n := l.MaxFailures; n < 0 || n > maxFailures {
+		return wrongf("max_failures", "is %d: give 1 to %d, which NIST SP 800-63B allows at most", n, maxFailures)
+	}
 	return nil
+}
+
+// maxFailures is how many wrong codes in a row NIST SP 800-63B-4, 3.2.2 allows.
+const maxFailures = 100
+
+// lockout returns what wrong codes lead to, with the defaults.
+func (l LimitsConfig) lockout() otp.Lockout {
+	out := otp.Lockout{Count: 10, For: 15 * time.Minute, Max: maxFailures}
+	if l.Lockout.Failures != 0 {
+		out.Count = l.Lockout.Failures
+	}
+	if l.Lockout.Duration != 0 {
+		out.For = time.Duration(l.Lockout.Duration)
+	}
+	if l.MaxFailures != 0 {
+		out.Max = l.MaxFailures
+	}
+	return out
 }
 
 // Rate is a limit: so many within any stretch of so long, written `3/10m`.
@@ -249,8 +297,8 @@ type HeadersConfig struct {
 	// The request header that holds the verified number, in E.164. Default: `X-Verified-Number`.
 	Number string `json:"number,omitempty"`
 
-	// The request header for the user whom a first factor named. It is removed
-	// from what clients send; nothing sets it yet. Default: `X-Verified-User`.
+	// The request header that holds the user, with second_factor; without it,
+	// it is only removed. Default: `X-Verified-User`.
 	User string `json:"user,omitempty"`
 }
 

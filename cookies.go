@@ -112,12 +112,13 @@ func isHTTPS(r *http.Request) bool {
 type ask struct {
 	id      otp.ID
 	number  number.Number
+	user    string    // who asked, by a first factor's word; "" in number mode
 	decoy   bool      // nothing was sent: the number is not listed
 	expires time.Time // of the code, when the cookie was written
 	rd      string
 }
 
-const askVersion = 1
+const askVersion = 2
 
 // askLife is how long the challenge cookie lasts: longer than any code, so
 // that a late answer can be told that it is late.
@@ -131,7 +132,7 @@ func (a *ask) seal(ring *session.Ring, realm string) (string, error) {
 	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, decoy)
 	plain = append(plain, a.id[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, uint64(a.expires.Unix()))
-	for _, text := range []string{a.number.E164, a.number.Region, a.rd} {
+	for _, text := range []string{a.number.E164, a.number.Region, a.user, a.rd} {
 		plain = binary.BigEndian.AppendUint16(plain, uint16(len(text)))
 		plain = append(plain, text...)
 	}
@@ -149,7 +150,7 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 	copy(a.id[:], plain[2:])
 	a.expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
 	rest := plain[head:]
-	for _, into := range []*string{&a.number.E164, &a.number.Region, &a.rd} {
+	for _, into := range []*string{&a.number.E164, &a.number.Region, &a.user, &a.rd} {
 		if len(rest) < 2 {
 			return a, false
 		}
@@ -160,41 +161,4 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 		*into, rest = string(rest[2:2+n]), rest[2+n:]
 	}
 	return a, len(rest) == 0
-}
-
-// A device cookie holds digests of the numbers that this browser has
-// verified, the latest first.
-const (
-	deviceNumbers = 4
-	deviceDigest  = 16
-	deviceLife    = 180 * 24 * time.Hour
-)
-
-func numberDigest(ring *session.Ring, realm, e164 string) string {
-	sum := ring.Digest("device", realm, e164)
-	return string(sum[:deviceDigest])
-}
-
-// openDevice returns the digests that a device cookie holds.
-func openDevice(ring *session.Ring, realm, sealed string) ([]string, bool) {
-	plain, err := ring.Open(session.ForDevice, realm, sealed)
-	if err != nil || len(plain) == 0 || len(plain)%deviceDigest != 0 {
-		return nil, false
-	}
-	var digests []string
-	for len(plain) > 0 {
-		digests, plain = append(digests, string(plain[:deviceDigest])), plain[deviceDigest:]
-	}
-	return digests, true
-}
-
-// sealDevice returns a device cookie for digest and, behind it, the others.
-func sealDevice(ring *session.Ring, realm, digest string, others []string) (string, error) {
-	plain := []byte(digest)
-	for _, other := range others {
-		if other != digest && len(plain) < deviceNumbers*deviceDigest {
-			plain = append(plain, other...)
-		}
-	}
-	return ring.Seal(session.ForDevice, realm, plain)
 }

@@ -67,13 +67,23 @@ func (g *Gate) getLogin(v *visit) error {
 		redirect(v.w, http.StatusSeeOther, rd)
 		return nil
 	}
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusOK, "application/json", struct {
-			Mode   string  `json:"mode"`
-			Masked *string `json:"masked"`
-		}{Mode: "number"})
+	mode := struct {
+		Mode   string  `json:"mode"`
+		Masked *string `json:"masked"`
+	}{Mode: "number"}
+	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
+	if g.second != nil {
+		_, to, err := g.second.identify(v.r)
+		if err != nil {
+			return g.refusePerson(v, err)
+		}
+		page.Masked = number.Mask(to.E164)
+		mode.Mode, mode.Masked = "second_factor", &page.Masked
 	}
-	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example(), SignedOut: g.takeNotice(v, noticeSignedOut)}
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusOK, "application/json", mode)
+	}
+	page.SignedOut = g.takeNotice(v, noticeSignedOut)
 	return g.pages.Write(v.w, http.StatusOK, page)
 }
 
@@ -91,26 +101,47 @@ func (g *Gate) target(rd string) string {
 }
 
 func (g *Gate) postSend(v *visit) error {
-	rd := g.target(v.form.Get("rd"))
-	again := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
-	to, err := g.numbers.Parse(v.form.Get("phone"))
-	switch {
-	case errors.Is(err, number.ErrCountry):
-		again.Problem = pages.CountryNotAllowed()
-		return g.refuse(v.w, v.r, problemCountry, again)
-	case err != nil:
-		again.Problem = pages.InvalidNumber(g.numbers.Example())
-		return g.refuse(v.w, v.r, problemInvalid, again)
+	a := ask{rd: g.target(v.form.Get("rd"))}
+	var err error
+	if g.second != nil { // whatever number the form holds
+		if a.user, a.number, err = g.second.identify(v.r); err != nil {
+			return g.refusePerson(v, err)
+		}
+	} else if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
+		return g.refuseNumber(v, a.rd, err)
 	}
+	a.decoy = !g.numbers.Allowed(a.number)
 	former, _ := g.ask(v)
-	a := ask{number: to, decoy: !g.numbers.Allowed(to), rd: rd}
 	issued, err := g.engine.Issue(v.r.Context(), &g.policy, g.sending(v, &a), former.id)
 	if err != nil {
 		return g.refuseSend(v, &a, err)
 	}
 	a.id = issued.ID
-	g.log(eventRequested, g.entry(v.r, v.realm, to.E164, a.id))
+	g.log(eventRequested, g.entry(v, &a))
 	return g.answerChallenge(v, &a, issued)
+}
+
+// refuseNumber shows the number form again, and says what is wrong with the number.
+func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
+	again := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
+	if errors.Is(err, number.ErrCountry) {
+		again.Problem = pages.CountryNotAllowed()
+		return g.refuse(v.w, v.r, problemCountry, again)
+	}
+	again.Problem = pages.InvalidNumber(g.numbers.Example())
+	return g.refuse(v.w, v.r, problemInvalid, again)
+}
+
+// refusePerson refuses whom no first factor has named, or who has no number.
+func (g *Gate) refusePerson(v *visit, err error) error {
+	switch {
+	case errors.Is(err, errNobody):
+		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and in front of its prefix too?", zap.String("user", g.SecondFactor.user()))
+		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
+	case errors.Is(err, ErrNoNumber):
+		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
+	}
+	return g.refuse(v.w, v.r, g.problemOf(err), nil)
 }
 
 func (g *Gate) postResend(v *visit) error {
@@ -123,7 +154,7 @@ func (g *Gate) postResend(v *visit) error {
 	if err != nil {
 		return g.refuseSend(v, &a, a.lost(err, v.now))
 	}
-	g.log(eventRequested, g.entry(v.r, v.realm, a.number.E164, a.id))
+	g.log(eventRequested, g.entry(v, &a))
 	if !prefersJSON(v.r) {
 		g.leaveNotice(v, noticeSent)
 	}
@@ -132,9 +163,10 @@ func (g *Gate) postResend(v *visit) error {
 
 // sending returns what the engine is to send for a, and logs how it went.
 func (g *Gate) sending(v *visit, a *ask) otp.Sending {
-	e := g.entry(v.r, v.realm, a.number.E164, otp.ID{})
+	e := g.entry(v, a)
 	return otp.Sending{
-		Number: a.number.E164, Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: g.numbers.Restricted(),
+		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: clientNetwork(v.r),
+		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.challenge = id
 			if err == nil {
@@ -143,6 +175,10 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 			}
 			g.log(eventFailed, e, zap.Error(err))
 			g.complain(err)
+		},
+		Strained: func(used int, of otp.Rate) {
+			g.logger.Warn("four fifths of the budget are used: when all is, nobody gets a code until some of it is free again",
+				zap.String("realm", g.Realm), zap.String("budget", short(of.Window)), zap.Int("used", used), zap.Int("of", of.Count))
 		},
 	}
 }
@@ -164,7 +200,7 @@ func (g *Gate) complain(err error) {
 func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	p := g.problemOf(err)
 	if p.Type == "rate_limited" {
-		g.log(eventLimited, g.entry(v.r, v.realm, a.number.E164, a.id), zap.Error(err))
+		g.log(eventLimited, g.entry(v, a), zap.Error(err))
 	}
 	return g.refuse(v.w, v.r, p, nil)
 }
@@ -212,7 +248,7 @@ func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 	shown := g.view(v, a, c)
 	return pages.Verify{
 		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
-		Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.now, Remember: g.life.Remember,
+		SecondFactor: g.second != nil, Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.now, Remember: g.life.Remember,
 	}
 }
 
@@ -221,23 +257,21 @@ func (g *Gate) postVerify(v *visit) error {
 	if !ok {
 		return g.refuseVerify(v, otp.ErrNoChallenge, "/")
 	}
-	left, err := g.engine.Verify(v.r.Context(), a.id, v.form.Get("code"))
+	left, err := g.engine.Verify(v.r.Context(), &g.policy, otp.Verification{
+		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: g.deviceFor(v, a.number.E164),
+	})
 	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
-	e := g.entry(v.r, v.realm, a.number.E164, a.id)
+	e := g.entry(v, &a)
 	if errors.Is(err, otp.ErrWrongCode) {
-		g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
-		p := problemWrongCode(left.AttemptsLeft)
-		if left.AttemptsLeft == 0 {
-			return g.refuse(v.w, v.r, p, pages.TooManyAttempts())
-		}
-		form := g.codeForm(v, &a, left)
-		form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
-		return g.refuse(v.w, v.r, p, form)
+		return g.refuseCode(v, &a, left, err, remember)
 	}
-	if err == nil && !g.numbers.Allowed(a.number) { // taken off the list meanwhile
+	if err == nil && !g.numbers.Allowed(a.number) { // a decoy is never right, unless the list has changed since
 		err = otp.ErrNoChallenge
 	}
 	if err != nil {
+		if errors.As(err, new(*otp.LimitError)) {
+			g.log(eventLimited, e, zap.Error(err))
+		}
 		return g.refuseVerify(v, a.lost(err, v.now), a.rd)
 	}
 	g.endSession(v)
@@ -245,7 +279,7 @@ func (g *Gate) postVerify(v *visit) error {
 	if err != nil {
 		return err
 	}
-	g.log(eventVerified, e)
+	g.log(eventVerified, e, zap.String("session", s.ID.String()))
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
@@ -256,6 +290,25 @@ func (g *Gate) postVerify(v *visit) error {
 	}
 	redirect(v.w, http.StatusSeeOther, a.rd)
 	return nil
+}
+
+// refuseCode refuses a wrong code, and says what is left: of the challenge, or
+// of the lock that it led to.
+func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remember bool) error {
+	e := g.entry(v, a)
+	g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
+	p := problemWrongCode(left.AttemptsLeft)
+	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
+		g.log(eventLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
+		p.retryAfter = lock.RetryAfter
+		return g.refuse(v.w, v.r, p, pages.LockedOut(wholeSeconds(lock.RetryAfter), g.Company))
+	}
+	if left.AttemptsLeft == 0 {
+		return g.refuse(v.w, v.r, p, pages.TooManyAttempts())
+	}
+	form := g.codeForm(v, a, left)
+	form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
+	return g.refuse(v.w, v.r, p, form)
 }
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
@@ -279,14 +332,15 @@ func (g *Gate) getSession(v *visit) error {
 	return writeJSON(v.w, http.StatusOK, "application/json", struct {
 		Verified   bool      `json:"verified"`
 		Number     string    `json:"number"`
+		User       string    `json:"user,omitempty"`
 		VerifiedAt time.Time `json:"verified_at"`
 		ExpiresAt  time.Time `json:"expires_at"`
-	}{true, number.Mask(s.Number), s.Issued.UTC(), g.life.Expires(&s).UTC()})
+	}{true, number.Mask(s.Number), s.User, s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
 }
 
 func (g *Gate) postLogout(v *visit) error {
 	if s, ok := g.endSession(v); ok {
-		g.log(eventLoggedOut, g.entry(v.r, v.realm, s.Number, otp.ID{}))
+		g.log(eventLoggedOut, g.entry(v, &ask{user: s.User, number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
 	}
 	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)

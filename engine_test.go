@@ -119,7 +119,8 @@ func (e *engineBench) get(id otp.ID) otp.Challenge {
 // verify answers the challenge id, and checks the error.
 func (e *engineBench) verify(id otp.ID, code string, want error) {
 	e.t.Helper()
-	if _, err := e.Verify(context.Background(), id, code); !errors.Is(err, want) {
+	answer := otp.Verification{ID: id, Code: code, Number: someNumber}
+	if _, err := e.Verify(context.Background(), &e.policy, answer); !errors.Is(err, want) {
 		e.t.Fatalf("Verify: %v, want %v", err, want)
 	}
 }
@@ -239,9 +240,9 @@ func (s *spyStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.R
 	return s.Store.Resend(ctx, id, r)
 }
 
-func (s *spyStore) Attempt(ctx context.Context, id otp.ID, proof otp.Digest, now time.Time) (otp.Record, error) {
-	s.given = append(s.given, proof[:]...)
-	return s.Store.Attempt(ctx, id, proof, now)
+func (s *spyStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	s.given = append(append(append(s.given, a.Proof[:]...), a.Run.Number[:]...), a.Run.Device[:]...)
+	return s.Store.Attempt(ctx, id, a)
 }
 
 func (s *spyStore) Settle(ctx context.Context, id otp.ID, settled *otp.Settlement) error {

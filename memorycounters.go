@@ -6,31 +6,45 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
+// maxCounters bounds how many numbers and addresses are counted at once. Past
+// it, whoever is new is refused: forgetting others would lift their limits.
+const maxCounters = 1 << 22
+
 // counters counts sendings under keys, exactly, and forgets a key only when
 // no rate asks for it any more. The store's mutex guards it.
 type counters struct {
-	byKey map[otp.Digest]*counter
-	all   []*counter
-	hand  int // where the next look for idle counters begins
+	table[counter]
+	demands map[demand]*demand // one of a kind, for all counters
 }
 
 // A counter serves every gate of one scope, each with rates of its own, and
 // keeps as much as the most demanding of them asks for.
 type counter struct {
-	key     otp.Digest
 	window  otp.Window
-	returns otp.Window    // what was given back
+	returns *otp.Window // what was given back; nil until something was
+	demand  *demand
+}
+
+// demand is how much of its past a counter must know.
+type demand struct {
 	keep    int           // the largest count of any rate
 	longest time.Duration // the longest window of any rate
+}
+
+func newCounters() counters {
+	return counters{table: table[counter]{max: maxCounters}, demands: make(map[demand]*demand)}
 }
 
 // take counts one sending under each of list, or none and returns an
 // *otp.LimitError for the counter that keeps the asker waiting longest. It
 // counts none either if limit, which refuses already, is not nil.
 func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+	defer c.sweep(4, func(at *counter) bool { return at.idle(now) })
+	added := 0
 	for _, k := range list {
-		known := c.byKey[k.Key]
+		known := c.get(k.Key)
 		if known == nil {
+			added++
 			continue
 		}
 		if wait := known.window.Wait(k.Rates, now); wait > 0 && (limit == nil || wait > limit.RetryAfter) {
@@ -40,27 +54,34 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 	if limit != nil {
 		return limit
 	}
-	for _, k := range list {
-		known := c.get(k)
-		known.window.Add(now, known.keep)
+	if !c.room(added) {
+		return &otp.UnavailableError{Reason: "the memory store counts for as many numbers and addresses as it can", RetryAfter: time.Minute}
 	}
-	c.sweep(now)
+	for _, k := range list {
+		known := c.known(k)
+		known.window.Add(now, known.demand.keep)
+	}
 	return nil
 }
 
-// get returns the counter for k, a new one if there is none.
-func (c *counters) get(k otp.Counter) *counter {
-	known := c.byKey[k.Key]
+// known returns the counter for k, a new one if there is none.
+func (c *counters) known(k otp.Counter) *counter {
+	known := c.get(k.Key)
 	if known == nil {
-		known = &counter{key: k.Key}
-		if c.byKey == nil {
-			c.byKey = make(map[otp.Digest]*counter)
-		}
-		c.byKey[k.Key] = known
-		c.all = append(c.all, known)
+		known = c.add(k.Key)
+	}
+	var need demand
+	if known.demand != nil {
+		need = *known.demand
 	}
 	for _, r := range k.Rates {
-		known.keep, known.longest = max(known.keep, r.Count), max(known.longest, r.Window)
+		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
+	}
+	if known.demand == nil || *known.demand != need {
+		if c.demands[need] == nil {
+			c.demands[need] = &need
+		}
+		known.demand = c.demands[need]
 	}
 	return known
 }
@@ -69,9 +90,16 @@ func (c *counters) get(k otp.Counter) *counter {
 // within the rates as they allow sendings.
 func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 	for _, k := range list {
-		if known := c.get(k); known.returns.Wait(k.Rates, now) <= 0 {
+		known := c.get(k.Key)
+		if known == nil {
+			continue // forgotten: it is so long ago that it counts no more
+		}
+		if known.returns == nil {
+			known.returns = new(otp.Window)
+		}
+		if known.returns.Wait(k.Rates, now) <= 0 {
 			known.window.Remove(at)
-			known.returns.Add(now, known.keep)
+			known.returns.Add(now, known.demand.keep)
 		}
 	}
 }
@@ -79,25 +107,25 @@ func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 // undo takes back a sending that the store itself could not go on with.
 func (c *counters) undo(list []otp.Counter, at time.Time) {
 	for _, k := range list {
-		c.get(k).window.Remove(at)
+		if known := c.get(k.Key); known != nil {
+			known.window.Remove(at)
+		}
 	}
 }
 
-// sweep looks at a few counters and forgets the idle ones. A sending makes at
-// most two counters and looks at four, so the idle never outgrow the rest.
-func (c *counters) sweep(now time.Time) {
-	for range min(4, len(c.all)) {
-		if c.hand >= len(c.all) {
-			c.hand = 0
+// used returns how many sendings count within each rate.
+func (c *counters) used(k otp.Counter, now time.Time) []int {
+	used := make([]int, len(k.Rates))
+	if known := c.get(k.Key); known != nil {
+		for i, r := range k.Rates {
+			used[i] = known.window.Count(now, r.Window)
 		}
-		at := c.all[c.hand]
-		if !at.window.Idle(now, at.longest) || !at.returns.Idle(now, at.longest) {
-			c.hand++
-			continue
-		}
-		last := len(c.all) - 1
-		c.all[c.hand], c.all[last] = c.all[last], nil
-		c.all = c.all[:last]
-		delete(c.byKey, at.key)
 	}
+	return used
+}
+
+// idle reports whether no rate asks for the counter any more. A sending makes
+// at most three counters and looks at four, so the idle never outgrow the rest.
+func (c *counter) idle(now time.Time) bool {
+	return c.window.Idle(now, c.demand.longest) && (c.returns == nil || c.returns.Idle(now, c.demand.longest))
 }

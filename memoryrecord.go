@@ -2,6 +2,7 @@ package websms
 
 import (
 	"container/heap"
+	"errors"
 	"sync"
 	"time"
 
@@ -79,20 +80,30 @@ func (r *record) get(now time.Time) (otp.Record, error) {
 	return r.snapshot(), r.usable(now)
 }
 
-// attempt counts an attempt, then compares. A code that nobody can have got
-// is not there to be guessed.
-func (r *record) attempt(proof otp.Digest, now time.Time) (otp.Record, error) {
+// attempt counts an attempt, against the challenge and in runs, then compares.
+// A code that nobody can have got is not there to be guessed.
+func (r *record) attempt(a *otp.Answer, runs *runs) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.usable(now); err != nil {
+	if err := r.usable(a.Now); err != nil {
+		return r.snapshot(), err
+	}
+	if lock := runs.locked(&a.Run, a.Now); lock != nil {
+		return r.snapshot(), lock
+	}
+	if err := runs.fail(&a.Run, a.Now); err != nil {
 		return r.snapshot(), err
 	}
 	r.left--
-	if right := constantTimeEqual(&proof, &r.proof); !right || r.possible == 0 {
-		return r.snapshot(), otp.ErrWrongCode
+	if right := constantTimeEqual(&a.Proof, &r.proof); right && r.possible > 0 {
+		runs.succeed(&a.Run)
+		r.finished = true
+		return r.snapshot(), nil
 	}
-	r.finished = true
-	return r.snapshot(), nil
+	if lock := runs.locked(&a.Run, a.Now); lock != nil {
+		return r.snapshot(), errors.Join(otp.ErrWrongCode, lock)
+	}
+	return r.snapshot(), otp.ErrWrongCode
 }
 
 func (r *record) finish() {

@@ -26,6 +26,7 @@ type memoryStore struct {
 	users    []*MemoryStore // the configurations in use, the latest last
 	live     expiries
 	counters counters
+	runs     runs
 	sent     fifo[string, sentMessage]    // by message id, for delivery reports
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
 	seen     fifo[otp.Digest, struct{}]   // webhook deliveries
@@ -55,6 +56,8 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 	return &memoryStore{
 		cache:    cache,
 		capacity: capacity,
+		counters: newCounters(),
+		runs:     newRuns(),
 		sent:     fifo[string, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
 		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
@@ -125,7 +128,7 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 			RetryAfter: max(m.live[0].expires().Sub(r.Now), time.Second),
 		}
 	}
-	if err := m.counters.take(r.Counters, r.Now, nil); err != nil {
+	if err := m.take(&r.Run, r.Counters, r.Now, nil); err != nil {
 		return false, err
 	}
 	if heir {
@@ -133,6 +136,20 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 	}
 	heap.Push(&m.live, rec)
 	return heir, nil
+}
+
+// take counts one sending, unless the run is locked or a limit reached; limit
+// is one that refuses already, or nil. The caller holds mu.
+func (m *memoryStore) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+	if lock := m.runs.locked(run, now); lock != nil {
+		if lock.RetryAfter == 0 { // no wait ends it
+			return lock
+		}
+		if limit == nil || lock.RetryAfter > limit.RetryAfter {
+			limit = lock
+		}
+	}
+	return m.counters.take(list, now, limit)
 }
 
 // Resend implements otp.Store.
@@ -143,7 +160,7 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 	if rec == nil || rec.place < 0 {
 		return otp.Record{}, otp.ErrNoChallenge
 	}
-	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.counters.take(r.Counters, r.Now, cooldown) })
+	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.take(&r.Run, r.Counters, r.Now, cooldown) })
 	if err != nil {
 		return renewed, err
 	}
@@ -176,18 +193,33 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 }
 
 // Attempt implements otp.Store.
-func (m *memoryStore) Attempt(_ context.Context, id otp.ID, proof otp.Digest, now time.Time) (otp.Record, error) {
+func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	rec := m.find(id)
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge
 	}
-	after, err := rec.attempt(proof, now)
+	m.mu.Lock()
+	after, err := rec.attempt(a, &m.runs)
 	if err == nil {
-		m.end(rec)
-	} else {
-		m.wakes.Wake(id)
+		m.drop(rec)
 	}
+	m.mu.Unlock()
+	m.wakes.Wake(id)
 	return after, err
+}
+
+// Unlock implements otp.Store.
+func (m *memoryStore) Unlock(_ context.Context, number otp.Digest) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.runs.unlock(number), nil
+}
+
+// Used implements otp.Store.
+func (m *memoryStore) Used(_ context.Context, c otp.Counter, now time.Time) ([]int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counters.used(c, now), nil
 }
 
 // Get implements otp.Store.

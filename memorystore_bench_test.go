@@ -87,7 +87,7 @@ func BenchmarkMemoryStoreAttempt(b *testing.B) {
 	challenges := newBenchChallenges(b, openMemoryStore(b, 100_000))
 	var proof otp.Digest
 	attempt := func(tb testing.TB) {
-		_, err := challenges.store.Attempt(context.Background(), challenges.next(), proof, storeEpoch)
+		_, err := challenges.store.Attempt(context.Background(), challenges.next(), &otp.Answer{Proof: proof, Now: storeEpoch})
 		if !errors.Is(err, otp.ErrWrongCode) {
 			tb.Errorf("attempt: %v", err)
 		}
@@ -127,7 +127,7 @@ func BenchmarkEngineVerify(b *testing.B) {
 	})
 	defer engine.Close(context.Background())
 	verify := func(tb testing.TB) {
-		if _, err := engine.Verify(context.Background(), challenges.next(), "123 456"); !errors.Is(err, otp.ErrWrongCode) {
+		if _, err := engine.Verify(context.Background(), new(otp.Policy), otp.Verification{ID: challenges.next(), Code: "123 456", Number: someNumber}); !errors.Is(err, otp.ErrWrongCode) {
 			tb.Errorf("verify: %v", err)
 		}
 	}

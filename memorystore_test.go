@@ -89,7 +89,7 @@ func TestMemoryStoreResize(t *testing.T) {
 	meet := func(n int) {
 		t.Helper()
 		for _, id := range all[:n] {
-			if _, err := store.Attempt(context.Background(), id, memoryProof(id), storeEpoch); err != nil {
+			if _, err := store.Attempt(context.Background(), id, &otp.Answer{Proof: memoryProof(id), Now: storeEpoch}); err != nil {
 				t.Fatalf("a challenge that was taken does not verify: %v", err)
 			}
 		}
@@ -126,7 +126,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 		case want != nil && !errors.As(err, &limit):
 			t.Fatalf("number %d after %v: %v, want its limit", i, at, err)
 		case want == nil:
-			if _, err := store.Attempt(context.Background(), r.ID, r.Proof, r.Now); err != nil {
+			if _, err := store.Attempt(context.Background(), r.ID, &otp.Answer{Proof: r.Proof, Now: r.Now}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,7 +137,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 	for i := range kept {
 		send(i, time.Minute, nil)
 	}
-	if got := len(store.counters.byKey); got != flood {
+	if got := store.counters.len(); got != flood {
 		t.Fatalf("%d counters, want %d: none is idle yet", got, flood)
 	}
 	for i := range flood { // others, an hour less a nanosecond later
@@ -150,19 +150,19 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 		send(2*flood+i, time.Hour+time.Minute-1, nil)
 	}
 	for i := range kept { // which those are not that were asked for again
-		if store.counters.byKey[memoryCounter(i).Key] == nil {
+		if store.counters.get(memoryCounter(i).Key) == nil {
 			t.Fatalf("number %d was forgotten within its hour", i)
 		}
 	}
-	if got, want := len(store.counters.byKey), 3*flood+kept; got != want {
+	if got, want := store.counters.len(), 3*flood+kept; got != want {
 		t.Errorf("%d counters, want %d", got, want)
 	}
 	const last = -1
 	for i := range flood { // four looks each at 3*flood counters, all idle
 		send(last-i%2, 3*time.Hour+time.Duration(i)*time.Hour, nil)
 	}
-	if got := len(store.counters.byKey); got > 2 || got != len(store.counters.all) {
-		t.Errorf("%d counters, %d listed; want those of the last two numbers", got, len(store.counters.all))
+	if got := store.counters.len(); got > 2 {
+		t.Errorf("%d counters, want those of the last two numbers", got)
 	}
 }
 
@@ -277,7 +277,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 
 	for _, sendings := range []int{1, 10} {
 		before = heapInUse()
-		var c counters
+		c := newCounters()
 		rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}
 		for round := range sendings {
 			at := storeEpoch.Add(time.Duration(round) * 4 * time.Minute)

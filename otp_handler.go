@@ -67,10 +67,14 @@ type Gate struct {
 	// Which numbers may ask for a code.
 	Numbers NumbersConfig `json:"numbers,omitzero"`
 
+	// Makes the code a second factor: a first one in front of the gate has
+	// named the user, and the user's number is known already.
+	SecondFactor *SecondFactorConfig `json:"second_factor,omitempty"`
+
 	// How long a verification lasts, and how it is remembered.
 	Session SessionConfig `json:"session,omitzero"`
 
-	// How many codes may be sent.
+	// How many codes may be sent, and how many wrong ones may come back.
 	Limits LimitsConfig `json:"limits,omitzero"`
 
 	// Requests that are let through unverified.
@@ -82,6 +86,7 @@ type Gate struct {
 	engine   *engine
 	policy   otp.Policy
 	numbers  *number.Policy
+	second   *secondFactor // nil: people type their number
 	life     session.Life
 	cookies  cookies
 	identity identity
@@ -118,6 +123,14 @@ func (g *Gate) checkOptions() error {
 		}
 		if strings.Contains(o.text, "{") {
 			return wrongf(o.option, "holds a brace, and takes no placeholders: write the text itself, or {$NAME}, which is replaced while the Caddyfile is read")
+		}
+	}
+	if c := g.SecondFactor; c != nil {
+		if err := within("second_factor", c.check()); err != nil {
+			return err
+		}
+		if err := c.checkHeaders(g.Headers); err != nil {
+			return err
 		}
 	}
 	for _, err := range []error{
@@ -161,6 +174,11 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
 	}
+	if g.SecondFactor != nil {
+		if g.second, err = newSecondFactor(ctx, g.SecondFactor, g.numbers, g.logger, g.now); err != nil {
+			return fmt.Errorf("websms_otp: %w", err)
+		}
+	}
 	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
@@ -192,6 +210,11 @@ func (g *Gate) warn() {
 	if g.life.TTL > 24*time.Hour {
 		g.logger.Warn("sessions last longer than 24h, which NIST SP 800-63B allows at AAL2", zap.Duration("ttl", g.life.TTL))
 	}
+	if g.SecondFactor != nil {
+		for _, text := range g.SecondFactor.warnings() {
+			g.logger.Warn(text)
+		}
+	}
 	if g.numbers.Restricted() && g.numbers.Len() == 0 {
 		g.logger.Warn("the list of allowed numbers is empty: nobody will get a code")
 	}
@@ -202,7 +225,9 @@ func (g *Gate) challengePolicy() otp.Policy {
 		Scope: g.Realm, Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
 		Company: g.Company, Comment: g.Comment, Cooldown: 30 * time.Second,
 		PerNumber: rates(g.Limits.PerNumber, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour}),
+		PerClient: rates(g.Limits.PerIP, otp.Rate{Count: 10, Window: 10 * time.Minute}, otp.Rate{Count: 50, Window: 24 * time.Hour}),
 		Budget:    rates(g.Limits.Budget, otp.Rate{Count: 500, Window: time.Hour}),
+		Lockout:   g.Limits.lockout(),
 	}
 	if g.Code.Length != 0 {
 		p.Length = g.Code.Length
@@ -277,7 +302,9 @@ func (g *Gate) admit(r *http.Request, s *session.Session) {
 	caddyhttp.SetVar(r.Context(), admittedVar, &g.identity)
 	session.Strip(r.Header, g.cookies.own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us
+	if s.User != "" {
+		repl.Set("http.auth.user.id", s.User)
+	} else if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us
 		repl.Set("http.auth.user.id", s.Number)
 	}
 	repl.Set("http.auth.user.phone", s.Number)
@@ -296,15 +323,27 @@ func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time)
 	var s session.Session
 	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
 		opened, err := session.Open(g.engine.vault.ring, realm, value)
-		if err != nil || !g.life.Alive(&opened, now) || opened.User != "" ||
-			g.engine.vault.revoked.Has(opened.ID) ||
-			!g.numbers.Allowed(number.Number{E164: opened.Number, Region: opened.Region}) {
+		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.revoked.Has(opened.ID) {
+			return false
+		}
+		if n := (number.Number{E164: opened.Number, Region: opened.Region}); !g.numbers.Allowed(n) || !g.belongs(r, opened.User, n) {
 			return false
 		}
 		s = opened
 		return true
 	})
 	return s, found
+}
+
+// belongs reports whether what was asked for or verified in the name of user,
+// for number, is for r to use: in number mode it is nobody's in particular;
+// with a second factor, the first one names the same user now, and today's
+// configuration gives the user the same number.
+func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
+	if g.second != nil {
+		return g.second.holds(r, user, n)
+	}
+	return user == ""
 }
 
 // renew moves the end of a session's idle life.

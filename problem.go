@@ -40,6 +40,7 @@ var (
 	problemExpired     = problem{Type: "code_expired", Title: "The code has expired", Status: http.StatusGone, page: pages.Expired()}
 	problemTooMany     = problem{Type: "too_many_attempts", Title: "Too many attempts", Status: http.StatusTooManyRequests, page: pages.TooManyAttempts()}
 	problemInvalid     = problem{Type: "invalid_number", Title: "Not a mobile number", Status: http.StatusUnprocessableEntity}
+	problemNoNumber    = problem{Type: "no_number", Title: "No number is known to send a code to", Status: http.StatusForbidden}
 	problemCountry     = problem{Type: "country_not_allowed", Title: "Numbers of this country are not served", Status: http.StatusUnprocessableEntity}
 )
 
@@ -52,6 +53,11 @@ func (g *Gate) problemOf(err error) problem {
 	var limit *otp.LimitError
 	var down *otp.UnavailableError
 	switch {
+	case errors.As(err, &limit) && (limit.Limit == "lockout" || limit.Limit == "max_failures"):
+		return problem{
+			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
+			retryAfter: limit.RetryAfter, page: pages.LockedOut(wholeSeconds(limit.RetryAfter), g.Company),
+		}
 	case errors.As(err, &limit):
 		return problem{
 			Type: "rate_limited", Title: "Too many codes asked for", Status: http.StatusTooManyRequests,

@@ -3,6 +3,7 @@ package websms
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -52,6 +53,23 @@ func (g *Gate) webOTPHost(r *http.Request) string {
 func clientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return ip
+}
+
+// clientNetwork returns what the client's address counts as: itself, or of an
+// IPv6 address its /64, which is the least that one customer is given
+// (RFC 6177) and may change within at will.
+func clientNetwork(r *http.Request) string {
+	ip := clientIP(r)
+	addr, err := netip.ParseAddr(ip)
+	if err != nil { // a socket without addresses: all of them are one
+		return ip
+	}
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		if network, err := addr.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return addr.String()
 }
 
 // ownURL returns the URL of r that lies under the prefix, or nil: the one it

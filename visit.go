@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,14 +165,18 @@ func (v *visit) readJSON(body []byte) bool {
 	return true
 }
 
-// ask returns the challenge that the browser has asked for.
+// ask returns the challenge that the browser has asked for, in the name of the
+// person that a first factor names now.
 func (g *Gate) ask(v *visit) (ask, bool) {
 	var a ask
 	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
 		a, ok = openAsk(g.engine.vault.ring, v.realm, value)
-		return ok
+		return ok && g.belongs(v.r, a.user, a.number)
 	})
-	return a, found
+	if !found {
+		return ask{}, false
+	}
+	return a, true
 }
 
 // setAsk gives the browser the challenge it has asked for.
@@ -187,24 +190,33 @@ func (g *Gate) setAsk(v *visit, a *ask) error {
 }
 
 // knows reports whether this browser has verified a number before.
-func (g *Gate) knows(v *visit, e164 string) bool {
-	return slices.Contains(g.devices(v), numberDigest(g.engine.vault.ring, v.realm, e164))
+func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) != "" }
+
+// deviceFor returns the id of this browser's device, if it has verified a
+// number before, or "".
+func (g *Gate) deviceFor(v *visit, e164 string) string {
+	d := g.device(v)
+	if _, known := d.knows(numberDigest(g.engine.vault.ring, v.realm, e164), v.now); !known {
+		return ""
+	}
+	return string(d.id[:])
 }
 
-func (g *Gate) devices(v *visit) []string {
-	var digests []string
+// device returns what this browser's device cookie holds.
+func (g *Gate) device(v *visit) device {
+	var d device
 	g.cookies.find(v.r, g.cookies.device, v.https, func(value string) (ok bool) {
-		digests, ok = openDevice(g.engine.vault.ring, v.realm, value)
+		d, ok = openDevice(g.engine.vault.ring, v.realm, value)
 		return ok
 	})
-	return digests
+	return d
 }
 
 // startSession gives the browser a session for a number that it has just
 // verified, in place of whatever it held.
 func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, error) {
 	s := session.Session{
-		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region,
+		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,
 		Remember: remember && g.life.Remember > 0,
 	}
 	g.life.Begin(&s, v.now)
@@ -218,9 +230,10 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 	}
 	g.cookies.set(v.w, g.cookies.session, sealed, v.https, life)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
-	ring := g.engine.vault.ring
-	if device, err := sealDevice(ring, v.realm, numberDigest(ring, v.realm, a.number.E164), g.devices(v)); err == nil {
-		g.cookies.set(v.w, g.cookies.device, device, v.https, deviceLife)
+	known := g.device(v)
+	known.learn(numberDigest(g.engine.vault.ring, v.realm, a.number.E164), v.now)
+	if sealed, err := known.seal(g.engine.vault.ring, v.realm); err == nil {
+		g.cookies.set(v.w, g.cookies.device, sealed, v.https, deviceLife)
 	}
 	return s, nil
 }

@@ -58,6 +58,11 @@ func (e *Engine) Close(ctx context.Context) { e.dispatch.close(ctx) }
 // Sending is one ask for a code.
 type Sending struct {
 	Number string // E.164
+	// Device that asks, if it has verified the number before; "" for any other.
+	Device string
+	// Client is the network address that it asks from, as PerClient counts it;
+	// "" is not counted.
+	Client string
 	// Host that the message is bound to (WebOTP), "" for none.
 	Host string
 	// Decoy is counted, answered and timed like any other, and not sent.
@@ -68,6 +73,9 @@ type Sending struct {
 	// Done is told, later and from another goroutine, how it went. It is not
 	// called for a decoy.
 	Done func(id ID, messageID string, err error)
+	// Strained is told, from another goroutine, that this sending has taken
+	// one of the budget's rates to four fifths or more: once in a window.
+	Strained func(used int, of Rate)
 }
 
 // Issue creates a challenge and sends its code, behind the caller's back. It
@@ -87,7 +95,8 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 		Now:      now,
 		TTL:      p.TTL,
 		Cooldown: p.Cooldown,
-		Counters: e.counters(p, s.Number),
+		Counters: e.counters(p, &s),
+		Run:      e.run(p, s.Number, s.Device),
 	}
 	code := ""
 	if !p.Remote {
@@ -123,7 +132,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	}
 	now := e.now()
 	rec, err := e.store.Resend(ctx, id, &Renewal{
-		Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, s.Number),
+		Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.run(p, s.Number, s.Device),
 	})
 	if err != nil {
 		release()
@@ -133,7 +142,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	if len(rec.Sealed) > 0 { // else WebSMS was to make it, and never said
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
-			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true, Return: e.counters(p, s.Number)}
+			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true, Return: e.counters(p, &s)}
 			err = errors.Join(err, e.store.Settle(ctx, id, &unsent))
 			return Challenge{}, &UnavailableError{Reason: "the code does not open with today's keys", RetryAfter: time.Minute, Err: err}
 		}
@@ -142,12 +151,30 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	return rec.Challenge, nil
 }
 
-// Verify answers the challenge id with code, and ends it if that is right; the
-// first of many wins. It returns ErrWrongCode, with what is left of the
-// challenge, or ErrNoChallenge, ErrExpired, ErrTooManyAttempts or an *UnavailableError.
-func (e *Engine) Verify(ctx context.Context, id ID, code string) (Challenge, error) {
-	rec, err := e.store.Attempt(ctx, id, e.proof(id, digits(code)), e.now())
+// Verification is one answer to a challenge.
+type Verification struct {
+	ID     ID
+	Code   string // as it was typed
+	Number string // that the code was asked for, E.164
+	Device string // that answers, if it has verified the number before; "" for any other
+}
+
+// Verify answers a challenge, and ends it if the code is right; the first of
+// many wins. It returns ErrWrongCode, with what is left of the challenge and
+// joined with the *LimitError of the lock that it led to, if it did; or
+// ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a *LimitError while the
+// number is locked, or an *UnavailableError.
+func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challenge, error) {
+	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
+		Proof: e.proof(v.ID, digits(v.Code)), Run: e.run(p, v.Number, v.Device), Now: e.now(),
+	})
 	return rec.Challenge, err
+}
+
+// Unlock forgets the wrong codes that count for a number in a scope, and
+// reports whether there were any.
+func (e *Engine) Unlock(ctx context.Context, scope, number string) (bool, error) {
+	return e.store.Unlock(ctx, e.failures(scope, number))
 }
 
 // Get returns the challenge id, or ErrNoChallenge, ErrExpired or, with the
@@ -183,18 +210,6 @@ func (e *Engine) Forget(ctx context.Context, parts ...string) error {
 
 // Live returns how many challenges await their answer.
 func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx, e.now()) }
-
-// counters returns what one sending to number is counted under.
-func (e *Engine) counters(p *Policy, number string) []Counter {
-	var list []Counter
-	if len(p.PerNumber) > 0 {
-		list = append(list, Counter{"number", e.ring.Digest("number", p.Scope, number), p.PerNumber})
-	}
-	if len(p.Budget) > 0 {
-		list = append(list, Counter{"budget", e.ring.Digest("budget", p.Scope), p.Budget})
-	}
-	return list
-}
 
 // newCode returns length digits, each as likely as any other.
 func (e *Engine) newCode(length int) (string, error) {
@@ -241,6 +256,7 @@ var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the messag
 func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
+		e.strained(p, &s)
 		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
 		var err error
 		if s.Decoy {
@@ -260,7 +276,7 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 			var failure *connexus.Error
 			settled.Refused = errors.As(err, &failure) && !failure.MaybeAccepted
 			if settled.Refused && !s.Guarded {
-				settled.Return = e.counters(p, s.Number)
+				settled.Return = e.counters(p, &s)
 			}
 		}
 		settled.Now = e.now()

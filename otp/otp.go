@@ -44,15 +44,6 @@ type Challenge struct {
 	ResendAt     time.Time // before it, a resend is refused
 }
 
-// Rate is a limit: at most Count within any stretch of time as long as Window.
-type Rate struct {
-	Count  int
-	Window time.Duration
-}
-
-// String returns the count and the window: "3/10m0s".
-func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
-
 // Policy is what a gate asks of its challenges.
 type Policy struct {
 	// Scope separates the counters of gates that are to be limited apart.
@@ -67,11 +58,14 @@ type Policy struct {
 	Remote bool
 	// Company and Comment are sent with the code.
 	Company, Comment string
-	// PerNumber limits the codes sent to one number, Budget those sent in all.
-	PerNumber, Budget []Rate
+	// PerNumber limits the codes sent to one number, PerClient those asked for
+	// from one network address, Budget those sent in all.
+	PerNumber, PerClient, Budget []Rate
 	// Cooldown is how long after a sending the first resend is refused. It
 	// doubles with each.
 	Cooldown time.Duration
+	// Lockout ends guessing across challenges.
+	Lockout Lockout
 }
 
 // The reasons for which a step is refused. All are expected: none is a fault
@@ -86,16 +80,6 @@ var (
 	// ErrWrongCode says that the code was not it, and the attempt was counted.
 	ErrWrongCode = errors.New("wrong code")
 )
-
-// LimitError says that a limit was reached. Nothing was sent and nothing counted.
-type LimitError struct {
-	Limit      string        // "number", "budget" or "cooldown"
-	RetryAfter time.Duration // until it would be allowed, if nobody else asks
-}
-
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("limit per %s reached; retry after %s", e.Limit, e.RetryAfter)
-}
 
 // UnavailableError says that a store is full or down, or that too many sends
 // are in flight. Nothing was sent.

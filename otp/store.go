@@ -16,8 +16,9 @@ import (
 // (a keyed hash), a counter under a keyed hash.
 type Store interface {
 	// Reserve creates a challenge and takes its sending from every counter.
-	// It returns a *LimitError if one of them is exhausted, and an
-	// *UnavailableError if there is no room; then nothing has changed.
+	// It returns a *LimitError if one of them is exhausted or the run of
+	// failures is locked, and an *UnavailableError if there is no room; then
+	// nothing has changed.
 	Reserve(ctx context.Context, r *Reservation) error
 
 	// Resend takes another sending of the challenge id from the counters, and
@@ -29,12 +30,19 @@ type Store interface {
 	// challenge that is gone it only gives back.
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
-	// Attempt counts an attempt and then compares proof with the challenge's,
-	// in constant time; nothing is right while every sending was refused. It
-	// returns nil for the one attempt that is right, and
-	// the challenge is gone; else ErrWrongCode, with the record as it now is,
-	// or ErrNoChallenge, ErrExpired, ErrTooManyAttempts.
-	Attempt(ctx context.Context, id ID, proof Digest, now time.Time) (Record, error)
+	// Attempt counts an attempt against the challenge and against the run of
+	// failures, and then compares the proof with the challenge's, in constant
+	// time; nothing is right while every sending was refused. It returns nil
+	// for the one attempt that is right, and both the challenge and the run
+	// are gone; else ErrWrongCode, with the record as it now is and joined
+	// with the *LimitError of the lock that this attempt brought about, if it
+	// did. It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, while
+	// the run is locked, a *LimitError; then nothing was counted or compared.
+	Attempt(ctx context.Context, id ID, a *Answer) (Record, error)
+
+	// Unlock forgets the failures that are counted for a number, of every
+	// device, and reports whether there were any.
+	Unlock(ctx context.Context, number Digest) (bool, error)
 
 	// Get returns a challenge, or ErrNoChallenge, ErrExpired or, with the
 	// record, ErrTooManyAttempts.
@@ -57,6 +65,9 @@ type Store interface {
 	// Forget takes a key back that was given to First.
 	Forget(ctx context.Context, key Digest) error
 
+	// Used returns how many sendings count within each of the counter's rates.
+	Used(ctx context.Context, c Counter, now time.Time) ([]int, error)
+
 	// Live returns how many challenges take room: those that await their
 	// answer, and those that died of wrong ones and have not expired.
 	Live(ctx context.Context, now time.Time) (int, error)
@@ -72,6 +83,28 @@ type Counter struct {
 	Rates []Rate
 }
 
+// Run is whose wrong codes in a row are counted together. The zero Run is
+// nobody's: nothing is counted, and nothing locked.
+type Run struct {
+	Number Digest // a keyed hash of it
+	// Device is one that has verified the number before, and has a run of its
+	// own, so that a stranger's guesses do not lock its owner out; zero: all
+	// others, who share one.
+	Device  Digest
+	Lockout Lockout
+}
+
+// RunLife is how long a run of failures is remembered after the latest of
+// them: as long as any session can last.
+const RunLife = 8760 * time.Hour
+
+// Answer is one attempt at a challenge.
+type Answer struct {
+	Proof Digest
+	Run   Run
+	Now   time.Time
+}
+
 // Reservation is a challenge about to be sent.
 type Reservation struct {
 	ID       ID
@@ -84,6 +117,7 @@ type Reservation struct {
 	TTL      time.Duration
 	Cooldown time.Duration
 	Counters []Counter
+	Run      Run
 }
 
 // Renewal is another sending of a challenge.
@@ -92,6 +126,7 @@ type Renewal struct {
 	TTL      time.Duration
 	Cooldown time.Duration // the first; the store doubles it for each sending
 	Counters []Counter
+	Run      Run
 }
 
 // Settlement is how a sending went.

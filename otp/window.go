@@ -28,6 +28,13 @@ func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
 	return wait
 }
 
+// Count returns how many of the events it keeps are less than window ago.
+func (w *Window) Count(now time.Time, window time.Duration) int {
+	since := now.Add(-window).UnixNano()
+	i, _ := slices.BinarySearch(w.moments, since+1)
+	return len(w.moments) - i
+}
+
 // Add counts an event at now. It keeps the latest events, as many as keep:
 // the largest Count that the window will be asked with.
 func (w *Window) Add(now time.Time, keep int) {

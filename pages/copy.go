@@ -104,6 +104,44 @@ func RateLimited(retryAfter time.Duration) Message {
 	}
 }
 
+// LockedOut is the page of a number that too many wrong codes were entered
+// for. A retryAfter of 0 leaves it locked until company unlocks it.
+func LockedOut(retryAfter time.Duration, company string) Message {
+	m := Message{
+		Heading: "Too many wrong codes",
+		Body:    []string{"To keep you safe, no code is sent to this number and none is accepted for now."},
+		Action:  toLogin("Back to sign in"),
+	}
+	if retryAfter <= 0 {
+		m.Body = append(m.Body, "Ask "+company+" to unlock it.")
+	} else {
+		m.Body = append(m.Body, tryAgain(retryAfter))
+	}
+	return m
+}
+
+// NoNumber is the page of a user for whom no mobile number is kept.
+func NoNumber(company string) Message {
+	return Message{
+		Heading: "No mobile number for you",
+		Body: []string{
+			"The first part of signing in worked. The second is a code by text message, and we have no mobile number of yours to send it to.",
+			"Ask " + company + " to add your mobile number. Then come back and reload this page.",
+		},
+	}
+}
+
+// NoUser is the page of a request in which the sign-in in front named nobody.
+func NoUser(company string) Message {
+	return Message{
+		Heading: "We do not know who you are",
+		Body: []string{
+			"There is a first part of signing in before this one, and it did not tell us your name.",
+			"Tell " + company + " that this page came up. There is nothing you can do here yourself.",
+		},
+	}
+}
+
 // Unavailable is the page of a gate that cannot send or check codes just now. A
 // retryAfter of 0 leaves open how long.
 func Unavailable(retryAfter time.Duration) Message {

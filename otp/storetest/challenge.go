@@ -51,7 +51,7 @@ func wrongCodesCounted(t *testing.T, open Open) {
 	id := d.reserve()
 	want := d.mustGet(id)
 	for i := range attempts {
-		rec, err := d.store.Attempt(ctx, id, wrong(i), d.now)
+		rec, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: wrong(i), Now: d.now})
 		if !errors.Is(err, otp.ErrWrongCode) {
 			t.Fatalf("attempt %d: %v, want %v", i+1, err, otp.ErrWrongCode)
 		}
@@ -140,7 +140,7 @@ func lifeBounded(t *testing.T, open Open) {
 func challengesApart(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	a, b := d.reserve(), d.reserve()
-	if _, err := d.store.Attempt(ctx, a, right(b), d.now); !errors.Is(err, otp.ErrWrongCode) {
+	if _, err := d.store.Attempt(ctx, a, &otp.Answer{Proof: right(b), Now: d.now}); !errors.Is(err, otp.ErrWrongCode) {
 		t.Fatalf("the code of another challenge: %v, want %v", err, otp.ErrWrongCode)
 	}
 	before := d.mustGet(b)

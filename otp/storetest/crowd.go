@@ -45,7 +45,7 @@ func oneWinner(t *testing.T, open Open) {
 		id := d.reserve()
 		var won atomic.Int32
 		crowd(n, func(int) {
-			_, err := d.store.Attempt(ctx, id, right(id), d.now)
+			_, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now})
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -74,7 +74,7 @@ func duels(t *testing.T, open Open) {
 					runtime.Gosched()
 				}
 			}
-			if _, err := d.store.Attempt(ctx, id, proof, d.now); err == nil {
+			if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: d.now}); err == nil {
 				won.Add(1)
 			}
 		})
@@ -96,7 +96,7 @@ func guessers(t *testing.T, open Open) {
 			if i == 63 {
 				proof = right(id)
 			}
-			rec, err := d.store.Attempt(ctx, id, proof, d.now)
+			rec, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: d.now})
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -148,7 +148,7 @@ func twiceCapacity(t *testing.T, open Open) {
 	}
 	crowd(goroutines, func(i int) {
 		for _, id := range taken[i] {
-			if _, err := d.store.Attempt(ctx, id, right(id), d.now); err != nil {
+			if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now}); err != nil {
 				t.Errorf("a challenge that was taken does not verify: %v", err)
 			}
 		}
@@ -178,7 +178,7 @@ func roomNeverExceeded(t *testing.T, open Open) {
 				t.Errorf("%d challenges held, %d are room for", n, capacity)
 			}
 			held.Add(-1) // before it ends, so that the count never runs ahead
-			if _, err := d.store.Attempt(ctx, r.ID, right(r.ID), d.now); err != nil {
+			if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: right(r.ID), Now: d.now}); err != nil {
 				t.Errorf("a challenge that was taken does not verify: %v", err)
 			}
 			met.Add(1)
@@ -305,11 +305,11 @@ func everythingAtOnce(t *testing.T, open Open) {
 		crowd(32, func(i int) {
 			switch i % 8 {
 			case 0, 1:
-				if _, err := d.store.Attempt(ctx, id, right(id), at); err == nil {
+				if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: at}); err == nil {
 					met.Add(1)
 				}
 			case 2:
-				_, _ = d.store.Attempt(ctx, id, wrong(i), at)
+				_, _ = d.store.Attempt(ctx, id, &otp.Answer{Proof: wrong(i), Now: at})
 			case 3:
 				_, _ = d.store.Resend(ctx, id, &otp.Renewal{Now: at, TTL: ttl, Cooldown: time.Hour})
 			case 4:

@@ -192,7 +192,7 @@ func refusedIsNotGuessed(t *testing.T, open Open) {
 	r := d.usual()
 	d.mustReserve(r)
 	d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now, Refused: true})
-	if _, err := d.store.Attempt(ctx, r.ID, r.Proof, d.now); !errors.Is(err, otp.ErrWrongCode) {
+	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Now: d.now}); !errors.Is(err, otp.ErrWrongCode) {
 		t.Fatalf("a code that was never sent: %v, want %v", err, otp.ErrWrongCode)
 	}
 	d.now = d.now.Add(cooldown)

@@ -214,7 +214,7 @@ func (p *player) attempt(t *rapid.T) {
 		proof = c.proof
 	}
 	p.change(id, c, func() {
-		rec, err := p.d.store.Attempt(ctx, id, proof, p.d.now)
+		rec, err := p.d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: p.d.now})
 		if p.refused(t, c, err) {
 			return
 		}

@@ -82,7 +82,7 @@ func settleGone(t *testing.T, open Open) {
 			s.Taken, s.Now = d.now, d.now
 			d.mustSettle(id, &s)
 			d.every(id, otp.ErrNoChallenge)
-			if _, err := d.store.Attempt(ctx, id, made.Proof, d.now); !errors.Is(err, otp.ErrNoChallenge) {
+			if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: made.Proof, Now: d.now}); !errors.Is(err, otp.ErrNoChallenge) {
 				t.Fatalf("the code that came after the end: %v, want %v", err, otp.ErrNoChallenge)
 			}
 		}
@@ -120,10 +120,10 @@ func settleMade(t *testing.T, open Open) {
 	if rec := d.mustResend(r.ID, d.renewal()); string(rec.Sealed) != "theirs" {
 		t.Errorf("Resend returned %q, want what was made", rec.Sealed)
 	}
-	if _, err := d.store.Attempt(ctx, r.ID, right(r.ID), d.now); !errors.Is(err, otp.ErrWrongCode) {
+	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: right(r.ID), Now: d.now}); !errors.Is(err, otp.ErrWrongCode) {
 		t.Errorf("the proof of the reservation: %v, want %v", err, otp.ErrWrongCode)
 	}
-	if _, err := d.store.Attempt(ctx, r.ID, made.Proof, d.now); err != nil {
+	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: made.Proof, Now: d.now}); err != nil {
 		t.Errorf("the proof of what was made: %v", err)
 	}
 	d.every(r.ID, otp.ErrNoChallenge)
@@ -146,7 +146,7 @@ func settleMadeLate(t *testing.T, open Open) {
 		t.Errorf("%v, %d digits, sealed %q; want the code of the first and the status of the second sending",
 			rec.Status, rec.CodeLength, rec.Sealed)
 	}
-	if _, err := d.store.Attempt(ctx, r.ID, made.Proof, d.now); err != nil {
+	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: made.Proof, Now: d.now}); err != nil {
 		t.Errorf("the proof of what was made: %v", err)
 	}
 }

@@ -159,7 +159,7 @@ func (d *desk) mustSettle(id otp.ID, s *otp.Settlement) {
 // mustMeet answers the challenge id with the right code.
 func (d *desk) mustMeet(id otp.ID) {
 	d.Helper()
-	if _, err := d.store.Attempt(ctx, id, right(id), d.now); err != nil {
+	if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now}); err != nil {
 		d.Fatalf("Attempt with the right proof: %v", err)
 	}
 }
@@ -167,7 +167,7 @@ func (d *desk) mustMeet(id otp.ID) {
 // mustMiss answers the challenge id with a wrong code.
 func (d *desk) mustMiss(id otp.ID) otp.Record {
 	d.Helper()
-	rec, err := d.store.Attempt(ctx, id, wrong(0), d.now)
+	rec, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: wrong(0), Now: d.now})
 	if !errors.Is(err, otp.ErrWrongCode) {
 		d.Fatalf("Attempt with a wrong proof: %v, want %v", err, otp.ErrWrongCode)
 	}
@@ -215,7 +215,7 @@ func (d *desk) full(err error) {
 func (d *desk) every(id otp.ID, want ...error) {
 	d.Helper()
 	_, got := d.store.Get(ctx, id, d.now)
-	_, attempt := d.store.Attempt(ctx, id, right(id), d.now)
+	_, attempt := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now})
 	_, resend := d.store.Resend(ctx, id, d.renewal())
 	for _, call := range []struct {
 		name string

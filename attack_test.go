@@ -1,0 +1,232 @@
+package websms
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// guesses is what an attacker got.
+type guesses struct {
+	sends, wrong int
+	sentAt       []time.Time
+}
+
+// attack guesses for so many days at one number, from a new address and
+// browser each time, as fast as the gate lets it: it waits for as long as it is
+// told to, and not a second more. every is called each day.
+func (w *world) attack(now *fakeClock, number string, days int, every func(day int)) (g guesses) {
+	w.t.Helper()
+	end, address := now.Now().AddDate(0, 0, days), netip.MustParseAddr("10.0.0.1")
+	day, tomorrow := 0, now.Now()
+	for now.Now().Before(end) {
+		if every != nil && !now.Now().Before(tomorrow) {
+			every(day)
+			day, tomorrow = day+1, tomorrow.Add(24*time.Hour)
+		}
+		address = address.Next()
+		b := w.browser()
+		b.header.Set("X-Forwarded-For", address.String())
+		_, asked := b.tryAsk(number)
+		if asked.StatusCode == http.StatusAccepted {
+			g.sends++
+			g.sentAt = append(g.sentAt, now.Now())
+			for guess := 0; ; guess++ {
+				a := b.answerWith("000000") // as good as any other
+				if a.StatusCode != http.StatusUnprocessableEntity {
+					break
+				}
+				g.wrong++
+			}
+			continue
+		}
+		wait, err := strconv.Atoi(asked.Header.Get("Retry-After"))
+		switch {
+		case asked.StatusCode != http.StatusTooManyRequests:
+			w.t.Fatalf("asking gets %s %s", asked.Status, asked.body)
+		case err != nil: // until an operator unlocks it
+			now.Advance(24 * time.Hour)
+		default:
+			now.Advance(time.Duration(wait) * time.Second)
+		}
+	}
+	return g
+}
+
+// visit signs the owner of a number in on one day, if a code can be had.
+func (w *world) visit(owner *browser, number string, day int) {
+	w.t.Helper()
+	owner.header.Set("X-Forwarded-For", fmt.Sprintf("172.16.%d.%d", day/250, 1+day%250))
+	if code, a := owner.tryAsk(number); a.StatusCode == http.StatusAccepted {
+		wantStatus(w.t, "the owner", owner.answerWith(code), http.StatusOK)
+	}
+}
+
+// within returns the most events that any stretch of time so long holds.
+func (g *guesses) within(window time.Duration) int {
+	most, first := 0, 0
+	for i, at := range g.sentAt {
+		for !g.sentAt[first].After(at.Add(-window)) {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+// odds is the probability that one of so many guesses at random codes of that
+// many digits is right.
+func odds(guesses, digits int) float64 {
+	return -math.Expm1(float64(guesses) * math.Log1p(-math.Pow10(-digits)))
+}
+
+// An attacker has every address and browser, a year, and the number of
+// somebody else. The limits are the gate's own, the defaults.
+func TestAttackForAYear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a year is played in the full run, without the race detector")
+	}
+	trusting := "servers {\n trusted_proxies static 127.0.0.1 ::1\n}"
+	const gate = "limits {\n per_ip 10/10m 50/24h\n}"
+	for _, c := range []struct {
+		name  string
+		days  int
+		daily func(w *world, owner *browser, number string) func(day int)
+		most  int // wrong codes
+	}{
+		// Nobody but the attacker: a hundred wrong codes, and no more for ever.
+		{"alone", 365, nil, 100},
+		// The owner signs in daily in a browser that has verified the number
+		// before: that ends no run but its own.
+		{"beside the owner's device", 365, func(w *world, owner *browser, number string) func(int) {
+			return func(day int) {
+				w.visit(owner, number, day)
+			}
+		}, 100},
+		// The owner throws all cookies away and signs in daily: each time a run
+		// of wrong codes ends. What is left are the sends: ten a day, one of them
+		// the owner's, with five wrong codes each. A part of the year shows it.
+		{"beside an owner without a device", 60, func(w *world, _ *browser, number string) func(int) {
+			return func(day int) { w.visit(w.browser(), number, day) }
+		}, 60 * 9 * 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := useClock(t)
+			w := start(t, setup{global: trusting, gate: gate})
+			w.sim.SetWebhook("", "")
+			number, owner := freshNumber(), w.browser()
+			var daily func(int)
+			if c.daily != nil {
+				daily = c.daily(w, owner, number)
+			}
+			g := w.attack(now, number, c.days, daily)
+			for _, limit := range []struct {
+				window time.Duration
+				count  int
+			}{{10 * time.Minute, 3}, {24 * time.Hour, 10}} {
+				if most := g.within(limit.window); most > limit.count {
+					t.Errorf("%d codes were sent within %s; the limit is %d", most, limit.window, limit.count)
+				}
+			}
+			if g.wrong > c.most || g.wrong == 0 {
+				t.Errorf("%d guesses in %d days; the limits allow %d", g.wrong, c.days, c.most)
+			}
+			year := g.wrong
+			if g.wrong > 100 { // what does not end goes on
+				year = g.wrong * 365 / c.days
+			}
+			t.Logf("in %d days: %d codes sent, %d guesses; probability of success in a year %.2g", c.days, g.sends, g.wrong, odds(year, 6))
+		})
+	}
+}
+
+// tryAsk asks for a code, and waits for it if the gate says that it is sent.
+func (b *browser) tryAsk(number string) (code string, a answer) {
+	b.t.Helper()
+	newest := func() (m websmstest.Message) {
+		if all := b.sim.Messages(); len(all) > 0 {
+			m = all[0]
+		}
+		return m
+	}
+	before := newest().ID
+	if a = b.request(number); a.StatusCode == http.StatusAccepted {
+		eventually(b.t, "the message arrives", func() bool { return newest().ID != before })
+		code = newest().Code
+	}
+	return code, a
+}
+
+// A million numbers, each from an address of its own, ask within one window.
+// No counter of an earlier asker is lost, and the gate still answers.
+func TestAttackByAMillion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million asks are made in the full run, without the race detector")
+	}
+	const askers = 1_000_000
+	now := useClock(t)
+	w := start(t, setup{
+		global: "servers {\n trusted_proxies static 127.0.0.1 ::1\n}",
+		gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
+	})
+	store, ring := w.engine().store, w.engine().vault.ring
+	number := func(i int) string { return fmt.Sprintf("+6421%07d", i) }
+	address := func(i int) string { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String() }
+	once := []otp.Rate{{Count: 1, Window: 24 * time.Hour}}
+	budget := otp.Counter{Limit: "budget", Key: ring.Digest("budget", ""), Rates: []otp.Rate{{Count: 2_000_000, Window: 24 * time.Hour}}}
+	ask := func(i int) error { // what the engine asks of the store; the sends would take an hour
+		return store.Reserve(t.Context(), &otp.Reservation{
+			ID: session.NewID(), Length: 6, Attempts: 5, Now: now.Now(), TTL: 30 * time.Second,
+			Counters: []otp.Counter{
+				{Limit: "number", Key: ring.Digest("number", "", number(i)), Rates: once},
+				{Limit: "ip", Key: ring.Digest("ip", "", address(i)), Rates: once}, budget,
+			},
+		})
+	}
+	before := heapInUse()
+	for i := range askers {
+		if err := ask(i); err != nil {
+			t.Fatalf("asker %d: %v", i, err)
+		}
+		now.Advance(80 * time.Millisecond) // all of them in 22 hours
+	}
+	each := (heapInUse() - before) / askers
+	t.Logf("%d askers: %d bytes each, for two counters, a place in the budget, and the challenges that live", askers, each)
+	if each > 300 {
+		t.Errorf("%d bytes for each asker, want 300 at most", each)
+	}
+	var limit *otp.LimitError
+	for i := range askers {
+		if err := ask(i); !errors.As(err, &limit) {
+			t.Fatalf("asker %d, again: %v; want a limit", i, err)
+		}
+	}
+	// The same through the front door: an early asker's number and address
+	// are still counted, and who is new is served.
+	from := func(i int) http.Header { return with("X-Forwarded-For", address(i)) }
+	wantStatus(t, "the first asker's number", w.browser().request(number(0), from(askers+1)), http.StatusTooManyRequests)
+	wantStatus(t, "the first asker's address", w.browser().request(number(askers+2), from(0)), http.StatusTooManyRequests)
+	wantStatus(t, "somebody new", w.browser().request(number(askers+3), from(askers+3)), http.StatusAccepted)
+}
+
+// engine returns the one that the world's gate runs on.
+func (w *world) engine() (found *engine) {
+	w.t.Helper()
+	pool.Range(func(_, value any) bool {
+		found, _ = value.(*engine)
+		return found == nil
+	})
+	if found == nil {
+		w.t.Fatal("no engine runs")
+	}
+	return found
+}

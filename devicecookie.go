@@ -1,0 +1,83 @@
+package websms
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// device is what the device cookie holds: that this browser has verified some
+// numbers. It lets nobody in. It gives the browser a run of failures of its
+// own for them, which no stranger's guesses lock (OWASP Authentication Cheat
+// Sheet, device cookies), and shows it how a delivery went.
+type device struct {
+	id       session.ID
+	verified []verifiedNumber // the latest first
+}
+
+// verifiedNumber is a number that a device has verified.
+type verifiedNumber struct {
+	digest string
+	at     time.Time // whole seconds
+}
+
+const (
+	deviceVersion = 1
+	deviceNumbers = 4 // that one device remembers
+	deviceDigest  = 16
+	deviceLife    = 180 * 24 * time.Hour
+)
+
+func numberDigest(ring *session.Ring, realm, e164 string) string {
+	sum := ring.Digest("device", realm, e164)
+	return string(sum[:deviceDigest])
+}
+
+// knows reports when this device has verified a number, if that still counts.
+func (d *device) knows(digest string, now time.Time) (time.Time, bool) {
+	for _, n := range d.verified {
+		if n.digest == digest && now.Before(n.at.Add(deviceLife)) {
+			return n.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// learn puts a number first. The one that was verified longest ago goes.
+func (d *device) learn(digest string, now time.Time) {
+	if d.id == (session.ID{}) {
+		d.id = session.NewID()
+	}
+	verified := []verifiedNumber{{digest, now}}
+	for _, n := range d.verified {
+		if n.digest != digest && len(verified) < deviceNumbers {
+			verified = append(verified, n)
+		}
+	}
+	d.verified = verified
+}
+
+func (d *device) seal(ring *session.Ring, realm string) (string, error) {
+	plain := append([]byte{deviceVersion}, d.id[:]...)
+	for _, n := range d.verified {
+		plain = append(plain, n.digest...)
+		plain = binary.BigEndian.AppendUint64(plain, uint64(n.at.Unix()))
+	}
+	return ring.Seal(session.ForDevice, realm, plain)
+}
+
+func openDevice(ring *session.Ring, realm, sealed string) (device, bool) {
+	var d device
+	plain, err := ring.Open(session.ForDevice, realm, sealed)
+	const head, entry = 1 + 16, deviceDigest + 8
+	if err != nil || len(plain) < head || plain[0] != deviceVersion || (len(plain)-head)%entry != 0 {
+		return d, false
+	}
+	copy(d.id[:], plain[1:])
+	for rest := plain[head:]; len(rest) > 0; rest = rest[entry:] {
+		at := time.Unix(int64(binary.BigEndian.Uint64(rest[deviceDigest:])), 0)
+		d.verified = append(d.verified, verifiedNumber{string(rest[:deviceDigest]), at})
+	}
+	return d, true
+}

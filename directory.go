@@ -1,0 +1,67 @@
+package websms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/number"
+)
+
+// ErrNoNumber says that a directory knows no number of a user, or does not
+// know the user at all: to a gate both are the same.
+var ErrNoNumber = errors.New("no number is known of this user")
+
+// Directory is a module in the namespace websms.directories: it knows which
+// number is whose, so that nobody types theirs. The file of FileDirectory is
+// one; LDAP or an HTTP API could be others.
+//
+// Each gate has an instance of its own. Its life is that of any Caddy module:
+// Provision and Validate come before Open, and Cleanup, if it has one, ends
+// what Open began, also when Open was never called or has failed.
+type Directory interface {
+	// Open makes the directory ready, once, before the gate serves its first
+	// request. parse understands a number as people of the gate's countries
+	// spell it, and may be used for as long as the directory lives, by many
+	// goroutines at once; its errors repeat nothing of the number, as the
+	// errors of a directory must not either. An error ends the loading of the
+	// configuration.
+	Open(parse func(spelled string) (number.Number, error)) error
+
+	// Number returns the number of a user as parse has understood it. It
+	// returns ErrNoNumber where the user has none, and any other error where
+	// the answer cannot be known now; nobody is let in by either.
+	//
+	// It is asked at every request, also of a session long verified, so that
+	// who is taken out of the directory is out; by many goroutines at once. It
+	// must answer from memory: a directory that lives elsewhere is to be
+	// copied, or remembered, and brought up to date behind the requests. user
+	// is neither empty nor over 255 bytes, and is to be compared byte for byte:
+	// what Alice and alice have in common is for the first factor to decide.
+	Number(ctx context.Context, user string) (number.Number, error)
+}
+
+// directories is the namespace of the guest modules that are directories.
+const directories = "websms.directories"
+
+// loadDirectory loads and opens the guest module that field, of host, names.
+func loadDirectory(ctx caddy.Context, host any, field string, policy *number.Policy) (Directory, error) {
+	module, err := ctx.LoadModule(host, field)
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	directory, ok := module.(Directory)
+	if !ok {
+		return nil, fmt.Errorf("directory: module %T knows no numbers of users", module)
+	}
+	if err := directory.Open(policy.Parse); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return directory, nil
+}
+
+// given reports whether JSON has the option.
+func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

@@ -1,0 +1,91 @@
+package websms
+
+import "github.com/caddy-websms/websms/otp"
+
+// table holds values under keyed hashes, compactly, and forgets none by
+// itself: who uses it sweeps the idle ones away, a few at a time. The store's
+// mutex guards it.
+type table[V any] struct {
+	max    int // rows; past it no new one is made
+	places map[tableKey]uint32
+	chunks [][]row[V] // so that a table grows without being copied
+	hand   int        // where the next look for idle rows begins
+}
+
+// tableKey is the half of a keyed hash that is kept: 128 bits, of which no two
+// are alike by chance, and no one without the key finds two by trying.
+type tableKey [16]byte
+
+func keyOf(d otp.Digest) tableKey { return tableKey(d[:16]) }
+
+type row[V any] struct {
+	key   tableKey
+	value V
+}
+
+const tableChunk = 512
+
+func (t *table[V]) len() int { return len(t.places) }
+
+func (t *table[V]) at(place int) *row[V] { return &t.chunks[place/tableChunk][place%tableChunk] }
+
+// get returns the value under a key, or nil. It stays where it is until a row
+// is removed.
+func (t *table[V]) get(d otp.Digest) *V {
+	place, ok := t.places[keyOf(d)]
+	if !ok {
+		return nil
+	}
+	return &t.at(int(place)).value
+}
+
+// room reports whether so many new rows fit.
+func (t *table[V]) room(rows int) bool { return len(t.places)+rows <= t.max }
+
+// add returns a new value under a key that is not there yet.
+func (t *table[V]) add(d otp.Digest) *V {
+	if t.places == nil {
+		t.places = make(map[tableKey]uint32)
+	}
+	place := len(t.places)
+	if place == len(t.chunks)*tableChunk {
+		t.chunks = append(t.chunks, make([]row[V], tableChunk))
+	}
+	t.places[keyOf(d)] = uint32(place)
+	added := t.at(place)
+	added.key = keyOf(d)
+	return &added.value
+}
+
+// remove forgets a key. The last row takes the place that becomes free.
+func (t *table[V]) remove(key tableKey) {
+	place, ok := t.places[key]
+	if !ok {
+		return
+	}
+	delete(t.places, key)
+	gone, last := t.at(int(place)), t.at(len(t.places))
+	if gone != last {
+		*gone = *last
+		t.places[gone.key] = place
+	}
+	*last = row[V]{}
+	if spare := len(t.chunks) - len(t.places)/tableChunk; spare > 2 { // one stays, for who comes and goes
+		t.chunks[len(t.chunks)-1] = nil
+		t.chunks = t.chunks[:len(t.chunks)-1]
+	}
+}
+
+// sweep looks at a few rows, and forgets those that are idle.
+func (t *table[V]) sweep(looks int, idle func(*V) bool) {
+	for range min(looks, len(t.places)) {
+		if t.hand >= len(t.places) {
+			t.hand = 0
+		}
+		if r := t.at(t.hand); idle(&r.value) {
+			t.remove(r.key)
+		} else {
+			t.hand++
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package websms
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/number"
+)
+
+// errNobody says that the first factor has named no user.
+var errNobody = errors.New("the first factor names no user")
+
+// errNotAllowed is for the log alone: to its user, a number that is not
+// allowed is none.
+var errNotAllowed = errors.New("not an allowed number")
+
+// secondFactor finds out whom the first factor has named, and which number is
+// theirs. It does so at every request anew, without a lock.
+type secondFactor struct {
+	user, phone placeholder
+	directory   Directory // nil: the number is in phone
+	numbers     *number.Policy
+	spellings   spellings
+	logger      *zap.Logger
+	now         func() time.Time
+
+	certificate, unusable, unnamed throttle
+}
+
+// newSecondFactor returns what c, which has been checked, describes.
+func newSecondFactor(ctx caddy.Context, c *SecondFactorConfig, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*secondFactor, error) {
+	f := &secondFactor{
+		user: newPlaceholder(c.user()), phone: newPlaceholder(c.Phone),
+		numbers: numbers, spellings: newSpellings(numbers.Parse), logger: logger, now: now,
+	}
+	if given(c.DirectoryRaw) {
+		var err error
+		if f.directory, err = loadDirectory(ctx, c, "DirectoryRaw", numbers); err != nil {
+			return nil, fmt.Errorf("second_factor: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// identify returns the user whom the first factor names in r, and the number
+// that is theirs: of one of the gate's countries, and listed where the gate
+// has a list. It returns errNobody; or the user and ErrNoNumber; or the user
+// and another error, where the directory cannot tell now.
+func (f *secondFactor) identify(r *http.Request) (string, number.Number, error) {
+	user, err := f.who(r)
+	if err != nil {
+		return "", number.Number{}, err
+	}
+	var n number.Number
+	if f.directory != nil {
+		n, err = f.lookUp(r, user)
+	} else {
+		n, err = f.understand(f.phone.of(r))
+	}
+	return user, n, err
+}
+
+// holds reports whether identify names this user and this number, which are
+// those of a session. It does not parse a number that is spelled as there.
+func (f *secondFactor) holds(r *http.Request, user string, n number.Number) bool {
+	named, err := f.who(r)
+	if err != nil || named != user {
+		return false
+	}
+	if f.directory == nil {
+		text := f.phone.of(r)
+		if text == n.E164 && text != "" {
+			return f.numbers.Allowed(n)
+		}
+		known, err := f.understand(text)
+		return err == nil && known == n
+	}
+	known, err := f.lookUp(r, user)
+	return err == nil && known == n
+}
+
+// who returns the user whom the first factor names.
+func (f *secondFactor) who(r *http.Request) (string, error) {
+	user := f.user.of(r)
+	if checkUser(user) == nil {
+		return user, nil
+	}
+	if f.user.certificate && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && !isVerified(r) {
+		f.warn(&f.certificate, "second_factor: a client certificate that was not verified names nobody: give its site client_auth with a trust_pool, and a mode that verifies")
+	}
+	return "", errNobody
+}
+
+// lookUp returns the number of user in the directory.
+func (f *secondFactor) lookUp(r *http.Request, user string) (number.Number, error) {
+	n, err := f.directory.Number(r.Context(), user)
+	if err != nil {
+		return number.Number{}, err
+	}
+	return f.served(n, nil)
+}
+
+// understand returns the number that the first factor has spelled so.
+func (f *secondFactor) understand(text string) (number.Number, error) {
+	if text == "" {
+		return number.Number{}, ErrNoNumber
+	}
+	return f.served(f.spellings.parse(text))
+}
+
+// served returns n, or ErrNoNumber where it cannot get a code. The log names
+// neither the number nor the user, who is in the audit log.
+func (f *secondFactor) served(n number.Number, err error) (number.Number, error) {
+	if err == nil && !f.numbers.Allowed(n) {
+		err = errNotAllowed
+	}
+	if err != nil {
+		f.warn(&f.unusable, "second_factor: a user cannot get a code, because their number is of no use here", zap.Error(err))
+		return number.Number{}, ErrNoNumber
+	}
+	return n, nil
+}
+
+// throttle is when something was said last, in Unix nanoseconds.
+type throttle struct{ last atomic.Int64 }
+
+// warn logs what whoever sends requests can bring about: once a minute.
+func (f *secondFactor) warn(t *throttle, text string, fields ...zap.Field) {
+	now, last := f.now().UnixNano(), t.last.Load()
+	if (last == 0 || now-last >= int64(time.Minute)) && t.last.CompareAndSwap(last, now) {
+		f.logger.Warn(text, fields...)
+	}
+}
+
+// placeholder is where a first factor says something of the user.
+type placeholder struct {
+	key         string // without its braces
+	certificate bool   // of the client
+}
+
+func newPlaceholder(value string) placeholder {
+	key, _ := placeholderKey(value)
+	return placeholder{key, strings.HasPrefix(key, certificatePrefix)}
+}
+
+// of returns what the placeholder holds in r, or "". It asks for that one key:
+// what a client has written never passes for a placeholder of its own.
+func (p placeholder) of(r *http.Request) string {
+	// Of no certificate at all Caddy knows a fingerprint and a serial number,
+	// the same for everybody.
+	if p.certificate && !isVerified(r) {
+		return ""
+	}
+	value, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get(p.key)
+	switch value.(type) {
+	case string, fmt.Stringer, int, int64, uint64, float64:
+		return caddy.ToString(value)
+	}
+	return "" // nothing, an error, or a list, whose text would be the same for many
+}
+
+// isVerified reports whether the client of r has shown a certificate of an
+// authority that its site trusts.
+func isVerified(r *http.Request) bool {
+	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && len(r.TLS.VerifiedChains) > 0
+}
+
+// spellings remembers how numbers were spelled, because to parse one takes 50
+// times as long as all else that a request costs. It is a table of fixed size,
+// in which the latest spelling takes the place of one with the same hash.
+type spellings struct {
+	understand func(string) (number.Number, error)
+	seed       maphash.Seed
+	table      []atomic.Pointer[spelling]
+}
+
+// spelling is what became of a text; it does not change.
+type spelling struct {
+	text string
+	n    number.Number
+	err  error
+}
+
+const (
+	maxSpellings = 4096 // of some 150 bytes
+	maxSpelling  = 64   // bytes; what is longer is no number, and not worth a place
+)
+
+func newSpellings(understand func(string) (number.Number, error)) spellings {
+	return spellings{understand, maphash.MakeSeed(), make([]atomic.Pointer[spelling], maxSpellings)}
+}
+
+// parse understands text as a number.
+func (s *spellings) parse(text string) (number.Number, error) {
+	if len(text) > maxSpelling {
+		return s.understand(text)
+	}
+	place := &s.table[maphash.String(s.seed, text)%maxSpellings]
+	if known := place.Load(); known != nil && known.text == text {
+		return known.n, known.err
+	}
+	n, err := s.understand(text)
+	place.Store(&spelling{strings.Clone(text), n, err})
+	return n, err
+}

@@ -1,0 +1,378 @@
+package websms
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-websms/websms/number"
+)
+
+var (
+	aliceNumber = number.Number{E164: "+6421234567", Region: "NZ"}
+	bobNumber   = number.Number{E164: "+6421234568", Region: "NZ"}
+)
+
+// people is a directory in memory, which can be down.
+type people struct {
+	numbers map[string]number.Number
+	down    error
+}
+
+func (p *people) Open(func(string) (number.Number, error)) error { return p.down }
+func (p *people) Number(_ context.Context, user string) (number.Number, error) {
+	if p.down != nil {
+		return number.Number{}, p.down
+	}
+	if n, ok := p.numbers[user]; ok {
+		return n, nil
+	}
+	return number.Number{}, ErrNoNumber
+}
+
+// second returns the second factor of a configuration, what it logs, and its
+// time, which stands still.
+func second(t testing.TB, c SecondFactorConfig, d Directory, policy *number.Policy) (*secondFactor, *observer.ObservedLogs, *time.Time) {
+	t.Helper()
+	core, logs := observer.New(zapcore.DebugLevel)
+	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
+	f, err := newSecondFactor(caddy.Context{}, &c, policy, zap.New(core), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.directory = d
+	return f, logs, &now
+}
+
+// behind returns a request as a first factor leaves it: with what it has set.
+func behind(set map[string]any) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/timesheet?user=alice&phone=%2B6421234567", nil)
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{"user": "alice", "phone": "021 234 567"}))
+	repl := caddyhttp.NewTestReplacer(r)
+	for key, value := range set {
+		repl.Set(key, value)
+	}
+	return r
+}
+
+func named(user any) *http.Request { return behind(map[string]any{"http.auth.user.id": user}) }
+
+func TestIdentifyByDirectory(t *testing.T) {
+	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber, "[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber}}
+	f, _, _ := second(t, SecondFactorConfig{}, d, newPolicy(t, []string{"NZ"}))
+	for _, c := range []struct {
+		user any
+		want string
+		n    number.Number
+		err  error
+	}{
+		{"alice", "alice", aliceNumber, nil},
+		{"bob", "bob", bobNumber, nil},
+		{12, "12", aliceNumber, nil},
+		{verifiedAt(0), "1970-01-01T00:00:00Z", number.Number{}, ErrNoNumber},
+		{"Alice", "Alice", number.Number{}, ErrNoNumber},
+		{"carol", "carol", number.Number{}, ErrNoNumber},
+		{"{http.request.uri.query.user}", "{http.request.uri.query.user}", number.Number{}, ErrNoNumber},
+		{"{http.vars.user}", "{http.vars.user}", number.Number{}, ErrNoNumber},
+		{strings.Repeat("u", 255), strings.Repeat("u", 255), number.Number{}, ErrNoNumber},
+		{"", "", number.Number{}, errNobody},
+		{nil, "", number.Number{}, errNobody},
+		{" ", "", number.Number{}, errNobody},
+		{"\u00a0", "", number.Number{}, errNobody},
+		{" alice", "", number.Number{}, errNobody},
+		{"alice ", "", number.Number{}, errNobody},
+		{"alice\t", "", number.Number{}, errNobody},
+		{"alice\n", "", number.Number{}, errNobody},
+		{"al\r\nice", "", number.Number{}, errNobody},
+		{"al\x00ice", "", number.Number{}, errNobody},
+		{"al\u0085ice", "", number.Number{}, errNobody},
+		{"al\xffice", "", number.Number{}, errNobody},
+		{strings.Repeat("u", 256), "", number.Number{}, errNobody},
+		{errors.New("alice"), "", number.Number{}, errNobody},
+		{[]string{"alice"}, "", number.Number{}, errNobody},
+		{map[string]any{"alice": 1}, "", number.Number{}, errNobody},
+		{true, "", number.Number{}, errNobody},
+	} {
+		r := named(c.user)
+		user, n, err := f.identify(r)
+		if user != c.want || n != c.n || !errors.Is(err, c.err) {
+			t.Errorf("%#v: %q, %v, %v; want %q, %v, %v", c.user, user, n, err, c.want, c.n, c.err)
+		}
+		if held := f.holds(r, user, aliceNumber); held != (c.n == aliceNumber) {
+			t.Errorf("%#v: holds alice's number: %v", c.user, held)
+		}
+	}
+	if _, _, err := f.identify(behind(nil)); !errors.Is(err, errNobody) {
+		t.Errorf("without a first factor: %v", err)
+	}
+}
+
+// A session is of one user with one number.
+func TestHolds(t *testing.T) {
+	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "carol": aliceNumber}}
+	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, newPolicy(t, []string{"NZ"}))
+	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ"}))
+	request := func(user string) *http.Request {
+		return behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": d.numbers[user].E164})
+	}
+	for _, c := range []struct {
+		now, user string
+		n         number.Number
+		want      bool
+	}{
+		{"alice", "alice", aliceNumber, true},
+		{"bob", "bob", bobNumber, true},
+		{"bob", "alice", aliceNumber, false},
+		{"bob", "alice", bobNumber, false},
+		{"carol", "alice", aliceNumber, false}, // whose number is the same
+		{"alice", "alice", bobNumber, false},
+		{"alice", "Alice", aliceNumber, false},
+		{"alice", "", aliceNumber, false}, // of a session in number mode
+		{"", "", number.Number{}, false},
+		{"", "alice", aliceNumber, false},
+		{"dave", "dave", number.Number{}, false},
+		{"alice", "alice", number.Number{E164: aliceNumber.E164, Region: "AU"}, false},
+	} {
+		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
+			if got := f.holds(request(c.now), c.user, c.n); got != c.want {
+				t.Errorf("%s: %q is named, and the session is of %q with %v: %v", name, c.now, c.user, c.n, got)
+			}
+		}
+	}
+	delete(d.numbers, "alice")
+	if byDirectory.holds(named("alice"), "alice", aliceNumber) {
+		t.Error("who is taken out of the directory is still in")
+	}
+	d.numbers["bob"] = aliceNumber
+	if byDirectory.holds(named("bob"), "bob", bobNumber) {
+		t.Error("a session holds with a number that was replaced")
+	}
+	d.down = errors.New("no connection")
+	if byDirectory.holds(named("carol"), "carol", aliceNumber) {
+		t.Error("a session holds while nobody can tell")
+	}
+	if user, _, err := byDirectory.identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, ErrNoNumber) {
+		t.Errorf("while the directory is down: %q, %v", user, err)
+	}
+}
+
+func TestIdentifyByPhone(t *testing.T) {
+	f, _, _ := second(t, SecondFactorConfig{User: "{http.vars.user}", Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ", "AU"}))
+	for _, c := range []struct {
+		phone any
+		n     number.Number
+	}{
+		{"+6421234567", aliceNumber}, {"021 234 567", aliceNumber}, {" 0064 21-234-567 ", aliceNumber}, {int64(6421234567), aliceNumber},
+		{"0412 345 678", number.Number{E164: "+61412345678", Region: "AU"}},
+		{nil, number.Number{}}, {"", number.Number{}}, {" ", number.Number{}}, {"alice", number.Number{}}, {"09 555 1234", number.Number{}},
+		{"+1 201 555 0123", number.Number{}}, {"+6421234567,+6421234568", number.Number{}}, {"{http.vars.phone}", number.Number{}},
+		{strings.Repeat("0", 1000), number.Number{}}, {[]string{"+6421234567"}, number.Number{}},
+	} {
+		r := behind(map[string]any{"http.auth.user.phone": c.phone})
+		want := error(nil)
+		if c.n == (number.Number{}) {
+			want = ErrNoNumber
+		}
+		for range 2 { // the second time as it is remembered
+			if user, n, err := f.identify(r); user != "alice" || n != c.n || !errors.Is(err, want) {
+				t.Errorf("%v: %q, %v, %v; want %v", c.phone, user, n, err, c.n)
+			}
+			if held := f.holds(r, "alice", aliceNumber); held != (c.n == aliceNumber) {
+				t.Errorf("%v: holds alice's number: %v", c.phone, held)
+			}
+		}
+	}
+}
+
+// A number must be one that the gate serves today.
+func TestIdentifyAllowed(t *testing.T) {
+	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "zoe": {E164: "+61412345678", Region: "AU"}}}
+	policy := newPolicy(t, []string{"NZ"}, aliceNumber.E164)
+	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, policy)
+	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, policy)
+	for user, n := range d.numbers {
+		r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": n.E164})
+		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
+			_, got, err := f.identify(r)
+			if user == "alice" && (err != nil || got != n) || user != "alice" && (!errors.Is(err, ErrNoNumber) || got != (number.Number{})) {
+				t.Errorf("%s: %s has %v, %v", name, user, got, err)
+			}
+			if held := f.holds(r, user, n); held != (user == "alice") {
+				t.Errorf("%s: holds for %s: %v", name, user, held)
+			}
+		}
+	}
+}
+
+func certificate(name pkix.Name) *x509.Certificate {
+	return &x509.Certificate{
+		Raw: []byte(name.String()), Subject: name, SerialNumber: big.NewInt(7),
+		EmailAddresses: []string{"alice@example.com"}, URIs: []*url.URL{{Scheme: "urn", Opaque: "alice"}},
+	}
+}
+
+// A client certificate names somebody where it was verified, and otherwise
+// nobody, also where Caddy has a value for the placeholder.
+func TestIdentifyByCertificate(t *testing.T) {
+	alice := certificate(pkix.Name{CommonName: "alice", Organization: []string{"Example"}})
+	verified := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{alice}, VerifiedChains: [][]*x509.Certificate{{alice}}}
+	states := map[string]*tls.ConnectionState{
+		"no TLS": nil, "no certificate": {}, "unverified": {PeerCertificates: []*x509.Certificate{alice}}, "verified": verified,
+	}
+	for key, want := range map[string]string{
+		"subject": "CN=alice,O=Example", "serial": "7", "san.emails.0": "alice@example.com", "san.uris.0": "urn:alice",
+		"fingerprint": fmt.Sprintf("%x", sha256.Sum256(alice.Raw)), "san.emails.1": "", "san.dns_names.0": "", "public_key_sha256": "",
+	} {
+		c := SecondFactorConfig{User: "{http.request.tls.client." + key + "}", Phone: "{http.vars.phone}"}
+		if err := c.check(); err != nil {
+			t.Fatal(err)
+		}
+		f, logs, _ := second(t, c, nil, newPolicy(t, []string{"NZ"}))
+		for state, connection := range states {
+			r := behind(nil)
+			r.TLS = connection
+			user, n, err := f.identify(r)
+			switch {
+			case state == "verified" && want != "":
+				if user != want || n != aliceNumber || err != nil {
+					t.Errorf("%s, %s: %q, %v, %v", key, state, user, n, err)
+				}
+			default:
+				if user != "" || !errors.Is(err, errNobody) {
+					t.Errorf("%s, %s: %q, %v, want nobody", key, state, user, err)
+				}
+			}
+		}
+		if lines := logs.FilterMessageSnippet("a client certificate that was not verified names nobody").All(); len(lines) != 1 {
+			t.Errorf("%s: logged %v", key, logs.All())
+		}
+	}
+	// The number may be in the certificate too.
+	alice.DNSNames = []string{aliceNumber.E164}
+	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.request.tls.client.san.dns_names.0}"}, nil, newPolicy(t, []string{"NZ"}))
+	for state, connection := range states {
+		r := named("alice")
+		r.TLS = connection
+		_, n, err := f.identify(r)
+		if state == "verified" && (n != aliceNumber || err != nil) || state != "verified" && !errors.Is(err, ErrNoNumber) {
+			t.Errorf("number of a certificate, %s: %v, %v", state, n, err)
+		}
+	}
+}
+
+// What clients bring about is logged once a minute, and names neither the
+// number nor the user.
+func TestIdentifyComplains(t *testing.T) {
+	f, logs, now := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ"}, bobNumber.E164))
+	ask := func(phone string) {
+		_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": phone}))
+	}
+	var want []string
+	for _, c := range []struct{ phone, reason string }{
+		{"09 555 1234", "not a mobile number"}, {"+61412345678", "mobile number of a country that is not served"}, {"021 234 567", "not an allowed number"},
+	} {
+		for range 100 {
+			ask(c.phone)
+		}
+		want = append(want, c.reason)
+		*now = now.Add(59 * time.Second)
+		ask(c.phone)
+		*now = now.Add(time.Second)
+	}
+	for range 10 {
+		ask("")
+		ask(bobNumber.E164)
+	}
+	lines := logs.All()
+	if len(lines) != len(want) {
+		t.Fatalf("logged %d lines, want %d: %v", len(lines), len(want), lines)
+	}
+	for i, line := range lines {
+		fields := fmt.Sprint(line.Message, line.ContextMap())
+		if line.Level != zapcore.WarnLevel || !strings.Contains(fields, want[i]) {
+			t.Errorf("line %d is %s, want %s", i, fields, want[i])
+		}
+		for _, secret := range []string{"alice", "555", "412345", "234"} {
+			if strings.Contains(fields, secret) {
+				t.Errorf("the log holds %q: %s", secret, fields)
+			}
+		}
+	}
+}
+
+// What forward_auth was answered names the user, and nothing that a client
+// sends passes for it: neither where the answer names nobody, nor where
+// forward_auth is not asked.
+func TestForwardAuthPlaceholder(t *testing.T) {
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user := r.Header.Get("X-Ticket"); user != "" {
+			w.Header().Set("remote-user", user)
+		}
+	}))
+	t.Cleanup(auth.Close)
+	port := freePort(t)
+	config := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	auto_https off
+	storage file_system %q
+	log {
+		output discard
+	}
+}
+:%d {
+	route {
+		forward_auth /app/* %s {
+			uri /
+		}
+		respond "<{rp.header.Remote-User}>"
+	}
+}
+`, t.TempDir(), port, strings.TrimPrefix(auth.URL, "http://"))
+	if err := loadCaddyfile(config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	const unknown = "<{http.reverse_proxy.header.Remote-User}>" // as respond leaves what holds nothing
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, c := range []struct{ path, ticket, want string }{
+		{"/app/", "alice", "<alice>"}, {"/app/", "", unknown}, {"/", "alice", unknown},
+	} {
+		r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://localhost:%d%s", port, c.path), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"X-Ticket": {c.ticket}, "Remote-User": {"bob"}, "Http.reverse_proxy.header.Remote-User": {"bob"}}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(body) != c.want {
+			t.Errorf("%s with ticket %q: %s %q, %v; want %q", c.path, c.ticket, res.Status, body, err, c.want)
+		}
+	}
+}
