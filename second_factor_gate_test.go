@@ -309,4 +309,3 @@ func (ca *authority) issue(t *testing.T, subject pkix.Name, emails ...string) tl
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
-

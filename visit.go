@@ -21,7 +21,16 @@ import (
 const maxBody = 8 << 10
 
 // bodyTime bounds how long its arrival may take.
-const bodyTime = 10 * time.Second
+var bodyTime = 10 * time.Second // tests shorten it
+
+// limitBody bounds how long the body of a request that ends here may take,
+// also where nobody reads it: net/http does, before it sends the answer, and a
+// body that trickles in would keep the connection.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // else the deadline would end a status stream
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
+	}
+}
 
 // visit is one request to the gate's own endpoints.
 type visit struct {
@@ -66,6 +75,7 @@ func (e endpoint) allow() string {
 
 // serveOwn answers a request for own, which lies under the prefix; all of them end here.
 func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
+	limitBody(w, r)
 	if !strings.HasPrefix(own.Path, g.Prefix) {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
@@ -94,8 +104,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	case reads(r) && e.get != nil:
 		return e.get(g, v)
 	case r.Method == http.MethodPost && e.post != nil:
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
-		if err := g.origin.Check(r); err != nil {
+		if g.crossOrigin(r, v.https) {
 			return g.refuse(w, r, problemCrossOrigin, nil)
 		}
 		if refusal := v.readForm(); refusal != nil {
@@ -104,6 +113,17 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		return e.post(g, v)
 	}
 	return g.refuseMethod(w, r, e.allow())
+}
+
+// crossOrigin reports whether another origin had a browser post r. The check
+// of the library compares hosts alone where a browser sends no Sec-Fetch-Site;
+// over plain HTTP ours is another origin, which whoever holds the network speaks for.
+func (g *Gate) crossOrigin(r *http.Request, https bool) bool {
+	if g.origin.Check(r) != nil {
+		return true
+	}
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	return https && r.Header.Get("Sec-Fetch-Site") == "" && err == nil && origin.Scheme == "http"
 }
 
 func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {

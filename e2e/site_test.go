@@ -118,7 +118,7 @@ func answers(ctx context.Context, url string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized { // where a first factor is in front
 		return fmt.Errorf("%s answered %d", url, resp.StatusCode)
 	}
 	return nil

@@ -256,6 +256,9 @@ var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the messag
 func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
+		if s.Guarded {
+			e.dispatch.rest()
+		}
 		e.strained(p, &s)
 		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
 		var err error

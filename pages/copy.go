@@ -126,8 +126,9 @@ func NoNumber(company string) Message {
 		Heading: "No mobile number for you",
 		Body: []string{
 			"The first part of signing in worked. The second is a code by text message, and we have no mobile number of yours to send it to.",
-			"Ask " + company + " to add your mobile number. Then come back and reload this page.",
+			"Ask " + company + " to add your mobile number, then try again.",
 		},
+		Action: toLogin("Try again"),
 	}
 }
 
@@ -137,8 +138,9 @@ func NoUser(company string) Message {
 		Heading: "We do not know who you are",
 		Body: []string{
 			"There is a first part of signing in before this one, and it did not tell us your name.",
-			"Tell " + company + " that this page came up. There is nothing you can do here yourself.",
+			"If this page comes up again, tell " + company + " that you saw it.",
 		},
+		Action: toLogin("Try again"),
 	}
 }
 

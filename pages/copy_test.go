@@ -11,6 +11,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		"expired": Expired(), "attempts": TooManyAttempts(), "challenge": NoChallenge(), "limited": RateLimited(time.Minute),
 		"unavailable": Unavailable(time.Minute), "origin": CrossOrigin(), "found": NotFound(), "method": MethodNotAllowed(),
 		"large": TooLarge(), "bad": BadRequest(), "form": FormNotSent("/login"),
+		"number": NoNumber("Acme"), "user": NoUser("Acme"),
 	}
 	headings := make(map[string]string)
 	for name, m := range messages {
@@ -25,6 +26,16 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			if !strings.HasSuffix(sentence, ".") {
 				t.Errorf("%s: %q is no sentence", name, sentence)
 			}
+		}
+	}
+}
+
+// Who is locked out reads for how long, or whom to ask.
+func TestLockedOut(t *testing.T) {
+	for after, want := range map[time.Duration]string{15 * time.Minute: "Try again in 15 minutes.", 0: "Ask Acme to unlock it."} {
+		m := LockedOut(after, "Acme")
+		if got := m.Body[len(m.Body)-1]; got != want || m.Action == nil {
+			t.Errorf("after %s: %q, action %v; want %q", after, got, m.Action, want)
 		}
 	}
 }

@@ -1,0 +1,293 @@
+package websms
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// held are the values of the cookies of one browser in the midst of things: it
+// is verified, it has asked for another code, and it is known.
+type held struct {
+	session, challenge, device string
+	number, code               string // of the code that it awaits
+}
+
+// hold makes a browser hold all cookies of a gate, at a host.
+func (w *world) hold(t *testing.T, prefix, cookie string, headers ...http.Header) held {
+	t.Helper()
+	b, h := w.browser(), held{}
+	b.client.Jar = nil // it would judge domains that are none
+	pass := func(a answer) {
+		t.Helper()
+		if a.StatusCode/100 != 2 {
+			t.Fatalf("%s: %s %s", prefix, a.Status, a.body)
+		}
+		for into, name := range map[*string]string{&h.session: cookie, &h.challenge: cookie + "_challenge", &h.device: cookie + "_device"} {
+			if c := a.setCookie(name); c != nil && c.MaxAge >= 0 {
+				*into = c.Value
+			}
+		}
+	}
+	for i := range 2 {
+		h.number = freshNumber()
+		pass(b.post(prefix+"/send", []string{"phone", h.number}, append(headers, api)...))
+		if h.code = w.codeFor(h.number, 1); i == 0 {
+			pass(b.post(prefix+"/verify", []string{"code", h.code}, append(headers, api, with("Cookie", cookie+"_challenge="+h.challenge))...))
+		}
+	}
+	if h.session == "" || h.challenge == "" || h.device == "" {
+		t.Fatalf("a browser holds only %+v", h)
+	}
+	return h
+}
+
+// opens reports what a gate takes a value for: a session, a challenge, both or neither.
+func (b *browser) opens(prefix, path, name, value string, headers ...http.Header) (session, challenge bool) {
+	b.t.Helper()
+	offered := func(cookie string) []http.Header { return append(headers, api, with("Cookie", cookie+"="+value)) }
+	a, c := b.get(path, offered(name)...), b.get(prefix+"/status", offered(name+"_challenge")...)
+	if a.StatusCode >= 500 || c.StatusCode >= 500 {
+		b.t.Errorf("%q: %s and %s", value, a.Status, c.Status)
+	}
+	return a.StatusCode == http.StatusOK, c.StatusCode == http.StatusOK
+}
+
+// A sealed value opens as it was written. Not with any bit changed, not cut
+// anywhere, not in another spelling of the same bytes, not put together from two.
+func TestCookieBits(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	const name, prefix = "websms_session", "/.websms"
+	h, second := w.hold(t, prefix, name), w.hold(t, prefix, name)
+	b := w.browser()
+	if s, _ := b.opens(prefix, "/", name, h.session); !s {
+		t.Fatal("the session does not open")
+	}
+	if _, c := b.opens(prefix, "/", name, h.challenge); !c {
+		t.Fatal("the challenge does not open")
+	}
+	wantNone := func(what, value string) {
+		t.Helper()
+		if s, c := b.opens(prefix, "/", name, value); s || c {
+			t.Errorf("%s, it opens: as a session %t, as a challenge %t", what, s, c)
+		}
+	}
+	for i, value := range []string{h.session, h.challenge} {
+		raw, err := base64.RawURLEncoding.DecodeString(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bit := range 8 * len(raw) {
+			raw[bit/8] ^= 1 << (bit % 8)
+			wantNone(fmt.Sprintf("with bit %d changed", bit), base64.RawURLEncoding.EncodeToString(raw))
+			raw[bit/8] ^= 1 << (bit % 8)
+		}
+		for at := range len(value) {
+			wantNone(fmt.Sprintf("cut to %d", at), value[:at])
+			wantNone(fmt.Sprintf("cut from %d", at+1), value[at+1:])
+		}
+		other := []string{second.session, second.challenge}[i]
+		for at := 8; at < min(len(raw), len(other)); at += 3 { // behind the key id, which they share
+			wantNone(fmt.Sprintf("spliced at %d", at), value[:at]+other[at:])
+		}
+		last := value[len(value)-1]
+		for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+			if c != last { // the same bytes, where its low bits stand for none
+				wantNone("with another last letter", value[:len(value)-1]+string(c))
+			}
+		}
+		for what, spelled := range map[string]string{
+			"padded": value + strings.Repeat("=", 4-len(value)%4), "padded too far": value + "====", "in standard base64": base64.RawStdEncoding.EncodeToString(raw) + "+/",
+			"in hexadecimal": fmt.Sprintf("%x", raw), "escaped": strings.ReplaceAll(value, value[:1], fmt.Sprintf("%%%02X", value[0])), "twice": value + value,
+			"with a comma": value + ",x", "in single quotes": "'" + value + "'", "quoted twice": `""` + value + `""`, "quoted in front": `"` + value, "quoted behind": value + `"`,
+			"with a quoted pair": `"\` + value + `"`, "with a blank": value[:9] + " " + value[9:], "with NUL": value[:9] + "%00" + value[9:], "with an attribute": value + ",Path=/",
+			"raw": string([]byte{'A', 0x80, 0xff}), "huge": strings.Repeat("A", 60000), "huge behind": value + strings.Repeat("A", 60000), "of zeros": strings.Repeat("A", len(value)),
+		} {
+			wantNone(what, spelled)
+		}
+		quoted, c := b.opens(prefix, "/", name, `"`+value+`"`) // as RFC 6265, 4.1.1 allows to write it
+		if quoted != (i == 0) || c != (i == 1) {
+			t.Errorf("quoted, it opens as a session %t, as a challenge %t", quoted, c)
+		}
+	}
+}
+
+// Ours counts wherever it stands among a few of the same name, which a
+// neighbour on the parent domain can plant; of a crowd only the first are
+// tried, so that no request costs more than that.
+func TestCookieDuplicates(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	h := w.hold(t, "/.websms", "websms_session")
+	ended := w.hold(t, "/.websms", "websms_session")
+	b := w.browser()
+	wantStatus(t, "logout", b.post("/.websms/logout", nil, api, with("Cookie", "websms_session="+ended.session)), http.StatusNoContent)
+	status := func(path string, cookies ...string) int {
+		return b.get(path, api, http.Header{"Cookie": cookies}).StatusCode
+	}
+	for _, c := range []struct {
+		path, name, value string
+		refused           int
+	}{{"/", "websms_session", h.session, 401}, {"/.websms/status", "websms_session_challenge", h.challenge, 409}} {
+		ours := c.name + "=" + c.value
+		for _, junk := range []string{"", "x", `""`, h.device, strings.Repeat("A", 400), ended.session, c.value + "x", c.value[:40]} {
+			planted := c.name + "=" + junk
+			for n := range 8 {
+				want := http.StatusOK
+				if n >= maxSame {
+					want = c.refused
+				}
+				one := strings.Repeat(planted+"; ", n) + ours
+				several := append(strings.Split(strings.TrimSuffix(strings.Repeat(planted+"\n", n), "\n"), "\n"), ours)
+				for what, cookies := range map[string][]string{
+					"in one field": {one}, "with others around": {"a=1; " + one + "; z=26"}, "in a field each": several, "and more behind": {one + strings.Repeat("; "+planted, 10)},
+				} {
+					if got := status(c.path, cookies...); got != want {
+						t.Errorf("%s behind %d of %.20q, %s: %d; want %d", c.name, n, junk, what, got, want)
+					}
+				}
+			}
+		}
+		for _, alike := range []string{"x" + c.name, c.name + "x", " " + strings.ToUpper(c.name), c.name + " ", c.name + "[0]", "$" + c.name, "__Secure-" + c.name, "__Host-" + c.name, "__host-" + c.name} {
+			if got := status(c.path, alike+"="+c.value); got != c.refused {
+				t.Errorf("by the name %q it opens: %d", alike, got)
+			}
+			if got := status(c.path, strings.Repeat(alike+"=x; ", 20)+ours); got != http.StatusOK {
+				t.Errorf("behind many of the name %q: %d", alike, got)
+			}
+		}
+		for _, odd := range []string{"a;" + ours, "; ;;" + ours, "=; " + ours, `q="a;` + ours, "a=\"b; " + ours + "\"; c", "\t" + ours, ours + ";", "a,b=c; " + ours} {
+			want := http.StatusOK
+			if strings.HasSuffix(odd, `"; c`) { // the quote behind belongs to it: no browser writes that
+				want = c.refused
+			}
+			if got := status(c.path, odd); got != want {
+				t.Errorf("in %.30q: %d; want %d", odd, got, want)
+			}
+		}
+	}
+	if got := status("/", "websms_session="+ended.session); got != http.StatusUnauthorized {
+		t.Errorf("a session that has ended: %d", got)
+	}
+}
+
+// What is sealed for one purpose, host, realm, gate or scheme is good for
+// no other.
+func TestCookieSwaps(t *testing.T) {
+	w := start(t, setup{
+		front: `websms_otp /hr/* {
+			company Acme
+			prefix /hr-login
+			realm hr
+			` + plenty + `
+		}
+		websms_otp /pay/* {
+			company Acme
+			prefix /pay-login
+			realm hr2
+			session {
+				cookie pay
+			}
+			` + plenty + `
+		}`,
+		matcher: "/app/*", gate: plenty,
+	})
+	w.serve(plenty, "")
+	places := []struct {
+		name, prefix, path, cookie string
+		host                       http.Header
+	}{
+		{"a host", "/.websms", "/app/x", "websms_session", host("a.example.test")},
+		{"another host", "/.websms", "/app/x", "websms_session", host("b.example.test")},
+		{"the parent host", "/.websms", "/app/x", "websms_session", host("example.test")},
+		{"a host that looks like a realm", "/.websms", "/app/x", "websms_session", host("hr")},
+		{"no host to speak of", "/.websms", "/app/x", "websms_session", host(":80")},
+		{"a realm", "/hr-login", "/hr/x", "websms_session", host("hr2")},
+		{"another realm", "/pay-login", "/pay/x", "pay", host("hr2")},
+	}
+	realm := []string{"a.example.test", "b.example.test", "example.test", "hr", "", "hr", "hr2"}
+	b := w.browser()
+	for i, from := range places {
+		h := w.hold(t, from.prefix, from.cookie, from.host)
+		for j, to := range places {
+			what := fmt.Sprintf("of %s, offered to %s: ", from.name, to.name)
+			for purpose, value := range map[string]string{"session": h.session, "challenge": h.challenge, "device": h.device} {
+				s, c := b.opens(to.prefix, to.path, to.cookie, value, to.host)
+				wantS, wantC := realm[i] == realm[j] && purpose == "session", realm[i] == realm[j] && purpose == "challenge"
+				if s != wantS || c != wantC {
+					t.Errorf("%sa %s cookie opens as a session %t, as a challenge %t; want %t, %t", what, purpose, s, c, wantS, wantC)
+				}
+			}
+		}
+	}
+	wantStatus(t, "nobody's cookie", b.get("/app/x", api, with("Cookie", "pay=x; pay_challenge=y"), host("a.example.test")), http.StatusUnauthorized)
+}
+
+// A browser knows a number by its device cookie alone: what else it holds, and
+// another realm's device cookie, do not show it what is delivered.
+func TestDeviceCookieSwaps(t *testing.T) {
+	w := start(t, setup{gate: listGate + plenty})
+	w.serve(listGate+plenty, "")
+	b := w.browser()
+	b.client.Jar = nil
+	signIn := func(at string) held {
+		t.Helper()
+		before := len(w.messagesTo(listed))
+		challenge := b.request(listed, host(at)).setCookie("websms_session_challenge")
+		a := b.answerWith(w.codeFor(listed, before+1), host(at), with("Cookie", challenge.Name+"="+challenge.Value))
+		wantStatus(t, "verify", a, http.StatusOK)
+		return held{session: a.setCookie("websms_session").Value, device: a.setCookie("websms_session_device").Value}
+	}
+	here, elsewhere := signIn("a.example.test"), signIn("b.example.test")
+	before := len(w.messagesTo(listed))
+	challenge := b.request(listed, host("a.example.test")).setCookie("websms_session_challenge").Value
+	w.codeFor(listed, before+1)
+	eventually(t, "it is reported on", func() bool { return len(w.logged("websms.dlr")) >= 2*(before+1) })
+	for what, c := range map[string]struct{ device, want string }{
+		"its own":            {here.device, "delivered"},
+		"none":               {"", "accepted"},
+		"another host's":     {elsewhere.device, "accepted"},
+		"its session":        {here.session, "accepted"},
+		"its challenge":      {challenge, "accepted"},
+		"its own, cut":       {here.device[:len(here.device)-1], "accepted"},
+		"its own, prolonged": {here.device + "A", "accepted"},
+	} {
+		a := b.get("/.websms/status", api, host("a.example.test"), with("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+c.device))
+		if a.json("status") != c.want {
+			t.Errorf("with %s for its device cookie it is told %s; want %s", what, a.body, c.want)
+		}
+	}
+}
+
+// Over HTTPS only the name counts that browsers protect; what plain HTTP or a
+// neighbour could have set under the other does not.
+func TestCookieSchemes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		setup   setup
+		header  http.Header
+		counted string
+		ignored string
+	}{
+		{"https", setup{https: true, gate: plenty}, nil, "__Host-websms_session", "websms_session"},
+		{"http", setup{gate: plenty}, nil, "websms_session", "__Host-websms_session"},
+		{"https to a trusted proxy", setup{gate: plenty, global: "servers {\n trusted_proxies static private_ranges\n}"}, with("X-Forwarded-Proto", "https"), "__Host-websms_session", "websms_session"},
+		{"https, says a stranger", setup{gate: plenty}, with("X-Forwarded-Proto", "https"), "websms_session", "__Host-websms_session"},
+	} {
+		w := start(t, c.setup)
+		h := w.hold(t, "/.websms", c.counted, c.header)
+		b := w.browser()
+		for _, value := range []string{h.session, h.challenge, h.device} {
+			s, ch := b.opens("/.websms", "/", c.counted, value, c.header)
+			if s != (value == h.session) || ch != (value == h.challenge) {
+				t.Errorf("%s: under its name it opens as a session %t, as a challenge %t", c.name, s, ch)
+			}
+			for _, name := range []string{c.ignored, "__Secure-websms_session", "__HOST-websms_session", "__Host-__Host-websms_session"} {
+				if s, ch := b.opens("/.websms", "/", name, value, c.header); s || ch {
+					t.Errorf("%s: under the name %s it opens as a session %t, as a challenge %t", c.name, name, s, ch)
+				}
+			}
+		}
+	}
+}

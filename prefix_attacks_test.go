@@ -1,0 +1,99 @@
+package websms
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Bytes on the wire that a library's client would tidy or refuse: in whatever
+// form a target comes, nothing under the prefix reaches the app, and no other
+// target is taken for one of ours or lets anybody pass.
+func TestPrefixOnTheWire(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	cookie := "Cookie: " + b.cookies() + "\r\n"
+	host := strings.TrimPrefix(w.url, "http://")
+	// What becomes of a target: our own, the app's, or no request at all.
+	const (
+		ours = iota
+		apps
+		none
+	)
+	cases := map[string]int{
+		// Ours, whatever stands in front or is escaped.
+		"GET /.websms HTTP/1.1": ours, "GET /.websms? HTTP/1.1": ours, "GET /.websms/? HTTP/1.1": ours, "GET /.websms/login HTTP/1.0": ours,
+		"GET /.WEBSMS/login HTTP/1.1": ours, "GET /.WebSms HTTP/1.1": ours, "GET /.websms/LOGIN HTTP/1.1": ours, "GET /.websms/login%20 HTTP/1.1": ours, "GET /.websms/login; HTTP/1.1": ours,
+		"GET /%2E%77%65%62%73%6D%73/%6C%6F%67%69%6E HTTP/1.1": ours, "GET /%2e%57EBSMS%2Fx HTTP/1.1": ours, "GET /.websms%2f HTTP/1.1": ours, "GET /.websms%2F%2e%2e HTTP/1.1": ours,
+		"GET //.websms/login HTTP/1.1": ours, "GET ///.websms HTTP/1.1": ours, "GET /./.websms/x HTTP/1.1": ours, "GET /x/../.websms HTTP/1.1": ours, "GET /x/%2E%2E/.websms HTTP/1.1": ours,
+		"GET /x/..//.//.websms/x HTTP/1.1": ours, "GET /../.websms HTTP/1.1": ours, "GET /%2e%2e/.websms/x HTTP/1.1": ours, "GET /.websms/../x HTTP/1.1": ours, "GET /.websms/%2e%2e/%2e%2e/x HTTP/1.1": ours,
+		"GET /.websms/./x HTTP/1.1": ours, "GET /.websms//x HTTP/1.1": ours, "GET /.websms/%00 HTTP/1.1": ours, "GET /.websms/\\..\\..\\x HTTP/1.1": ours, "GET /\\.websms\\x HTTP/1.1": ours, "GET /.websms%5cx HTTP/1.1": ours,
+		"GET " + w.url + "/.websms/x HTTP/1.1": ours, "GET http://evil.example/.websms/x HTTP/1.1": ours, "GET HTTP://" + host + "/.WEBSMS HTTP/1.1": ours, "GET http://user:secret@" + host + "/.websms/x HTTP/1.1": ours, "GET http:///.websms HTTP/1.1": ours,
+		"POST /.websms/unknown HTTP/1.1": ours, "PURGE /.websms/login HTTP/1.1": ours, "get /.websms/x HTTP/1.1": ours, "HEAD /.websms/x HTTP/1.1": ours, "CONNECT /.websms/x HTTP/1.1": ours,
+		"GET /.websms/login#x HTTP/1.1": ours, "GET /.websms/assets/../../x HTTP/1.1": ours, "GET /.websms/assets/%2e%2e/session HTTP/1.1": ours, "GET /.websms/assets//etc/passwd HTTP/1.1": ours,
+		// Look-alikes, which are the app's.
+		"GET /.websmsx/login HTTP/1.1": apps, "GET /.websms.php HTTP/1.1": apps, "GET /.websms-x HTTP/1.1": apps, "GET /.websms%20/login HTTP/1.1": apps, "GET /.websms%00/login HTTP/1.1": apps, "GET /.websms%09 HTTP/1.1": apps,
+		"GET /.websms;x=y/login HTTP/1.1": apps, "GET /.websms%3b/login HTTP/1.1": apps, "GET /.websms%3flogin HTTP/1.1": apps, "GET /.websms%23 HTTP/1.1": apps, "GET /websms/login HTTP/1.1": apps, "GET /..websms HTTP/1.1": apps,
+		"GET /%252ewebsms/login HTTP/1.1": apps, "GET /.websms%252flogin HTTP/1.1": apps, "GET /.web%2fsms/login HTTP/1.1": apps, "GET /x/.websms/login HTTP/1.1": apps, "GET /.websms./login HTTP/1.1": apps,
+		"GET /.web%C5%BFms/login HTTP/1.1": apps, "GET /.web%c5%bfms HTTP/1.1": apps, "GET /%EF%BC%8Ewebsms/login HTTP/1.1": apps, "GET /%E2%80%A4websms/login HTTP/1.1": apps, "GET /%c0%aewebsms/login HTTP/1.1": apps, "GET /.websms%e2%81%84login HTTP/1.1": apps,
+		"GET /?/.websms/login HTTP/1.1": apps, "GET /x?rd=/.websms HTTP/1.1": apps, "GET /x/..;/.websms HTTP/1.1": apps,
+		"CONNECT " + host + " HTTP/1.1": apps, // without a session, it gets as far as any other
+		// No request of HTTP.
+		"GET /.websms/lo gin HTTP/1.1": none, "GET /.websms/\x00 HTTP/1.1": none, "GET  /.websms/x HTTP/1.1": none, "GET\t/.websms/x\tHTTP/1.1": none, "GET .websms/login HTTP/1.1": none, "GET  HTTP/1.1": none,
+		"GET /.websms/%zz HTTP/1.1": none, "GET /%.websms HTTP/1.1": none, "GET /.websms/login": none, "GET /.websms/x HTTP/9.9": none, "GET /.websms/x HTTP/1.1 x": none, " GET /.websms/x HTTP/1.1": none, "G\x00T /.websms/x HTTP/1.1": none,
+	}
+	for line, want := range cases {
+		for who, fields := range map[string]string{"a stranger": "", "a session": cookie} {
+			before := len(w.app.seen())
+			reply := w.exchange(line + "\r\nHost: " + host + "\r\nConnection: close\r\nContent-Length: 0\r\n" + fields + "\r\n")
+			what := fmt.Sprintf("%.80q with %s: %d, %q", line, who, reply.status, redact(reply.body))
+			reached := len(w.app.seen()) > before
+			switch {
+			case reached && (want != apps || who == "a stranger"):
+				t.Errorf("%s: the app was asked for %s", what, w.app.seen()[before].URI)
+			case !reached && want == apps && who == "a session":
+				t.Errorf("%s: the app was not asked", what)
+			case want == apps && who == "a stranger" && reply.status != http.StatusUnauthorized:
+				t.Errorf("%s; want 401", what)
+			case want == none && reply.status/100 != 4 && reply.status/100 != 5 && reply.status != 0:
+				t.Errorf("%s; want a refusal", what)
+			case want == ours && (reply.status == http.StatusUnauthorized || reply.status == 0 || reply.status >= 500):
+				t.Errorf("%s; want one of our own answers", what)
+			}
+			if strings.Contains(reply.body, "root:") || len(reply.field("Set-Cookie")) > 0 {
+				t.Errorf("%s, sets %q", what, reply.field("Set-Cookie"))
+			}
+		}
+	}
+	if n := w.sim.Counts().OTPRequests; n != 1 {
+		t.Errorf("%d messages were sent; want the one of the login", n)
+	}
+}
+
+// With a matcher, nothing under the prefix reaches the app either, and what
+// the gate's pages are not is the app's as if there were no gate.
+func TestPrefixBesideTheMatcher(t *testing.T) {
+	w := start(t, setup{matcher: "/admin/*", gate: plenty})
+	for _, target := range []string{
+		"/.websms", "/.websms/x", "/.WEBSMS/x", "/%2ewebsms/x", "/%2E%57%45%42%53%4D%53%2fx", "/.websms%2fx", "/.websms%2Flogin", "//.websms/x", "/./.websms/x", "/x/../.websms/x", "/x/%2e%2e/.websms", "/.websms//x", "/.websms/;x",
+	} {
+		before := len(w.app.seen())
+		for _, form := range []string{target, w.url + target} {
+			for _, method := range []string{"GET", "POST", "PUT", "get"} {
+				a := w.raw(method, form, "Content-Length: 0")
+				if len(w.app.seen()) > before {
+					t.Errorf("%s %s reaches the app: %s", method, form, a.Status)
+					before = len(w.app.seen())
+				}
+			}
+		}
+	}
+	for _, target := range []string{"/.websmsx", "/.websms.php", "/.websms;/x", "/.websms%20", "/x/.websms", "/.websms%252fx", "/.web%c5%bfms/x"} {
+		before := len(w.app.seen())
+		if a := w.raw("GET", target); a.StatusCode != http.StatusOK || len(w.app.seen()) != before+1 {
+			t.Errorf("%s: %s", target, a.Status)
+		}
+	}
+}

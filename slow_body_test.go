@@ -1,0 +1,228 @@
+package websms
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// hurry shortens how long the gate waits for a body, for the configurations
+// that are loaded from now on.
+func hurry(t *testing.T, d time.Duration) {
+	was := bodyTime
+	bodyTime = d
+	t.Cleanup(func() { bodyTime = was })
+}
+
+// slow begins a request and goes on with it a byte at a time, until the other
+// side answers or cuts it off. It returns the answer's status, 0 for none.
+func (w *world) slow(begin, drop string) (status int) {
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(w.url, "http://"), 5*time.Second)
+	if err != nil {
+		w.t.Error(err)
+		return 0
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+	if _, err := io.WriteString(conn, begin); err != nil {
+		w.t.Error(err)
+		return 0
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var dropping sync.WaitGroup
+	defer dropping.Wait()
+	defer stop()
+	dropping.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if _, err := io.WriteString(conn, drop); err != nil {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	return res.StatusCode
+}
+
+const slowHead = "Host: localhost\r\nAccept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+// A body that trickles in is given up after the gate's own time, wherever it
+// is posted, also where nobody would read it; meanwhile others are served, and
+// when it is over nothing is left of it.
+func TestSlowBodies(t *testing.T) {
+	hurry(t, 500*time.Millisecond)
+	w := start(t, setup{gate: plenty})
+	b := w.browser()
+	b.login(freshNumber())
+	before := len(w.app.seen())
+	const length, chunked = "Content-Length: 8000\r\n\r\nphone=021", "Transfer-Encoding: chunked\r\n\r\n1f40\r\nphone=021"
+	var all sync.WaitGroup
+	for _, c := range []struct {
+		line string
+		want []int
+	}{
+		{"POST /.websms/send", []int{400, 408}}, {"POST /.websms/verify", []int{400, 408}}, {"POST /.websms/resend", []int{400, 408}}, {"POST /.websms/logout", []int{400, 408}},
+		{"PUT /.websms/send", []int{405}}, {"POST /.websms/login", []int{405}}, {"POST /.websms", []int{405}}, {"POST /.websms/assets/x", []int{405}}, {"POST /.websms/unknown", []int{404}},
+		{"GET /.websms/login", []int{200}}, {"GET /.websms/session", []int{401}}, {"GET /.websms/verify", []int{409}},
+		{"POST /form", []int{401}}, {"GET /page", []int{401}}, {"PUT /.websmsx", []int{401}},
+	} {
+		for _, body := range []string{length, chunked} {
+			all.Go(func() {
+				begun := time.Now()
+				status := w.slow(c.line+" HTTP/1.1\r\n"+slowHead+body, "0")
+				took := time.Since(begun)
+				if status != c.want[0] && status != c.want[len(c.want)-1] {
+					t.Errorf("%s, %.17q: answered with %d; want one of %d", c.line, body, status, c.want)
+				}
+				if took > 3*time.Second {
+					t.Errorf("%s, %.17q: cut after %s", c.line, body, took)
+				}
+			})
+		}
+	}
+	// From another site: refused, and not waited for either.
+	all.Go(func() {
+		if status := w.slow("POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length, "0"); status != http.StatusForbidden {
+			t.Errorf("from another site: %d", status)
+		}
+	})
+	all.Go(func() {
+		begun := time.Now()
+		w.browser().login(freshNumber())
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("to sign in beside them takes %s", took)
+		}
+	})
+	all.Wait()
+	w.wantUnreached(t, "slow bodies", before)
+	if n := w.sim.Counts().OTPRequests; n != 2 {
+		t.Errorf("%d messages were sent; want those of the two logins", n)
+	}
+	wantStatus(t, "the session", b.get("/.websms/session", api), http.StatusOK)
+}
+
+// The time is that of one body: a connection that is kept open, and a status
+// stream, outlive it.
+func TestBodyTimeEnds(t *testing.T) {
+	hurry(t, 300*time.Millisecond)
+	for _, https := range []bool{false, true} {
+		w := start(t, setup{https: https, gate: plenty})
+		w.sim.SetWebhook("", "")
+		for _, protocol := range map[bool][]string{false: {"HTTP/1.1"}, true: protocols}[https] {
+			b := w.browser().over(protocol)
+			number := freshNumber()
+			code := b.ask(number)
+			stream := b.openEvents(t.Context())
+			stream.until("accepted")
+			begun := time.Now()
+			eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*bodyTime })
+			report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.messagesTo(number)[0].ID)
+			wantStatus(t, protocol+": a report", b.deliver(report), http.StatusOK)
+			stream.until("delivered")
+			wantStatus(t, protocol+": the code", b.answerWith(code), http.StatusOK)
+			stream.ends(protocol)
+			stream.close()
+		}
+	}
+}
+
+// Slow bodies over HTTP/2 and HTTP/3 are given up as well: many streams of one
+// connection, beside which the same connection serves others.
+func TestSlowBodiesMultiplexed(t *testing.T) {
+	hurry(t, 500*time.Millisecond)
+	w := start(t, setup{https: true, gate: plenty})
+	for _, protocol := range protocols[1:] {
+		b := w.browser().over(protocol)
+		b.login(freshNumber()) // the connection is there
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				body, feed := io.Pipe()
+				defer feed.Close()
+				go func() { _, _ = io.WriteString(feed, "phone=021") }()
+				path := []string{"/.websms/send", "/.websms/verify", "/.websms/unknown", "/x"}[i%4]
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, body)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": api["Accept"]}
+				begun := time.Now()
+				res, err := b.client.Transport.RoundTrip(req)
+				if took := time.Since(begun); took > 4*time.Second {
+					t.Errorf("%s: %s is answered after %s", protocol, path, took)
+				}
+				if err != nil {
+					t.Errorf("%s: %s: %v", protocol, path, err)
+					return
+				}
+				res.Body.Close()
+				if res.StatusCode/100 != 4 {
+					t.Errorf("%s: %s: %s", protocol, path, res.Status)
+				}
+			})
+		}
+		all.Go(func() { wantStatus(t, "the app beside them", b.get("/", api), http.StatusOK) })
+		all.Wait()
+	}
+}
+
+// Whoever sends a head or a body slowly, and however many do, holds up nobody
+// else: a person signs in as ever.
+func TestSlowCrowd(t *testing.T) {
+	hurry(t, 2*time.Second)
+	w := start(t, setup{gate: plenty, global: "servers {\n timeouts {\n read_header 2s\n }\n}"})
+	const crowd = 150
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	statuses := make(map[int]int)
+	for i := range crowd {
+		begin, drop := "POST /.websms/send HTTP/1.1\r\n"+slowHead+"Content-Length: 8000\r\n\r\nphone=", "0"
+		switch i % 3 {
+		case 1:
+			begin, drop = "GET /.websms/login HTTP/1.1\r\nHost: localhost\r\n", "X-Slow: 0\r\n"
+		case 2:
+			begin, drop = "GET /", "x"
+		}
+		all.Go(func() {
+			status := w.slow(begin, drop)
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+		})
+	}
+	begun := time.Now()
+	for range 3 {
+		w.browser().login(freshNumber())
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("beside %d slow ones, to sign in three times takes %s", crowd, took)
+	}
+	all.Wait()
+	if took := time.Since(begun); took > 8*time.Second {
+		t.Errorf("the slow ones stay for %s", took)
+	}
+	if statuses[http.StatusOK]+statuses[http.StatusAccepted] > 0 || statuses[http.StatusBadRequest] < crowd/3 {
+		t.Errorf("they are answered with %v", statuses)
+	}
+	if n := w.sim.Counts().OTPRequests; n != 3 {
+		t.Errorf("%d messages were sent; want those of three logins", n)
+	}
+}

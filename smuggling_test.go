@@ -1,0 +1,338 @@
+package websms
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// victim is whom the forgeries would pass for.
+const victim = "+64279999999"
+
+// headerSpellings are the names that some server behind us takes for name: CGI, WSGI
+// and PHP make the same of every character that is no letter or digit.
+func headerSpellings(name string) []string {
+	list := []string{name, strings.ToLower(name), strings.ToUpper(name), swapCase(name)}
+	for _, c := range "!#$%&'*+-.^_`|~" { // the others of a token (RFC 9110, 5.6.2)
+		list = append(list, strings.ReplaceAll(name, "-", string(c)), strings.Replace(name, "-", string(c), 1))
+	}
+	return append(list, "X_Verified."+name[len("X-Verified-"):])
+}
+
+func swapCase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		if 'A' <= r && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, s)
+}
+
+// way is one way for a request past the gate, or to it.
+type way struct {
+	name, path string
+	session    bool
+	reaches    bool   // the app
+	number     string // that the app is told
+}
+
+const smugglingGate = "bypass {\n path /gated/open\n}\n" + plenty
+
+// ways are all there are, where the gate's matcher is /gated/*.
+func ways(number string) []way {
+	return []way{
+		{"with a session", "/gated/x", true, true, number},
+		{"without one", "/gated/x", false, false, ""},
+		{"bypassed", "/gated/open", false, true, ""},
+		{"bypassed, with a session", "/gated/open", true, true, ""},
+		{"beside the gate", "/public", false, true, ""},
+		{"beside the gate, with a session", "/public", true, true, ""},
+		{"to the gate itself", "/.websms/session", true, false, ""},
+		{"to the gate itself, without a session", "/.websms/login", false, false, ""},
+	}
+}
+
+// check sees to what became of a forgery on a way.
+func (w *world) check(t *testing.T, way way, forgery string, before, status int) {
+	t.Helper()
+	seen := w.app.seen()[before:]
+	if !way.reaches {
+		if len(seen) > 0 {
+			t.Errorf("%s, %s: the app was asked for %s", way.name, forgery, seen[0].URI)
+		}
+		return
+	}
+	if len(seen) != 1 || status != http.StatusOK {
+		t.Errorf("%s, %s: answered with %d, the app was asked %d times", way.name, forgery, status, len(seen))
+		return
+	}
+	wantTold(t, way.name+", "+forgery, seen[0].Header, way.number)
+}
+
+// wantTold checks by which headers the app is told of which number, "" for none.
+func wantTold(t *testing.T, what string, h http.Header, number string) {
+	t.Helper()
+	got := identities(h, "X-Verified-Number", "X-Verified-User")
+	if number == "" && len(got) > 0 || number != "" && (len(got) != 1 || !slices.Equal(got["X-Verified-Number"], []string{number})) {
+		t.Errorf("%s: the app is told %v; want %q", what, got, number)
+	}
+}
+
+// passOn are the options of a Caddy that has been told to let the aliases
+// through that it drops of its own accord: the gate holds by itself.
+var passOn = map[string]any{
+	"expected_underscore_headers": []string{"X_Verified_Number", "X_Verified_User", "X_Verified-Number", "X_Verified-User", "X_Verified.Number", "X_Verified.User"},
+	"expected_dot_headers":        []string{"X.Verified.Number", "X.Verified.User", "X.Verified-Number", "X.Verified-User"},
+}
+
+// No client says who was verified: in no spelling, not by repetition, not by
+// having a proxy drop what we said, on no way through the gate or past it.
+func TestSmugglingHTTP1(t *testing.T) {
+	w := start(t, setup{matcher: "/gated/*", gate: smugglingGate})
+	b := w.browser()
+	const number = "+6421234567"
+	b.login(number)
+	session := "Cookie: " + b.cookies()
+	forge := func(t *testing.T, forgeries [][]string) {
+		for _, lines := range forgeries {
+			for _, way := range ways(number) {
+				more := lines
+				if way.session {
+					more = append([]string{session}, lines...)
+				}
+				before := len(w.app.seen())
+				a := w.raw("GET", way.path, more...)
+				w.check(t, way, fmt.Sprintf("%q", lines), before, a.StatusCode)
+			}
+		}
+	}
+	var single, several [][]string
+	for _, name := range []string{"X-Verified-Number", "X-Verified-User"} {
+		for _, s := range headerSpellings(name) {
+			single = append(single, []string{s + ": " + victim})
+			several = append(several, []string{"Connection: close, " + s})
+		}
+		several = append(several,
+			[]string{name + ": " + victim, name + ": " + victim},
+			[]string{name + ": " + victim, strings.ReplaceAll(name, "-", "~") + ": " + victim, strings.ToLower(name) + ": " + victim},
+			[]string{name + ":"},
+			[]string{name + ":\t" + victim + " "},
+			[]string{name + ": ," + victim},
+			[]string{"Connection: close", "Connection: " + name, name + ": " + victim},
+			[]string{"Connection: close, " + strings.ToUpper(name) + ", " + name + ";q=1"},
+			[]string{"Connection: close," + name + ",", "Keep-Alive: " + name, "Proxy-Connection: " + name},
+			[]string{"Connection: close, Te, Upgrade, " + name, "Te: trailers", "Upgrade: websocket"},
+		)
+	}
+	t.Run("once", func(t *testing.T) { forge(t, single) })
+	t.Run("several", func(t *testing.T) { forge(t, several) })
+	w.loadServer(smugglingGate, passOn)
+	t.Run("passed on by Caddy", func(t *testing.T) {
+		forge(t, single)
+		before := len(w.app.seen())
+		w.raw("GET", "/public", "X_Other_Header: 1", "X.Other: 2")
+		if h := w.app.seen()[before].Header; len(h["X_Other_Header"])+len(h["X.Other"]) > 0 {
+			t.Errorf("Caddy passes on %v of its own accord", h)
+		}
+	})
+	w.loadServer(smugglingGate, map[string]any{"expected_underscore_headers": []string{"X_Other"}})
+	before := len(w.app.seen())
+	w.raw("GET", "/public", "X_Other: 1")
+	if got := w.app.seen()[before].Header.Get("X_Other"); got != "1" {
+		t.Errorf("Caddy cannot be told to pass on an underscore: the test tests nothing; the app got %q", got)
+	}
+}
+
+// What an HTTP/1.1 parser could read in two ways is refused or read in the way
+// that tells the app nothing; no second request hides in a first one's body.
+func TestSmugglingMalformed(t *testing.T) {
+	w := start(t, setup{matcher: "/gated/*", gate: smugglingGate})
+	w.app.readTrailers()
+	b := w.browser()
+	const number = "+6421234567"
+	b.login(number)
+	cookie := "Cookie: " + b.cookies() + "\r\n"
+	const forged = "X-Verified-Number: " + victim
+	hidden := "GET /gated/hidden HTTP/1.1\r\nHost: localhost\r\n" + cookie + forged + "\r\n\r\n"
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(hidden)+5)
+	chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden)
+	type attempt struct {
+		what string
+		way
+	}
+	sent := make(map[string]attempt)
+	for name, tail := range map[string]string{
+		"space before the colon":          "X-Verified-Number : " + victim + "\r\n\r\n",
+		"tab before the colon":            "X-Verified-Number\t: " + victim + "\r\n\r\n",
+		"space before the name":           "Accept: a\r\n " + forged + "\r\n\r\n",
+		"tab before the name":             "Accept: a\r\n\t" + forged + "\r\n\r\n",
+		"space before the first name":     " " + forged + "\r\n\r\n",
+		"bare line feed":                  "Accept: a\n" + forged + "\r\n\r\n",
+		"bare carriage return":            "Accept: a\r" + forged + "\r\n\r\n",
+		"form feed":                       "Accept: a\f" + forged + "\r\n\r\n",
+		"NUL in front":                    "\x00" + forged + "\r\n\r\n",
+		"NUL behind the name":             "X-Verified-Number\x00: " + victim + "\r\n\r\n",
+		"NUL in the value":                "Accept: a\x00\r\n" + forged + "\r\n\r\n",
+		"high bit":                        "X\xadVerified\xadNumber: " + victim + "\r\n\r\n",
+		"fullwidth":                       "Ｘ-Verified-Number: " + victim + "\r\n\r\n",
+		"no name":                         ": " + victim + "\r\n" + forged + "\r\n\r\n",
+		"no colon":                        "X-Verified-Number\r\n" + forged + "\r\n\r\n",
+		"lines that end in LF alone":      forged + "\n\n",
+		"length and chunks":               length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunks and length":               "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + chunk,
+		"two lengths":                     "Content-Length: 0\r\n" + length + "\r\n" + hidden,
+		"a list of lengths":               "Content-Length: 0, 5\r\n\r\n" + hidden,
+		"a signed length":                 "Content-Length: +0\r\n\r\n" + hidden,
+		"a length in hexadecimal":         "Content-Length: 0x0\r\n\r\n" + hidden,
+		"chunked twice":                   "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden,
+		"chunked, identity":               "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + hidden,
+		"xchunked":                        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunked behind a tab":            "Transfer-Encoding:\tchunked\r\n\r\n" + chunk,
+		"chunked by a name with a space":  "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunked by a name with _":        "Transfer_Encoding: chunked\r\n" + length + "\r\n" + hidden + "12345",
+		"a chunk's size that overflows":   "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n" + hidden,
+		"a chunk whose lines end in LF":   "Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n" + hidden,
+		"a chunk with an extension":       "Transfer-Encoding: chunked\r\n\r\n0;\n" + hidden,
+		"a body of a GET":                 length + "\r\n" + hidden + "12345",
+		"a request inside a chunk":        "Transfer-Encoding: chunked\r\n\r\n" + chunk,
+		"trailers":                        "Trailer: X-Verified-Number\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + forged + "\r\nCookie: a=b\r\n\r\n",
+		"trailers that nobody spoke of":   "Transfer-Encoding: chunked\r\n\r\n0\r\n" + forged + "\r\nx_verified_number: " + victim + "\r\n\r\n",
+		"trailers with a bare line feed":  "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\n" + forged + "\r\n\r\n",
+		"a second request that is honest": "\r\nGET /gated/hidden HTTP/1.1\r\nHost: localhost\r\n" + forged + "\r\n\r\n",
+	} {
+		for _, way := range ways(number) {
+			for _, method := range []string{"GET", "POST"} {
+				// Its own mark: a request that the proxy gives up may reach the app late.
+				target := fmt.Sprintf("%s?%d", way.path, len(sent))
+				sent[target] = attempt{name + ", " + way.name + " " + method, way}
+				head := method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n"
+				if way.session {
+					head += cookie
+				}
+				if status := w.exchange(head + tail).status; status == http.StatusInternalServerError {
+					t.Errorf("%s, %s %s: %d", name, way.name, method, status)
+				}
+			}
+		}
+	}
+	wantStatus(t, "an honest request", b.get("/gated/x", api), http.StatusOK)
+	reached := 0
+	for _, r := range w.app.seen() {
+		switch a, known := sent[r.URI]; {
+		case known && !a.reaches:
+			t.Errorf("%s: the app was asked for it", a.what)
+		case known:
+			reached++
+			wantTold(t, a.what, r.Header, a.number)
+		case r.URI == "/gated/hidden" || r.URI == "/gated/x": // requests of their own, which brought our cookie
+			wantTold(t, "a second request", r.Header, number)
+		default:
+			t.Errorf("the app was asked for %s", r.URI)
+		}
+	}
+	if reached == 0 {
+		t.Error("nothing reached the app: the test tests nothing")
+	}
+}
+
+// The other protocols frame fields otherwise, and forge no better: with a
+// library's client, trailers too, and with frames that no library would send.
+func TestSmugglingHTTP2And3(t *testing.T) {
+	w := start(t, setup{https: true, matcher: "/gated/*", gate: smugglingGate})
+	w.app.readTrailers()
+	const number = "+6421234567"
+	owner := w.browser()
+	owner.login(number)
+	for _, options := range []map[string]any{nil, passOn} {
+		w.loadServer(smugglingGate, options)
+		for _, protocol := range protocols[1:] {
+			b := w.browser().over(protocol)
+			b.client.Jar = nil
+			for _, way := range ways(number) {
+				for _, name := range headerSpellings("X-Verified-Number") {
+					if strings.ContainsAny(name, "%") && protocol == "HTTP/3.0" {
+						continue
+					}
+					before, header := len(w.app.seen()), http.Header{name: {victim, victim}, "X-Verified-User": {"boss"}}
+					if way.session {
+						header.Set("Cookie", owner.cookies())
+					}
+					w.check(t, way, protocol+" "+name, before, b.get(way.path, header).StatusCode)
+				}
+				before := len(w.app.seen())
+				status := b.trail(way, owner.cookies())
+				w.check(t, way, protocol+" with trailers", before, status)
+			}
+		}
+		for _, way := range ways(number) {
+			for _, c := range []struct {
+				fields []string
+				valid  bool
+			}{
+				{[]string{"x-verified-number", victim, "x-verified-number", victim}, true},
+				{[]string{"x_verified.number", victim, "x-verified-user", "boss"}, true},
+				{[]string{"te", "trailers", "x.verified.number", victim}, true},
+				{[]string{"X-Verified-Number", victim}, false}, // RFC 9113, 8.2.1: upper case is malformed
+				{[]string{"connection", "x-verified-number"}, false},
+				{[]string{"proxy-connection", "x-verified-number"}, false},
+				{[]string{"transfer-encoding", "chunked"}, false},
+				{[]string{"x-verified-number ", victim}, false},
+				{[]string{"accept", "a\r\nx-verified-number: " + victim}, false},
+				{[]string{":x-verified-number", victim}, false},
+			} {
+				fields, before := c.fields, len(w.app.seen())
+				if way.session { // in crumbs (RFC 9113, 8.2.3)
+					for crumb := range strings.SplitSeq("a=1; "+owner.cookies()+"; b=2", "; ") {
+						fields = append(fields, "cookie", crumb)
+					}
+				}
+				reply := w.rawHTTP2("GET", way.path, fields...)
+				if c.valid {
+					w.check(t, way, fmt.Sprintf("%q", c.fields), before, reply.status)
+				} else if seen := w.app.seen(); len(seen) > before || reply.status == http.StatusOK {
+					t.Errorf("%s, %q: answered with %d, the app was asked %d times", way.name, c.fields, reply.status, len(seen)-before)
+				}
+			}
+		}
+	}
+}
+
+// readTrailers makes the app take trailers for fields of the header, as a
+// careless one would.
+func (a *legacyApp) readTrailers() {
+	a.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		header := r.Header.Clone()
+		for name, values := range r.Trailer {
+			header[name] = append(header[name], values...)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.requests = append(a.requests, seenRequest{r.Method, r.RequestURI, string(body), header})
+	})
+}
+
+// trail posts with trailers that say who was verified, and returns the status.
+func (b *browser) trail(way way, cookies string) int {
+	b.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, b.url+way.path, io.MultiReader(strings.NewReader("hello")))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Trailer = http.Header{"X-Verified-Number": {victim}, "X_verified_number": {victim}, "X-Verified-User": {"boss"}}
+	if way.session {
+		req.Header.Set("Cookie", cookies)
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
