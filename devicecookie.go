@@ -19,7 +19,7 @@ type device struct {
 // verifiedNumber is a number that a device has verified.
 type verifiedNumber struct {
 	digest string
-	at     time.Time // whole seconds
+	at     time.Time
 }
 
 const (
@@ -62,7 +62,7 @@ func (d *device) seal(ring *session.Ring, realm string) (string, error) {
 	plain := append([]byte{deviceVersion}, d.id[:]...)
 	for _, n := range d.verified {
 		plain = append(plain, n.digest...)
-		plain = binary.BigEndian.AppendUint64(plain, uint64(n.at.Unix()))
+		plain = binary.BigEndian.AppendUint64(plain, uint64(n.at.UnixNano()))
 	}
 	return ring.Seal(session.ForDevice, realm, plain)
 }
@@ -76,7 +76,7 @@ func openDevice(ring *session.Ring, realm, sealed string) (device, bool) {
 	}
 	copy(d.id[:], plain[1:])
 	for rest := plain[head:]; len(rest) > 0; rest = rest[entry:] {
-		at := time.Unix(int64(binary.BigEndian.Uint64(rest[deviceDigest:])), 0)
+		at := time.Unix(0, int64(binary.BigEndian.Uint64(rest[deviceDigest:])))
 		d.verified = append(d.verified, verifiedNumber{string(rest[:deviceDigest]), at})
 	}
 	return d, true

@@ -210,7 +210,7 @@ func TestKeysReused(t *testing.T) {
 	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
 		t.Errorf("the session is gone: %s", a.Status)
 	}
-	if locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*")); len(locks) != 0 {
+	if locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "websms*")); len(locks) != 0 { // Caddy has some of its own
 		t.Errorf("these locks are left: %v", locks)
 	}
 }
@@ -236,7 +236,7 @@ func TestStorageTrouble(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	writeFile(t, file, "")
 	err := load(filepath.Join(file, "below"))
-	if err == nil || !strings.Contains(err.Error(), "the keys that seal sessions: locking Caddy's storage, which must be writable") {
+	if err == nil || !strings.Contains(err.Error(), "the keys that seal sessions: reading websms/keys.json in Caddy's storage") {
 		t.Errorf("a storage that cannot be: %v", err)
 	}
 	wantPool(t, nil)

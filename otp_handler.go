@@ -323,7 +323,7 @@ func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time)
 	var s session.Session
 	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
 		opened, err := session.Open(g.engine.vault.ring, realm, value)
-		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.revoked.Has(opened.ID) {
+		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.revoked.Ended(&opened, realm) {
 			return false
 		}
 		if n := (number.Number{E164: opened.Number, Region: opened.Region}); !g.numbers.Allowed(n) || !g.belongs(r, opened.User, n) {

@@ -6,59 +6,89 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/session"
 )
 
 // vault holds the key ring and the revocations of one Caddy storage. Both are
-// in memory for whoever asks, and in the storage for the process after this.
+// in memory for whoever asks, and in the storage for other processes and for
+// the one after this. It outlives the configuration that opened it.
 type vault struct {
 	key     string // in pool
 	ring    *session.Ring
 	revoked session.Revocations
-	storage certmagic.Storage
+	now     func() time.Time
 
-	mu    sync.Mutex
-	swept time.Time // when old revocations were last removed from the storage
+	stop context.CancelFunc // ends the loop that tends the vault
+	done chan struct{}      // closed when it has ended
+
+	tending sync.Mutex // one tends at a time
+	keys    session.Keys
+
+	mu      sync.Mutex
+	sources []source             // the storage, as each configuration sees it; the latest last
+	records map[string]time.Time // the records of not-before times that were read or written, with their times
 }
 
-// Where the vault is in Caddy's storage.
-const (
-	vaultFolder   = "websms"
-	keysFile      = "websms/keys.json"
-	revokedFolder = "websms/revoked"
-)
+// source is the storage as one configuration has opened it. A storage module
+// may close what it has open when its configuration ends.
+type source struct {
+	certmagic.Storage
+	ctx context.Context // of the configuration
+}
 
-// storageTime bounds one dealing with the storage.
-const storageTime = 10 * time.Second
+// vaultFolder is where the vault is in Caddy's storage.
+const vaultFolder = "websms"
+
+const (
+	// storageTime bounds one dealing with the storage.
+	storageTime = 10 * time.Second
+
+	// revokedTime bounds reading all revocations, of which there may be many.
+	revokedTime = time.Minute
+
+	// tendEvery is how often the vault is tended: twice as often as
+	// session.Settling counts on, so that one failure does no harm.
+	tendEvery = 30 * time.Minute
+)
 
 // openVault opens the vault in the storage of the configuration, or joins the
 // one that is open. The caller releases it.
 func openVault(ctx caddy.Context) (*vault, error) {
-	storage := ctx.Storage()
-	key := "vault " + storageKey(storage)
-	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		v := &vault{key: key, storage: storage, swept: clock()}
-		within, cancel := context.WithTimeout(ctx, storageTime)
-		defer cancel()
-		if err := v.load(within); err != nil {
-			return nil, err
-		}
-		return v, nil
+	from := source{ctx.Storage(), ctx.Context}
+	key := "vault " + storageKey(from.Storage)
+	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newVault(ctx, key, from, clock)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return value.(*vault), nil
+	v := value.(*vault)
+	if joined {
+		v.use(from)
+		v.keep(ctx)
+	}
+	return v, nil
+}
+
+// newVault returns a vault whose keys and revocations are loaded, and that
+// tends itself until Destruct.
+func newVault(ctx context.Context, key string, from source, now func() time.Time) (*vault, error) {
+	v := &vault{key: key, now: now, sources: []source{from}, records: make(map[string]time.Time), done: make(chan struct{})}
+	if err := v.load(ctx); err != nil {
+		return nil, err
+	}
+	loop, stop := context.WithCancel(context.Background())
+	v.stop = stop
+	go v.run(loop)
+	return v, nil
 }
 
 // storageKey identifies a storage by its kind and its options, which stay the
@@ -69,6 +99,25 @@ func storageKey(storage certmagic.Storage) string {
 		return fmt.Sprintf("%T %p", storage, storage)
 	}
 	return fmt.Sprintf("%T %x", storage, sha256.Sum256(options))
+}
+
+// use makes the storage of one more configuration the one to go through.
+func (v *vault) use(from source) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sources = append(v.sources, from)
+}
+
+// storage returns the storage as the latest configuration that runs has it.
+func (v *vault) storage() certmagic.Storage {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	last := v.sources[len(v.sources)-1]
+	v.sources = slices.DeleteFunc(v.sources, func(s source) bool { return s.ctx.Err() != nil })
+	if len(v.sources) == 0 { // the last reference is about to go
+		v.sources = append(v.sources, last)
+	}
+	return v.sources[len(v.sources)-1].Storage
 }
 
 // join takes another reference to an open vault.
@@ -82,107 +131,75 @@ func (v *vault) join() error {
 // release lets go of one reference.
 func (v *vault) release() error { return releaseShared(v.key) }
 
-// Destruct does nothing: all that the vault holds is in the storage.
-func (v *vault) Destruct() error { return nil }
+// Destruct ends the loop. All that the vault holds is in the storage.
+func (v *vault) Destruct() error {
+	v.stop()
+	select {
+	case <-v.done:
+		return nil
+	case <-time.After(storageTime):
+		return errors.New("ending the vault: Caddy's storage does not answer; what waits for it is left behind")
+	}
+}
 
+// run tends the vault from time to time.
+func (v *vault) run(ctx context.Context) {
+	defer close(v.done)
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			v.keep(ctx)
+		}
+	}
+}
+
+// load fills a new vault.
 func (v *vault) load(ctx context.Context) error {
-	keys, err := v.loadKeys(ctx)
-	if err != nil {
+	_, err := v.tendKeys(ctx)
+	if v.ring == nil {
 		return fmt.Errorf("loading the keys that seal sessions: %w", err)
 	}
-	if v.ring, err = session.NewRing(keys); err != nil {
-		return fmt.Errorf("%s in Caddy's storage is damaged: %w; restore it, or delete it to end all sessions and begin anew", keysFile, err)
-	}
-	if err := v.loadRevoked(ctx); err != nil {
+	v.complain(err)
+	if err := v.tendRevoked(ctx); err != nil {
 		return fmt.Errorf("loading the sessions that were ended: %w", err)
 	}
 	return nil
 }
 
-// loadKeys reads the key ring. The first process to ask makes it, under the
-// storage's lock, so that all who share the storage share it.
-func (v *vault) loadKeys(ctx context.Context) (keys session.Keys, err error) {
-	if err := v.storage.Lock(ctx, vaultFolder); err != nil {
-		return keys, fmt.Errorf("locking Caddy's storage, which must be writable: %w", err)
-	}
-	defer func() { err = errors.Join(err, v.storage.Unlock(context.WithoutCancel(ctx), vaultFolder)) }()
-	data, err := v.storage.Load(ctx, keysFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		keys = session.NewKeys(clock())
-		if data, err = json.Marshal(keys); err != nil {
-			return keys, err
-		}
-		if err := v.storage.Store(ctx, keysFile, data); err != nil {
-			return keys, fmt.Errorf("writing to Caddy's storage: %w", err)
-		}
-		return keys, nil
-	}
-	if err != nil {
-		return keys, err
-	}
-	if err := json.Unmarshal(data, &keys); err != nil {
-		return keys, fmt.Errorf("%s in Caddy's storage is not JSON; restore it, or delete it to end all sessions and begin anew", keysFile)
-	}
-	return keys, nil
-}
-
-func (v *vault) loadRevoked(ctx context.Context) error {
-	names, err := v.storage.List(ctx, revokedFolder, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+// tend makes a new key and removes old ones when it is time, and takes over
+// what other processes have changed in the storage. Whatever fails, the vault
+// goes on with what it has.
+func (v *vault) tend(ctx context.Context) error {
+	v.tending.Lock()
+	defer v.tending.Unlock()
+	current, err := v.tendKeys(ctx)
+	if !current { // revocations that do not open would be taken for damaged
 		return err
 	}
-	for _, name := range names {
-		if id, until, ours := parseRevoked(path.Base(name)); ours {
-			v.revoked.Add(id, until)
-		}
-	}
-	v.sweep(ctx, clock())
-	return nil
+	return errors.Join(err, v.tendRevoked(ctx))
 }
 
-// revokedName is the name of the file that says that a session was ended. It
-// says it all, so that a start lists the folder and opens nothing.
-func revokedName(id session.ID, until time.Time) string {
-	return fmt.Sprintf("%s/%s-%d", revokedFolder, id, until.Unix())
+// keep tends the vault, and tells the operator what fails.
+func (v *vault) keep(ctx context.Context) {
+	if err := v.tend(ctx); ctx.Err() == nil {
+		v.complain(err)
+	}
 }
 
-func parseRevoked(name string) (id session.ID, until time.Time, ours bool) {
-	text, end, _ := strings.Cut(name, "-")
-	seconds, err := strconv.ParseInt(end, 10, 64)
-	id, ours = session.ParseID(text)
-	return id, time.Unix(seconds, 0), ours && err == nil
+func (v *vault) complain(err error) {
+	var damaged keysError
+	switch {
+	case err == nil:
+	case errors.As(err, &damaged):
+		v.logger().Error("the keys in Caddy's storage cannot be used; this process goes on with those it has", zap.Error(err))
+	default:
+		v.logger().Warn("keys and ended sessions could not be brought up to date with Caddy's storage; trying again within half an hour", zap.Error(err))
+	}
 }
 
-// revoke ends a session for good: at once in this process, and before it
-// returns in the storage too. The error says that the latter failed.
-func (v *vault) revoke(id session.ID, until time.Time) error {
-	v.revoked.Add(id, until)
-	ctx, cancel := context.WithTimeout(context.Background(), storageTime)
-	defer cancel()
-	err := v.storage.Store(ctx, revokedName(id, until), []byte("ended\n"))
-	v.mu.Lock()
-	now := clock()
-	due := now.Sub(v.swept) > time.Hour
-	if due {
-		v.swept = now
-	}
-	v.mu.Unlock()
-	if due {
-		v.sweep(ctx, now)
-	}
-	if err != nil {
-		return fmt.Errorf("keeping an ended session in Caddy's storage: %w", err)
-	}
-	return nil
-}
-
-// sweep forgets the revocations of sessions that are over anyway. One that
-// the storage will not delete is read, and swept, by the next process.
-func (v *vault) sweep(ctx context.Context, now time.Time) {
-	for id, until := range v.revoked.Sweep(now) {
-		_ = v.storage.Delete(ctx, revokedName(id, until))
-	}
-}
+// logger returns the logger of the configuration that runs.
+func (v *vault) logger() *zap.Logger { return caddy.Log().Named("websms") }

@@ -216,7 +216,8 @@ func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) !
 // number before, or "".
 func (g *Gate) deviceFor(v *visit, e164 string) string {
 	d := g.device(v)
-	if _, known := d.knows(numberDigest(g.engine.vault.ring, v.realm, e164), v.now); !known {
+	at, known := d.knows(numberDigest(g.engine.vault.ring, v.realm, e164), v.now)
+	if !known || !at.After(g.engine.vault.revoked.NotBefore(session.ByNumber, v.realm, e164)) {
 		return ""
 	}
 	return string(d.id[:])
@@ -265,7 +266,7 @@ func (g *Gate) endSession(v *visit) (s session.Session, ok bool) {
 	ok = g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
 		opened, err := session.Open(g.engine.vault.ring, v.realm, value)
 		s = opened
-		return err == nil && v.now.Before(opened.Ends) && !g.engine.vault.revoked.Has(opened.ID)
+		return err == nil && v.now.Before(opened.Ends) && !g.engine.vault.revoked.Ended(&opened, v.realm)
 	})
 	if !ok {
 		return session.Session{}, false

@@ -31,17 +31,18 @@ type Purpose uint8
 
 // The purposes that values are sealed for.
 const (
-	ForSession   Purpose = iota // the session cookie
-	ForChallenge                // the challenge cookie
-	ForDevice                   // the device cookie
-	ForCode                     // a code at rest
+	ForSession    Purpose = iota // the session cookie
+	ForChallenge                 // the challenge cookie
+	ForDevice                    // the device cookie
+	ForCode                      // a code at rest
+	ForRevocation                // whose sessions are revoked, at rest
 	purposes
 )
 
 // String returns the name that the purpose's keys are derived with. Changing
 // one makes every value sealed for it worthless.
 func (p Purpose) String() string {
-	return [...]string{"session", "challenge", "device", "code"}[p]
+	return [...]string{"session", "challenge", "device", "code", "revocation"}[p]
 }
 
 // Key is one secret of a key ring.
@@ -51,12 +52,13 @@ type Key struct {
 	Created time.Time `json:"created"`
 }
 
-// Keys is a key ring as it is kept at rest.
+// Keys is a key ring as it is kept at rest. Its methods say what it should be
+// at which time; they change nothing.
 type Keys struct {
 	// Index keys the hashes that counters and delivery reports are found by.
 	// It is never rotated: a hash that changed would lift a limit.
 	Index []byte `json:"index"`
-	// Sealing keys, the current one first; the others still open.
+	// Sealing keys. A Ring seals with the first, and opens with all; see At.
 	Sealing []Key `json:"sealing"`
 }
 
@@ -65,14 +67,25 @@ const secretSize = 32
 
 // NewKeys returns a fresh key ring with one sealing key.
 func NewKeys(now time.Time) Keys {
-	index, secret, id := make([]byte, secretSize), make([]byte, secretSize), make([]byte, 4)
+	index := make([]byte, secretSize)
 	rand.Read(index) // never fails: crypto/rand ends the program instead
-	rand.Read(secret)
-	rand.Read(id)
-	return Keys{
-		Index:   index,
-		Sealing: []Key{{ID: binary.BigEndian.Uint32(id), Secret: secret, Created: now.UTC()}},
+	return Keys{Index: index, Sealing: []Key{newKey(now)}}
+}
+
+// Check returns why the keys are no key ring. It names a key by its id alone.
+func (k Keys) Check() error {
+	if len(k.Index) != secretSize {
+		return fmt.Errorf("index key has %d bytes instead of %d", len(k.Index), secretSize)
 	}
+	if len(k.Sealing) == 0 {
+		return errors.New("no sealing key")
+	}
+	for _, key := range k.Sealing {
+		if len(key.Secret) != secretSize {
+			return fmt.Errorf("sealing key %08x has %d bytes instead of %d", key.ID, len(key.Secret), secretSize)
+		}
+	}
+	return nil
 }
 
 // Ring seals and opens values. It is safe for concurrent use; Replace swaps
@@ -100,19 +113,14 @@ func NewRing(keys Keys) (*Ring, error) {
 	return r, nil
 }
 
-// Replace makes keys the ring's own. On an error the ring stays as it was.
+// Replace makes keys the ring's own: it seals with the first of them, from now
+// on. On an error the ring stays as it was.
 func (r *Ring) Replace(keys Keys) error {
-	if len(keys.Index) != secretSize {
-		return fmt.Errorf("index key has %d bytes instead of %d", len(keys.Index), secretSize)
-	}
-	if len(keys.Sealing) == 0 {
-		return errors.New("no sealing key")
+	if err := keys.Check(); err != nil {
+		return err
 	}
 	next := &ringKeys{index: keys.Index}
 	for _, k := range keys.Sealing {
-		if len(k.Secret) != secretSize {
-			return fmt.Errorf("sealing key %08x has %d bytes instead of %d", k.ID, len(k.Secret), secretSize)
-		}
 		derived := sealingKey{id: k.ID}
 		for p := range purposes {
 			subkey, err := hkdf.Key(sha256.New, k.Secret, nil, "websms "+p.String(), secretSize)

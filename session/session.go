@@ -31,15 +31,16 @@ func ParseID(text string) (id ID, ok bool) {
 }
 
 // Session is the proof that a challenge was met. It is sealed into a cookie
-// and kept nowhere else.
+// and kept nowhere else. Its times lie between 1970 and 2262 and are exact to
+// the nanosecond, so that one issued right after a revocation is good.
 type Session struct {
 	ID       ID
 	Number   string    // E.164
 	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified
 	User     string    // whom a first factor named; "" in number mode
-	Issued   time.Time // when the challenge was met; whole seconds
-	Ends     time.Time // its absolute end, as it was when it was issued; whole seconds
-	Seen     time.Time // when the cookie was last renewed; whole seconds
+	Issued   time.Time // when the challenge was met
+	Ends     time.Time // its absolute end, as it was when it was issued
+	Seen     time.Time // when the cookie was last renewed
 	Remember bool      // the person ticked "trust this device"
 }
 
@@ -102,10 +103,10 @@ func (l Life) Stale(s *Session, now time.Time) bool {
 	return idle > 0 && now.Sub(s.Seen) >= min(Renewal, idle/2)
 }
 
-// The sealed form: version, flags, id, three times as seconds since 1970,
+// The sealed form: version, flags, id, three times as nanoseconds since 1970,
 // region, then the lengths of number and user and their bytes.
 const (
-	sessionVersion  = 1
+	sessionVersion  = 2
 	sessionHead     = 2 + 16 + 3*8 + 2 + 1 + 2
 	flagRemember    = 1
 	maxSessionField = 1024
@@ -125,7 +126,7 @@ func (s *Session) Seal(r *Ring, realm string) (string, error) {
 	plain = append(plain, sessionVersion, flags)
 	plain = append(plain, s.ID[:]...)
 	for _, t := range []time.Time{s.Issued, s.Seen, s.Ends} {
-		plain = binary.BigEndian.AppendUint64(plain, uint64(t.Unix()))
+		plain = binary.BigEndian.AppendUint64(plain, uint64(t.UnixNano()))
 	}
 	plain = append(plain, s.Region...)
 	plain = append(plain, byte(len(s.Number)))
@@ -149,9 +150,9 @@ func (s *Session) decode(plain []byte) error {
 	}
 	s.Remember = plain[1]&flagRemember != 0
 	copy(s.ID[:], plain[2:])
-	s.Issued = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
-	s.Seen = time.Unix(int64(binary.BigEndian.Uint64(plain[26:])), 0)
-	s.Ends = time.Unix(int64(binary.BigEndian.Uint64(plain[34:])), 0)
+	s.Issued = time.Unix(0, int64(binary.BigEndian.Uint64(plain[18:])))
+	s.Seen = time.Unix(0, int64(binary.BigEndian.Uint64(plain[26:])))
+	s.Ends = time.Unix(0, int64(binary.BigEndian.Uint64(plain[34:])))
 	number, user := int(plain[44]), int(binary.BigEndian.Uint16(plain[45:]))
 	if len(plain) != sessionHead+number+user {
 		return ErrSealed

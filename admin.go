@@ -1,0 +1,167 @@
+package websms
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// adminAPI is what an operator may do, on Caddy's admin endpoint:
+//
+//	POST /websms/revoke {"session": "…"} or {"number": "+64…"} or {"user": "…"}
+//	POST /websms/unlock {"number": "+64…"}
+//
+// Each takes a "realm" too. Without one, revoke is for all realms, and unlock
+// for the gates that have none.
+type adminAPI struct {
+	app   *App // nil: this configuration has no gate and no webhook
+	audit *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.websms",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Provision finds the app of the configuration.
+func (a *adminAPI) Provision(ctx caddy.Context) error {
+	a.audit = ctx.Logger(auditLog{})
+	app, err := ctx.AppIfConfigured("websms")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.app = app.(*App)
+	return nil
+}
+
+// Routes returns the routes of the admin endpoint.
+func (a *adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/websms/revoke", Handler: a.post(a.revoke)},
+		{Pattern: "/websms/unlock", Handler: a.post(a.unlock)},
+	}
+}
+
+// adminRequest is what a request asks for.
+type adminRequest struct {
+	Session string `json:"session"`
+	Number  string `json:"number"`
+	User    string `json:"user"`
+	Realm   string `json:"realm"`
+}
+
+// post reads a request, and answers it with what do returns.
+func (a *adminAPI) post(do func(*http.Request, *adminRequest) (any, error)) caddy.AdminHandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			return adminError(http.StatusMethodNotAllowed, "use POST")
+		}
+		if a.app == nil {
+			return adminError(http.StatusNotFound, "the running configuration has no gate")
+		}
+		var req adminRequest
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		body.DisallowUnknownFields()
+		if err := body.Decode(&req); err != nil {
+			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm`)
+		}
+		if _, err := body.Token(); err != io.EOF {
+			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
+		}
+		answer, err := do(r, &req)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(answer)
+	}
+}
+
+func adminError(status int, text string) error {
+	return caddy.APIError{HTTPStatus: status, Err: errors.New(text)}
+}
+
+// e164 is a number as the sessions hold it. It is not repeated in an error.
+var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+
+var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
+
+// revoke ends a session, or all that a number or a user has until now.
+func (a *adminAPI) revoke(_ *http.Request, req *adminRequest) (any, error) {
+	vault, now := a.app.engine.vault, clock()
+	id, isID := session.ParseID(req.Session)
+	var err error
+	switch {
+	case req.Session != "" && req.Number == "" && req.User == "" && req.Realm == "":
+		if !isID {
+			return nil, adminError(http.StatusBadRequest, "session is not an id: give 32 hexadecimal digits, as the audit log has them")
+		}
+		err = vault.revoke(id, now.Add(maxLife))
+	case req.Number != "" && req.Session == "" && req.User == "":
+		if !e164.MatchString(req.Number) {
+			return nil, errE164
+		}
+		err = vault.revokeNumber(req.Realm, req.Number, now)
+	case req.User != "" && req.Session == "" && req.Number == "":
+		err = vault.revokeUser(req.Realm, req.User, now)
+	default:
+		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
+	}
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, and may revive in the next: %w", err)}
+	}
+	a.log(eventRevoked, req, zap.String("session", req.Session))
+	return struct {
+		Revoked   bool      `json:"revoked"`
+		NotBefore time.Time `json:"not_before"`
+	}{true, now.UTC()}, nil
+}
+
+// unlock forgets the wrong codes of a number.
+func (a *adminAPI) unlock(r *http.Request, req *adminRequest) (any, error) {
+	if req.Session != "" || req.User != "" || req.Number == "" {
+		return nil, adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
+	}
+	if !e164.MatchString(req.Number) {
+		return nil, errE164
+	}
+	was, err := a.app.engine.Unlock(r.Context(), req.Realm, req.Number)
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	a.log(eventUnlocked, req)
+	return struct {
+		Unlocked bool `json:"unlocked"` // false: no wrong code was counted
+	}{was}, nil
+}
+
+func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {
+	e := entry{realm: req.Realm, e164: req.Number, user: req.User}
+	e.write(a.audit, event, more...)
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+	_ caddy.Provisioner = (*adminAPI)(nil)
+)

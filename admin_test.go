@@ -1,0 +1,210 @@
+package websms
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// admin turns on the admin endpoint of a world, and returns its address.
+func (w *world) admin(gateOptions string) string {
+	w.t.Helper()
+	address := fmt.Sprintf("localhost:%d", freePort(w.t))
+	plain := w.config
+	w.config = func(options string) string {
+		return strings.Replace(plain(options), "admin off", "admin "+address, 1)
+	}
+	w.load(gateOptions)
+	return "http://" + address
+}
+
+// restart ends Caddy, and with it all that it holds in memory, and starts it again.
+func (w *world) restart(gateOptions string) {
+	w.t.Helper()
+	if err := caddy.Stop(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.load(gateOptions)
+}
+
+// adminPost posts to the admin endpoint.
+func adminPost(t *testing.T, address, path, body string) answer {
+	t.Helper()
+	res, err := http.Post(address+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res, string(text)}
+}
+
+// What is revoked is out at once, and after a restart; what is verified
+// afterwards is in, also within the same second.
+func TestAdminRevokes(t *testing.T) {
+	const gate = "realm staff\n" + plenty
+	now := useClock(t)
+	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
+	w := start(t, setup{front: passwords, gate: gate})
+	admin := w.admin(gate)
+	number, other := w.browser(), w.browser()
+	for b, e164 := range map[*browser]string{number: "+6421000001", other: "+6421000002"} {
+		b.as("carol").login(e164)
+	}
+	wantStatus(t, "revoking a number", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
+	wantStatus(t, "whose number it is", number.get("/", page), http.StatusFound)
+	wantStatus(t, "another number", other.get("/", page), http.StatusOK)
+	now.Advance(time.Nanosecond)
+	number.login("+6421000001")
+	wantStatus(t, "who verifies it anew", number.get("/", page), http.StatusOK)
+
+	wantStatus(t, "in another realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
+	wantStatus(t, "whose realm it is not", number.get("/", page), http.StatusOK)
+	wantStatus(t, "in this realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
+	wantStatus(t, "whose realm it is", number.get("/", page), http.StatusFound)
+
+	var id string
+	for _, line := range w.logged("websms.audit") {
+		if line["event"] == "verified" && line["number"] == "+64•••002" {
+			id = line["session"].(string)
+		}
+	}
+	wantStatus(t, "revoking a session", adminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
+	wantStatus(t, "whose session it is", other.get("/", page), http.StatusFound)
+
+	second := strings.Replace(withDirectory(file), plenty, gate, 1)
+	w.load(second)
+	alice, bob := w.browser(), w.browser()
+	alice.asUser("alice", alicePhone)
+	bob.asUser("bob", bobPhone)
+	wantStatus(t, "revoking a user", adminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
+	for _, when := range []string{"at once", "after a restart"} {
+		wantStatus(t, when+", alice", alice.get("/", page), http.StatusFound)
+		wantStatus(t, when+", bob", bob.get("/", page), http.StatusOK)
+		w.restart(second)
+	}
+	now.Advance(time.Nanosecond)
+	alice.asUser("alice", alicePhone)
+
+	events := map[any]int{}
+	for _, line := range w.logged("websms.audit") {
+		events[line["event"]]++
+	}
+	if events["session_revoked"] != 5 {
+		t.Errorf("the audit log has %v; want 5 session_revoked", events)
+	}
+	w.wantNoSecrets("+6421000001")
+}
+
+// A number that is revoked makes strangers of its devices.
+func TestAdminRevokesDevices(t *testing.T) {
+	now := useClock(t)
+	w := start(t, setup{gate: lockoutGate})
+	admin := w.admin(lockoutGate)
+	number := freshNumber()
+	owner := w.browser()
+	owner.login(number)
+	w.wrongs(number, 7)
+	wantStatus(t, "the owner, while strangers are locked", owner.request(number), http.StatusAccepted)
+	adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number))
+	wantStatus(t, "the owner's device, revoked", owner.request(number), http.StatusTooManyRequests)
+	now.Advance(15 * time.Minute)
+	owner.login(number)
+	w.wrongs(number, 7)
+	wantStatus(t, "the owner's device, verified anew", owner.request(number), http.StatusAccepted)
+}
+
+// What is locked for good is unlocked by an operator, strangers and devices alike.
+func TestAdminUnlocks(t *testing.T) {
+	for _, realm := range []string{"", "staff"} {
+		gate := "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 6\n}"
+		ask := fmt.Sprintf(`{"number": %%q, "realm": %q}`, realm)
+		if realm != "" {
+			gate += "\nrealm " + realm
+		}
+		w := start(t, setup{gate: gate})
+		admin := w.admin(gate)
+		number := freshNumber()
+		owner := w.browser()
+		owner.login(number)
+		w.wrongs(number, 6)
+		for range 2 {
+			wrong := strings.Repeat("9", 6)
+			owner.ask(number)
+			for range 3 {
+				owner.answerWith(wrong)
+			}
+		}
+		wantStatus(t, "a stranger", w.browser().request(number), http.StatusTooManyRequests)
+		wantStatus(t, "the owner", owner.request(number), http.StatusTooManyRequests)
+		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.json("unlocked") != false {
+			t.Errorf("in another realm: %s %s", a.Status, a.body)
+		}
+		wantStatus(t, "a stranger, unlocked elsewhere", w.browser().request(number), http.StatusTooManyRequests)
+		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.json("unlocked") != true {
+			t.Errorf("unlock: %s %s", a.Status, a.body)
+		}
+		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.json("unlocked") != false {
+			t.Errorf("unlock again: %s %s", a.Status, a.body)
+		}
+		w.wrongs(number, 5)
+		owner.login(number)
+		w.browser().login(number)
+	}
+}
+
+// What an operator gets wrong is refused, with what to do, and changes nothing.
+func TestAdminMistakes(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	admin := w.admin(plenty)
+	b := w.browser()
+	b.login("+6421234567")
+	for _, c := range []struct{ path, body, want string }{
+		{"revoke", ``, "not understood"},
+		{"revoke", `[]`, "not understood"},
+		{"revoke", `{"numbers": "+6421234567"}`, "not understood"},
+		{"revoke", `{"number": 6421234567}`, "not understood"},
+		{"revoke", `{"number": "+6421234567"} {}`, "send one alone"},
+		{"revoke", `{}`, "give one of"},
+		{"revoke", `{"realm": "staff"}`, "give one of"},
+		{"revoke", `{"number": "+6421234567", "user": "alice"}`, "give one of"},
+		{"revoke", `{"session": "00112233445566778899aabbccddeeff", "realm": "staff"}`, "give one of"},
+		{"revoke", `{"session": "0011"}`, "32 hexadecimal digits"},
+		{"revoke", `{"number": "021 234 567"}`, "country code"},
+		{"revoke", `{"number": "+6421234567x"}`, "country code"},
+		{"unlock", `{"number": "6421234567"}`, "country code"},
+		{"unlock", `{"user": "alice"}`, "give a number"},
+		{"unlock", `{"number": "+6421234567", "session": "x"}`, "give a number"},
+		{"revoke", `{"user": "` + strings.Repeat("a", 9000) + `"}`, "not understood"},
+	} {
+		a := adminPost(t, admin, "/websms/"+c.path, c.body)
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, c.want) || strings.Contains(a.body, "21234567x") {
+			t.Errorf("%s %.80s: %s %s; want %q", c.path, c.body, a.Status, a.body, c.want)
+		}
+	}
+	for _, path := range []string{"revoke", "unlock"} {
+		res, err := http.Get(admin + "/websms/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != http.MethodPost {
+			t.Errorf("GET %s: %s, Allow %q", path, res.Status, res.Header.Get("Allow"))
+		}
+	}
+	wantStatus(t, "the session after all that", b.get("/", page), http.StatusOK)
+	var none bytes.Buffer
+	if err := json.Indent(&none, []byte(adminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`).body), "", ""); err != nil || !strings.Contains(none.String(), "false") {
+		t.Errorf("a number that is not locked: %v, %s", err, none.String())
+	}
+}

@@ -1,0 +1,69 @@
+package session
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestSubjectSealed(t *testing.T) {
+	r := newRing(t)
+	longest := strings.Repeat("x", maxSessionField)
+	digests := map[string]Subject{}
+	for _, want := range []Subject{
+		{ByNumber, "", "+6421234567"}, {ByNumber, "app.example.com", "+6421234567"}, {ByUser, "", "+6421234567"},
+		{ByUser, "realm", "alice"}, {ByUser, "realma", "lice"}, {ByUser, longest, longest}, {ByUser, "", "\x00"}, {Everyone, "", ""}, {Everyone, "realm", ""},
+	} {
+		sealed, err := want.Seal(r, "label")
+		if err != nil {
+			t.Fatalf("%v: %v", want, err)
+		}
+		if got, err := OpenSubject(r, "label", sealed); err != nil || got != want {
+			t.Errorf("%v opens as %v, %v", want, got, err)
+		}
+		if _, err := OpenSubject(r, "another", sealed); !errors.Is(err, ErrSealed) {
+			t.Errorf("%v opens for another label: %v", want, err)
+		}
+		if _, err := r.Open(ForSession, "label", sealed); !errors.Is(err, ErrSealed) {
+			t.Errorf("%v opens for another purpose: %v", want, err)
+		}
+		digest := want.Digest(r)
+		if other, twice := digests[digest]; twice || len(digest) != DigestSize || digest != want.Digest(r) || digest == want.Digest(newRing(t)) {
+			t.Errorf("the digest of %v is %s, as of %v", want, digest, other)
+		}
+		digests[digest] = want
+	}
+	for name, bad := range map[string]Subject{
+		"a number without digits": {ByNumber, "realm", ""}, "a user without a name": {ByUser, "", ""}, "everyone with a name": {Everyone, "", "name"},
+		"a kind that is none": {kinds, "", "name"}, "too long a name": {ByUser, "", longest + "x"}, "too long a realm": {ByUser, longest + "x", "name"},
+	} {
+		if _, err := bad.Seal(r, "label"); err == nil || strings.Contains(err.Error(), "name ") && strings.Contains(err.Error(), "xxx") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whatever bytes were sealed, what they open as is a subject, and the same
+// bytes again.
+func FuzzSubject(f *testing.F) {
+	f.Add([]byte("\x01\x01\x00\x00+6421234567"))
+	f.Add([]byte("\x01\x02\x00\x05realmalice"))
+	f.Add([]byte("\x01\x00\x00\x00"))
+	f.Add([]byte("\x01\x02\xff\xffrealm"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		var s Subject
+		if err := s.decode(plain); err != nil {
+			if !errors.Is(err, ErrSealed) || s != (Subject{}) {
+				t.Fatalf("%q gives %v, %v", plain, s, err)
+			}
+			return
+		}
+		if s.check() != nil {
+			t.Fatalf("%q opens as %v", plain, s)
+		}
+		if again := s.encode(); string(again) != string(plain) {
+			t.Fatalf("%q becomes %q", plain, again)
+		}
+	})
+}

@@ -1,0 +1,339 @@
+package websms
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+const day = 24 * time.Hour
+
+func newFakeClock() *fakeClock { return &fakeClock{now: time.Date(2026, 7, 1, 9, 0, 0, 123, time.UTC)} }
+
+// keysIn returns the keys in a storage.
+func (s *memStorage) keysIn(t testing.TB) (keys session.Keys) {
+	t.Helper()
+	text, _ := s.get(keysFile)
+	if err := json.Unmarshal([]byte(text), &keys); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// sealsWith tells the key that a vault seals with: its id is in front.
+func (v *vault) sealsWith(t testing.TB) string {
+	t.Helper()
+	_, sealed := v.issue(t, "+6421234567", "")
+	return sealed[:5]
+}
+
+// A new key is made after 30 days, seals two hours later, and by then every
+// process has it. What the old one sealed opens for a year.
+func TestRotation(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	one, two := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
+	index := one.keys.Index
+	tend := func() { one.mustTend(t); two.mustTend(t) }
+	both := func(what, sealed string, want bool) {
+		t.Helper()
+		if one.good(sealed) != want || two.good(sealed) != want {
+			t.Errorf("%s: opens at one: %t, at the other: %t", what, one.good(sealed), two.good(sealed))
+		}
+	}
+	_, first := one.issue(t, "+6421234567", "")
+	both("the first key's", first, true)
+	now.Advance(30*day - 1)
+	tend()
+	if n := len(storage.keysIn(t).Sealing); n != 1 || storage.count("Store") != 1 {
+		t.Fatalf("before 30 days there are %d keys, written %d times", n, storage.count("Store"))
+	}
+	now.Advance(1)
+	one.mustTend(t)
+	if n := len(storage.keysIn(t).Sealing); n != 2 {
+		t.Fatalf("after 30 days there are %d keys", n)
+	}
+	_, young := one.issue(t, "+6421234567", "")
+	both("one sealed where the new key is, before it settles", young, true)
+	now.Advance(session.Settling)
+	tend()
+	_, settled := one.issue(t, "+6421234567", "")
+	both("the new key's", settled, true)
+	if young[:5] == settled[:5] { // the key's id is in front
+		t.Error("the new key does not seal")
+	}
+	restarted := vaultOn(t, storage, now.Now)
+	for what, sealed := range map[string]string{"first": first, "young": young, "settled": settled} {
+		if !restarted.good(sealed) {
+			t.Errorf("after a restart the %s session does not open", what)
+		}
+	}
+	for range 365 {
+		both("the first key's, within its life", young, true)
+		now.Advance(day)
+		tend()
+	}
+	now.Advance(time.Hour)
+	tend()
+	both("the first key's, a year after it stopped to seal", young, true)
+	now.Advance(2 * session.Settling)
+	tend()
+	both("the first key's, when all that it sealed is over", young, false)
+	both("the second key's", settled, true)
+	keys := storage.keysIn(t)
+	if len(keys.Sealing) > 14 || !bytes.Equal(keys.Index, index) {
+		t.Errorf("%d keys; the same index key: %t", len(keys.Sealing), bytes.Equal(keys.Index, index))
+	}
+}
+
+// A storage that fails changes nothing for those who hold the keys, and the
+// rotation is made up for.
+func TestRotationWithoutStorage(t *testing.T) {
+	for _, op := range []string{"Lock", "Store", "Load", "Unlock"} {
+		t.Run(op, func(t *testing.T) {
+			now, storage := newFakeClock(), newMemStorage()
+			v := vaultOn(t, storage, now.Now)
+			_, first := v.issue(t, "+6421234567", "")
+			key := v.sealsWith(t)
+			now.Advance(31 * day)
+			storage.failing("websms", op)
+			for i := range 3 {
+				if err := v.tend(t.Context()); errors.Is(err, errStorage) != (i == 0 || op != "Unlock") { // which fails when all is written
+					t.Fatalf("the error is %v", err)
+				}
+				_, sealed := v.issue(t, "+6421234567", "")
+				if !v.good(first) || !v.good(sealed) || v.sealsWith(t) != key {
+					t.Error("the keys are not those of before")
+				}
+			}
+			if op != "Load" { // then a new process has the keys too, and needs no more
+				other := vaultOn(t, storage, now.Now)
+				if !other.good(first) {
+					t.Error("a process that starts meanwhile has not the keys")
+				}
+			}
+			storage.failing("")
+			v.mustTend(t)
+			now.Advance(session.Settling)
+			v.mustTend(t)
+			if n := len(storage.keysIn(t).Sealing); n != 2 || v.sealsWith(t) == key || !v.good(first) {
+				t.Errorf("afterwards there are %d keys; another seals: %t", n, v.sealsWith(t) != key)
+			}
+		})
+	}
+}
+
+// The first start needs a storage that can be written; it says so if it is not.
+func TestFirstStartWithoutStorage(t *testing.T) {
+	for op, want := range map[string]string{
+		"Lock": "locking Caddy's storage, which must be writable", "Store": "writing to Caddy's storage",
+		"Load": "reading websms/keys.json in Caddy's storage", "Unlock": "unlocking Caddy's storage",
+	} {
+		storage := newMemStorage()
+		storage.failing("websms", op)
+		_, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+}
+
+// Keys that are damaged while a process runs do it no harm, and are not
+// written over: they may be somebody's to restore.
+func TestKeysDamagedWhileRunning(t *testing.T) {
+	other := newMemStorage()
+	vaultOn(t, other, newFakeClock().Now)
+	others, _ := other.get(keysFile)
+	for name, c := range map[string]struct{ text, want string }{
+		"not JSON":       {"{\"index\": \"c2VjcmV0", "is not JSON; restore it, or delete it and restart Caddy"},
+		"empty":          {"", "is not JSON"},
+		"no keys":        {"{}", "is damaged: index key has 0 bytes"},
+		"a short key":    {strings.Replace(others, `"secret":"`, `"secret":"AAAA`, 1), "is damaged: "},
+		"another ring's": {others, "holds the keys of another ring; restore it, or restart Caddy"},
+		"gone":           {"-", "is gone from Caddy's storage; restore it, or restart Caddy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now, storage := newFakeClock(), newMemStorage()
+			v := vaultOn(t, storage, now.Now)
+			_, sealed := v.issue(t, "+6421234567", "")
+			sound, _ := storage.get(keysFile)
+			if c.text == "-" {
+				storage.remove(keysFile)
+			} else {
+				storage.put(keysFile, c.text)
+			}
+			now.Advance(31 * day) // a new key is due
+			for range 2 {
+				err := v.tend(t.Context())
+				var damaged keysError
+				if !errors.As(err, &damaged) || !strings.Contains(err.Error(), keysFile) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("the error is %v", err)
+				}
+				if strings.Contains(err.Error(), "c2VjcmV0") {
+					t.Error("the error tells a secret")
+				}
+			}
+			if text, ok := storage.get(keysFile); ok != (c.text != "-") || ok && text != c.text {
+				t.Errorf("the file was written over with %q", text)
+			}
+			_, later := v.issue(t, "+6421234567", "")
+			if !v.good(sealed) || !v.good(later) {
+				t.Error("the keys are not those of before")
+			}
+			storage.put(keysFile, sound)
+			v.mustTend(t)
+			if n := len(v.keys.Sealing); n != 2 || !v.good(sealed) {
+				t.Errorf("when it is restored there are %d keys", n)
+			}
+		})
+	}
+}
+
+// However many processes find that a key is due, one is made; and whoever
+// seals and opens meanwhile is not disturbed.
+func TestRotationConcurrently(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	var vaults []*vault
+	for range 8 {
+		vaults = append(vaults, vaultOn(t, storage, now.Now))
+	}
+	_, sealed := vaults[0].issue(t, "+6421234567", "")
+	for round := range 3 {
+		now.Advance(30 * day)
+		var group sync.WaitGroup
+		for _, v := range vaults {
+			group.Go(func() {
+				if err := v.tend(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			group.Go(func() {
+				for range 100 {
+					_, fresh := v.issue(t, "+6421234567", "")
+					if !v.good(sealed) || !v.good(fresh) {
+						t.Error("what was sealed does not open")
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		if n := len(storage.keysIn(t).Sealing); n != round+2 {
+			t.Fatalf("after %d rotations there are %d keys", round+1, n)
+		}
+	}
+}
+
+// The vault tends itself, until it is let go of.
+func TestVaultTendsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newMemStorage()
+		v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := v.sealsWith(t)
+		time.Sleep(time.Hour)
+		if n := storage.count("Load"); n < 3 { // at the start, and twice an hour
+			t.Errorf("in an hour the keys were read %d times", n)
+		}
+		time.Sleep(30 * day)
+		synctest.Wait()
+		if n := len(storage.keysIn(t).Sealing); n != 2 {
+			t.Errorf("after 30 days there are %d keys", n)
+		}
+		time.Sleep(session.Settling)
+		synctest.Wait()
+		if v.sealsWith(t) == first {
+			t.Error("the new key does not seal")
+		}
+		if err := v.Destruct(); err != nil {
+			t.Error(err)
+		}
+		reads := storage.count("Load")
+		time.Sleep(day)
+		if storage.count("Load") != reads {
+			t.Error("it goes on after it was let go of")
+		}
+	})
+}
+
+// A storage that hangs holds up neither the loop for ever nor the end.
+func TestVaultEndsWhenStorageHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &hanging{memStorage: newMemStorage()}
+		v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		storage.hangs.Store(true)
+		time.Sleep(day)
+		if n := storage.waits.Load(); n < 40 {
+			t.Errorf("in a day it was asked %d times", n)
+		}
+		time.Sleep(tendEvery - storageTime)
+		begun := time.Now()
+		if err := v.Destruct(); err != nil || time.Since(begun) > storageTime {
+			t.Errorf("ending took %s: %v", time.Since(begun), err)
+		}
+	})
+}
+
+// hanging is a storage that answers nothing, until it is no longer waited for.
+type hanging struct {
+	*memStorage
+	hangs atomic.Bool
+	waits atomic.Int32
+}
+
+func (s *hanging) Load(ctx context.Context, key string) ([]byte, error) {
+	if !s.hangs.Load() {
+		return s.memStorage.Load(ctx, key)
+	}
+	s.waits.Add(1)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// The vault goes through the storage of a configuration that runs: a storage
+// module may have closed that of one before it.
+func TestVaultUsesALivingStorage(t *testing.T) {
+	now := newFakeClock()
+	first, second, refused := newMemStorage(), newMemStorage(), newMemStorage()
+	context1, end1 := context.WithCancel(t.Context())
+	context2, end2 := context.WithCancel(t.Context())
+	context3, end3 := context.WithCancel(t.Context())
+	defer end3()
+	v, err := newVault(context1, "vault", source{first, context1}, now.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants := func(what string, storage *memStorage) {
+		t.Helper()
+		if v.storage() != storage {
+			t.Errorf("%s: another storage is used", what)
+		}
+	}
+	wants("one", first)
+	v.use(source{refused, context3})
+	wants("one that is being provisioned", refused)
+	end3()
+	wants("it was refused", first)
+	v.use(source{second, context2})
+	wants("a reload", second)
+	end1()
+	wants("the old one is gone", second)
+	end2()
+	wants("all are gone", second)
+	if err := v.Destruct(); err != nil {
+		t.Error(err)
+	}
+}

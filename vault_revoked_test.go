@@ -1,0 +1,283 @@
+package websms
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// Revoking a number or a user ends what was issued until then, at once, after
+// a restart and at other processes; what is issued a nanosecond later is good.
+func TestRevokedForGood(t *testing.T) {
+	const number, user = "+6421234567", "alice"
+	for _, c := range []struct {
+		name         string
+		revoke       func(v *vault, at time.Time) error
+		number, user string
+		ends         bool
+	}{
+		{"a number", func(v *vault, at time.Time) error { return v.revokeNumber(testRealm, number, at) }, number, "", true},
+		{"a number everywhere", func(v *vault, at time.Time) error { return v.revokeNumber("", number, at) }, number, user, true},
+		{"a number elsewhere", func(v *vault, at time.Time) error { return v.revokeNumber("other", number, at) }, number, "", false},
+		{"another number", func(v *vault, at time.Time) error { return v.revokeNumber("", number+"8", at) }, number, "", false},
+		{"a user", func(v *vault, at time.Time) error { return v.revokeUser(testRealm, user, at) }, number, user, true},
+		{"a user everywhere", func(v *vault, at time.Time) error { return v.revokeUser("", user, at) }, number, user, true},
+		{"a user elsewhere", func(v *vault, at time.Time) error { return v.revokeUser("other", user, at) }, number, user, false},
+		{"another user", func(v *vault, at time.Time) error { return v.revokeUser("", "bob", at) }, number, user, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now, storage := newFakeClock(), newMemStorage()
+			v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
+			_, before := v.issue(t, c.number, c.user)
+			now.Advance(time.Millisecond)
+			_, during := v.issue(t, c.number, c.user)
+			if err := c.revoke(v, now.Now()); err != nil {
+				t.Fatal(err)
+			}
+			now.Advance(1)
+			_, after := v.issue(t, c.number, c.user)
+			check := func(what string, v *vault) {
+				t.Helper()
+				if v.good(before) == c.ends || v.good(during) == c.ends || !v.good(after) {
+					t.Errorf("%s: issued before: good %t, at that moment: %t, after: %t", what, v.good(before), v.good(during), v.good(after))
+				}
+			}
+			check("at once", v)
+			check("after a restart", vaultOn(t, storage, now.Now))
+			other.mustTend(t)
+			check("at another process", other)
+			check("after it is tended", v)
+		})
+	}
+}
+
+// The storage tells nobody whom a record concerns, and holds one for each.
+func TestRevokedRecords(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	first := now.Now()
+	_, sealed := v.issue(t, "+6421234567", "alice")
+	revoke := func() {
+		t.Helper()
+		for _, err := range []error{
+			v.revokeNumber("", "+6421234567", now.Now()), v.revokeNumber(testRealm, "+6421234567", now.Now()),
+			v.revokeUser("", "alice", now.Now()), v.revokeUser("secret-realm", "alice", now.Now()),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	revoke()
+	for range 3 {
+		now.Advance(time.Hour)
+		revoke()
+	}
+	latest := now.Now()
+	files := storage.list(revokedFolder)
+	if len(files) != 4 {
+		t.Errorf("%d records are kept: %q", len(files), files)
+	}
+	for _, file := range files {
+		text, _ := storage.get(file)
+		raw, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil {
+			t.Errorf("%s holds %q", file, text)
+		}
+		for _, secret := range []string{"21234567", "alice", "secret-realm", testRealm} {
+			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
+				if strings.Contains(file+" "+text+" "+string(raw), form) {
+					t.Errorf("%s tells %s", file, secret)
+				}
+			}
+		}
+	}
+	// An earlier time changes nothing.
+	if err := v.revokeNumber("", "+6421234567", first); err != nil {
+		t.Fatal(err)
+	}
+	for what, v := range map[string]*vault{"now": v, "after a restart": vaultOn(t, storage, now.Now)} {
+		if got := v.revoked.NotBefore(session.ByNumber, "anywhere", "+6421234567"); !got.Equal(latest) || v.good(sealed) {
+			t.Errorf("%s the number is good from %s on; want %s", what, got, latest)
+		}
+	}
+}
+
+// What makes no sense is refused, and told without telling whom it is about.
+func TestRevokeRefuses(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	for name, err := range map[string]error{
+		"a time ahead":   v.revokeNumber("", "+6421234567", now.Now().Add(2*time.Minute)),
+		"no time":        v.revokeNumber("", "+6421234567", time.Time{}),
+		"no number":      v.revokeNumber("", "", now.Now()),
+		"no user":        v.revokeUser(testRealm, "", now.Now()),
+		"a user so long": v.revokeUser("", strings.Repeat("alice", 300), now.Now()),
+	} {
+		if err == nil || strings.Contains(err.Error(), "21234567") || strings.Contains(err.Error(), "alice") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if files := storage.list(revokedFolder); len(files) != 0 {
+		t.Errorf("it is kept: %q", files)
+	}
+	if err := v.revokeNumber("", "+6421234567", now.Now().Add(maxAhead)); err != nil {
+		t.Errorf("by a clock that is a little ahead: %v", err)
+	}
+}
+
+// A session that was ended stays so to its very end, which need not be a whole
+// second; then it is forgotten.
+func TestEndedToItsEnd(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	s, sealed := v.issue(t, "+6421234567", "")
+	s.Ends = now.Now().Add(time.Hour + 999*time.Millisecond)
+	if err := v.revoke(s.ID, s.Ends); err != nil {
+		t.Fatal(err)
+	}
+	now.Advance(time.Hour + 998*time.Millisecond)
+	v.mustTend(t)
+	for range 2 { // the first of them could have removed it
+		if restarted := vaultOn(t, storage, now.Now); restarted.good(sealed) || v.good(sealed) {
+			t.Error("it revives before its end")
+		}
+	}
+	now.Advance(time.Second)
+	v.mustTend(t)
+	if files := storage.list(revokedFolder); len(files) != 0 || !v.good(sealed) {
+		t.Errorf("it is not forgotten: %q", files)
+	}
+}
+
+// A revocation holds as long as a session can live, also if the key that its
+// record is sealed with is replaced meanwhile; then it is forgotten.
+func TestRevokedForAYear(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	now.Advance(30*day + session.Settling - time.Hour) // the key is about to be replaced
+	v.mustTend(t)
+	_, sealed := v.issue(t, "+6421234567", "")
+	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 36 {
+		now.Advance(10 * day)
+		v.mustTend(t)
+	}
+	now.Advance(5*day - 1)
+	v.mustTend(t)
+	for what, v := range map[string]*vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
+		if v.good(sealed) || v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() || !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
+			t.Errorf("%s the session is good: %t", what, v.good(sealed))
+		}
+	}
+	now.Advance(2)
+	v.mustTend(t)
+	if files := storage.list(revokedFolder); len(files) != 0 || !v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() {
+		t.Errorf("it is not forgotten: %q", files)
+	}
+}
+
+// A clock that is wrong for a while revives nobody, and nobody's session is
+// lost to it.
+func TestRevokedByABadClock(t *testing.T) {
+	for _, leap := range []time.Duration{800 * day, -20000 * day} {
+		now, storage := newFakeClock(), newMemStorage()
+		v := vaultOn(t, storage, now.Now)
+		_, revoked := v.issue(t, "+6421234567", "")
+		s, ended := v.issue(t, "+6421234568", "")
+		_, good := v.issue(t, "+6421234569", "")
+		if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.revoke(s.ID, s.Ends); err != nil {
+			t.Fatal(err)
+		}
+		now.Advance(leap)
+		v.mustTend(t)
+		vaultOn(t, storage, now.Now) // a restart while it is wrong
+		now.Advance(time.Minute - leap)
+		v.mustTend(t)
+		for what, v := range map[string]*vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
+			if v.good(revoked) || v.good(ended) || !v.good(good) {
+				t.Errorf("a clock wrong by %s; %s: revoked is good %t, ended is good %t, another is good %t", leap, what, v.good(revoked), v.good(ended), v.good(good))
+			}
+		}
+	}
+}
+
+// While some revoke, others read and a third tends: nothing revoked is missed,
+// now or later.
+func TestRevokeConcurrently(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
+	var cookies []string
+	for i := range 100 {
+		_, sealed := v.issue(t, fmt.Sprintf("+6421%07d", i%50), "")
+		cookies = append(cookies, sealed)
+	}
+	now.Advance(time.Second)
+	var group sync.WaitGroup
+	for i := range 50 {
+		group.Go(func() {
+			for j := range 3 { // of which the latest counts
+				if err := v.revokeNumber("", fmt.Sprintf("+6421%07d", i), now.Now().Add(time.Duration(j))); err != nil {
+					t.Error(err)
+				}
+				if v.good(cookies[i]) || v.good(cookies[i+50]) {
+					t.Error("it is revoked and good")
+				}
+			}
+		})
+		group.Go(func() {
+			if err := other.tend(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	other.mustTend(t)
+	now.Advance(time.Second)
+	for what, v := range map[string]*vault{"there": v, "elsewhere": other, "after a restart": vaultOn(t, storage, now.Now)} {
+		if slices.ContainsFunc(cookies, v.good) {
+			t.Errorf("%s one is good", what)
+		}
+		if _, fresh := v.issue(t, "+64210000001", ""); !v.good(fresh) {
+			t.Errorf("%s a fresh one is not", what)
+		}
+	}
+}
+
+// Names are read as they were written, and nothing else is.
+func FuzzRevokedNames(f *testing.F) {
+	id, digest := session.NewID(), strings.Repeat("0a", session.DigestSize/2)
+	f.Add(revokedName(id, time.Unix(1_800_000_000, 1)))
+	f.Add(recordName(digest, time.Unix(1_800_000_000, 1)))
+	f.Add("notbefore-" + digest + "--1")
+	f.Add("notbefore-" + digest + "-01")
+	f.Add("notbefore-" + digest)
+	f.Add("123456789")
+	f.Add("-")
+	f.Fuzz(func(t *testing.T, name string) {
+		id, until, ended := parseRevoked(name)
+		if ended && !strings.EqualFold(revokedName(id, until)[:32], name[:32]) {
+			t.Errorf("%q ends %s", name, id)
+		}
+		notBefore, record := parseRecord(name)
+		if record && (!strings.HasPrefix(name, recordPrefix) || recordName(name[len(recordPrefix):len(recordPrefix)+session.DigestSize], notBefore) != name || notBefore.UnixNano() <= 0) {
+			t.Errorf("%q is a record of %s", name, notBefore)
+		}
+		if ended && record || !fs.ValidPath(name) && record {
+			t.Errorf("%q is two things, or no file", name)
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package websms
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// Several processes on one storage, each with a clock of its own that is up to
+// half an hour wrong: whatever one of them seals opens, for as long as
+// anything lives, at every other that was tended within the last hour;
+// whatever fails in between, and whoever starts anew.
+func TestRotationProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		storage, begin := newMemStorage(), time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
+		now := begin
+		type process struct {
+			*vault
+			clock  func() time.Time
+			tended time.Time
+		}
+		type value struct {
+			sealed string
+			at     time.Time
+		}
+		var values []value
+		open := func(p *process) {
+			v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, p.clock)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			p.vault, p.tended = v, now
+		}
+		var all []*process
+		defer func() {
+			for _, p := range all {
+				_ = p.Destruct()
+			}
+		}()
+		for range 3 {
+			skew := time.Duration(rapid.IntRange(-30, 30).Draw(rt, "skew")) * time.Minute
+			p := &process{clock: func() time.Time { return now.Add(skew) }}
+			open(p)
+			all = append(all, p)
+		}
+		one := rapid.Custom(func(rt *rapid.T) *process { return all[rapid.IntRange(0, len(all)-1).Draw(rt, "process")] })
+		awake := func(p *process) bool { return now.Sub(p.tended) <= time.Hour }
+		tendAll := func() {
+			for _, p := range all {
+				if p.tend(t.Context()) == nil {
+					p.tended = now
+				}
+			}
+		}
+		minutes := func(rt *rapid.T, least, most int) time.Duration {
+			return time.Duration(rapid.IntRange(least, most).Draw(rt, "minutes")) * time.Minute
+		}
+		// goTo makes time pass as it does when all is well; they are tended
+		// seldom, to save the test's time.
+		goTo := func(then time.Time) {
+			for then.Sub(now) > 10*day {
+				now = now.Add(10 * day)
+				tendAll()
+			}
+			if then.After(now) {
+				now = then
+			}
+		}
+		seal := func(p *process) value {
+			sealed, err := p.ring.Seal(session.ForSession, "realm", nil)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return value{sealed, now}
+		}
+		check := func(values ...value) {
+			for _, p := range all {
+				if !awake(p) {
+					continue
+				}
+				for _, value := range values {
+					if _, err := p.ring.Open(session.ForSession, "realm", value.sealed); now.Sub(value.at) < maxLife && err != nil {
+						rt.Fatalf("after %s, what was sealed %s ago does not open", now.Sub(begin), now.Sub(value.at))
+					}
+				}
+			}
+			if n := len(storage.keysIn(t).Sealing); n > 16 {
+				rt.Fatalf("there are %d keys", n)
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"a moment":                           func(rt *rapid.T) { now = now.Add(minutes(rt, 0, 60)) },
+			"a while, in which nobody is tended": func(rt *rapid.T) { now = now.Add(minutes(rt, 60, 60*24*60)) },
+			"to when a key is due": func(rt *rapid.T) {
+				goTo(storage.keysIn(t).Sealing[0].Created.Add(session.KeyAge + minutes(rt, -60, 60)))
+			},
+			"to when a key has settled": func(rt *rapid.T) {
+				goTo(storage.keysIn(t).Sealing[0].Created.Add(session.Settling + minutes(rt, -60, 60)))
+			},
+			"to when something sealed is over": func(rt *rapid.T) {
+				if len(values) > 0 {
+					goTo(values[rapid.IntRange(0, len(values)-1).Draw(rt, "value")].at.Add(maxLife - minutes(rt, 1, 60)))
+				}
+			},
+			"three hours, in which each is tended once an hour": func(rt *rapid.T) {
+				var phases []int
+				for range all {
+					phases = append(phases, 5*rapid.IntRange(0, 11).Draw(rt, "phase"))
+				}
+				for minute := 0; minute < 3*60; minute += 5 {
+					for i, p := range all {
+						if minute%60 == phases[i] {
+							p.mustTend(t)
+							p.tended = now
+						}
+					}
+					for _, p := range all {
+						if awake(p) {
+							check(seal(p))
+						}
+					}
+					now = now.Add(5 * time.Minute)
+				}
+			},
+			"tend": func(rt *rapid.T) {
+				p := one.Draw(rt, "who")
+				if p.tend(t.Context()) == nil {
+					p.tended = now
+				}
+			},
+			"tend all": func(*rapid.T) { tendAll() },
+			"tend and fail": func(rt *rapid.T) {
+				storage.failing("websms", rapid.SampledFrom([]string{"Load", "Lock", "Store", "List"}).Draw(rt, "op"))
+				_ = one.Draw(rt, "who").tend(t.Context())
+				storage.failing("")
+			},
+			"start anew": func(rt *rapid.T) {
+				p := one.Draw(rt, "who")
+				_ = p.Destruct()
+				open(p)
+			},
+			"seal": func(rt *rapid.T) {
+				p := one.Draw(rt, "who")
+				if !awake(p) {
+					rt.Skip("nobody has tended it")
+				}
+				values = append(values, seal(p))
+			},
+			"": func(*rapid.T) { check(values...) },
+		})
+	})
+}

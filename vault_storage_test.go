@@ -1,0 +1,207 @@
+package websms
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// memStorage is a storage in memory, of which operations fail as told.
+type memStorage struct {
+	lock chan struct{}
+
+	mu     sync.Mutex
+	files  map[string]string
+	fault  func(op, key string) error // nil: nothing fails
+	counts map[string]int             // how often each operation was called
+}
+
+func newMemStorage() *memStorage {
+	return &memStorage{lock: make(chan struct{}, 1), files: make(map[string]string), counts: make(map[string]int)}
+}
+
+var errStorage = errors.New("the storage fails, as it was told")
+
+// failing makes operations on keys that begin with prefix fail; none with no operation.
+func (s *memStorage) failing(prefix string, ops ...string) {
+	s.faults(func(op, key string) error {
+		if slices.Contains(ops, op) && strings.HasPrefix(key, prefix) {
+			return errStorage
+		}
+		return nil
+	})
+}
+
+func (s *memStorage) faults(fault func(op, key string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
+func (s *memStorage) call(ctx context.Context, op, key string) error {
+	s.mu.Lock()
+	s.counts[op]++
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		if err := fault(op, key); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *memStorage) Lock(ctx context.Context, name string) error {
+	if err := s.call(ctx, "Lock", name); err != nil {
+		return err
+	}
+	select {
+	case s.lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *memStorage) Unlock(ctx context.Context, name string) error {
+	<-s.lock
+	return s.call(ctx, "Unlock", name)
+}
+
+func (s *memStorage) Store(ctx context.Context, key string, value []byte) error {
+	if err := s.call(ctx, "Store", key); err != nil {
+		return err
+	}
+	s.put(key, string(value))
+	return nil
+}
+
+func (s *memStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	if err := s.call(ctx, "Load", key); err != nil {
+		return nil, err
+	}
+	value, ok := s.get(key)
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(value), nil
+}
+
+func (s *memStorage) Delete(ctx context.Context, key string) error {
+	if err := s.call(ctx, "Delete", key); err != nil {
+		return err
+	}
+	s.remove(key)
+	return nil
+}
+
+func (s *memStorage) Exists(ctx context.Context, key string) bool {
+	return s.call(ctx, "Exists", key) == nil && len(s.list(key)) > 0
+}
+
+func (s *memStorage) List(ctx context.Context, prefix string, _ bool) ([]string, error) {
+	if err := s.call(ctx, "List", prefix); err != nil {
+		return nil, err
+	}
+	names := s.list(prefix)
+	if len(names) == 0 {
+		return nil, fs.ErrNotExist
+	}
+	return names, nil
+}
+
+func (s *memStorage) Stat(context.Context, string) (certmagic.KeyInfo, error) {
+	return certmagic.KeyInfo{}, errors.ErrUnsupported
+}
+
+func (s *memStorage) put(key, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[key] = value
+}
+
+func (s *memStorage) get(key string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	value, ok := s.files[key]
+	return value, ok
+}
+
+func (s *memStorage) remove(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.files, key)
+}
+
+// list returns the files in a folder, sorted.
+func (s *memStorage) list(folder string) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		if path.Dir(name) == folder {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (s *memStorage) count(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[op]
+}
+
+// vaultOn opens a vault, as a process of its own would, and closes it when the
+// test ends.
+func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *vault {
+	t.Helper()
+	v, err := newVault(t.Context(), "vault of a test", source{storage, t.Context()}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
+	return v
+}
+
+// mustTend tends a vault that nothing ails.
+func (v *vault) mustTend(t testing.TB) {
+	t.Helper()
+	if err := v.tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const testRealm = "app.example.com"
+
+// issue returns a session that begins at the vault's time, and its cookie.
+func (v *vault) issue(t testing.TB, number, user string) (session.Session, string) {
+	t.Helper()
+	s := session.Session{ID: session.NewID(), Number: number, Region: "NZ", User: user, Remember: true}
+	session.Life{TTL: time.Hour, Remember: maxLife}.Begin(&s, v.now())
+	sealed, err := s.Seal(v.ring, testRealm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, sealed
+}
+
+// good reports whether a cookie opens and was not revoked.
+func (v *vault) good(sealed string) bool {
+	s, err := session.Open(v.ring, testRealm, sealed)
+	return err == nil && !v.revoked.Ended(&s, testRealm)
+}
