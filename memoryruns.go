@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"math"
 	"time"
 
 	"github.com/caddy-websms/websms/otp"
@@ -19,13 +20,23 @@ type failures struct {
 	devices   map[tableKey]*streak
 }
 
-// streak is so many wrong codes in a row.
+// streak is so many wrong codes in a row, and the lock that they led to. The
+// lock stands by itself: gates of one scope may have lockouts that differ, and
+// what one of them counts must not end what another locked.
 type streak struct {
 	last  int64 // when the latest came, in nanoseconds since 1970
+	until int64 // when the latest lock ends, likewise; or forever
 	count int32
+	since int32 // those of count that came after the latest lock
 }
 
-func newRuns() runs { return runs{table[failures]{max: maxCounters}} }
+const forever = math.MaxInt64
+
+// maxRuns bounds how many numbers have wrong codes counted: more than the
+// default budget can bring about in a year, which is how long they count.
+const maxRuns = 1 << 23
+
+func newRuns() runs { return runs{table[failures]{max: maxRuns}} }
 
 // of returns the streak of a run, or nil if it has none.
 func (r *runs) of(run *otp.Run) *streak {
@@ -42,13 +53,16 @@ func (r *runs) of(run *otp.Run) *streak {
 // locked returns the refusal of a run that is locked, or nil.
 func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
 	s := r.of(run)
-	if s == nil {
+	switch {
+	case s == nil || now.UnixNano() >= s.until:
 		return nil
+	case s.until == forever:
+		return &otp.LimitError{Limit: "max_failures"}
 	}
-	return run.Lockout.Locked(int(s.count), time.Unix(0, s.last), now)
+	return &otp.LimitError{Limit: "lockout", RetryAfter: time.Unix(0, s.until).Sub(now)}
 }
 
-// fail counts one more wrong code.
+// fail counts one more wrong code, and locks the run if that is one too many.
 func (r *runs) fail(run *otp.Run, now time.Time) error {
 	if run.Number == (otp.Digest{}) {
 		return nil
@@ -73,7 +87,14 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 		}
 	}
 	s.count++
+	s.since++
 	s.last = now.UnixNano()
+	switch l := run.Lockout; {
+	case l.Max > 0 && int(s.count) >= l.Max:
+		s.until = forever
+	case l.Count > 0 && int(s.since) >= l.Count:
+		s.until, s.since = now.Add(l.For).UnixNano(), 0
+	}
 	return nil
 }
 
@@ -101,10 +122,19 @@ func (r *runs) unlock(number otp.Digest) bool {
 }
 
 // idle reports whether nothing was wrong for so long that it counts no more.
+// What only an operator unlocks is never idle.
 func (f *failures) idle(now time.Time) bool {
-	latest := f.strangers.last
-	for _, s := range f.devices {
-		latest = max(latest, s.last)
+	if !f.strangers.idle(now) {
+		return false
 	}
-	return now.Sub(time.Unix(0, latest)) >= otp.RunLife
+	for _, s := range f.devices {
+		if !s.idle(now) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *streak) idle(now time.Time) bool {
+	return s.until != forever && now.Sub(time.Unix(0, s.last)) >= otp.RunLife
 }

@@ -16,25 +16,14 @@ type Rate struct {
 func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
 
 // Lockout is what wrong codes in a row for one number lead to, across
-// challenges: while it is locked, none is sent and none taken.
+// challenges: while it is locked, none is sent and none taken, whatever the
+// lockout of who asks.
 type Lockout struct {
-	Count int           // every so many lock it for a time
+	Count int           // so many since the latest lock lock it for a time
 	For   time.Duration // so long
 	// Max lock it until an operator unlocks it (NIST SP 800-63B-4, 3.2.2: at
 	// most 100).
 	Max int
-}
-
-// Locked returns the refusal of a run of so many failures, the latest of them
-// at last; nil: it is not locked.
-func (l Lockout) Locked(failures int, last, now time.Time) *LimitError {
-	switch {
-	case l.Max > 0 && failures >= l.Max:
-		return &LimitError{Limit: "max_failures"}
-	case l.Count > 0 && failures > 0 && failures%l.Count == 0 && now.Before(last.Add(l.For)):
-		return &LimitError{Limit: "lockout", RetryAfter: last.Add(l.For).Sub(now)}
-	}
-	return nil
 }
 
 // LimitError says that a limit was reached. Nothing was sent and nothing counted.

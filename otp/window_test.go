@@ -165,6 +165,47 @@ func TestWindowClocksDisagree(t *testing.T) {
 	})
 }
 
+// TestWindowCount counts within windows of any length, at their edges too, by
+// clocks that agree or do not, while some of it is taken back.
+func TestWindowCount(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(1, 12).Draw(t, "most")
+		var w Window
+		var kept naive // the latest of what was added, as many as are asked for
+		moment := rapid.Int64Range(0, 1000)
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			at := noon.Add(time.Duration(moment.Draw(t, "at")))
+			if len(kept) > 0 && rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
+				i := rapid.IntRange(0, len(kept)-1).Draw(t, "which")
+				w.Remove(kept[i])
+				kept = slices.Delete(kept, i, i+1)
+			} else {
+				w.Add(at, most)
+				kept = append(kept, at)
+				slices.SortFunc(kept, time.Time.Compare)
+				kept = kept[max(0, len(kept)-most):]
+			}
+			for range 4 {
+				window := time.Duration(rapid.Int64Range(1, 1000).Draw(t, "window"))
+				now := noon.Add(time.Duration(moment.Draw(t, "now")))
+				if len(kept) > 0 && rapid.Bool().Draw(t, "at an edge") {
+					event := rapid.SampledFrom(kept).Draw(t, "event")
+					now = event.Add(window + time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+				}
+				want := 0
+				for _, event := range kept {
+					if now.Sub(event) < window {
+						want++
+					}
+				}
+				if got := w.Count(now, window); got != want {
+					t.Fatalf("Count %d within %v of %v, want %d", got, window, now.Sub(noon), want)
+				}
+			}
+		}
+	})
+}
+
 func TestWindowRemoveOneOfMany(t *testing.T) {
 	rates := []Rate{{Count: 3, Window: time.Hour}}
 	var w Window

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +19,13 @@ type model struct {
 	early      map[string][]connexus.State
 	messages   map[string]message
 	seen       map[otp.Digest]time.Time // until when
+	failures   map[runKey][]time.Time   // the wrong codes in a row
 }
+
+// runKey is whose wrong codes are counted together.
+type runKey struct{ number, device otp.Digest }
+
+func keyOf(run otp.Run) runKey { return runKey{run.Number, run.Device} }
 
 // modelled is one challenge.
 type modelled struct {
@@ -55,6 +62,7 @@ func newModel(capacity int) *model {
 		early:    make(map[string][]connexus.State),
 		messages: make(map[string]message),
 		seen:     make(map[otp.Digest]time.Time),
+		failures: make(map[runKey][]time.Time),
 	}
 }
 
@@ -129,6 +137,53 @@ func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 		i := slices.IndexFunc(m.events[c.Key], taken.Equal)
 		m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
 	}
+}
+
+// used returns how many sendings count within each rate.
+func (m *model) used(c otp.Counter, now time.Time) []int {
+	used := make([]int, len(c.Rates))
+	for i, r := range c.Rates {
+		for _, event := range m.events[c.Key] {
+			if now.Sub(event) < r.Window {
+				used[i]++
+			}
+		}
+	}
+	return used
+}
+
+// lock returns until when a run is locked, and whether only an operator ends
+// it. The zero time is no lock's end.
+func (m *model) lock(run otp.Run) (until time.Time, forever bool) {
+	list := m.failures[keyOf(run)]
+	switch n := len(list); {
+	case n == 0:
+		return time.Time{}, false
+	case n >= run.Lockout.Max:
+		return time.Time{}, true
+	case n%run.Lockout.Count == 0:
+		return list[n-1].Add(run.Lockout.For), false
+	}
+	return time.Time{}, false
+}
+
+func (m *model) locked(run otp.Run, at time.Time) bool {
+	until, forever := m.lock(run)
+	return forever || at.Before(until)
+}
+
+// fail counts a wrong code.
+func (m *model) fail(run otp.Run, now time.Time) {
+	if run.Number != (otp.Digest{}) {
+		m.failures[keyOf(run)] = append(m.failures[keyOf(run)], now)
+	}
+}
+
+// unlock forgets the failures of a number, and reports whether there were any.
+func (m *model) unlock(number otp.Digest) bool {
+	before := len(m.failures)
+	maps.DeleteFunc(m.failures, func(k runKey, _ []time.Time) bool { return k.number == number })
+	return len(m.failures) < before
 }
 
 // room returns how many challenges are held at least and at most, if former

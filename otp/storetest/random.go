@@ -31,6 +31,11 @@ func randomSequences(t *testing.T, open Open) {
 			d:    &desk{reporter: t, store: stores[capacity], now: day},
 			m:    newModel(capacity),
 			name: day.String(),
+			lockout: otp.Lockout{
+				Count: rapid.IntRange(2, 3).Draw(t, "lockout"),
+				For:   time.Minute,
+				Max:   rapid.IntRange(5, 6).Draw(t, "max failures"),
+			},
 		}
 		defer func() { day = p.d.now.Add(48 * time.Hour) }()
 		p.d.mustMeet(p.d.reserve()) // puts the challenges of days before out
@@ -39,12 +44,15 @@ func randomSequences(t *testing.T, open Open) {
 			"wait":    p.wait,
 			"reserve": p.reserve,
 			"attempt": p.attempt,
+			"guess":   p.guess,
 			"resend":  p.resend,
 			"settle":  p.settle,
 			"report":  p.report,
 			"first":   p.first,
 			"forget":  p.forget,
 			"live":    p.live,
+			"unlock":  p.unlock,
+			"used":    p.used,
 		})
 	})
 }
@@ -54,6 +62,7 @@ type player struct {
 	d       *desk
 	m       *model
 	name    string
+	lockout otp.Lockout
 	message int       // how many message ids are used up
 	early   time.Time // the first report of the next one
 }
@@ -99,6 +108,10 @@ func (p *player) wait(t *rapid.T) {
 	for _, until := range p.m.seen {
 		moments = append(moments, until)
 	}
+	for _, run := range p.runs() {
+		until, _ := p.m.lock(run)
+		moments = append(moments, until)
+	}
 	moments = slices.DeleteFunc(moments, p.d.now.After)
 	if len(moments) == 0 {
 		t.Skip("nothing ends")
@@ -111,30 +124,9 @@ func (p *player) wait(t *rapid.T) {
 	}
 }
 
-// counters returns those of the sequence: of two numbers, and in all.
-func (p *player) counters() []otp.Counter {
-	number := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 4, Window: 10 * time.Minute}}
-	return []otp.Counter{
-		counter("number", p.name+"a", number...),
-		counter("number", p.name+"b", number...),
-		counter("budget", p.name, otp.Rate{Count: 6, Window: 5 * time.Minute}),
-	}
-}
-
-// some draws counters in some order.
-func (p *player) some(t *rapid.T) []otp.Counter {
-	all := p.counters()
-	picked := rapid.SampledFrom([][]int{{}, {0}, {1}, {2}, {0, 2}, {2, 1}, {1, 2}}).Draw(t, "counters")
-	var list []otp.Counter
-	for _, i := range picked {
-		list = append(list, all[i])
-	}
-	return list
-}
-
 // any draws one of the latest challenges, nil for one that never was.
 func (p *player) any(t *rapid.T) (*modelled, otp.ID) {
-	latest := p.m.challenges[max(0, len(p.m.challenges)-6):]
+	latest := p.m.challenges[max(0, len(p.m.challenges)-4):]
 	if i := rapid.IntRange(-1, len(latest)-1).Draw(t, "challenge"); i >= 0 {
 		return latest[i], latest[i].ID
 	}
@@ -163,71 +155,93 @@ func (p *player) reserve(t *rapid.T) {
 		id = otp.ID{}
 	}
 	r := p.d.usual(p.some(t)...)
-	r.Replaces = id
-	r.Attempts = rapid.IntRange(1, 3).Draw(t, "attempts")
+	r.Replaces, r.Run = id, p.run(t)
+	r.Attempts = rapid.IntRange(1, 5).Draw(t, "attempts")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife, time.Hour}).Draw(t, "ttl")
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
-	p.change(id, former, func() {
+	p.ask(t, r, former)
+}
+
+// ask makes a challenge in place of the former one, if there is any.
+func (p *player) ask(t *rapid.T, r *otp.Reservation, former *modelled) {
+	p.change(r.Replaces, former, func() {
 		err := p.d.store.Reserve(ctx, r)
-		least, most := p.m.room(id, p.d.now)
+		least, most := p.m.room(r.Replaces, p.d.now)
 		if most >= p.m.capacity && errors.As(err, new(*otp.UnavailableError)) {
 			return
 		}
 		if least >= p.m.capacity && !errors.As(err, new(*otp.LimitError)) {
 			t.Fatalf("Reserve in a full store: %v", err)
 		}
-		if p.limited(t, r.Counters, 0, err) {
+		if p.limited(t, r.Run, r.Counters, 0, err) {
 			return
 		}
 		p.m.reserve(r)
 	})
 }
 
-// limited checks a refusal for limits, or that there was none to refuse for.
-func (p *player) limited(t *rapid.T, list []otp.Counter, cooldown time.Duration, err error) bool {
-	wait := p.m.wait(list, p.d.now)
-	limits := p.m.last(list, p.d.now, wait)
-	if cooldown == wait {
-		limits = append(limits, "cooldown")
-	} else if cooldown > wait {
-		wait, limits = cooldown, []string{"cooldown"}
-	}
-	if wait == 0 {
-		if err != nil {
-			t.Fatalf("refused: %v", err)
-		}
-		return false
-	}
-	p.d.refused(err, "", wait)
-	var limit *otp.LimitError
-	if errors.As(err, &limit) && !slices.Contains(limits, limit.Limit) {
-		t.Fatalf("limit %q reached, want one of %q", limit.Limit, limits)
-	}
-	return true
-}
-
+// attempt gives codes in a row to one challenge, within one run.
 func (p *player) attempt(t *rapid.T) {
 	c, id := p.any(t)
+	run := p.run(t)
+	for range rapid.IntRange(1, 3).Draw(t, "codes") {
+		p.answer(t, c, id, run)
+	}
+}
+
+// guess comes again, with a new challenge, perhaps as soon as the run's lock ends.
+func (p *player) guess(t *rapid.T) {
+	run := p.run(t)
+	if until, _ := p.m.lock(run); until.After(p.d.now) && rapid.Bool().Draw(t, "wait for the lock's end") {
+		p.d.now = until.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+	}
+	r := p.d.usual()
+	p.ask(t, r, nil)
+	c := p.m.find(r.ID)
+	if c == nil {
+		t.Skip("no room")
+	}
+	for range rapid.IntRange(1, attempts).Draw(t, "codes") {
+		p.answer(t, c, r.ID, run)
+	}
+}
+
+func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Run) {
 	proof := wrong(rapid.IntRange(0, 2).Draw(t, "wrong"))
-	correct := c != nil && rapid.Bool().Draw(t, "right")
+	correct := c != nil && rapid.IntRange(0, 3).Draw(t, "right") == 3
 	if correct {
 		proof = c.proof
 	}
 	p.change(id, c, func() {
-		rec, err := p.d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: p.d.now})
+		rec, err := p.d.answer(id, proof, run)
 		if p.refused(t, c, err) {
+			return
+		}
+		if p.m.locked(run, p.d.now) {
+			if p.limited(t, run, nil, 0, err); errors.Is(err, otp.ErrWrongCode) {
+				t.Fatalf("locked, and still compared: %v", err)
+			}
 			return
 		}
 		c.AttemptsLeft--
 		if correct && c.possible() {
 			c.gone = true
+			delete(p.m.failures, keyOf(run))
 			if err != nil {
 				t.Fatalf("Attempt with the right proof: %v", err)
 			}
 			return
 		}
+		p.m.fail(run, p.d.now)
 		if !errors.Is(err, otp.ErrWrongCode) {
 			t.Fatalf("Attempt with a wrong proof: %v", err)
+		}
+		var limit *otp.LimitError
+		switch locks := errors.As(err, &limit); {
+		case locks != p.m.locked(run, p.d.now):
+			t.Fatalf("Attempt with a wrong proof: %v, want it to lock: %v", err, !locks)
+		case locks:
+			p.limited(t, run, nil, 0, limit)
 		}
 		if diff := same(rec, c.record()); diff != "" {
 			t.Fatalf("Attempt returned %s", diff)
@@ -253,11 +267,12 @@ func (p *player) resend(t *rapid.T) {
 		t.Skip("sent often enough")
 	}
 	r := p.d.renewal(p.some(t)...)
+	r.Run = p.run(t)
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife}).Draw(t, "ttl")
 	p.change(id, c, func() {
 		rec, err := p.d.store.Resend(ctx, id, r)
-		if p.refused(t, c, err) || p.limited(t, r.Counters, max(0, c.ResendAt.Sub(p.d.now)), err) {
+		if p.refused(t, c, err) || p.limited(t, r.Run, r.Counters, max(0, c.ResendAt.Sub(p.d.now)), err) {
 			return
 		}
 		p.m.resend(c, r)

@@ -36,6 +36,9 @@ func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 	}{
 		{"challenge", challengeTests},
 		{"limits", limitTests},
+		{"used", usedTests},
+		{"lockout", lockoutTests},
+		{"runs", runTests},
 		{"room", roomTests},
 		{"resend", resendTests},
 		{"settle", settleTests},

@@ -1,0 +1,241 @@
+package websms
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// TestEnginePerClient limits a client whatever number it asks for, alone and
+// together with the other counters: all of them or none.
+func TestEnginePerClient(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.PerNumber = []otp.Rate{{Count: 1, Window: 30 * time.Minute}}
+		e.policy.PerClient = []otp.Rate{{Count: 2, Window: time.Hour}}
+		ask := func(number int, client string) error {
+			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: fmt.Sprintf("+642100%04d", number), Client: client}, otp.ID{})
+			synctest.Wait()
+			return err
+		}
+		must := func(number int, client string) {
+			t.Helper()
+			if err := ask(number, client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const client, another = "192.0.2.1", "2001:db8:1:2::/64"
+		must(1, client)
+		for range 3 { // the number's refusal takes nothing of the client's
+			e.limited(ask(1, client), "number", 30*time.Minute)
+		}
+		must(2, client)
+		for i := range 3 { // nor the client's of the numbers'
+			e.limited(ask(10+i, client), "ip", time.Hour)
+		}
+		e.limited(ask(1, client), "ip", time.Hour) // the longer wait of two
+		must(10, another)
+		must(11, another)
+		e.limited(ask(12, another), "ip", time.Hour)
+		must(12, "")
+		for i := range 5 { // who has no address is not counted under one
+			must(20+i, "")
+		}
+		other := e.policy
+		other.Scope = "other.example.com"
+		s := otp.Sending{Number: "+6421000099", Client: client}
+		if _, err := e.Issue(context.Background(), &other, s, otp.ID{}); err != nil {
+			t.Errorf("the same client at another scope: %v", err)
+		}
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		must(3, client)
+	})
+}
+
+// TestEnginePerClientReturn: a sending that was certainly refused is given
+// back to the client too, and one that may have arrived is not. A resend counts.
+func TestEnginePerClientReturn(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		back bool
+	}{
+		{"sent", nil, false},
+		{"refused", &connexus.Error{Kind: connexus.KindFunds}, true},
+		{"perhaps sent", &connexus.Error{Kind: connexus.KindTimeout, MaybeAccepted: true}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withEngine(t, nil, func(e *engineBench) {
+				e.policy.PerClient = []otp.Rate{{Count: 2, Window: time.Hour}}
+				e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) { return connexus.Receipt{}, c.err }
+				s := otp.Sending{Client: "192.0.2.1"}
+				e.resend(e.issue(s).ID, s)
+				s.Number = "+6421999999"
+				for range 2 {
+					_, err := e.Issue(context.Background(), &e.policy, s, otp.ID{})
+					if c.back && err != nil {
+						t.Errorf("after two that were given back: %v", err)
+					} else if !c.back {
+						e.limited(err, "ip", time.Hour-30*time.Second)
+					}
+				}
+			})
+		})
+	}
+}
+
+// strain is what a Sending's Strained was told, and when.
+type strain struct {
+	used int
+	of   otp.Rate
+	at   time.Time
+}
+
+// strains collects what Strained is told.
+type strains struct {
+	mu   sync.Mutex
+	list []strain
+}
+
+func (s *strains) tell(used int, of otp.Rate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, strain{used, of, time.Now()})
+}
+
+// take returns what was told since it was last asked.
+func (s *strains) take() []strain {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.list = nil }()
+	return s.list
+}
+
+// TestEngineStrained: the sending that takes a budget to four fifths tells of
+// it, those before and after do not; and so it is in the next window.
+func TestEngineStrained(t *testing.T) {
+	for _, c := range []struct{ budget, told int }{
+		{1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 4}, {6, 5}, {9, 8}, {10, 8}, {100, 80}, {101, 81},
+	} {
+		withEngine(t, nil, func(e *engineBench) {
+			rate := otp.Rate{Count: c.budget, Window: time.Hour}
+			e.policy.Budget = []otp.Rate{rate}
+			var told strains
+			for window := range 3 {
+				for i := range c.budget {
+					e.issue(otp.Sending{Decoy: i%3 == 1, Strained: told.tell}) // a decoy counts as well
+					got := told.take()
+					if want := i+1 == c.told; (len(got) == 1) != want || len(got) > 1 || want && (got[0].used != c.told || got[0].of != rate) {
+						t.Fatalf("window %d, sending %d of %d: told %v", window, i+1, c.budget, got)
+					}
+				}
+				if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber, Strained: told.tell}, otp.ID{}); err == nil {
+					t.Fatal("a sending beyond the budget")
+				}
+				if got := told.take(); len(got) != 0 {
+					t.Errorf("a refused sending told %v", got)
+				}
+				time.Sleep(time.Hour)
+			}
+		})
+	}
+}
+
+// TestEngineStrainedAgain: who goes on at four fifths and more is told again
+// a window later, and not a nanosecond sooner.
+func TestEngineStrainedAgain(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.Budget = []otp.Rate{{Count: 5, Window: time.Hour}}
+		var told strains
+		began := time.Now()
+		for range 4 {
+			e.issue(otp.Sending{Strained: told.tell})
+		}
+		time.Sleep(time.Hour - 1)
+		e.issue(otp.Sending{Strained: told.tell}) // the fifth
+		time.Sleep(1)
+		for range 3 { // up to four again
+			e.issue(otp.Sending{Strained: told.tell})
+		}
+		var after []time.Duration
+		for _, strain := range told.take() {
+			after = append(after, strain.at.Sub(began))
+		}
+		if want := []time.Duration{0, time.Hour}; !slices.Equal(after, want) {
+			t.Errorf("told after %v, want %v", after, want)
+		}
+	})
+}
+
+// TestEngineStrainedAtOnce: of many sendings at the same moment one tells of
+// each rate; resends count like any, and scopes are apart.
+func TestEngineStrainedAtOnce(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		rates := []otp.Rate{{Count: 50, Window: time.Hour}, {Count: 60, Window: 24 * time.Hour}}
+		e.policy.Budget, e.policy.Cooldown = rates, 0
+		other := e.policy
+		other.Scope = "other.example.com"
+		var told, elsewhere strains
+		s := otp.Sending{Number: someNumber, Strained: told.tell}
+		first := e.issue(s)
+		for range 14 {
+			if _, err := e.Resend(context.Background(), &e.policy, s, first.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if got := told.take(); len(got) != 0 {
+			t.Errorf("told %v of 15 sendings", got)
+		}
+		var crowd sync.WaitGroup
+		issue := func(p *otp.Policy, s otp.Sending) {
+			crowd.Go(func() {
+				if _, err := e.Issue(context.Background(), p, s, otp.ID{}); err != nil {
+					t.Errorf("Issue: %v", err)
+				}
+			})
+		}
+		for range 35 {
+			issue(&e.policy, s)
+		}
+		for range 45 {
+			issue(&other, otp.Sending{Number: someNumber, Strained: elsewhere.tell})
+		}
+		crowd.Wait()
+		synctest.Wait()
+		for _, c := range []struct {
+			told []strain
+			want []otp.Rate
+		}{
+			{told.take(), rates},          // 50 sendings
+			{elsewhere.take(), rates[:1]}, // 45
+		} {
+			var of []otp.Rate
+			for _, strain := range c.told {
+				of = append(of, strain.of)
+				if strain.used*5 < strain.of.Count*4 || strain.used > strain.of.Count {
+					t.Errorf("told of %d of %v", strain.used, strain.of)
+				}
+			}
+			slices.SortFunc(of, func(a, b otp.Rate) int { return a.Count - b.Count })
+			if !slices.Equal(of, c.want) {
+				t.Errorf("told of %v, want each of %v once", of, c.want)
+			}
+		}
+		e.policy.Budget = nil // none to tell of
+		e.issue(s)
+		e.policy.Budget = []otp.Rate{{Count: 1, Window: time.Minute}}
+		time.Sleep(24 * time.Hour)
+		e.issue(otp.Sending{}) // nobody to tell
+		if got := told.take(); len(got) != 0 {
+			t.Errorf("told %v without a budget", got)
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package websms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// limited checks that err is the refusal of a limit.
+func (e *engineBench) limited(err error, limit string, wait time.Duration) {
+	e.t.Helper()
+	var refusal *otp.LimitError
+	if !errors.As(err, &refusal) || refusal.Limit != limit || refusal.RetryAfter != wait {
+		e.t.Fatalf("%v, want limit %q and %v", err, limit, wait)
+	}
+}
+
+// guess gives a wrong code for a challenge that is sent now.
+func (e *engineBench) guess(device string) error {
+	e.t.Helper()
+	challenge := e.issue(otp.Sending{Device: device})
+	_, err := e.Verify(context.Background(), &e.policy, otp.Verification{
+		ID: challenge.ID, Code: another(e.lastCode()), Number: someNumber, Device: device,
+	})
+	if !errors.Is(err, otp.ErrWrongCode) {
+		e.t.Fatalf("a wrong code: %v", err)
+	}
+	return err
+}
+
+// TestEngineLockout locks a number out across its challenges, and neither its
+// owner's device nor another scope with it, until its time or an operator.
+func TestEngineLockout(t *testing.T) {
+	var years time.Duration // that have passed
+	clock := func(c *otp.Config) { c.Now = func() time.Time { return time.Now().Add(years) } }
+	withEngine(t, clock, func(e *engineBench) {
+		ctx := context.Background()
+		const span = 15 * time.Minute
+		e.policy.Lockout = otp.Lockout{Count: 3, For: span, Max: 6}
+		e.policy.Cooldown = time.Second
+		other := e.policy
+		other.Scope = "other.example.com"
+		refused := func(limit string, wait time.Duration) {
+			t.Helper()
+			owned := e.issue(otp.Sending{Device: "laptop"})
+			time.Sleep(time.Second) // the cooldown
+			sent := len(e.outbox.all())
+			_, err := e.Issue(ctx, &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
+			e.limited(err, limit, wait)
+			_, err = e.Resend(ctx, &e.policy, otp.Sending{Number: someNumber}, owned.ID)
+			e.limited(err, limit, wait)
+			for _, code := range []string{e.lastCode(), another(e.lastCode())} {
+				_, err = e.Verify(ctx, &e.policy, otp.Verification{ID: owned.ID, Code: code, Number: someNumber})
+				if e.limited(err, limit, wait); errors.Is(err, otp.ErrWrongCode) {
+					t.Errorf("locked, and still compared: %v", err)
+				}
+			}
+			if _, err := e.Issue(ctx, &other, otp.Sending{Number: someNumber, Decoy: true}, otp.ID{}); err != nil {
+				t.Errorf("another scope: %v", err)
+			}
+			synctest.Wait()
+			if more := len(e.outbox.all()) - sent; more != 0 {
+				t.Errorf("%d messages sent to a number that is locked", more)
+			}
+			answer := otp.Verification{ID: owned.ID, Code: e.lastCode(), Number: someNumber, Device: "laptop"}
+			if left, err := e.Verify(ctx, &e.policy, answer); err != nil || left.AttemptsLeft != 4 {
+				t.Errorf("the owner's device: %v, %d attempts left", err, left.AttemptsLeft)
+			}
+		}
+		twoThen := func(limit string, wait time.Duration) {
+			t.Helper()
+			for range 2 {
+				if err := e.guess(""); errors.As(err, new(*otp.LimitError)) {
+					t.Fatalf("it locks too soon: %v", err)
+				}
+			}
+			e.limited(e.guess(""), limit, wait)
+		}
+
+		twoThen("lockout", span)
+		refused("lockout", span-time.Second)
+		time.Sleep(span - time.Second - 1)
+		_, err := e.Issue(ctx, &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
+		e.limited(err, "lockout", 1)
+		time.Sleep(1)
+		twoThen("max_failures", 0)
+		for range 3 {
+			refused("max_failures", 0)
+			years += otp.RunLife
+		}
+		for _, c := range []struct {
+			scope, number string
+			had           bool
+		}{
+			{other.Scope, someNumber, false},
+			{e.policy.Scope, "+6421999999", false},
+			{e.policy.Scope, someNumber, true},
+			{e.policy.Scope, someNumber, false},
+		} {
+			if had, err := e.Unlock(ctx, c.scope, c.number); had != c.had || err != nil {
+				t.Errorf("Unlock %s at %s: %v, %v; want %v", c.number, c.scope, had, err, c.had)
+			}
+		}
+		e.verify(e.issue(otp.Sending{}).ID, e.lastCode(), nil)
+		twoThen("lockout", span)
+	})
+}
+
+// runStore keeps the runs that the engine names to its store.
+type runStore struct {
+	otp.Store
+	reserved, resent, answered []otp.Run
+	unlocked                   []otp.Digest
+}
+
+func (s *runStore) Reserve(ctx context.Context, r *otp.Reservation) error {
+	s.reserved = append(s.reserved, r.Run)
+	return s.Store.Reserve(ctx, r)
+}
+
+func (s *runStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	s.resent = append(s.resent, r.Run)
+	return s.Store.Resend(ctx, id, r)
+}
+
+func (s *runStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	s.answered = append(s.answered, a.Run)
+	return s.Store.Attempt(ctx, id, a)
+}
+
+func (s *runStore) Unlock(ctx context.Context, number otp.Digest) (bool, error) {
+	s.unlocked = append(s.unlocked, number)
+	return s.Store.Unlock(ctx, number)
+}
+
+// TestEngineRuns: a run is named alike by every step, and apart from that of
+// any other number, device or scope.
+func TestEngineRuns(t *testing.T) {
+	spy := new(runStore)
+	withEngine(t, func(c *otp.Config) { spy.Store, c.Store = c.Store, spy }, func(e *engineBench) {
+		ctx := context.Background()
+		e.policy.Lockout = otp.Lockout{Count: 7, For: time.Minute, Max: 70}
+		numbers := make(map[otp.Digest]string)
+		devices := make(map[otp.Digest]string)
+		for _, scope := range []string{"a", "ab"} {
+			for _, number := range []string{"+6421234567", "+6421234568", "b+6421234567"} {
+				for _, device := range []string{"", "d", "e"} {
+					p := e.policy
+					p.Scope = scope
+					*spy = runStore{Store: spy.Store}
+					s := otp.Sending{Number: number, Device: device}
+					challenge, err := e.Issue(ctx, &p, s, otp.ID{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = e.Resend(ctx, &p, s, challenge.ID)
+					_, _ = e.Verify(ctx, &p, otp.Verification{ID: challenge.ID, Number: number, Device: device})
+					_, _ = e.Unlock(ctx, scope, number)
+					synctest.Wait()
+					run := spy.reserved[0]
+					same := []otp.Run{run}
+					if !slices.Equal(spy.reserved, same) || !slices.Equal(spy.resent, same) || !slices.Equal(spy.answered, same) ||
+						!slices.Equal(spy.unlocked, []otp.Digest{run.Number}) {
+						t.Errorf("%s, %s, %q: its steps name different runs", scope, number, device)
+					}
+					if run.Lockout != p.Lockout {
+						t.Errorf("lockout %v, want %v", run.Lockout, p.Lockout)
+					}
+					if (run.Device == otp.Digest{}) != (device == "") || run.Number == (otp.Digest{}) || run.Device == run.Number {
+						t.Errorf("%s, %s, %q: number %x, device %x", scope, number, device, run.Number[:4], run.Device[:4])
+					}
+					whose := fmt.Sprint(scope, " ", number)
+					if was, known := numbers[run.Number]; known != (device != "") || known && was != whose {
+						t.Errorf("%s and %s: one run", was, whose)
+					}
+					numbers[run.Number] = whose
+					if was, known := devices[run.Device]; known && device != "" {
+						t.Errorf("%s and %s %s: one run", was, whose, device)
+					}
+					devices[run.Device] = whose + " " + device
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package websms
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// memoryRun returns the run of the i-th number; device 0 is all strangers.
+func memoryRun(i, device int) otp.Run {
+	r := otp.Run{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
+	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
+	binary.BigEndian.PutUint64(r.Device[:], uint64(device))
+	return r
+}
+
+// TestMemoryRunsBounded: where there is no room for another number, a wrong
+// code for one is refused, and counts nowhere. Those that count go on.
+func TestMemoryRunsBounded(t *testing.T) {
+	const most = 4
+	store := openMemoryStore(t, 100)
+	store.runs.max = most
+	now := storeEpoch
+	attempt := func(id otp.ID, proof otp.Digest, run otp.Run) (otp.Record, error) {
+		return store.Attempt(context.Background(), id, &otp.Answer{Proof: proof, Run: run, Now: now})
+	}
+	challenge := func(run otp.Run) *otp.Reservation {
+		t.Helper()
+		r := memoryReservation(now)
+		r.Run = run
+		if err := store.Reserve(context.Background(), r); err != nil {
+			t.Fatalf("Reserve: %v", err)
+		}
+		return r
+	}
+	miss := func(run otp.Run) {
+		t.Helper()
+		r := challenge(run)
+		if rec, err := attempt(r.ID, otp.Digest{}, run); !errors.Is(err, otp.ErrWrongCode) || rec.AttemptsLeft != 4 {
+			t.Fatalf("a wrong code: %v, %d attempts left", err, rec.AttemptsLeft)
+		}
+	}
+	for i := range most {
+		miss(memoryRun(i, 0))
+	}
+	newcomer := challenge(memoryRun(most, 0))
+	for _, proof := range []otp.Digest{{}, newcomer.Proof} { // the right one too: it is counted before it is compared
+		for _, device := range []int{0, 7} {
+			_, err := attempt(newcomer.ID, proof, memoryRun(most, device))
+			var full *otp.UnavailableError
+			if !errors.As(err, &full) || full.RetryAfter <= 0 || errors.Is(err, otp.ErrWrongCode) {
+				t.Fatalf("a number more than there is room for: %v, want an *UnavailableError", err)
+			}
+		}
+	}
+	rec, err := store.Get(context.Background(), newcomer.ID, now)
+	if err != nil || rec.AttemptsLeft != 5 {
+		t.Errorf("%v, %d attempts left after those that were refused, want 5", err, rec.AttemptsLeft)
+	}
+	if had, _ := store.Unlock(context.Background(), memoryRun(most, 0).Number); had || store.runs.len() != most {
+		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, store.runs.len(), most)
+	}
+	miss(memoryRun(0, 1)) // a device of a known number needs no room
+	miss(memoryRun(0, 2))
+	miss(memoryRun(1, 0))
+	r := challenge(memoryRun(1, 0))
+	var lock *otp.LimitError
+	if _, err := attempt(r.ID, otp.Digest{}, memoryRun(1, 0)); !errors.As(err, &lock) || lock.Limit != "lockout" {
+		t.Errorf("the third wrong code of a known number: %v, want its lock", err)
+	}
+	r = challenge(memoryRun(2, 0))
+	if _, err := attempt(r.ID, r.Proof, memoryRun(2, 0)); err != nil { // which makes room
+		t.Fatalf("the right code of a known number: %v", err)
+	}
+	if _, err := attempt(newcomer.ID, newcomer.Proof, memoryRun(most, 0)); err != nil {
+		t.Errorf("the right code of a new number, when there is room: %v", err)
+	}
+	if got := store.runs.len(); got != most-1 {
+		t.Errorf("%d numbers, want %d: a success leaves nothing", got, most-1)
+	}
+}
+
+// TestMemoryRunsIdle: what counts no more makes room for others, however full
+// it is, and what an operator must unlock does not.
+func TestMemoryRunsIdle(t *testing.T) {
+	const most = 50
+	r := newRuns()
+	r.max = most
+	fail := func(run otp.Run, at time.Duration) error { return r.fail(&run, storeEpoch.Add(at)) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range most {
+		must(fail(memoryRun(i, 0), 0))
+	}
+	locked := memoryRun(0, 3)
+	locked.Lockout.Max = 1
+	must(fail(locked, 0))                  // the first number, by a device
+	must(fail(memoryRun(1, 3), time.Hour)) // the second, later than all others
+	for range most {                       // every number is looked at
+		if err := fail(memoryRun(-5, 0), otp.RunLife-1); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Fatalf("a number more than there is room for: %v", err)
+		}
+	}
+	if r.len() != most {
+		t.Fatalf("%d numbers, want all %d within their life", r.len(), most)
+	}
+	for i := range most - 2 {
+		must(fail(memoryRun(most+i, 0), otp.RunLife))
+	}
+	for range most {
+		if err := fail(memoryRun(-5, 0), otp.RunLife); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Fatalf("a number more than there is room for: %v", err)
+		}
+	}
+	for i := range most {
+		number := memoryRun(i, 0).Number
+		if kept := r.get(number) != nil; kept != (i < 2) {
+			t.Errorf("number %d is kept: %v", i, kept)
+		}
+	}
+	for i := range 10 * most { // years later all but the locked one make room, whenever it is wanted
+		must(fail(memoryRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.RunLife))
+	}
+	if lock := r.locked(&locked, storeEpoch.Add(30*otp.RunLife)); lock == nil || lock.Limit != "max_failures" {
+		t.Errorf("what only an operator unlocks, after years: %v", lock)
+	}
+}
+
+// TestMemoryRunsFootprint says what a number's wrong codes cost.
+func TestMemoryRunsFootprint(t *testing.T) {
+	const n = 200_000
+	for _, c := range []struct{ devices, most int }{{0, 128}, {1, 512}} {
+		before := heapInUse()
+		r := newRuns()
+		for i := range n {
+			run := memoryRun(i, c.devices)
+			if err := r.fail(&run, storeEpoch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		each := (heapInUse() - before) / n
+		t.Logf("%d bytes for each of %d numbers, of %d device", each, n, c.devices)
+		if each > int64(c.most) {
+			t.Errorf("%d bytes for each number of %d device, want %d at most", each, c.devices, c.most)
+		}
+		runtime.KeepAlive(r)
+	}
+}

@@ -1,0 +1,90 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// counters returns those of the sequence: of two numbers, and in all.
+func (p *player) counters() []otp.Counter {
+	number := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 4, Window: 10 * time.Minute}}
+	return []otp.Counter{
+		counter("number", p.name+"a", number...),
+		counter("number", p.name+"b", number...),
+		counter("budget", p.name, otp.Rate{Count: 6, Window: 5 * time.Minute}),
+	}
+}
+
+// some draws counters in some order.
+func (p *player) some(t *rapid.T) []otp.Counter {
+	all := p.counters()
+	picked := rapid.SampledFrom([][]int{{}, {0}, {1}, {2}, {0, 2}, {2, 1}, {1, 2}}).Draw(t, "counters")
+	var list []otp.Counter
+	for _, i := range picked {
+		list = append(list, all[i])
+	}
+	return list
+}
+
+// runs returns those of the sequence: of two numbers, each of its strangers
+// and of one device.
+func (p *player) runs() []otp.Run {
+	var runs []otp.Run
+	for _, number := range []string{"a", "b"} {
+		for _, device := range []string{"", "d"} {
+			runs = append(runs, runOf(p.name+number, device, p.lockout))
+		}
+	}
+	return runs
+}
+
+// run draws whose wrong code it is. It favours few, so that they get somewhere.
+func (p *player) run(t *rapid.T) otp.Run {
+	all := append(p.runs(), otp.Run{Lockout: p.lockout})
+	return all[rapid.SampledFrom([]int{0, 0, 0, 0, 1, 1, 2, 3, 4}).Draw(t, "run")]
+}
+
+// limited checks a refusal for limits, or that there was none to refuse for.
+func (p *player) limited(t *rapid.T, run otp.Run, list []otp.Counter, cooldown time.Duration, err error) bool {
+	until, forever := p.m.lock(run)
+	if forever {
+		p.d.refused(err, "max_failures", 0)
+		return true
+	}
+	wait := p.m.wait(list, p.d.now)
+	limits := p.m.last(list, p.d.now, wait)
+	for limit, other := range map[string]time.Duration{"cooldown": cooldown, "lockout": until.Sub(p.d.now)} {
+		if other == wait {
+			limits = append(limits, limit)
+		} else if other > wait {
+			wait, limits = other, []string{limit}
+		}
+	}
+	if wait == 0 {
+		if err != nil {
+			t.Fatalf("refused: %v", err)
+		}
+		return false
+	}
+	p.d.refused(err, "", wait)
+	var limit *otp.LimitError
+	if errors.As(err, &limit) && !slices.Contains(limits, limit.Limit) {
+		t.Fatalf("limit %q reached, want one of %q", limit.Limit, limits)
+	}
+	return true
+}
+
+func (p *player) unlock(t *rapid.T) {
+	run := p.run(t)
+	p.d.unlock(run, p.m.unlock(run.Number))
+}
+
+func (p *player) used(t *rapid.T) {
+	c := rapid.SampledFrom(p.counters()).Draw(t, "counter")
+	p.d.used(c, p.m.used(c, p.d.now)...)
+}
