@@ -7,7 +7,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -85,6 +85,9 @@ func (a *adminAPI) post(do func(*http.Request, *adminRequest) (any, error)) cadd
 		if err := body.Decode(&req); err != nil {
 			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm`)
 		}
+		if utf8.RuneCountInString(req.Realm) > maxText {
+			return adminError(http.StatusBadRequest, "realm is longer than that of any gate")
+		}
 		if _, err := body.Token(); err != io.EOF {
 			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
 		}
@@ -123,18 +126,20 @@ func (a *adminAPI) revoke(_ *http.Request, req *adminRequest) (any, error) {
 		}
 		err = vault.revokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
+		if err := checkUser(req.User); err != nil {
+			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+		}
 		err = vault.revokeUser(req.Realm, req.User, now)
 	default:
 		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}
 	if err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, and may revive in the next: %w", err)}
+		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored, and may come back after a restart: %w", err)}
 	}
 	a.log(eventRevoked, req, zap.String("session", req.Session))
 	return struct {
-		Revoked   bool      `json:"revoked"`
-		NotBefore time.Time `json:"not_before"`
-	}{true, now.UTC()}, nil
+		Revoked bool `json:"revoked"`
+	}{true}, nil
 }
 
 // unlock forgets the wrong codes of a number.
@@ -149,10 +154,13 @@ func (a *adminAPI) unlock(r *http.Request, req *adminRequest) (any, error) {
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
+	if !was {
+		return nil, adminError(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
+	}
 	a.log(eventUnlocked, req)
 	return struct {
-		Unlocked bool `json:"unlocked"` // false: no wrong code was counted
-	}{was}, nil
+		Unlocked bool `json:"unlocked"`
+	}{true}, nil
 }
 
 func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {

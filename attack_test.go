@@ -62,8 +62,8 @@ func (w *world) attack(now *fakeClock, number string, days int, every func(day i
 	return g
 }
 
-// visit signs the owner of a number in on one day, if a code can be had.
-func (w *world) visit(owner *browser, number string, day int) {
+// signInDaily signs the owner of a number in on one day, if a code can be had.
+func (w *world) signInDaily(owner *browser, number string, day int) {
 	w.t.Helper()
 	owner.header.Set("X-Forwarded-For", fmt.Sprintf("172.16.%d.%d", day/250, 1+day%250))
 	if code, a := owner.tryAsk(number); a.StatusCode == http.StatusAccepted {
@@ -95,7 +95,6 @@ func TestAttackForAYear(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a year is played in the full run, without the race detector")
 	}
-	trusting := "servers {\n trusted_proxies static 127.0.0.1 ::1\n}"
 	const gate = "limits {\n per_ip 10/10m 50/24h\n}"
 	for _, c := range []struct {
 		name  string
@@ -109,19 +108,19 @@ func TestAttackForAYear(t *testing.T) {
 		// before: that ends no run but its own.
 		{"beside the owner's device", 365, func(w *world, owner *browser, number string) func(int) {
 			return func(day int) {
-				w.visit(owner, number, day)
+				w.signInDaily(owner, number, day)
 			}
 		}, 100},
 		// The owner throws all cookies away and signs in daily: each time a run
 		// of wrong codes ends. What is left are the sends: ten a day, one of them
 		// the owner's, with five wrong codes each. A part of the year shows it.
 		{"beside an owner without a device", 60, func(w *world, _ *browser, number string) func(int) {
-			return func(day int) { w.visit(w.browser(), number, day) }
+			return func(day int) { w.signInDaily(w.browser(), number, day) }
 		}, 60 * 9 * 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := useClock(t)
-			w := start(t, setup{global: trusting, gate: gate})
+			w := start(t, setup{global: trustLocal, gate: gate})
 			w.sim.SetWebhook("", "")
 			number, owner := freshNumber(), w.browser()
 			var daily func(int)
@@ -175,10 +174,10 @@ func TestAttackByAMillion(t *testing.T) {
 	const askers = 1_000_000
 	now := useClock(t)
 	w := start(t, setup{
-		global: "servers {\n trusted_proxies static 127.0.0.1 ::1\n}",
+		global: trustLocal,
 		gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
 	})
-	store, ring := w.engine().store, w.engine().vault.ring
+	store, ring := activeEngine(t).store, activeEngine(t).vault.ring
 	number := func(i int) string { return fmt.Sprintf("+6421%07d", i) }
 	address := func(i int) string { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String() }
 	once := []otp.Rate{{Count: 1, Window: 24 * time.Hour}}
@@ -216,17 +215,4 @@ func TestAttackByAMillion(t *testing.T) {
 	wantStatus(t, "the first asker's number", w.browser().request(number(0), from(askers+1)), http.StatusTooManyRequests)
 	wantStatus(t, "the first asker's address", w.browser().request(number(askers+2), from(0)), http.StatusTooManyRequests)
 	wantStatus(t, "somebody new", w.browser().request(number(askers+3), from(askers+3)), http.StatusAccepted)
-}
-
-// engine returns the one that the world's gate runs on.
-func (w *world) engine() (found *engine) {
-	w.t.Helper()
-	pool.Range(func(_, value any) bool {
-		found, _ = value.(*engine)
-		return found == nil
-	})
-	if found == nil {
-		w.t.Fatal("no engine runs")
-	}
-	return found
 }

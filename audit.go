@@ -24,6 +24,7 @@ const (
 	eventWrong     = "wrong_code"
 	eventLocked    = "locked_out"
 	eventLimited   = "rate_limited"
+	eventNoNumber  = "no_number"
 	eventLoggedOut = "logged_out"
 	eventRevoked   = "session_revoked"
 	eventUnlocked  = "number_unlocked"
@@ -50,8 +51,12 @@ func (e *entry) write(audit *zap.Logger, event string, more ...zap.Field) {
 	if line == nil {
 		return
 	}
+	masked := ""
+	if e.e164 != "" {
+		masked = number.Mask(e.e164)
+	}
 	fields := []zap.Field{
-		zap.String("event", event), zap.String("realm", e.realm), zap.String("number", number.Mask(e.e164)),
+		zap.String("event", event), zap.String("realm", e.realm), zap.String("number", masked),
 		zap.String("user", e.user), zap.String("client_ip", e.clientIP), zap.String("challenge", ""),
 	}
 	if e.challenge != (otp.ID{}) {

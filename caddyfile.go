@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -61,20 +62,26 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	if err := text(&name)(d); err != nil {
 		return err
 	}
-	id := "websms.stores." + name
+	var err error
+	a.StoreRaw, err = guest(d, "store", stores, name, "")
+	return err
+}
+
+// guest reads the guest module that an option names, whose own options follow.
+func guest(d *caddyfile.Dispenser, option, namespace, name, hint string) (json.RawMessage, error) {
+	id := namespace + "." + name
 	if _, err := caddy.GetModule(id); err != nil {
 		var built []string
-		for _, m := range caddy.GetModules("websms.stores") {
+		for _, m := range caddy.GetModules(namespace) {
 			built = append(built, m.ID.Name())
 		}
-		return fmt.Errorf("store %q is not built into this Caddy, which has: %s; build one that has it, or name another", name, strings.Join(built, ", "))
+		return nil, fmt.Errorf("%s %q is not built into this Caddy, which has: %s; build one that has it, or name another%s", option, name, strings.Join(built, ", "), hint)
 	}
-	store, err := caddyfile.UnmarshalModule(d, id)
+	module, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {
-		return placed{err}
+		return nil, placed{err}
 	}
-	a.StoreRaw = caddyconfig.JSONModuleObject(store, "module", name, nil)
-	return nil
+	return caddyconfig.JSONModuleObject(module, "module", name, nil), nil
 }
 
 // UnmarshalCaddyfile reads the memory store. Syntax:

@@ -2,10 +2,8 @@ package websms
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -41,20 +39,9 @@ func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 		c.DirectoryRaw = caddyconfig.JSONModuleObject(FileDirectory{Path: name}, "module", "file", nil)
 		return nil
 	}
-	id := directories + "." + name
-	if _, err := caddy.GetModule(id); err != nil {
-		var built []string
-		for _, m := range caddy.GetModules(directories) {
-			built = append(built, m.ID.Name())
-		}
-		return fmt.Errorf("directory %q is not built into this Caddy, which has: %s; build one that has it, or name another; the path of a file holds a dot or a slash, as in ./%[1]s", name, strings.Join(built, ", "))
-	}
-	directory, err := caddyfile.UnmarshalModule(d, id)
-	if err != nil {
-		return placed{err}
-	}
-	c.DirectoryRaw = caddyconfig.JSONModuleObject(directory, "module", name, nil)
-	return nil
+	var err error
+	c.DirectoryRaw, err = guest(d, "directory", directories, name, "; the path of a file holds a dot or a slash, as in ./"+name)
+	return err
 }
 
 // UnmarshalCaddyfile reads the file directory. Syntax:
@@ -62,9 +49,10 @@ func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 //	file <path>
 func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
-	if err := text(&f.Path)(d); err != nil {
-		return place(d, "directory", err)
+	if !d.NextArg() || d.Val() == "" {
+		return place(d, "directory file", errors.New("it has no path: write directory file <path>"))
 	}
+	f.Path = d.Val()
 	if d.NextArg() {
 		return place(d, "directory file", errors.New("it takes one path: put it in quotes if it holds spaces"))
 	}

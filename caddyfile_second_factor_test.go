@@ -130,7 +130,7 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 		{"our own header", inGate("second_factor { # here\nuser {header.X-Verified-User}\n" + file + "}"), "second_factor reads user from the header X-Verified-User, which the gate removes"},
 		{"unknown directory", inSecond("directory ldap ldap://x # here"), `second_factor: directory "ldap" is not built into this Caddy, which has: file`},
 		{"path that looks like a module", inSecond("directory users # here"), `directory "users" is not built into this Caddy, which has: file, phone_book; build one that has it, or name another; the path of a file holds a dot or a slash, as in ./users`},
-		{"file without a path", inSecond("directory file # here"), "directory: file has no value"},
+		{"file without a path", inSecond("directory file # here"), "directory file: it has no path"},
 		{"file of two paths", inSecond("directory file a.csv b.csv # here"), "directory file: it takes one path"},
 		{"block of a file", inSecond("directory file a.csv { # here\nx\n}"), "directory file: it takes no block: remove { … }"},
 		{"inside another's directory", inSecond("directory phone_book {\nink blue\npaper white # here\n}"), "wrong argument count or unexpected line ending after 'paper'"},

@@ -1,15 +1,12 @@
 package websms
 
 import (
-	"encoding/binary"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-websms/websms/number"
-	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -105,60 +102,4 @@ func isHTTPS(r *http.Request) bool {
 	}
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	return trusted
-}
-
-// ask is what the challenge cookie holds: which challenge the browser has
-// asked for, and what is needed to go on with it. A store need not keep it.
-type ask struct {
-	id      otp.ID
-	number  number.Number
-	user    string    // who asked, by a first factor's word; "" in number mode
-	decoy   bool      // nothing was sent: the number is not listed
-	expires time.Time // of the code, when the cookie was written
-	rd      string
-}
-
-const askVersion = 2
-
-// askLife is how long the challenge cookie lasts: longer than any code, so
-// that a late answer can be told that it is late.
-const askLife = otp.MaxLife + 5*time.Minute
-
-func (a *ask) seal(ring *session.Ring, realm string) (string, error) {
-	decoy := byte(0)
-	if a.decoy {
-		decoy = 1
-	}
-	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, decoy)
-	plain = append(plain, a.id[:]...)
-	plain = binary.BigEndian.AppendUint64(plain, uint64(a.expires.Unix()))
-	for _, text := range []string{a.number.E164, a.number.Region, a.user, a.rd} {
-		plain = binary.BigEndian.AppendUint16(plain, uint16(len(text)))
-		plain = append(plain, text...)
-	}
-	return ring.Seal(session.ForChallenge, realm, plain)
-}
-
-func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
-	var a ask
-	plain, err := ring.Open(session.ForChallenge, realm, sealed)
-	const head = 2 + 16 + 8
-	if err != nil || len(plain) < head || plain[0] != askVersion {
-		return a, false
-	}
-	a.decoy = plain[1] == 1
-	copy(a.id[:], plain[2:])
-	a.expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
-	rest := plain[head:]
-	for _, into := range []*string{&a.number.E164, &a.number.Region, &a.user, &a.rd} {
-		if len(rest) < 2 {
-			return a, false
-		}
-		n := int(binary.BigEndian.Uint16(rest))
-		if len(rest) < 2+n {
-			return a, false
-		}
-		*into, rest = string(rest[2:2+n]), rest[2+n:]
-	}
-	return a, len(rest) == 0
 }

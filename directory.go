@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -65,3 +68,41 @@ func loadDirectory(ctx caddy.Context, host any, field string, policy *number.Pol
 
 // given reports whether JSON has the option.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
+// maxUser bounds the name of a user, in bytes.
+const maxUser = 255
+
+// checkUser reports what can be nobody's name. Spaces around one are refused
+// because they are lost on the way to an upstream (RFC 9110, 5.5), to which
+// "alice " would be alice.
+func checkUser(user string) error {
+	switch {
+	case isPlain(user): // nearly everybody, at every request
+		return nil
+	case user == "":
+		return errors.New("the user is missing")
+	case len(user) > maxUser:
+		return fmt.Errorf("the user has %d bytes, more than %d", len(user), maxUser)
+	case strings.TrimSpace(user) != user:
+		return errors.New("the user begins or ends with a space")
+	case !utf8.ValidString(user):
+		return errors.New("the user is not in UTF-8")
+	case strings.ContainsFunc(user, isInvisible):
+		return errors.New("the user holds a control character")
+	}
+	return nil
+}
+
+// isInvisible reports a control character, or the byte order mark of a file
+// that was put behind another.
+func isInvisible(r rune) bool { return unicode.IsControl(r) || r == '\ufeff' }
+
+// isPlain reports whether user is of visible ASCII alone.
+func isPlain(user string) bool {
+	for i := range len(user) {
+		if c := user[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return user != "" && len(user) <= maxUser
+}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -39,8 +38,8 @@ func init() {
 // whole file: the error names the first ten of them by number, and repeats
 // nothing of what they hold.
 //
-// The file is read when the configuration is loaded, and then no more: reload
-// the configuration after a change. A thousand users take some 30
+// The file is read when the configuration is loaded, and then no more: after a
+// change, run `caddy reload --force`, which loads also what has not changed. A thousand users take some 30
 // milliseconds to read and 180 kB to keep, a million half a minute and 180 MB,
 // for each gate that names the file.
 type FileDirectory struct {
@@ -57,9 +56,6 @@ type listing struct {
 	number number.Number
 	line   int
 }
-
-// maxUser bounds the name of a user, in bytes.
-const maxUser = 255
 
 // CaddyModule returns the Caddy module information.
 func (FileDirectory) CaddyModule() caddy.ModuleInfo {
@@ -103,6 +99,7 @@ func (f *FileDirectory) Open(parse func(spelled string) (number.Number, error)) 
 	if f.users, err = readUsers(file, parse); err != nil {
 		return fmt.Errorf("path: %s: %w", f.Path, err)
 	}
+	f.logger.Info("read the directory", zap.String("path", f.Path), zap.Int("users", len(f.users)))
 	if len(f.users) == 0 {
 		f.logger.Warn("the directory is empty: nobody will get a code", zap.String("path", f.Path))
 	}
@@ -217,41 +214,6 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 	// A copy, so that the rest of the line can be forgotten.
 	users[strings.Clone(row[0])] = listing{n, line}
 	return nil
-}
-
-// checkUser reports what can be nobody's name. Spaces around one are refused
-// because they are lost on the way to an upstream (RFC 9110, 5.5), to which
-// "alice " would be alice.
-func checkUser(user string) error {
-	switch {
-	case isPlain(user): // nearly everybody, at every request
-		return nil
-	case user == "":
-		return errors.New("the user is missing")
-	case len(user) > maxUser:
-		return fmt.Errorf("the user has %d bytes, more than %d", len(user), maxUser)
-	case strings.TrimSpace(user) != user:
-		return errors.New("the user begins or ends with a space")
-	case !utf8.ValidString(user):
-		return errors.New("the user is not in UTF-8")
-	case strings.ContainsFunc(user, isInvisible):
-		return errors.New("the user holds a control character")
-	}
-	return nil
-}
-
-// isInvisible reports a control character, or the byte order mark of a file
-// that was put behind another.
-func isInvisible(r rune) bool { return unicode.IsControl(r) || r == '\ufeff' }
-
-// isPlain reports whether user is of visible ASCII alone.
-func isPlain(user string) bool {
-	for i := range len(user) {
-		if c := user[i]; c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return user != "" && len(user) <= maxUser
 }
 
 // badLines gathers the mistakes of a file: the first ten of them.

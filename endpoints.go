@@ -2,6 +2,7 @@ package websms
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -73,9 +74,9 @@ func (g *Gate) getLogin(v *visit) error {
 	}{Mode: "number"}
 	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
 	if g.second != nil {
-		_, to, err := g.second.identify(v.r)
+		user, to, err := g.second.identify(v.r)
 		if err != nil {
-			return g.refusePerson(v, err)
+			return g.refusePerson(v, user, err)
 		}
 		page.Masked = number.Mask(to.E164)
 		mode.Mode, mode.Masked = "second_factor", &page.Masked
@@ -105,7 +106,7 @@ func (g *Gate) postSend(v *visit) error {
 	var err error
 	if g.second != nil { // whatever number the form holds
 		if a.user, a.number, err = g.second.identify(v.r); err != nil {
-			return g.refusePerson(v, err)
+			return g.refusePerson(v, a.user, err)
 		}
 	} else if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
 		return g.refuseNumber(v, a.rd, err)
@@ -133,12 +134,13 @@ func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
 }
 
 // refusePerson refuses whom no first factor has named, or who has no number.
-func (g *Gate) refusePerson(v *visit, err error) error {
+func (g *Gate) refusePerson(v *visit, user string, err error) error {
 	switch {
 	case errors.Is(err, errNobody):
-		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and in front of its prefix too?", zap.String("user", g.SecondFactor.user()))
+		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", g.SecondFactor.user()))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, ErrNoNumber):
+		g.log(eventNoNumber, g.entry(v, &ask{user: user}))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
 	}
 	return g.refuse(v.w, v.r, g.problemOf(err), nil)
@@ -178,7 +180,7 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 		},
 		Strained: func(used int, of otp.Rate) {
 			g.logger.Warn("four fifths of the budget are used: when all is, nobody gets a code until some of it is free again",
-				zap.String("realm", g.Realm), zap.String("budget", short(of.Window)), zap.Int("used", used), zap.Int("of", of.Count))
+				zap.String("realm", g.Realm), zap.String("budget", fmt.Sprintf("%d/%s", of.Count, short(of.Window))), zap.Int("used", used))
 		},
 	}
 }

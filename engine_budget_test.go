@@ -33,16 +33,16 @@ func TestEnginePerClient(t *testing.T) {
 		const client, another = "192.0.2.1", "2001:db8:1:2::/64"
 		must(1, client)
 		for range 3 { // the number's refusal takes nothing of the client's
-			e.limited(ask(1, client), "number", 30*time.Minute)
+			e.limited(ask(1, client), "per_number", 30*time.Minute)
 		}
 		must(2, client)
 		for i := range 3 { // nor the client's of the numbers'
-			e.limited(ask(10+i, client), "ip", time.Hour)
+			e.limited(ask(10+i, client), "per_ip", time.Hour)
 		}
-		e.limited(ask(1, client), "ip", time.Hour) // the longer wait of two
+		e.limited(ask(1, client), "per_ip", time.Hour) // the longer wait of two
 		must(10, another)
 		must(11, another)
-		e.limited(ask(12, another), "ip", time.Hour)
+		e.limited(ask(12, another), "per_ip", time.Hour)
 		must(12, "")
 		for i := range 5 { // who has no address is not counted under one
 			must(20+i, "")
@@ -83,7 +83,7 @@ func TestEnginePerClientReturn(t *testing.T) {
 					if c.back && err != nil {
 						t.Errorf("after two that were given back: %v", err)
 					} else if !c.back {
-						e.limited(err, "ip", time.Hour-30*time.Second)
+						e.limited(err, "per_ip", time.Hour-30*time.Second)
 					}
 				}
 			})
@@ -160,7 +160,7 @@ func TestEngineStrainedAgain(t *testing.T) {
 		}
 		time.Sleep(time.Hour - 1)
 		e.issue(otp.Sending{Strained: told.tell}) // the fifth
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		for range 3 { // up to four again
 			e.issue(otp.Sending{Strained: told.tell})
 		}

@@ -26,7 +26,7 @@ func (e *engineBench) guess(device string) error {
 	e.t.Helper()
 	challenge := e.issue(otp.Sending{Device: device})
 	_, err := e.Verify(context.Background(), &e.policy, otp.Verification{
-		ID: challenge.ID, Code: another(e.lastCode()), Number: someNumber, Device: device,
+		ID: challenge.ID, Code: other(e.lastCode()), Number: someNumber, Device: device,
 	})
 	if !errors.Is(err, otp.ErrWrongCode) {
 		e.t.Fatalf("a wrong code: %v", err)
@@ -44,8 +44,8 @@ func TestEngineLockout(t *testing.T) {
 		const span = 15 * time.Minute
 		e.policy.Lockout = otp.Lockout{Count: 3, For: span, Max: 6}
 		e.policy.Cooldown = time.Second
-		other := e.policy
-		other.Scope = "other.example.com"
+		elsewhere := e.policy
+		elsewhere.Scope = "elsewhere.example.com"
 		refused := func(limit string, wait time.Duration) {
 			t.Helper()
 			owned := e.issue(otp.Sending{Device: "laptop"})
@@ -55,13 +55,13 @@ func TestEngineLockout(t *testing.T) {
 			e.limited(err, limit, wait)
 			_, err = e.Resend(ctx, &e.policy, otp.Sending{Number: someNumber}, owned.ID)
 			e.limited(err, limit, wait)
-			for _, code := range []string{e.lastCode(), another(e.lastCode())} {
+			for _, code := range []string{e.lastCode(), other(e.lastCode())} {
 				_, err = e.Verify(ctx, &e.policy, otp.Verification{ID: owned.ID, Code: code, Number: someNumber})
 				if e.limited(err, limit, wait); errors.Is(err, otp.ErrWrongCode) {
 					t.Errorf("locked, and still compared: %v", err)
 				}
 			}
-			if _, err := e.Issue(ctx, &other, otp.Sending{Number: someNumber, Decoy: true}, otp.ID{}); err != nil {
+			if _, err := e.Issue(ctx, &elsewhere, otp.Sending{Number: someNumber, Decoy: true}, otp.ID{}); err != nil {
 				t.Errorf("another scope: %v", err)
 			}
 			synctest.Wait()
@@ -88,7 +88,7 @@ func TestEngineLockout(t *testing.T) {
 		time.Sleep(span - time.Second - 1)
 		_, err := e.Issue(ctx, &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
 		e.limited(err, "lockout", 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		twoThen("max_failures", 0)
 		for range 3 {
 			refused("max_failures", 0)
@@ -98,7 +98,7 @@ func TestEngineLockout(t *testing.T) {
 			scope, number string
 			had           bool
 		}{
-			{other.Scope, someNumber, false},
+			{elsewhere.Scope, someNumber, false},
 			{e.policy.Scope, "+6421999999", false},
 			{e.policy.Scope, someNumber, true},
 			{e.policy.Scope, someNumber, false},

@@ -16,7 +16,7 @@ func TestEngineResend(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		challenge := e.issue(otp.Sending{})
 		code := e.lastCode()
-		e.verify(challenge.ID, another(code), otp.ErrWrongCode)
+		e.verify(challenge.ID, other(code), otp.ErrWrongCode)
 		for sending := 2; sending <= 4; sending++ {
 			resent := e.resend(challenge.ID, otp.Sending{Host: "app.example.com"})
 			if resent.Status != otp.Queued || resent.AttemptsLeft != 4 || resent.ID != challenge.ID {
@@ -72,14 +72,14 @@ func TestEngineResendRefused(t *testing.T) {
 		late := e.issue(otp.Sending{})
 		e.resend(late.ID, otp.Sending{})
 		time.Sleep(time.Minute)
-		refused(late.ID, limit("number"))
+		refused(late.ID, limit("per_number"))
 		time.Sleep(4 * time.Minute)
 		refused(late.ID, is(otp.ErrExpired))
 
 		e.policy.PerNumber = nil
 		dead := e.issue(otp.Sending{})
 		for range e.policy.Attempts {
-			e.verify(dead.ID, another(e.lastCode()), otp.ErrWrongCode)
+			e.verify(dead.ID, other(e.lastCode()), otp.ErrWrongCode)
 		}
 		refused(dead.ID, is(otp.ErrTooManyAttempts))
 
@@ -130,7 +130,7 @@ func TestEngineRemote(t *testing.T) {
 			if got := e.get(challenge.ID); got.Status != otp.Accepted || got.CodeLength != len(theirs) {
 				t.Errorf("settled: %+v, want %d digits", got, len(theirs))
 			}
-			e.verify(challenge.ID, another(theirs), otp.ErrWrongCode)
+			e.verify(challenge.ID, other(theirs), otp.ErrWrongCode)
 			e.resend(challenge.ID, otp.Sending{})
 			time.Sleep(2 * time.Second)
 			sent := e.outbox.all()

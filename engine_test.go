@@ -135,9 +135,6 @@ func (e *engineBench) lastCode() string {
 	return sent[len(sent)-1].Code
 }
 
-// another returns a code of the same length that is not this one.
-func another(code string) string { return string('0'+(code[0]-'0'+1)%10) + code[1:] }
-
 func TestEngineIssue(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
@@ -177,7 +174,7 @@ func TestEngineIssue(t *testing.T) {
 		if sent := e.outbox.all(); len(sent) != 1 || sent[0] != wantSent {
 			t.Errorf("sent %+v, want %+v", sent, wantSent)
 		}
-		e.verify(challenge.ID, another(e.lastCode()), otp.ErrWrongCode)
+		e.verify(challenge.ID, other(e.lastCode()), otp.ErrWrongCode)
 		if left := e.get(challenge.ID).AttemptsLeft; left != 4 {
 			t.Errorf("%d attempts left after one of 5", left)
 		}
@@ -213,7 +210,7 @@ func TestEngineReplaces(t *testing.T) {
 		}
 		_, err = e.Issue(context.Background(), &e.policy, s, next.ID)
 		var limit *otp.LimitError
-		if !errors.As(err, &limit) || limit.Limit != "number" || limit.RetryAfter != time.Hour {
+		if !errors.As(err, &limit) || limit.Limit != "per_number" || limit.RetryAfter != time.Hour {
 			t.Errorf("over the limit: %v", err)
 		}
 		e.verify(next.ID, e.lastCode(), nil)
@@ -305,7 +302,7 @@ func TestEngineCounters(t *testing.T) {
 			wait   time.Duration
 		}{
 			{&e.policy, "+6421000001", "", 0},
-			{&e.policy, "+6421000001", "number", time.Hour},
+			{&e.policy, "+6421000001", "per_number", time.Hour},
 			{&other, "+6421000001", "", 0},
 			{&e.policy, "+6421000002", "", 0},
 			{&e.policy, "+6421000003", "budget", 2 * time.Hour},

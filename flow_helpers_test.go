@@ -18,6 +18,10 @@ import (
 // plenty is the limits of a gate whose limits are not what a test is about.
 const plenty = "limits {\n per_number 100000/1h\n budget 1000000/1h\n cooldown 0s\n}"
 
+// trustLocal makes the world's server believe X-Forwarded-For: whoever asks in
+// a test does so from this machine.
+const trustLocal = "servers {\n trusted_proxies static 127.0.0.1 ::1\n}"
+
 var lastNumber atomic.Int32
 
 // freshNumber returns a New Zealand mobile number that no test has used.

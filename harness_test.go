@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -355,35 +356,7 @@ func newLegacyApp(t *testing.T) *legacyApp {
 func (a *legacyApp) seen() []seenRequest {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return bytesClone(a.requests)
-}
-
-func bytesClone(in []seenRequest) []seenRequest { return append([]seenRequest(nil), in...) }
-
-// fakeClock is the time in tests that make it pass.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// useClock makes the configurations that are loaded from now on live by a fake clock.
-func useClock(t *testing.T) *fakeClock {
-	c := &fakeClock{now: time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)}
-	clock = c.Now
-	t.Cleanup(func() { clock = time.Now })
-	return c
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+	return slices.Clone(a.requests)
 }
 
 // freePort returns a port that nobody listens at. It is below those that

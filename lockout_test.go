@@ -164,7 +164,7 @@ func TestDeviceForgets(t *testing.T) {
 func TestPerIP(t *testing.T) {
 	now := useClock(t)
 	w := start(t, setup{
-		global: "servers {\n trusted_proxies static 127.0.0.1 ::1\n}",
+		global: trustLocal,
 		gate:   "limits {\n per_ip 2/10m\n cooldown 0s\n}",
 	})
 	ask := func(ip string) answer {
@@ -186,8 +186,14 @@ func TestPerIP(t *testing.T) {
 	}
 	w.load("limits {\n per_ip 2/10m\n cooldown 0s\n}\ncomment Changed.")
 	wantWait(t, "after a reload", ask("2001:db8:1:2::1"), "rate_limited", "540")
-	if n := len(w.logged("websms.audit")); n == 0 {
-		t.Error("no line in the audit log")
+	refused := 0
+	for _, line := range w.logged("websms.audit") {
+		if line["event"] == "rate_limited" && strings.Contains(line["error"].(string), "per_ip") {
+			refused++
+		}
+	}
+	if refused != 4 {
+		t.Errorf("the audit log has %d that per_ip refused; want 4", refused)
 	}
 }
 
@@ -224,7 +230,7 @@ func TestBudgetWarning(t *testing.T) {
 		now.Advance(time.Hour)
 	}
 	for _, line := range warnings() {
-		if line["level"] != "warn" || line["used"] != 8.0 || line["of"] != 10.0 || line["realm"] != "staff" {
+		if line["level"] != "warn" || line["used"] != 8.0 || line["budget"] != "10/1h" || line["realm"] != "staff" {
 			t.Errorf("the warning is %v", line)
 		}
 	}

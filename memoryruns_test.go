@@ -62,8 +62,8 @@ func TestMemoryRunsBounded(t *testing.T) {
 	if err != nil || rec.AttemptsLeft != 5 {
 		t.Errorf("%v, %d attempts left after those that were refused, want 5", err, rec.AttemptsLeft)
 	}
-	if had, _ := store.Unlock(context.Background(), memoryRun(most, 0).Number); had || store.runs.len() != most {
-		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, store.runs.len(), most)
+	if had, _ := store.Unlock(context.Background(), memoryRun(most, 0).Number); had || len(store.runs.places) != most {
+		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, len(store.runs.places), most)
 	}
 	miss(memoryRun(0, 1)) // a device of a known number needs no room
 	miss(memoryRun(0, 2))
@@ -80,7 +80,7 @@ func TestMemoryRunsBounded(t *testing.T) {
 	if _, err := attempt(newcomer.ID, newcomer.Proof, memoryRun(most, 0)); err != nil {
 		t.Errorf("the right code of a new number, when there is room: %v", err)
 	}
-	if got := store.runs.len(); got != most-1 {
+	if got := len(store.runs.places); got != most-1 {
 		t.Errorf("%d numbers, want %d: a success leaves nothing", got, most-1)
 	}
 }
@@ -110,8 +110,8 @@ func TestMemoryRunsIdle(t *testing.T) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
-	if r.len() != most {
-		t.Fatalf("%d numbers, want all %d within their life", r.len(), most)
+	if len(r.places) != most {
+		t.Fatalf("%d numbers, want all %d within their life", len(r.places), most)
 	}
 	for i := range most - 2 {
 		must(fail(memoryRun(most+i, 0), otp.RunLife))

@@ -137,7 +137,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 	for i := range kept {
 		send(i, time.Minute, nil)
 	}
-	if got := store.counters.len(); got != flood {
+	if got := len(store.counters.places); got != flood {
 		t.Fatalf("%d counters, want %d: none is idle yet", got, flood)
 	}
 	for i := range flood { // others, an hour less a nanosecond later
@@ -154,14 +154,14 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 			t.Fatalf("number %d was forgotten within its hour", i)
 		}
 	}
-	if got, want := store.counters.len(), 3*flood+kept; got != want {
+	if got, want := len(store.counters.places), 3*flood+kept; got != want {
 		t.Errorf("%d counters, want %d", got, want)
 	}
 	const last = -1
 	for i := range flood { // four looks each at 3*flood counters, all idle
 		send(last-i%2, 3*time.Hour+time.Duration(i)*time.Hour, nil)
 	}
-	if got := store.counters.len(); got > 2 {
+	if got := len(store.counters.places); got > 2 {
 		t.Errorf("%d counters, want those of the last two numbers", got)
 	}
 }

@@ -25,8 +25,6 @@ type row[V any] struct {
 
 const tableChunk = 512
 
-func (t *table[V]) len() int { return len(t.places) }
-
 func (t *table[V]) at(place int) *row[V] { return &t.chunks[place/tableChunk][place%tableChunk] }
 
 // get returns the value under a key, or nil. It stays where it is until a row

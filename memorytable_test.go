@@ -31,8 +31,8 @@ func TestTable(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) {
-				if table.len() != len(plain) {
-					t.Fatalf("%d rows, want %d", table.len(), len(plain))
+				if len(table.places) != len(plain) {
+					t.Fatalf("%d rows, want %d", len(table.places), len(plain))
 				}
 				if rows := len(table.chunks) * tableChunk; rows < len(plain) || rows > len(plain)+3*tableChunk {
 					t.Fatalf("room for %d rows, %d are used", rows, len(plain))

@@ -64,6 +64,9 @@ type App struct {
 	holds   holdings
 }
 
+// stores is the namespace of the guest modules that are stores.
+const stores = "websms.stores"
+
 const defaultStore = `{"module":"memory"}`
 
 // StoreModule is a module in the namespace websms.stores.

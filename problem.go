@@ -53,7 +53,7 @@ func (g *Gate) problemOf(err error) problem {
 	var limit *otp.LimitError
 	var down *otp.UnavailableError
 	switch {
-	case errors.As(err, &limit) && (limit.Limit == "lockout" || limit.Limit == "max_failures"):
+	case errors.As(err, &limit) && limit.Locked():
 		return problem{
 			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
 			retryAfter: limit.RetryAfter, page: pages.LockedOut(wholeSeconds(limit.RetryAfter), g.Company),

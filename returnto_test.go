@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// hostile are return targets that would lead elsewhere, or could (CVE-2024-21495
+// hostile are return targets that would lead elsewhere, or could (CVE-2024-21497
 // and its siblings).
 var hostile = []string{
 	"", "x", "evil.example", "https://evil.example/", "HTTPS:evil.example", "javascript:alert(1)", "data:text/html,x",

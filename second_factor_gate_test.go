@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,9 +30,7 @@ const alicePhone, bobPhone = "+6421234567", "+64271234567"
 func directory(t *testing.T, lines ...string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "phones.csv")
-	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, name, strings.Join(lines, "\n")+"\n")
 	return name
 }
 
@@ -150,9 +147,7 @@ func TestSecondFactorFollowsDirectory(t *testing.T) {
 	carol.asUser("carol", "+6421777777")
 	waiting := w.browser().as("alice")
 	code := waiting.ask("")
-	if err := os.WriteFile(file, []byte("bob,"+bobPhone+"\ncarol,+6421888888\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, "bob,"+bobPhone+"\ncarol,+6421888888\n")
 	wantStatus(t, "alice before the reload", alice.get("/timesheet", page), http.StatusOK)
 	w.load(withDirectory(file))
 	wantStatus(t, "alice, who is gone", alice.get("/timesheet", page), http.StatusFound)
@@ -176,6 +171,15 @@ func TestSecondFactorNobody(t *testing.T) {
 		wantProblem(t, "carol, as a program", carol.get(path, api), http.StatusForbidden, "no_number")
 	}
 	wantProblem(t, "carol sends", carol.request(alicePhone), http.StatusForbidden, "no_number")
+	refused := 0
+	for _, line := range w.logged("websms.audit") {
+		if line["event"] == "no_number" && line["user"] == "carol" && line["number"] == "" {
+			refused++
+		}
+	}
+	if refused != 5 {
+		t.Errorf("the audit log has carol refused %d times; want 5", refused)
+	}
 
 	// Without the first factor, in front of all or of the prefix, nobody is named.
 	for front, path := range map[string]string{"": "/timesheet", strings.Replace(passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
@@ -273,9 +277,7 @@ func newAuthority(t *testing.T) *authority {
 		t.Fatal(err)
 	}
 	ca.file = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, ca.file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	return ca
 }
 

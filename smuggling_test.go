@@ -137,7 +137,7 @@ func TestSmugglingHTTP1(t *testing.T) {
 		forge(t, single)
 		before := len(w.app.seen())
 		w.raw("GET", "/public", "X_Other_Header: 1", "X.Other: 2")
-		if h := w.app.seen()[before].Header; len(h["X_Other_Header"])+len(h["X.Other"]) > 0 {
+		if h := w.app.seen()[before].Header; len(h[http.CanonicalHeaderKey("X_Other_Header")])+len(h[http.CanonicalHeaderKey("X.Other")]) > 0 {
 			t.Errorf("Caddy passes on %v of its own accord", h)
 		}
 	})

@@ -17,8 +17,6 @@ import (
 
 const day = 24 * time.Hour
 
-func newFakeClock() *fakeClock { return &fakeClock{now: time.Date(2026, 7, 1, 9, 0, 0, 123, time.UTC)} }
-
 // keysIn returns the keys in a storage.
 func (s *memStorage) keysIn(t testing.TB) (keys session.Keys) {
 	t.Helper()

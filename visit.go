@@ -272,7 +272,7 @@ func (g *Gate) endSession(v *visit) (s session.Session, ok bool) {
 		return session.Session{}, false
 	}
 	if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
-		g.logger.Error("a session was ended in this process, and may revive in the next", zap.Error(err))
+		g.logger.Error("a session was ended in this process, but it could not be stored, and may come back after a restart", zap.Error(err))
 	}
 	return s, true
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func (n *nextHandler) answer(status int, body string) {
 func (n *nextHandler) seen() []seenRequest {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return bytesClone(n.got)
+	return slices.Clone(n.got)
 }
 
 // behind is a world in which the handler stands behind the webhook. The gate

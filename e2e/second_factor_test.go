@@ -46,7 +46,7 @@ func TestSecondFactor(t *testing.T) {
 	b.as("wiremu")
 	b.problems.expect(403)
 	b.open(s.app + "/timesheet")
-	b.untilText("h1", "No mobile number for you")
+	b.untilText("h1", "We have no mobile number for you")
 	b.untilText("main", "Kowhai Freight")
 	b.inspect("no-number", smartphone, narrow)
 
@@ -68,7 +68,7 @@ func TestSecondFactor(t *testing.T) {
 	b.problems.expect(403)
 	b.as("wiremu")
 	b.open(s.app + "/timesheet")
-	b.untilText("h1", "No mobile number for you")
+	b.untilText("h1", "We have no mobile number for you")
 	b.as("aroha")
 	b.open(s.app + "/timesheet")
 	b.untilAt("/timesheet")

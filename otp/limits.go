@@ -19,20 +19,24 @@ func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
 // challenges: while it is locked, none is sent and none taken, whatever the
 // lockout of who asks.
 type Lockout struct {
-	Count int           // so many since the latest lock lock it for a time
+	Count int           // so many since the latest lock lock it for a time; 0: never
 	For   time.Duration // so long
 	// Max lock it until an operator unlocks it (NIST SP 800-63B-4, 3.2.2: at
-	// most 100).
+	// most 100); 0: never.
 	Max int
 }
 
-// LimitError says that a limit was reached. Nothing was sent and nothing counted.
+// LimitError says that a limit was reached. Nothing was sent and nothing counted,
+// unless it is joined with ErrWrongCode, whose attempt was.
 type LimitError struct {
-	Limit string // "number", "ip", "budget", "cooldown", "lockout" or "max_failures"
+	Limit string // "per_number", "per_ip", "budget", "cooldown", "lockout" or "max_failures"
 	// RetryAfter is until it would be allowed, if nobody else asks; 0: an
 	// operator must unlock it first.
 	RetryAfter time.Duration
 }
+
+// Locked reports whether wrong codes are the reason.
+func (e *LimitError) Locked() bool { return e.Limit == "lockout" || e.Limit == "max_failures" }
 
 func (e *LimitError) Error() string {
 	if e.RetryAfter <= 0 {
@@ -45,10 +49,10 @@ func (e *LimitError) Error() string {
 func (e *Engine) counters(p *Policy, s *Sending) []Counter {
 	list := make([]Counter, 0, 3)
 	if len(p.PerNumber) > 0 {
-		list = append(list, Counter{"number", e.ring.Digest("number", p.Scope, s.Number), p.PerNumber})
+		list = append(list, Counter{"per_number", e.ring.Digest("number", p.Scope, s.Number), p.PerNumber})
 	}
 	if len(p.PerClient) > 0 && s.Client != "" {
-		list = append(list, Counter{"ip", e.ring.Digest("ip", p.Scope, s.Client), p.PerClient})
+		list = append(list, Counter{"per_ip", e.ring.Digest("ip", p.Scope, s.Client), p.PerClient})
 	}
 	if len(p.Budget) > 0 {
 		list = append(list, e.budget(p))

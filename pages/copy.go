@@ -109,11 +109,11 @@ func RateLimited(retryAfter time.Duration) Message {
 func LockedOut(retryAfter time.Duration, company string) Message {
 	m := Message{
 		Heading: "Too many wrong codes",
-		Body:    []string{"To keep you safe, no code is sent to this number and none is accepted for now."},
+		Body:    []string{"Too many wrong codes were entered for this mobile number. To keep you safe, we have stopped texting codes to it."},
 		Action:  toLogin("Back to sign in"),
 	}
 	if retryAfter <= 0 {
-		m.Body = append(m.Body, "Ask "+company+" to unlock it.")
+		m.Body = append(m.Body, "Ask "+company+" to unlock your number.")
 	} else {
 		m.Body = append(m.Body, tryAgain(retryAfter))
 	}
@@ -123,9 +123,9 @@ func LockedOut(retryAfter time.Duration, company string) Message {
 // NoNumber is the page of a user for whom no mobile number is kept.
 func NoNumber(company string) Message {
 	return Message{
-		Heading: "No mobile number for you",
+		Heading: "We have no mobile number for you",
 		Body: []string{
-			"The first part of signing in worked. The second is a code by text message, and we have no mobile number of yours to send it to.",
+			"Your first sign-in step worked. Next we text you a code, but we have no mobile number to send it to.",
 			"Ask " + company + " to add your mobile number, then try again.",
 		},
 		Action: toLogin("Try again"),
@@ -137,8 +137,8 @@ func NoUser(company string) Message {
 	return Message{
 		Heading: "We do not know who you are",
 		Body: []string{
-			"There is a first part of signing in before this one, and it did not tell us your name.",
-			"If this page comes up again, tell " + company + " that you saw it.",
+			"You need to sign in with your password or certificate first, and that did not reach us.",
+			"Try again. If you see this page once more, tell " + company + ".",
 		},
 		Action: toLogin("Try again"),
 	}

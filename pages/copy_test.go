@@ -32,7 +32,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 
 // Who is locked out reads for how long, or whom to ask.
 func TestLockedOut(t *testing.T) {
-	for after, want := range map[time.Duration]string{15 * time.Minute: "Try again in 15 minutes.", 0: "Ask Acme to unlock it."} {
+	for after, want := range map[time.Duration]string{15 * time.Minute: "Try again in 15 minutes.", 0: "Ask Acme to unlock your number."} {
 		m := LockedOut(after, "Acme")
 		if got := m.Body[len(m.Body)-1]; got != want || m.Action == nil {
 			t.Errorf("after %s: %q, action %v; want %q", after, got, m.Action, want)

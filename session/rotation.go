@@ -42,7 +42,7 @@ func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool
 	sealing := k.newestFirst()
 	horizon := k.Horizon(now)
 	for n := len(sealing); n > 1; n-- {
-		// It stopped to seal when its successor began, or Settling later where
+		// It stopped sealing when its successor began, or Settling later where
 		// a clock goes wrong.
 		if stopped := sealing[n-2].Created.Add(2 * Settling); horizon.Before(stopped.Add(life)) {
 			break
