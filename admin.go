@@ -27,8 +27,16 @@ func init() {
 // Each takes a "realm" too. Without one, revoke is for all realms, and unlock
 // for the gates that have none.
 type adminAPI struct {
-	app   *App // nil: this configuration has no gate and no webhook
 	audit *zap.Logger
+}
+
+// app returns the app of the configuration that runs, or nil if that has no
+// gate and no webhook. It is asked for at each request: Caddy goes on with the
+// admin endpoint of a configuration that it has refused.
+func (a *adminAPI) app() *App {
+	app, _ := caddy.ActiveContext().AppIfConfigured("websms")
+	running, _ := app.(*App)
+	return running
 }
 
 // CaddyModule returns the Caddy module information.
@@ -39,17 +47,9 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision finds the app of the configuration.
+// Provision takes the logger.
 func (a *adminAPI) Provision(ctx caddy.Context) error {
 	a.audit = ctx.Logger(auditLog{})
-	app, err := ctx.AppIfConfigured("websms")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.app = app.(*App)
 	return nil
 }
 
@@ -70,13 +70,14 @@ type adminRequest struct {
 }
 
 // post reads a request, and answers it with what do returns.
-func (a *adminAPI) post(do func(*http.Request, *adminRequest) (any, error)) caddy.AdminHandlerFunc {
+func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
 			return adminError(http.StatusMethodNotAllowed, "use POST")
 		}
-		if a.app == nil {
+		app := a.app()
+		if app == nil {
 			return adminError(http.StatusNotFound, "the running configuration has no gate")
 		}
 		var req adminRequest
@@ -91,7 +92,7 @@ func (a *adminAPI) post(do func(*http.Request, *adminRequest) (any, error)) cadd
 		if _, err := body.Token(); err != io.EOF {
 			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
 		}
-		answer, err := do(r, &req)
+		answer, err := do(r, app, &req)
 		if err != nil {
 			return err
 		}
@@ -110,8 +111,8 @@ var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
 
 // revoke ends a session, or all that a number or a user has until now.
-func (a *adminAPI) revoke(_ *http.Request, req *adminRequest) (any, error) {
-	vault, now := a.app.engine.vault, clock()
+func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, error) {
+	vault, now := app.engine.vault, clock()
 	id, isID := session.ParseID(req.Session)
 	var err error
 	switch {
@@ -134,6 +135,7 @@ func (a *adminAPI) revoke(_ *http.Request, req *adminRequest) (any, error) {
 		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}
 	if err != nil {
+		a.log(eventRevoked, req, zap.String("session", req.Session), zap.Error(err))
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored, and may come back after a restart: %w", err)}
 	}
 	a.log(eventRevoked, req, zap.String("session", req.Session))
@@ -143,16 +145,24 @@ func (a *adminAPI) revoke(_ *http.Request, req *adminRequest) (any, error) {
 }
 
 // unlock forgets the wrong codes of a number.
-func (a *adminAPI) unlock(r *http.Request, req *adminRequest) (any, error) {
+func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
 	}
 	if !e164.MatchString(req.Number) {
 		return nil, errE164
 	}
-	was, err := a.app.engine.Unlock(r.Context(), req.Realm, req.Number)
-	if err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	scopes := []string{req.Realm}
+	if req.Realm == "" {
+		scopes = append(scopes, scopeSecondFactor)
+	}
+	was := false
+	for _, scope := range scopes {
+		counted, err := app.engine.Unlock(r.Context(), scope, req.Number)
+		if err != nil {
+			return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+		}
+		was = was || counted
 	}
 	if !was {
 		return nil, adminError(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")

@@ -211,3 +211,36 @@ func TestAdminMistakes(t *testing.T) {
 		}
 	}
 }
+
+// Caddy keeps the admin endpoint of a configuration that it has refused. What
+// an operator does there concerns the one that runs.
+func TestAdminAfterRefusal(t *testing.T) {
+	for name, refused := range map[string]func(w *world) string{
+		"with another storage": func(w *world) string {
+			return strings.Replace(w.config("second_factor {\n directory /nonexistent/users.csv\n}"), w.dir, t.TempDir(), 1)
+		},
+		"without a gate": func(w *world) string {
+			return fmt.Sprintf("{\n ADMIN\n persist_config off\n storage file_system %q\n}\n:%d {\n tls /nonexistent.pem /nonexistent.key\n}\n", w.dir, freePort(t))
+		},
+	} {
+		w := start(t, setup{gate: plenty})
+		admin := w.admin(plenty)
+		b := w.browser()
+		number := freshNumber()
+		b.login(number)
+		text := strings.Replace(refused(w), "ADMIN", "admin "+strings.TrimPrefix(admin, "http://"), 1)
+		if err := loadCaddyfile(text); err == nil {
+			t.Fatalf("%s: it is not refused", name)
+		}
+		wantStatus(t, name+": the session", b.get("/", page), http.StatusOK)
+		eventually(t, "the admin endpoint answers", func() bool {
+			res, err := http.Get(admin + "/config/")
+			if err == nil {
+				res.Body.Close()
+			}
+			return err == nil
+		})
+		wantStatus(t, name+": revoking", adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
+		wantStatus(t, name+": the session, revoked", b.get("/", page), http.StatusFound)
+	}
+}

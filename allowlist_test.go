@@ -168,74 +168,6 @@ func TestOutsidersAreCounted(t *testing.T) {
 	wantProblem(t, "an insider", w.browser().request("+6421000777"), http.StatusTooManyRequests, "rate_limited")
 }
 
-// Nor does the time tell. The medians of many asks in turn are compared, which
-// a busy machine slows alike.
-func TestOutsidersTakeAsLong(t *testing.T) {
-	if testing.Short() {
-		t.Skip("times are compared in the full run, without the race detector's own")
-	}
-	// Several numbers share the wrong codes, which would lock one.
-	const numbers = 10
-	insider := func(i int) string { return fmt.Sprintf("+64210009%02d", i%numbers) }
-	outsider := func(i int) string { return fmt.Sprintf("+64210008%02d", i%numbers) }
-	list := "numbers {\n allow"
-	for i := range numbers {
-		list += " " + insider(i)
-	}
-	w := start(t, setup{
-		gate: list + "\n}\n" + strings.Replace(plenty, "limits {", "limits {\nlockout 100 1s", 1),
-		api:  websmstest.Options{Latency: 20 * time.Millisecond},
-	})
-	w.sim.SetWebhook("", "") // its posts would be more work in this process
-	inside, outside := w.browser(), w.browser()
-	steps := map[string]func(b *browser, number string) answer{
-		"send":   func(b *browser, number string) answer { return b.request(number) },
-		"status": func(b *browser, _ string) answer { return b.get("/.websms/status", api) },
-		"verify": func(b *browser, _ string) answer { return b.answerWith("12345") },
-		"resend": func(b *browser, _ string) answer { return b.resend() },
-	}
-	took := make(map[string]*[2][]time.Duration)
-	for name := range steps {
-		took[name] = new([2][]time.Duration)
-	}
-	// Sending is work, here on the same few cores as the one who measures. On a
-	// busy gate others cause more of it than oneself.
-	ctx, stop := context.WithCancel(t.Context())
-	var others sync.WaitGroup
-	defer others.Wait()
-	defer stop()
-	for range 2 {
-		others.Go(func() {
-			for b := w.browser(); ctx.Err() == nil; {
-				b.request(insider(0))
-			}
-		})
-	}
-	for i := range 200 {
-		for _, name := range []string{"send", "status", "verify", "resend"} {
-			for k := range 2 { // whoever comes second may find things warm
-				who := (k + i) % 2
-				b, number := inside, insider(i)
-				if who == 1 {
-					b, number = outside, outsider(i)
-				}
-				begun := time.Now()
-				if a := steps[name](b, number); a.StatusCode >= 429 {
-					t.Fatalf("%s: %s", name, a.Status)
-				}
-				took[name][who] = append(took[name][who], time.Since(begun))
-			}
-		}
-	}
-	for name, both := range took {
-		in, out := median(both[0]), median(both[1])
-		t.Logf("%s: median %s on the list, %s off it", name, in, out)
-		if ratio := float64(in) / float64(out); ratio < 0.5 || ratio > 2 {
-			t.Errorf("%s takes %s on the list and %s off it", name, in, out)
-		}
-	}
-}
-
 func median(list []time.Duration) time.Duration {
 	slices.Sort(list)
 	return list[len(list)/2]
@@ -263,9 +195,7 @@ func TestOutsiderIsAcceptedInTime(t *testing.T) {
 		group.Wait()
 		return took
 	}
-	waits(listed, 1)  // which waits for a token too
-	waits(listed, 16) // from now on the latest sendings are all of this latency
-	in, out := waits(listed, 9), waits(unlisted, 9)
+	in, out := waits(listed, 15), waits(unlisted, 15)
 	if ratio := float64(median(in)) / float64(median(out)); ratio < 0.5 || ratio > 2 {
 		t.Errorf("it is accepted after %s on the list and %s off it", median(in), median(out))
 	}

@@ -206,7 +206,7 @@ func TestCookieSwaps(t *testing.T) {
 		{"a realm", "/hr-login", "/hr/x", "websms_session", host("hr2")},
 		{"another realm", "/pay-login", "/pay/x", "pay", host("hr2")},
 	}
-	realm := []string{"a.example.test", "b.example.test", "example.test", "hr", "", "hr", "hr2"}
+	realm := []string{"a.example.test", "b.example.test", "example.test", "hr, the host", "", "hr", "hr2"}
 	b := w.browser()
 	for i, from := range places {
 		h := w.hold(t, from.prefix, from.cookie, from.host)
@@ -244,6 +244,10 @@ func TestDeviceCookieSwaps(t *testing.T) {
 	challenge := b.request(listed, host("a.example.test")).setCookie("websms_session_challenge").Value
 	w.codeFor(listed, before+1)
 	eventually(t, "it is reported on", func() bool { return len(w.logged("websms.dlr")) >= 2*(before+1) })
+	eventually(t, "it is accepted, for all to see", func() bool {
+		a := b.get("/.websms/status", api, host("a.example.test"), with("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))
+		return a.json("status") == "delivered"
+	})
 	for what, c := range map[string]struct{ device, want string }{
 		"its own":            {here.device, "delivered"},
 		"none":               {"", "accepted"},

@@ -77,7 +77,7 @@ func (c *cookies) set(w http.ResponseWriter, base, value string, https bool, lif
 
 // maxSame is how many cookies of one name are tried. A parent domain, or a
 // stranger on it, can add some of its own; ours comes first or soon after.
-const maxSame = 4
+const maxSame = 16
 
 // find calls open with the values of a cookie of r until one opens.
 func (c *cookies) find(r *http.Request, base string, https bool, open func(value string) bool) bool {

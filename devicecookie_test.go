@@ -17,10 +17,10 @@ func FuzzOpenDevice(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add([]byte{}, "")
-	f.Add(make([]byte, 17), "AAAA")
-	f.Add(append([]byte{deviceVersion}, make([]byte, 16)...), strings.Repeat("A", 100))
-	f.Add(append([]byte{deviceVersion}, make([]byte, 16+24)...), "%")
-	f.Add(append([]byte{deviceVersion}, make([]byte, 16+23)...), "%")
+	f.Add([]byte{deviceVersion}, "AAAA")
+	f.Add(append([]byte{deviceVersion}, make([]byte, 40)...), strings.Repeat("A", 100))
+	f.Add(append([]byte{deviceVersion}, make([]byte, 80)...), "%")
+	f.Add(append([]byte{deviceVersion}, make([]byte, 39)...), "%")
 	f.Fuzz(func(t *testing.T, plain []byte, cookie string) {
 		if _, ok := openDevice(ring, "realm", cookie); ok {
 			t.Fatalf("a forgery opens: %q", cookie)

@@ -36,7 +36,7 @@ func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 		status = otp.Accepted
 	}
 	length := c.CodeLength
-	if g.numbers.Restricted() { // WebSMS may have made one of another length, and none for others
+	if g.numbers.Restricted() && g.policy.Remote { // WebSMS may have made one of another length, and none for others
 		length = g.policy.Length
 	}
 	return challengeJSON{

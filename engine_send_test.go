@@ -172,25 +172,41 @@ func (e *engineBench) opened(rec otp.Record) string {
 	return string(code)
 }
 
-// TestEngineDecoyDelay: a decoy takes as long as one of the latest sendings.
-func TestEngineDecoyDelay(t *testing.T) {
+// TestEngineVeil: on a gate with a list a challenge is accepted after a time
+// that tells nothing, neither of whether a code is sent nor of how that goes:
+// whether WebSMS answers at once, late, never, or refuses.
+func TestEngineVeil(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
-		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
-			time.Sleep(7 * time.Second)
-			return connexus.Receipt{}, nil
+		accepted := func(s otp.Sending) time.Duration {
+			t.Helper()
+			challenge, began := e.issue(s), time.Now()
+			for {
+				changed, stop := e.Watch(challenge.ID)
+				if e.get(challenge.ID).Status != otp.Queued { // what follows, the gate does not show
+					stop()
+					return time.Since(began)
+				}
+				<-changed
+				stop()
+			}
 		}
-		for range 16 {
-			e.issue(otp.Sending{})
-			time.Sleep(10 * time.Second)
-		}
-		for range 20 {
-			challenge := e.issue(otp.Sending{Decoy: true})
-			began := time.Now()
-			changed, stop := e.Watch(challenge.ID)
-			<-changed
-			stop()
-			if took := time.Since(began); took != 7*time.Second {
-				t.Fatalf("a decoy was accepted after %v, others after 7s", took)
+		for _, takes := range []time.Duration{0, 100 * time.Millisecond, 9 * time.Second} {
+			for _, fails := range []error{nil, &connexus.Error{}, errors.New("lost")} {
+				e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+					time.Sleep(takes)
+					return connexus.Receipt{}, fails
+				}
+				for _, s := range []otp.Sending{{Guarded: true}, {Guarded: true, Decoy: true}} {
+					var most, least time.Duration = 0, time.Hour
+					for range 40 {
+						took := accepted(s)
+						most, least = max(most, took), min(least, took)
+						time.Sleep(20 * time.Second)
+					}
+					if least < 205*time.Millisecond || least > 280*time.Millisecond || most > 525*time.Millisecond || most < 450*time.Millisecond {
+						t.Errorf("where a sending takes %s and fails with %v, decoy %t: accepted after %s to %s", takes, fails, s.Decoy, least, most)
+					}
+				}
 			}
 		}
 	})

@@ -303,3 +303,19 @@ func TestAudit(t *testing.T) {
 	}
 	w.wantNoSecrets()
 }
+
+// Signing out ends every session that the browser holds, not only the first.
+func TestLogoutEndsAll(t *testing.T) {
+	w := start(t, setup{gate: plenty})
+	var cookies []string
+	for range 3 {
+		b := w.browser()
+		b.login(freshNumber())
+		cookies = append(cookies, "websms_session="+b.cookie("websms_session").Value)
+	}
+	all := w.browser()
+	all.header.Set("Cookie", strings.Join(cookies, "; "))
+	wantStatus(t, "with three sessions", all.get("/", page), http.StatusOK)
+	all.post("/.websms/logout", nil, api)
+	wantStatus(t, "after signing out", all.get("/", page), http.StatusFound)
+}

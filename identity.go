@@ -9,6 +9,7 @@ import (
 // verified. Nobody but the gate may set them.
 type identity struct {
 	number, user string // canonical
+	byNumber     bool   // of a gate that has no first factor's word for it
 }
 
 func newIdentity(h HeadersConfig) identity {

@@ -1,8 +1,11 @@
 package websms
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +138,37 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 	wantWait(t, "a forged device", forged.request(number), "rate_limited", "900")
 }
 
+// Whoever has a copy of a device cookie has a run of failures as well, and the
+// owner, who goes on verifying the number, ends it once at most.
+func TestStolenDevice(t *testing.T) {
+	now := useClock(t)
+	w := start(t, setup{gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 30\n}"})
+	number, owner := freshNumber(), w.browser()
+	owner.login(number)
+	stolen := with("Cookie", "websms_session_device="+owner.cookie("websms_session_device").Value)
+	guesses := 0
+	for range 10 {
+		thief := w.browser()
+		a := thief.request(number, stolen)
+		if challenge := a.setCookie("websms_session_challenge"); challenge != nil {
+			w.codeFor(number, 1)
+			both := with("Cookie", stolen.Get("Cookie")+"; websms_session_challenge="+challenge.Value)
+			for range 10 {
+				if thief.answerWith("00", both).StatusCode == http.StatusUnprocessableEntity {
+					guesses++
+				}
+			}
+		}
+		now.Advance(time.Hour)
+		owner.login(number)
+	}
+	// The first ten end with the owner's next verification, which is the last
+	// by the same device; thirty more lock the copy for good.
+	if guesses != 10+30 {
+		t.Errorf("%d guesses with a stolen device cookie; want 40", guesses)
+	}
+}
+
 // A device is forgotten after half a year, and of five numbers the one that it
 // verified first.
 func TestDeviceForgets(t *testing.T) {
@@ -197,7 +231,20 @@ func TestPerIP(t *testing.T) {
 	}
 }
 
-// A resend is an ask as well, and a refused one gives back what was taken.
+// On a socket without addresses all are one client.
+func TestPerIPOnSocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	w := start(t, setup{front: "bind localhost unix/" + socket, gate: "limits {\n per_ip 2/10m\n}"})
+	for i, want := range []int{http.StatusAccepted, http.StatusAccepted, http.StatusTooManyRequests} {
+		b := w.browser()
+		b.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}
+		wantStatus(t, fmt.Sprintf("ask %d", i+1), b.request(freshNumber()), want)
+	}
+}
+
+// A resend is an ask as well.
 func TestPerIPCountsAsks(t *testing.T) {
 	w := start(t, setup{gate: "limits {\n per_ip 3/10m\n cooldown 0s\n}"})
 	b := w.browser()

@@ -15,10 +15,11 @@ const maxCounters = 1 << 22
 type counters struct {
 	table[counter]
 	demands map[demand]*demand // one of a kind, for all counters
+	most    map[string]demand  // that any gate has asked for, by limit
 }
 
 // A counter serves every gate of one scope, each with rates of its own, and
-// keeps as much as the most demanding of them asks for.
+// keeps as much as the most demanding of all gates asks for.
 type counter struct {
 	window  otp.Window
 	returns *otp.Window // what was given back; nil until something was
@@ -32,7 +33,7 @@ type demand struct {
 }
 
 func newCounters() counters {
-	return counters{table: table[counter]{max: maxCounters}, demands: make(map[demand]*demand)}
+	return counters{table: table[counter]{max: maxCounters}, demands: make(map[demand]*demand), most: make(map[string]demand)}
 }
 
 // take counts one sending under each of list, or none and returns an
@@ -70,13 +71,11 @@ func (c *counters) known(k otp.Counter) *counter {
 	if known == nil {
 		known = c.add(k.Key)
 	}
-	var need demand
-	if known.demand != nil {
-		need = *known.demand
-	}
+	need := c.most[k.Limit] // also what was first asked elsewhere: another gate may ask it of this one later
 	for _, r := range k.Rates {
 		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
 	}
+	c.most[k.Limit] = need
 	if known.demand == nil || *known.demand != need {
 		if c.demands[need] == nil {
 			c.demands[need] = &need

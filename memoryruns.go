@@ -20,17 +20,42 @@ type failures struct {
 	devices   map[tableKey]*streak
 }
 
-// streak is so many wrong codes in a row, and the lock that they led to. The
-// lock stands by itself: gates of one scope may have lockouts that differ, and
-// what one of them counts must not end what another locked.
+// streak is so many wrong codes in a row, and the lock that they led to.
+//
+// Gates of one scope may have lockouts that differ, and a reload may change
+// one. So a lock that one of them has brought about stands by itself until its
+// time is over; and each gate judges the run by its own lockout besides,
+// wherever the codes were entered.
 type streak struct {
-	last  int64 // when the latest came, in nanoseconds since 1970
-	until int64 // when the latest lock ends, likewise; or forever
-	count int32
-	since int32 // those of count that came after the latest lock
+	moments []int64 // when each came, in nanoseconds since 1970; the latest maxMoments of them
+	until   int64   // when the latest lock ends, likewise; or forever
+	count   int32
 }
 
-const forever = math.MaxInt64
+const (
+	forever    = math.MaxInt64
+	maxMoments = 100 // as many as any lockout counts
+)
+
+// last returns when the latest came.
+func (s *streak) last() int64 {
+	if len(s.moments) == 0 {
+		return 0
+	}
+	return s.moments[len(s.moments)-1]
+}
+
+// by returns when the lock ends that the latest Count-th of them makes by l.
+func (s *streak) by(l otp.Lockout) int64 {
+	if l.Count <= 0 || int(s.count) < l.Count {
+		return 0
+	}
+	i := len(s.moments) - 1 - int(s.count)%l.Count
+	if i < 0 {
+		return 0
+	}
+	return time.Unix(0, s.moments[i]).Add(l.For).UnixNano()
+}
 
 // maxRuns bounds how many numbers have wrong codes counted: more than the
 // default budget can bring about in a year, which is how long they count.
@@ -53,13 +78,16 @@ func (r *runs) of(run *otp.Run) *streak {
 // locked returns the refusal of a run that is locked, or nil.
 func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
 	s := r.of(run)
-	switch {
-	case s == nil || now.UnixNano() >= s.until:
+	if s == nil {
 		return nil
-	case s.until == forever:
+	}
+	if s.until == forever {
 		return &otp.LimitError{Limit: "max_failures"}
 	}
-	return &otp.LimitError{Limit: "lockout", RetryAfter: time.Unix(0, s.until).Sub(now)}
+	if wait := time.Unix(0, max(s.until, s.by(run.Lockout))).Sub(now); wait > 0 {
+		return &otp.LimitError{Limit: "lockout", RetryAfter: wait}
+	}
+	return nil
 }
 
 // fail counts one more wrong code, and locks the run if that is one too many.
@@ -87,13 +115,13 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 		}
 	}
 	s.count++
-	s.since++
-	s.last = now.UnixNano()
-	switch l := run.Lockout; {
-	case l.Max > 0 && int(s.count) >= l.Max:
+	if s.moments = append(s.moments, now.UnixNano()); len(s.moments) > maxMoments {
+		s.moments = s.moments[1:]
+	}
+	if l := run.Lockout; l.Max > 0 && int(s.count) >= l.Max {
 		s.until = forever
-	case l.Count > 0 && int(s.since) >= l.Count:
-		s.until, s.since = now.Add(l.For).UnixNano(), 0
+	} else {
+		s.until = max(s.until, s.by(l))
 	}
 	return nil
 }
@@ -136,5 +164,5 @@ func (f *failures) idle(now time.Time) bool {
 }
 
 func (s *streak) idle(now time.Time) bool {
-	return s.until != forever && now.Sub(time.Unix(0, s.last)) >= otp.RunLife
+	return s.until != forever && now.Sub(time.Unix(0, s.last())) >= otp.RunLife
 }

@@ -53,7 +53,8 @@ type Gate struct {
 	// Sessions of one realm do not open another, and limits, the budget too,
 	// count within one. Default: the session's domain, if it has one, else the
 	// host of each request; limits then count over all gates without a realm,
-	// because whoever asks chooses the Host header.
+	// those with a second factor apart, because whoever asks chooses the Host
+	// header.
 	Realm string `json:"realm,omitempty"`
 
 	// What codes are like.
@@ -87,6 +88,7 @@ type Gate struct {
 	policy   otp.Policy
 	numbers  *number.Policy
 	second   *secondFactor // nil: people type their number
+	named    string        // what cookies are sealed for, if the realm is not the request's host
 	life     session.Life
 	cookies  cookies
 	identity identity
@@ -169,7 +171,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	if g.engine = app.(*App).engine; app.(*App).missing != nil {
 		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
 	}
-	g.policy = g.challengePolicy()
+	g.policy, g.named = g.challengePolicy(), g.namedSeal()
 	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), newIdentity(g.Headers)
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
@@ -179,6 +181,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("websms_otp: %w", err)
 		}
 	}
+	g.identity.byNumber = g.second == nil
 	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
@@ -220,9 +223,21 @@ func (g *Gate) warn() {
 	}
 }
 
+// scope returns what limits are counted under. A gate behind a first factor does
+// not share it with those that strangers can ask at, unless it says so.
+func (g *Gate) scope() string {
+	if g.Realm == "" && g.SecondFactor != nil {
+		return scopeSecondFactor
+	}
+	return g.Realm
+}
+
+// scopeSecondFactor is one that no realm can have.
+const scopeSecondFactor = "\x00second factor"
+
 func (g *Gate) challengePolicy() otp.Policy {
 	p := otp.Policy{
-		Scope: g.Realm, Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
+		Scope: g.scope(), Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
 		Company: g.Company, Comment: g.Comment, Cooldown: 30 * time.Second,
 		PerNumber: rates(g.Limits.PerNumber, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour}),
 		PerClient: rates(g.Limits.PerIP, otp.Rate{Count: 10, Window: 10 * time.Minute}, otp.Rate{Count: 50, Window: 24 * time.Hour}),
@@ -322,7 +337,7 @@ func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format
 func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time) (session.Session, bool) {
 	var s session.Session
 	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
-		opened, err := session.Open(g.engine.vault.ring, realm, value)
+		opened, err := session.Open(g.engine.vault.ring, g.seal(realm), value)
 		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.revoked.Ended(&opened, realm) {
 			return false
 		}
@@ -349,7 +364,7 @@ func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
 // renew moves the end of a session's idle life.
 func (g *Gate) renew(w http.ResponseWriter, s session.Session, realm string, https bool, now time.Time) {
 	s.Seen = now
-	sealed, err := s.Seal(g.engine.vault.ring, realm)
+	sealed, err := s.Seal(g.engine.vault.ring, g.seal(realm))
 	if err != nil {
 		g.logger.Error("renewing a session", zap.Error(err))
 		return

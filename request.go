@@ -22,6 +22,28 @@ func (g *Gate) realm(r *http.Request) string {
 	return hostOf(r)
 }
 
+// seal returns what cookies of a realm are sealed for. A realm that was named
+// is never the host of a request, whatever its Host header says: no header
+// holds a NUL.
+func (g *Gate) seal(realm string) string {
+	if g.named != "" {
+		return g.named
+	}
+	return realm
+}
+
+// namedSeal returns what cookies of a configured realm are sealed for, or "" if
+// there is none.
+func (g *Gate) namedSeal() string {
+	switch {
+	case g.Realm != "":
+		return "\x00realm " + g.Realm
+	case g.Session.Domain != "":
+		return "\x00domain " + g.Session.Domain
+	}
+	return ""
+}
+
 // hostOf returns the host that r was sent to, in lower case and without its port.
 func hostOf(r *http.Request) string {
 	host := r.Host
@@ -62,7 +84,7 @@ func clientNetwork(r *http.Request) string {
 	ip := clientIP(r)
 	addr, err := netip.ParseAddr(ip)
 	if err != nil { // a socket without addresses: all of them are one
-		return ip
+		return "unknown " + ip
 	}
 	if addr = addr.Unmap().WithZone(""); addr.Is6() {
 		if network, err := addr.Prefix(64); err == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/number"
@@ -157,6 +158,12 @@ func (p placeholder) of(r *http.Request) string {
 	// the same for everybody.
 	if p.certificate && !isVerified(r) {
 		return ""
+	}
+	// A gate that people pass by number sets these two itself, and is no first factor.
+	if p.key == "http.auth.user.id" || p.key == "http.auth.user.phone" {
+		if by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity); admitted && by.byNumber {
+			return ""
+		}
 	}
 	value, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get(p.key)
 	switch value.(type) {

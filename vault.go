@@ -73,7 +73,7 @@ func openVault(ctx caddy.Context) (*vault, error) {
 	v := value.(*vault)
 	if joined {
 		v.use(from)
-		v.keep(ctx)
+		v.catchUp(ctx)
 	}
 	return v, nil
 }
@@ -181,6 +181,15 @@ func (v *vault) tend(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(err, v.tendRevoked(ctx))
+}
+
+// catchUp tends the vault, unless that is being done already: a configuration
+// does not wait for a storage that hangs.
+func (v *vault) catchUp(ctx context.Context) {
+	if v.tending.TryLock() {
+		v.tending.Unlock()
+		v.keep(ctx)
+	}
 }
 
 // keep tends the vault, and tells the operator what fails.

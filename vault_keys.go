@@ -34,7 +34,7 @@ func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
 	}
 	if _, due := keys.Rotate(now, maxLife); due {
 		var rotated session.Keys
-		if rotated, err = v.rotateKeys(ctx); err == nil {
+		if rotated, err = v.rotateKeys(ctx); rotated.Sealing != nil { // also where only the lock is left behind
 			keys = rotated
 		} else if keys.Sealing == nil {
 			return false, err

@@ -133,7 +133,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 func TestFirstStartWithoutStorage(t *testing.T) {
 	for op, want := range map[string]string{
 		"Lock": "locking Caddy's storage, which must be writable", "Store": "writing to Caddy's storage",
-		"Load": "reading websms/keys.json in Caddy's storage", "Unlock": "unlocking Caddy's storage",
+		"Load": "reading websms/keys.json in Caddy's storage",
 	} {
 		storage := newMemStorage()
 		storage.failing("websms", op)
@@ -141,6 +141,20 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
+	}
+}
+
+// A lock that is left behind keeps nobody from starting: the keys are there.
+func TestFirstStartLeavesLock(t *testing.T) {
+	storage := newMemStorage()
+	storage.failing("websms", "Unlock")
+	v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Destruct()
+	if n := len(storage.keysIn(t).Sealing); n != 1 {
+		t.Errorf("%d keys are stored", n)
 	}
 }
 

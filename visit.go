@@ -190,7 +190,7 @@ func (v *visit) readJSON(body []byte) bool {
 func (g *Gate) ask(v *visit) (ask, bool) {
 	var a ask
 	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
-		a, ok = openAsk(g.engine.vault.ring, v.realm, value)
+		a, ok = openAsk(g.engine.vault.ring, g.seal(v.realm), value)
 		return ok && g.belongs(v.r, a.user, a.number)
 	})
 	if !found {
@@ -201,7 +201,7 @@ func (g *Gate) ask(v *visit) (ask, bool) {
 
 // setAsk gives the browser the challenge it has asked for.
 func (g *Gate) setAsk(v *visit, a *ask) error {
-	sealed, err := a.seal(g.engine.vault.ring, v.realm)
+	sealed, err := a.seal(g.engine.vault.ring, g.seal(v.realm))
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -212,22 +212,22 @@ func (g *Gate) setAsk(v *visit, a *ask) error {
 // knows reports whether this browser has verified a number before.
 func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) != "" }
 
-// deviceFor returns the id of this browser's device, if it has verified a
-// number before, or "".
+// deviceFor returns what a device counts as for a number that it has verified
+// before, or "".
 func (g *Gate) deviceFor(v *visit, e164 string) string {
 	d := g.device(v)
-	at, known := d.knows(numberDigest(g.engine.vault.ring, v.realm, e164), v.now)
-	if !known || !at.After(g.engine.vault.revoked.NotBefore(session.ByNumber, v.realm, e164)) {
+	n, known := d.knows(numberDigest(g.engine.vault.ring, g.seal(v.realm), e164), v.now)
+	if !known || !n.at.After(g.engine.vault.revoked.NotBefore(session.ByNumber, v.realm, e164)) {
 		return ""
 	}
-	return string(d.id[:])
+	return string(n.id[:])
 }
 
 // device returns what this browser's device cookie holds.
 func (g *Gate) device(v *visit) device {
 	var d device
 	g.cookies.find(v.r, g.cookies.device, v.https, func(value string) (ok bool) {
-		d, ok = openDevice(g.engine.vault.ring, v.realm, value)
+		d, ok = openDevice(g.engine.vault.ring, g.seal(v.realm), value)
 		return ok
 	})
 	return d
@@ -241,7 +241,7 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 		Remember: remember && g.life.Remember > 0,
 	}
 	g.life.Begin(&s, v.now)
-	sealed, err := s.Seal(g.engine.vault.ring, v.realm)
+	sealed, err := s.Seal(g.engine.vault.ring, g.seal(v.realm))
 	if err != nil {
 		return s, caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -252,29 +252,31 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 	g.cookies.set(v.w, g.cookies.session, sealed, v.https, life)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
 	known := g.device(v)
-	known.learn(numberDigest(g.engine.vault.ring, v.realm, a.number.E164), v.now)
-	if sealed, err := known.seal(g.engine.vault.ring, v.realm); err == nil {
+	known.learn(numberDigest(g.engine.vault.ring, g.seal(v.realm), a.number.E164), v.now)
+	if sealed, err := known.seal(g.engine.vault.ring, g.seal(v.realm)); err == nil {
 		g.cookies.set(v.w, g.cookies.device, sealed, v.https, deviceLife)
 	}
 	return s, nil
 }
 
-// endSession ends the session that a request holds, also one that rests too
-// long or whose number is not listed today: neither may come back. It returns
-// the session, and false if there is none.
-func (g *Gate) endSession(v *visit) (s session.Session, ok bool) {
-	ok = g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
-		opened, err := session.Open(g.engine.vault.ring, v.realm, value)
-		s = opened
-		return err == nil && v.now.Before(opened.Ends) && !g.engine.vault.revoked.Ended(&opened, v.realm)
+// endSession ends the sessions that a request holds, also one that rests too
+// long or whose number is not listed today: none may come back. It returns the
+// first of them, and false if there is none.
+func (g *Gate) endSession(v *visit) (first session.Session, ok bool) {
+	g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
+		s, err := session.Open(g.engine.vault.ring, g.seal(v.realm), value)
+		if err != nil || !v.now.Before(s.Ends) || g.engine.vault.revoked.Ended(&s, v.realm) {
+			return false
+		}
+		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
+			g.logger.Error("a session was ended in this process, but it could not be stored, and may come back after a restart", zap.Error(err))
+		}
+		if !ok {
+			first, ok = s, true
+		}
+		return false
 	})
-	if !ok {
-		return session.Session{}, false
-	}
-	if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
-		g.logger.Error("a session was ended in this process, but it could not be stored, and may come back after a restart", zap.Error(err))
-	}
-	return s, true
+	return first, ok
 }
 
 // A notice is a word that an answer leaves for the page it leads to.

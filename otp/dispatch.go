@@ -24,8 +24,6 @@ type dispatcher struct {
 	mu     sync.Mutex
 	closed bool
 	flying sync.WaitGroup
-	recent []time.Duration // how long the latest sendings took
-	next   int             // the oldest of them
 }
 
 func newDispatcher(sender Sender) *dispatcher {
@@ -50,48 +48,12 @@ func (d *dispatcher) acquire() (release func(), err error) {
 }
 
 func (d *dispatcher) send(m connexus.OTP) (connexus.Receipt, error) {
-	begun := time.Now()
-	receipt, err := d.sender.SendOTP(d.ctx, m)
-	d.remember(time.Since(begun))
-	return receipt, err
+	return d.sender.SendOTP(d.ctx, m)
 }
 
-// maxRecent is how many sendings a decoy chooses its time from.
-const maxRecent = 16
-
-func (d *dispatcher) remember(took time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.recent) < maxRecent {
-		d.recent = append(d.recent, took)
-		return
-	}
-	d.recent[d.next] = took
-	d.next = (d.next + 1) % maxRecent
-}
-
-// pretend takes as long as one of the latest sendings took, so that the
-// status of a decoy changes when that of a real one would.
-func (d *dispatcher) pretend() {
-	took := 200*time.Millisecond + rand.N(300*time.Millisecond) // until a real one is known
-	d.mu.Lock()
-	if n := len(d.recent); n > 0 {
-		took = d.recent[rand.IntN(n)]
-	}
-	d.mu.Unlock()
-	timer := time.NewTimer(took)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-d.ctx.Done():
-	}
-}
-
-// rest waits until the answer to who asked for a sending has left. The work of
-// one that is real would slow that answer, by some 0.1 ms on a machine of 2
-// cores, and tell it from a decoy's.
-func (d *dispatcher) rest() {
-	timer := time.NewTimer(5*time.Millisecond + rand.N(20*time.Millisecond))
+// pause waits for some time between two, or until the dispatcher closes.
+func (d *dispatcher) pause(least, most time.Duration) {
+	timer := time.NewTimer(least + rand.N(most-least))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

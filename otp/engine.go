@@ -256,23 +256,19 @@ var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the messag
 func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
-		if s.Guarded {
-			e.dispatch.rest()
-		}
 		e.strained(p, &s)
-		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
-		var err error
+		shown := e.veil(&s, id, sending, taken)
 		if s.Decoy {
-			e.dispatch.pretend()
-		} else {
-			var receipt connexus.Receipt
-			receipt, err = e.dispatch.send(connexus.OTP{
-				To: s.Number, Company: p.Company, Comment: p.Comment, Code: code, WebOTPDomain: s.Host,
-			})
-			settled.MessageID = receipt.MessageID
-			if err == nil && code == "" {
-				settled.Made, err = e.made(id, receipt.Code)
-			}
+			<-shown
+			return
+		}
+		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
+		receipt, err := e.dispatch.send(connexus.OTP{
+			To: s.Number, Company: p.Company, Comment: p.Comment, Code: code, WebOTPDomain: s.Host,
+		})
+		settled.MessageID = receipt.MessageID
+		if err == nil && code == "" {
+			settled.Made, err = e.made(id, receipt.Code)
 		}
 		if err != nil {
 			settled.Status = Failed
@@ -282,14 +278,36 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 				settled.Return = e.counters(p, &s)
 			}
 		}
+		<-shown
 		settled.Now = e.now()
 		if lost := e.store.Settle(context.Background(), id, &settled); lost != nil {
 			err = errors.Join(err, fmt.Errorf("recording the sending: %w", lost))
 		}
-		if s.Done != nil && !s.Decoy {
+		if s.Done != nil {
 			s.Done(id, settled.MessageID, err)
 		}
 	}()
+}
+
+// veil hides, of a sending on a gate with a list, whether it is one. It lets
+// the answer to who asked leave first, which work beside it would slow by some
+// 0.1 ms on a machine of 2 cores; and it has the challenge accepted after a
+// time that depends on nothing. It closes shown when that is done; what is
+// settled afterwards, the gate does not show.
+func (e *Engine) veil(s *Sending, id ID, sending int, taken time.Time) (shown <-chan struct{}) {
+	done := make(chan struct{})
+	if !s.Guarded && !s.Decoy {
+		close(done)
+		return done
+	}
+	e.dispatch.pause(5*time.Millisecond, 25*time.Millisecond)
+	go func() {
+		defer close(done)
+		e.dispatch.pause(200*time.Millisecond, 500*time.Millisecond) // as long as WebSMS usually takes
+		// A store that is down keeps the challenge queued, for all alike.
+		_ = e.store.Settle(context.Background(), id, &Settlement{Sending: sending, Status: Accepted, Taken: taken, Now: e.now()})
+	}()
+	return done
 }
 
 // made returns what a store keeps of a code that WebSMS made.

@@ -26,8 +26,9 @@ type Store interface {
 	// ErrExpired, ErrTooManyAttempts, or a *LimitError.
 	Resend(ctx context.Context, id ID, r *Renewal) (Record, error)
 
-	// Settle records how a sending went, and gives back what it says. Of a
-	// challenge that is gone it only gives back.
+	// Settle records how a sending went, and gives back what it says. It may be
+	// called more than once for one sending: the latest counts. Of a challenge
+	// that is gone it only remembers the message id.
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
 	// Attempt counts an attempt against the challenge and against the run of

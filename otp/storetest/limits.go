@@ -16,6 +16,7 @@ var limitTests = []test{
 	{"refusal counts nothing", refusalCountsNothing},
 	{"counters are apart", countersApart},
 	{"one counter, two gates", twoGates},
+	{"a gate with a longer window", rarerGate},
 	{"return gives back one", returnOne},
 	{"return gives back nothing that was used", returnNone},
 	{"return is bounded", returnBounded},
@@ -123,6 +124,27 @@ func twoGates(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(strict)), "number", time.Minute)
 	d.now = d.now.Add(time.Minute)
 	d.reserve(strict)
+}
+
+// rarerGate: a gate with a longer window counts what was sent through another
+// before it was first asked itself, if gates with that window were there.
+func rarerGate(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	often := func(key string) otp.Counter {
+		return counter("per_number", key, otp.Rate{Count: 3, Window: 10 * time.Minute})
+	}
+	rarely := func(key string) otp.Counter {
+		return counter("per_number", key, otp.Rate{Count: 3, Window: 24 * time.Hour})
+	}
+	d.reserve(rarely("another"))
+	for range 3 {
+		d.reserve(often("n"))
+	}
+	d.now = d.now.Add(11 * time.Minute)
+	for i := range 20 { // others, with whom the idle are swept
+		d.reserve(often(fmt.Sprint("other", i)))
+	}
+	d.refused(d.store.Reserve(ctx, d.usual(rarely("n"))), "per_number", 24*time.Hour-11*time.Minute)
 }
 
 func returnOne(t *testing.T, open Open) {

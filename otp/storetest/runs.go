@@ -17,6 +17,7 @@ var runTests = []test{
 	{"a device has its own", deviceRun},
 	{"unlock", unlock},
 	{"one number, two gates", twoLockouts},
+	{"one number, a short lockout beside a long one", shortBesideLong},
 	{"remembered for its life", runLife},
 	{"a flood of others ends none", floodEndsNone},
 	{"a crowd of guessers", crowdOfGuessers},
@@ -170,6 +171,21 @@ func twoLockouts(t *testing.T, open Open) {
 			}
 		}
 	}
+}
+
+// shortBesideLong: who enters every fifth wrong code at the gate whose lock
+// is over in a second is locked out all the same of the one that locks for a day.
+func shortBesideLong(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	long := runOf("n", "", otp.Lockout{Count: 5, For: 24 * time.Hour, Max: 100})
+	short := runOf("n", "", otp.Lockout{Count: 5, For: time.Second, Max: 100})
+	d.fail(long, 4)
+	d.failAndLock(short, "lockout", time.Second)
+	d.locked(long, "lockout", 24*time.Hour)
+	d.now = d.now.Add(time.Second)
+	d.open(short)
+	d.fail(short, 1)
+	d.locked(long, "lockout", 24*time.Hour-time.Second)
 }
 
 // runLife: a run is known until its life is over, and it begins anew with
