@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,8 +38,10 @@ func (e *engineBench) guess(device string) error {
 // TestEngineLockout locks a number out across its challenges, and neither its
 // owner's device nor another scope with it, until its time or an operator.
 func TestEngineLockout(t *testing.T) {
-	var years time.Duration // that have passed
-	clock := func(c *otp.Config) { c.Now = func() time.Time { return time.Now().Add(years) } }
+	var years atomic.Int64 // that have passed
+	clock := func(c *otp.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(years.Load()) * otp.RunLife) }
+	}
 	withEngine(t, clock, func(e *engineBench) {
 		ctx := context.Background()
 		const span = 15 * time.Minute
@@ -92,7 +95,7 @@ func TestEngineLockout(t *testing.T) {
 		twoThen("max_failures", 0)
 		for range 3 {
 			refused("max_failures", 0)
-			years += otp.RunLife
+			years.Add(1)
 		}
 		for _, c := range []struct {
 			scope, number string
