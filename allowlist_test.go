@@ -154,8 +154,13 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("a stranger sees %v", got)
 	}
-	// Where every number may ask, there is nothing to hide.
+	// Where every number may ask, there is nothing to hide, but of what was
+	// asked before.
 	w.load(plenty)
+	if got := status(stranger); got != "accepted" {
+		t.Errorf("when the list is gone, a stranger sees %v", got)
+	}
+	stranger.ask(listed)
 	eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
 }
 

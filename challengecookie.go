@@ -15,6 +15,7 @@ type ask struct {
 	id      otp.ID
 	number  number.Number
 	user    string    // who asked, by a first factor's word; "" in number mode
+	guarded bool      // asked for at a gate with a list: what became of it shows nowhere
 	decoy   bool      // nothing was sent: the number is not listed
 	expires time.Time // of the code, when the cookie was written
 	rd      string
@@ -30,6 +31,9 @@ func (a *ask) seal(ring *session.Ring, realm string) (string, error) {
 	decoy := byte(0)
 	if a.decoy {
 		decoy = 1
+	}
+	if a.guarded {
+		decoy |= 2
 	}
 	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, decoy)
 	plain = append(plain, a.id[:]...)
@@ -48,7 +52,7 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 	if err != nil || len(plain) < head || plain[0] != askVersion {
 		return a, false
 	}
-	a.decoy = plain[1] == 1
+	a.decoy, a.guarded = plain[1]&1 != 0, plain[1]&2 != 0
 	copy(a.id[:], plain[2:])
 	a.expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
 	rest := plain[head:]

@@ -32,8 +32,10 @@ type challengeJSON struct {
 // the message is on its way.
 func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 	status := c.Status
-	if status != otp.Queued && status != otp.Accepted && g.numbers.Restricted() && !g.knows(v, a.number.E164) {
-		status = otp.Accepted
+	if (a.guarded || g.numbers.Restricted()) && !g.knows(v, a.number.E164) {
+		if status = otp.Queued; c.Settled { // nothing else: a report may be faster
+			status = otp.Accepted
+		}
 	}
 	length := c.CodeLength
 	if g.numbers.Restricted() && g.policy.Remote { // WebSMS may have made one of another length, and none for others
@@ -111,7 +113,7 @@ func (g *Gate) postSend(v *visit) error {
 	} else if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
 		return g.refuseNumber(v, a.rd, err)
 	}
-	a.decoy = !g.numbers.Allowed(a.number)
+	a.decoy, a.guarded = !g.numbers.Allowed(a.number), g.numbers.Restricted()
 	former, _ := g.ask(v)
 	issued, err := g.engine.Issue(v.r.Context(), &g.policy, g.sending(v, &a), former.id)
 	if err != nil {
@@ -168,7 +170,7 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 	e := g.entry(v, a)
 	return otp.Sending{
 		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: clientNetwork(v.r),
-		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: g.numbers.Restricted(),
+		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.challenge = id
 			if err == nil {

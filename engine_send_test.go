@@ -132,7 +132,7 @@ func TestEngineDecoy(t *testing.T) {
 			if took := time.Since(began); took < 100*time.Millisecond || took > time.Second {
 				t.Errorf("accepted after %v, which no network does", took)
 			}
-			want.Status = otp.Accepted
+			want.Status, want.Settled = otp.Accepted, true
 			if got := e.get(challenge.ID); got != want {
 				t.Errorf("a decoy is settled as %+v, want %+v", got, want)
 			}
@@ -208,6 +208,26 @@ func TestEngineVeil(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+// TestEngineSettled: a report of an older sending does not say that the latest
+// is settled, which is all that a gate with a list shows.
+func TestEngineSettled(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		s := otp.Sending{Guarded: true}
+		challenge := e.issue(s)
+		time.Sleep(time.Second)
+		if !e.get(challenge.ID).Settled {
+			t.Error("not settled after a second")
+		}
+		e.resend(challenge.ID, s)
+		if _, moved, err := e.Report(context.Background(), "MSG1", connexus.StateDelivered); err != nil || !moved {
+			t.Errorf("the report: moved %t, %v", moved, err)
+		}
+		if e.get(challenge.ID).Settled {
+			t.Error("settled by the report of an older sending")
 		}
 	})
 }

@@ -115,3 +115,22 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 		t.Errorf("%d messages went to the thief; want 1", n)
 	}
 }
+
+// What was asked at a gate with a list shows nothing of it at another gate of
+// its realm that has none.
+func TestListShowsAtNoGate(t *testing.T) {
+	open := "websms_otp /open/* {\n company Open\n realm staff\n prefix /open/.websms\n " + unhindered(plenty) + "\n}"
+	w := start(t, setup{front: open, gate: "realm staff\n" + listGate + plenty})
+	for _, number := range []string{listed, unlisted} {
+		b := w.browser()
+		wantStatus(t, "asking", b.request(number), http.StatusAccepted)
+		status := func() any { return b.get("/open/.websms/status", api).json("status") }
+		eventually(t, "it is accepted", func() bool { return status() != "queued" })
+		if number == listed {
+			eventually(t, "the network reports", func() bool { return len(w.logged("websms.dlr")) >= 2 })
+		}
+		if got := status(); got != "accepted" {
+			t.Errorf("listed %t: it shows %v at the gate without a list", number == listed, got)
+		}
+	}
+}

@@ -61,6 +61,7 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 	for _, k := range list {
 		known := c.known(k)
 		known.window.Add(now, known.demand.keep)
+		known.window.Trim(now, known.demand.longest)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type record struct {
 	begun    uint8 // attempts that were left when the latest sending began
 	possible uint8 // sendings that may have arrived
 	made     uint8 // the latest sending that WebSMS made the code for
+	settled  bool  // the latest sending is
 	finished bool  // met or replaced
 	status   otp.Status
 	state    connexus.State // the latest delivery report's
@@ -67,7 +68,7 @@ func (r *record) snapshot() otp.Record {
 	return otp.Record{
 		Challenge: otp.Challenge{
 			ID: r.id, Status: r.status, CodeLength: int(r.length), AttemptsLeft: int(r.left),
-			ExpiresAt: r.dies, ResendAt: r.resend,
+			ExpiresAt: r.dies, ResendAt: r.resend, Settled: r.settled,
 		},
 		Sending: int(r.sending),
 		Sealed:  r.sealed,
@@ -138,7 +139,7 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	r.resend = n.Now.Add(n.Cooldown << r.sending)
 	r.sending++
 	r.possible++
-	r.begun = r.left
+	r.begun, r.settled = r.left, false
 	r.status, r.state = otp.Queued, connexus.StateUnknown
 	if dies := n.Now.Add(n.TTL); dies.After(r.dies) {
 		r.dies = dies
@@ -158,6 +159,7 @@ func (r *record) settle(s *otp.Settlement) (returnable bool) {
 		r.made = uint8(s.Sending)
 	}
 	latest := s.Sending == int(r.sending)
+	r.settled = r.settled || latest
 	if latest && r.state == connexus.StateUnknown {
 		r.status = s.Status
 	}

@@ -72,7 +72,24 @@ func (r *runs) of(run *otp.Run) *streak {
 	case run.Device == otp.Digest{}:
 		return &known.strangers
 	}
-	return known.devices[keyOf(run.Device)]
+	return known.devices[known.place(run.Device)]
+}
+
+// maxDevices bounds the devices of one number that have a run of their own.
+// The others share one: who verified a number often, and kept each cookie, has
+// no more guesses for it.
+const maxDevices = 4
+
+// others is under what they share it.
+var others = tableKey{}
+
+// place returns under what a device's wrong codes are counted.
+func (f *failures) place(device otp.Digest) tableKey {
+	key := keyOf(device)
+	if f.devices[key] == nil && len(f.devices) >= maxDevices {
+		return others
+	}
+	return key
 }
 
 // locked returns the refusal of a run that is locked, or nil.
@@ -81,7 +98,7 @@ func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
 	if s == nil {
 		return nil
 	}
-	if s.until == forever {
+	if l := run.Lockout; s.until == forever || l.Max > 0 && int(s.count) >= l.Max {
 		return &otp.LimitError{Limit: "max_failures"}
 	}
 	if wait := time.Unix(0, max(s.until, s.by(run.Lockout))).Sub(now); wait > 0 {
@@ -105,7 +122,7 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 	}
 	s := &known.strangers
 	if run.Device != (otp.Digest{}) {
-		key := keyOf(run.Device)
+		key := known.place(run.Device)
 		if s = known.devices[key]; s == nil {
 			if known.devices == nil {
 				known.devices = make(map[tableKey]*streak)
@@ -126,7 +143,7 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 	return nil
 }
 
-// succeed ends a run, and no other.
+// succeed ends a run, and no other: not the one that several devices share.
 func (r *runs) succeed(run *otp.Run) {
 	known := r.get(run.Number)
 	if known == nil {

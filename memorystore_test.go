@@ -238,6 +238,27 @@ func heapInUse() int64 {
 	return int64(stats.HeapAlloc)
 }
 
+// A number is remembered for as long as its own rates ask, and not as many
+// times as some other gate's would.
+func TestMemoryCountersTrim(t *testing.T) {
+	c := newCounters()
+	now := storeEpoch
+	huge := memoryCounter(1, otp.Rate{Count: 10_000_000, Window: time.Second})
+	if err := c.take([]otp.Counter{huge}, now, nil); err != nil {
+		t.Fatal(err)
+	}
+	usual := memoryCounter(2, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour})
+	for range 365 * 10 {
+		now = now.Add(24*time.Hour/10 + time.Second)
+		if err := c.take([]otp.Counter{usual}, now, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.get(usual.Key).window.Count(now, 100*365*24*time.Hour); n > 10 {
+		t.Errorf("%d moments are kept after a year, of which 10 can count", n)
+	}
+}
+
 // TestMemoryStoreFootprint bounds what a challenge and a counter cost, with
 // all that is kept for them.
 func TestMemoryStoreFootprint(t *testing.T) {

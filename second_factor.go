@@ -124,6 +124,7 @@ var unfit = []struct{ prefix, why string }{
 	{"http.request.", "is what any client writes at will, or the same for many"},
 	{"http.vars.client_ip", "is an address, which many can share"},
 	{"http.auth.candidate.", "is who asked to be let in, and was not"},
+	{"http.websms.", "is what a gate has verified, and nothing that a first factor says"},
 	{"http.matchers.", "is what any client writes at will"},
 	{"http.reverse_proxy.", "is nothing that the first factor says of a user"},
 	{"http.error.", "is nothing that the first factor says of a user"},

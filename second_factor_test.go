@@ -56,7 +56,7 @@ func TestSecondFactorConfigMistakes(t *testing.T) {
 		"{http.request.scheme}": client, "{http.request.tls.version}": client, "{http.request.tls.server_name}": client, "{http.request.header}": client,
 		"{http.matchers.file.relative}": client,
 
-		"{http.vars.client_ip}": "is an address, which many can share", "{http.auth.candidate.id}": "is who asked to be let in, and was not",
+		"{http.vars.client_ip}": "is an address, which many can share", "{http.auth.candidate.id}": "is who asked to be let in, and was not", "{http.websms.number}": "is what a gate has verified",
 		"{http.reverse_proxy.upstream.address}": "is nothing that the first factor says of a user", "{http.reverse_proxy.status_code}": "is nothing that",
 		"{http.error.message}": "is nothing that", "{http.response.header.X}": "is nothing that", "{http.shutting_down}": all, "{http.time_until_shutdown}": all,
 		"{env.USER}": all, "{file./etc/hostname}": all, "{system.hostname}": all, "{time.now.unix}": all,

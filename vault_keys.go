@@ -101,7 +101,7 @@ func (v *vault) rotateKeys(ctx context.Context) (keys session.Keys, err error) {
 		}
 	}()
 	if keys, err = v.readKeys(ctx); err != nil { // another process may have been faster
-		return keys, err
+		return session.Keys{}, err
 	}
 	next, due := keys.Rotate(v.now(), maxLife)
 	if !due {

@@ -1,6 +1,8 @@
 package websms
 
 import (
+	"bytes"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -152,4 +154,29 @@ func TestRotationProperty(t *testing.T) {
 			"": func(*rapid.T) { check(values...) },
 		})
 	})
+}
+
+// A rotation that finds another ring under the lock refuses it wholly.
+func TestRotationRefusesForeignRing(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	index := v.keys.Index
+	_, sealed := v.issue(t, "+6421234567", "")
+	now.Advance(30 * day)
+	foreign, err := json.Marshal(session.NewKeys(now.Now().Add(-31 * day)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	storage.faults(func(op, _ string) error {
+		if op == "Lock" { // while this one waits for the lock, another process begins anew
+			storage.put(keysFile, string(foreign))
+		}
+		return nil
+	})
+	if err := v.tend(t.Context()); err == nil {
+		t.Error("nothing is said of another ring")
+	}
+	if !bytes.Equal(v.keys.Index, index) || !v.good(sealed) {
+		t.Error("the keys of another ring were taken over")
+	}
 }

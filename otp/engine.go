@@ -142,7 +142,10 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	if len(rec.Sealed) > 0 { // else WebSMS was to make it, and never said
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
-			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true, Return: e.counters(p, &s)}
+			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true}
+			if !s.Guarded {
+				unsent.Return = e.counters(p, &s)
+			}
 			err = errors.Join(err, e.store.Settle(ctx, id, &unsent))
 			return Challenge{}, &UnavailableError{Reason: "the code does not open with today's keys", RetryAfter: time.Minute, Err: err}
 		}

@@ -42,6 +42,7 @@ type Challenge struct {
 	AttemptsLeft int
 	ExpiresAt    time.Time
 	ResendAt     time.Time // before it, a resend is refused
+	Settled      bool      // it is known how the latest sending went
 }
 
 // Policy is what a gate asks of its challenges.

@@ -90,7 +90,8 @@ type Run struct {
 	Number Digest // a keyed hash of it
 	// Device is one that has verified the number before, and has a run of its
 	// own, so that a stranger's guesses do not lock its owner out; zero: all
-	// others, who share one.
+	// others, who share one. A store bounds how many devices of a number have
+	// one, to ten at most: those beyond share another.
 	Device  Digest
 	Lockout Lockout
 }

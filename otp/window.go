@@ -46,6 +46,12 @@ func (w *Window) Add(now time.Time, keep int) {
 	}
 }
 
+// Trim forgets what is at least longest ago: no rate asks for it.
+func (w *Window) Trim(now time.Time, longest time.Duration) {
+	i, _ := slices.BinarySearch(w.moments, now.Add(-longest).UnixNano()+1)
+	w.moments = slices.Delete(w.moments, 0, i)
+}
+
 // Remove takes back one event counted at that moment, if it is still known.
 func (w *Window) Remove(at time.Time) {
 	if i, found := slices.BinarySearch(w.moments, at.UnixNano()); found {

@@ -295,7 +295,7 @@ func (c *modelled) status() otp.Status {
 
 func (c *modelled) record() otp.Record {
 	rec := c.Record
-	rec.Status = c.status()
+	rec.Status, rec.Settled = c.status(), c.settled != ""
 	return rec
 }
 

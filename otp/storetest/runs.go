@@ -18,6 +18,8 @@ var runTests = []test{
 	{"unlock", unlock},
 	{"one number, two gates", twoLockouts},
 	{"one number, a short lockout beside a long one", shortBesideLong},
+	{"one number, two limits for good", twoMaxima},
+	{"many devices", manyDevices},
 	{"remembered for its life", runLife},
 	{"a flood of others ends none", floodEndsNone},
 	{"a crowd of guessers", crowdOfGuessers},
@@ -170,6 +172,38 @@ func twoLockouts(t *testing.T, open Open) {
 				t.Fatalf("round %d: %d wrong codes compared, and there is a gate that takes more", round, compared)
 			}
 		}
+	}
+}
+
+// twoMaxima: each gate judges the run by its own limit, wherever the codes
+// were entered.
+func twoMaxima(t *testing.T, open Open) {
+	d := newDesk(t, open, 100)
+	lax, strict := runOf("n", "", otp.Lockout{Max: 100}), runOf("n", "", otp.Lockout{Max: 10})
+	d.fail(lax, 10)
+	d.locked(strict, "max_failures", 0)
+	d.open(lax)
+}
+
+// manyDevices: who has kept many devices of one number has not as many runs,
+// and its owner's success ends none of theirs.
+func manyDevices(t *testing.T, open Open) {
+	d := newDesk(t, open, 1000)
+	lockout := otp.Lockout{Max: 3}
+	guesses := 0
+	for i := range 50 {
+		run := runOf("n", fmt.Sprint("d", i), lockout)
+		for range 3 {
+			id := d.ready()
+			_, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: wrong(0), Run: run, Now: d.now})
+			if errors.Is(err, otp.ErrWrongCode) {
+				guesses++
+			}
+		}
+		d.succeed(runOf("n", "", lockout))
+	}
+	if guesses > 10*3 {
+		t.Errorf("%d guesses by 50 devices of one number; want 10 devices' at most", guesses)
 	}
 }
 

@@ -27,7 +27,7 @@ func settled(t *testing.T, open Open) {
 			d.mustSettle(id, &otp.Settlement{
 				Sending: 1, MessageID: messageID, Status: status, Taken: d.now, Now: d.now.Add(time.Second),
 			})
-			want.Status = status
+			want.Status, want.Settled = status, true
 			d.now = d.now.Add(time.Second)
 			if diff := same(d.mustGet(id), want); diff != "" {
 				t.Errorf("settled as %v: %s", status, diff)
@@ -57,7 +57,7 @@ func settleOlder(t *testing.T, open Open) {
 	}
 	d.mustSettle(id, &otp.Settlement{Sending: 2, Status: otp.Accepted, Taken: d.now, Now: d.now})
 	d.mustSettle(id, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: first, Now: d.now})
-	want.Status = otp.Accepted
+	want.Status, want.Settled = otp.Accepted, true
 	if diff := same(d.mustGet(id), want); diff != "" {
 		t.Errorf("an older sending was settled last: %s", diff)
 	}
@@ -112,7 +112,7 @@ func settleMade(t *testing.T, open Open) {
 	want := d.mustMiss(r.ID)
 	made := &otp.Made{Sealed: []byte("theirs"), Proof: wrong(7), Length: 4}
 	d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Accepted, Made: made, Taken: d.now, Now: d.now})
-	want.Status, want.Sealed, want.CodeLength = otp.Accepted, made.Sealed, made.Length
+	want.Status, want.Settled, want.Sealed, want.CodeLength = otp.Accepted, true, made.Sealed, made.Length
 	if diff := same(d.mustGet(r.ID), want); diff != "" {
 		t.Errorf("made: %s", diff)
 	}

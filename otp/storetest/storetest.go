@@ -254,6 +254,8 @@ func same(got, want otp.Record) string {
 		return fmt.Sprintf("expires at %v, want %v", got.ExpiresAt, want.ExpiresAt)
 	case !got.ResendAt.Equal(want.ResendAt):
 		return fmt.Sprintf("resend at %v, want %v", got.ResendAt, want.ResendAt)
+	case got.Settled != want.Settled:
+		return fmt.Sprintf("settled %t, want %t", got.Settled, want.Settled)
 	case got.Sending != want.Sending:
 		return fmt.Sprintf("sending %d, want %d", got.Sending, want.Sending)
 	case string(got.Sealed) != string(want.Sealed):
