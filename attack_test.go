@@ -53,8 +53,8 @@ func (w *world) attack(now *fakeClock, number string, days int, every func(day i
 		switch {
 		case asked.StatusCode != http.StatusTooManyRequests:
 			w.t.Fatalf("asking gets %s %s", asked.Status, asked.body)
-		case err != nil: // until an operator unlocks it
-			now.Advance(24 * time.Hour)
+		case err != nil:
+			w.t.Fatalf("a refusal without a time: %s", asked.body)
 		default:
 			now.Advance(time.Duration(wait) * time.Second)
 		}

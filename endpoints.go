@@ -304,7 +304,7 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 	p := problemWrongCode(left.AttemptsLeft)
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
 		g.log(eventLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
-		p.retryAfter = lock.RetryAfter
+		p.retryAfter = afterLock(lock)
 		return g.refuse(v.w, v.r, p, pages.LockedOut(wholeSeconds(lock.RetryAfter), g.Company))
 	}
 	if left.AttemptsLeft == 0 {

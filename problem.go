@@ -56,7 +56,7 @@ func (g *Gate) problemOf(err error) problem {
 	case errors.As(err, &limit) && limit.Locked():
 		return problem{
 			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
-			retryAfter: limit.RetryAfter, page: pages.LockedOut(wholeSeconds(limit.RetryAfter), g.Company),
+			retryAfter: afterLock(limit), page: pages.LockedOut(wholeSeconds(limit.RetryAfter), g.Company),
 		}
 	case errors.As(err, &limit):
 		return problem{
@@ -79,6 +79,15 @@ func (g *Gate) problemOf(err error) problem {
 		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
 		retryAfter: down.RetryAfter, page: pages.Unavailable(wholeSeconds(down.RetryAfter)),
 	}
+}
+
+// afterLock returns when to ask again after wrong codes have locked a number.
+// Where only an operator ends that nobody knows; tomorrow is soon enough.
+func afterLock(limit *otp.LimitError) time.Duration {
+	if limit.RetryAfter > 0 {
+		return limit.RetryAfter
+	}
+	return 24 * time.Hour
 }
 
 // wholeSeconds rounds d up, so that who waits as long as told is let through.

@@ -151,7 +151,7 @@ func TestSecondFactorFollowsDirectory(t *testing.T) {
 	wantStatus(t, "alice before the reload", alice.get("/timesheet", page), http.StatusOK)
 	w.load(withDirectory(file))
 	wantStatus(t, "alice, who is gone", alice.get("/timesheet", page), http.StatusFound)
-	wantProblem(t, "alice's pending code", waiting.answerWith(code), http.StatusConflict, "no_challenge")
+	wantProblem(t, "alice's pending code", waiting.answerWith(code), http.StatusForbidden, "no_number")
 	wantStatus(t, "carol, with a new number", carol.get("/timesheet", page), http.StatusFound)
 	wantStatus(t, "bob", bob.get("/timesheet", page), http.StatusOK)
 	carol.asUser("carol", "+6421888888")
@@ -192,7 +192,9 @@ func TestSecondFactorNobody(t *testing.T) {
 		wantStatus(t, "nobody at the app", nobody.get(path, page), http.StatusFound)
 		wantProblem(t, "nobody at the form", nobody.get("/.websms/login", api), http.StatusForbidden, "no_number")
 		wantProblem(t, "nobody sends", nobody.request(alicePhone), http.StatusForbidden, "no_number")
-		wantProblem(t, "nobody verifies", nobody.answerWith("123456"), http.StatusConflict, "no_challenge")
+		wantProblem(t, "nobody verifies", nobody.answerWith("123456"), http.StatusForbidden, "no_number")
+		wantProblem(t, "nobody has it sent again", nobody.resend(), http.StatusForbidden, "no_number")
+		wantProblem(t, "nobody asks how it goes", nobody.get("/.websms/status", api), http.StatusForbidden, "no_number")
 		if a := nobody.get("/.websms/login", page); !strings.Contains(a.body, "who you are") {
 			t.Errorf("for a person: %s", a.body)
 		}

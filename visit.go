@@ -46,6 +46,7 @@ type visit struct {
 // endpoint is one of the gate's own pages.
 type endpoint struct {
 	get, post func(*Gate, *visit) error
+	personal  bool // it is about a challenge: with a second factor, of a person with a number
 }
 
 var endpoints map[string]endpoint
@@ -54,9 +55,9 @@ func init() { // in init, because the handlers refer back to the table
 	endpoints = map[string]endpoint{
 		"login":   {get: (*Gate).getLogin},
 		"send":    {post: (*Gate).postSend},
-		"verify":  {get: (*Gate).getVerify, post: (*Gate).postVerify},
-		"resend":  {post: (*Gate).postResend},
-		"status":  {get: (*Gate).getStatus},
+		"verify":  {get: (*Gate).getVerify, post: (*Gate).postVerify, personal: true},
+		"resend":  {post: (*Gate).postResend, personal: true},
+		"status":  {get: (*Gate).getStatus, personal: true},
 		"session": {get: (*Gate).getSession},
 		"logout":  {post: (*Gate).postLogout},
 	}
@@ -102,7 +103,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	v := &visit{w: w, r: r, url: own, realm: g.realm(r), https: isHTTPS(r), now: g.now()}
 	switch {
 	case reads(r) && e.get != nil:
-		return e.get(g, v)
+		return g.answer(v, e, e.get)
 	case r.Method == http.MethodPost && e.post != nil:
 		if g.crossOrigin(r, v.https) {
 			return g.refuse(w, r, problemCrossOrigin, nil)
@@ -110,9 +111,20 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if refusal := v.readForm(); refusal != nil {
 			return g.refuse(w, r, *refusal, nil)
 		}
-		return e.post(g, v)
+		return g.answer(v, e, e.post)
 	}
 	return g.refuseMethod(w, r, e.allow())
+}
+
+// answer lets an endpoint answer, unless it is for a person whom no first
+// factor has named, or who has no number.
+func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
+	if e.personal && g.second != nil {
+		if user, _, err := g.second.identify(v.r); err != nil {
+			return g.refusePerson(v, user, err)
+		}
+	}
+	return with(g, v)
 }
 
 // crossOrigin reports whether another origin had a browser post r. The check
