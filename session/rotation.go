@@ -51,7 +51,7 @@ func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool
 	}
 	if !slices.ContainsFunc(sealing, func(key Key) bool {
 		age := now.Sub(key.Created)
-		return age < KeyAge && age >= -Settling // a key from further ahead was made by a wrong clock
+		return age < KeyAge && age > -KeyAge // also one that a wrong clock made: a clock that goes back step by step makes no key for each
 	}) {
 		sealing, changed = append(sealing, newKey(now)), true
 	}

@@ -221,6 +221,18 @@ func TestRotateByABadClock(t *testing.T) {
 	})
 }
 
+// A clock that goes back a day at a time makes a key for each month, and not
+// for each day.
+func TestRotateStepByStep(t *testing.T) {
+	keys := made(0)
+	for day := range 90 {
+		keys, _ = keys.Rotate(t0.Add(-time.Duration(day)*24*time.Hour), life)
+	}
+	if n := len(keys.Sealing); n > 1+3 {
+		t.Errorf("%d keys after going back 90 days", n)
+	}
+}
+
 // What to forget is judged by a clock that others have seen go.
 func TestHorizon(t *testing.T) {
 	for _, c := range []struct{ now, want time.Duration }{
