@@ -71,6 +71,9 @@ func (p *phone) awaitState(number, state string) {
 // chooseDelivery chooses what becomes of the next message.
 func (p *phone) chooseDelivery(value string) {
 	p.t.Helper()
+	if p.scripts { // as it begins to listen, the page shows the choice that stands
+		p.untilText("#reload", "Live")
+	}
 	p.do(chromedp.SetValue(chromedp.CSS("#next"), value))
 	p.click(".next button")
 	p.until("document.querySelector('#next option[value=" + value + "]').hasAttribute('selected')")
