@@ -63,31 +63,21 @@ func with(pairs ...string) http.Header {
 // send posts a body as it is.
 func (b *browser) send(path, contentType, body string, headers ...http.Header) answer {
 	b.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, b.url+path, strings.NewReader(body))
+	return b.pour(path, contentType, strings.NewReader(body), headers...)
+}
+
+// pour posts what a reader holds; its length is told only if the client knows
+// that kind of reader.
+func (b *browser) pour(path, contentType string, body io.Reader, headers ...http.Header) answer {
+	b.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, b.url+path, body)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, h := range append([]http.Header{b.header}, headers...) {
-		for name, values := range h {
-			req.Header[name] = values
-		}
-	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
-	}
 	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+		headers = append(headers, with("Content-Type", contentType))
 	}
-	res, err := b.client.Do(req)
-	if err != nil {
-		b.t.Fatalf("POST %s: %v", path, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		b.t.Fatalf("POST %s: reading the body: %v", path, err)
-	}
-	return answer{res, string(text)}
+	return b.fetch(req, headers...)
 }
 
 // raw sends the bytes of one HTTP/1.1 request and returns the answer to it. No

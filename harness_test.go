@@ -245,6 +245,13 @@ func (b *browser) do(method, path string, form url.Values, headers ...http.Heade
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	return b.fetch(req, headers...)
+}
+
+// fetch sends a request with the browser's own headers and these, of which
+// the last of a name counts, and reads the answer.
+func (b *browser) fetch(req *http.Request, headers ...http.Header) answer {
+	b.t.Helper()
 	for _, h := range append([]http.Header{b.header}, headers...) {
 		for name, values := range h {
 			req.Header[name] = values
@@ -255,12 +262,12 @@ func (b *browser) do(method, path string, form url.Values, headers ...http.Heade
 	}
 	res, err := b.client.Do(req)
 	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
+		b.t.Fatalf("%s %s: %v", req.Method, req.URL.Path, err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		b.t.Fatalf("%s %s: reading the body: %v", method, path, err)
+		b.t.Fatalf("%s %s: reading the body: %v", req.Method, req.URL.Path, err)
 	}
 	return answer{res, string(text)}
 }

@@ -155,7 +155,7 @@ func TestRefusalsOverEachProtocol(t *testing.T) {
 		const form = "application/x-www-form-urlencoded"
 		big := "phone=021+234+567&x=" + strings.Repeat("x", 8<<10)
 		wantProblem(t, protocol+": a body too large", b.send("/.websms/send", form, big, api), http.StatusRequestEntityTooLarge, "too_large")
-		wantProblem(t, protocol+": a body too large, of no known length", b.pour("/.websms/send", form, big), http.StatusRequestEntityTooLarge, "too_large")
+		wantProblem(t, protocol+": a body too large, of no known length", b.pour("/.websms/send", form, io.MultiReader(strings.NewReader(big)), api), http.StatusRequestEntityTooLarge, "too_large")
 		wantProblem(t, protocol+": from another site", b.post("/.websms/logout", nil, api, with("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "cross_origin")
 		wantProblem(t, protocol+": from another origin", b.post("/.websms/logout", nil, api, with("Origin", "https://evil.example")), http.StatusForbidden, "cross_origin")
 		wantProblem(t, protocol+": a wrong method", b.do("DELETE", "/.websms/session", nil, api), http.StatusMethodNotAllowed, "method_not_allowed")
@@ -167,24 +167,4 @@ func TestRefusalsOverEachProtocol(t *testing.T) {
 		}
 		wantStatus(t, protocol+": the session", b.get("/.websms/session", api), http.StatusOK)
 	}
-}
-
-// pour posts a body whose length is not told, for programs.
-func (b *browser) pour(path, contentType, body string) answer {
-	b.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, b.url+path, io.MultiReader(strings.NewReader(body)))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Header = http.Header{"Content-Type": {contentType}, "Accept": api["Accept"]}
-	res, err := b.client.Do(req)
-	if err != nil {
-		b.t.Fatalf("POST %s: %v", path, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		b.t.Fatalf("POST %s: reading the body: %v", path, err)
-	}
-	return answer{res, string(text)}
 }
