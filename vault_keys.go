@@ -114,6 +114,10 @@ func (v *vault) rotateKeys(ctx context.Context) (keys session.Keys, err error) {
 	if err := storage.Store(ctx, keysFile, data); err != nil {
 		return keys, fmt.Errorf("writing to Caddy's storage: %w", err)
 	}
-	v.logger().Info("rotated the keys that seal sessions", zap.Int("keys_before", len(keys.Sealing)), zap.Int("keys", len(next.Sealing)))
+	what := "rotated the keys that seal sessions"
+	if len(keys.Sealing) == 0 {
+		what = "made the key that seals sessions"
+	}
+	v.logger().Info(what, zap.Int("keys_before", len(keys.Sealing)), zap.Int("keys", len(next.Sealing)))
 	return next, nil
 }
