@@ -21,21 +21,25 @@ type ask struct {
 	rd      string
 }
 
-const askVersion = 2
+const (
+	askVersion  = 2
+	flagDecoy   = 1
+	flagGuarded = 2
+)
 
 // askLife is how long the challenge cookie lasts: longer than any code, so
 // that a late answer can be told that it is late.
 const askLife = otp.MaxLife + 5*time.Minute
 
 func (a *ask) seal(ring *session.Ring, realm string) (string, error) {
-	decoy := byte(0)
+	var flags byte
 	if a.decoy {
-		decoy = 1
+		flags |= flagDecoy
 	}
 	if a.guarded {
-		decoy |= 2
+		flags |= flagGuarded
 	}
-	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, decoy)
+	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, flags)
 	plain = append(plain, a.id[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, uint64(a.expires.Unix()))
 	for _, text := range []string{a.number.E164, a.number.Region, a.user, a.rd} {
@@ -52,7 +56,7 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 	if err != nil || len(plain) < head || plain[0] != askVersion {
 		return a, false
 	}
-	a.decoy, a.guarded = plain[1]&1 != 0, plain[1]&2 != 0
+	a.decoy, a.guarded = plain[1]&flagDecoy != 0, plain[1]&flagGuarded != 0
 	copy(a.id[:], plain[2:])
 	a.expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
 	rest := plain[head:]

@@ -50,9 +50,9 @@ type Directory interface {
 // directories is the namespace of the guest modules that are directories.
 const directories = "websms.directories"
 
-// loadDirectory loads and opens the guest module that field, of host, names.
-func loadDirectory(ctx caddy.Context, host any, field string, policy *number.Policy) (Directory, error) {
-	module, err := ctx.LoadModule(host, field)
+// loadDirectory loads and opens the guest module that c names.
+func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (Directory, error) {
+	module, err := ctx.LoadModule(c, "DirectoryRaw")
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}

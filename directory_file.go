@@ -123,17 +123,17 @@ func readUsers(r io.Reader, parse func(spelled string) (number.Number, error)) (
 	}
 	rows := csv.NewReader(text)
 	rows.Comment, rows.FieldsPerRecord, rows.TrimLeadingSpace, rows.ReuseRecord = '#', -1, true, true
-	users, bad, first := make(map[string]listing), new(badLines), true
+	users, bad, first := make(map[string]listing), new(number.BadLines), true
 	for {
 		row, err := rows.Read()
 		if err == io.EOF {
-			if err := bad.err(); err != nil {
+			if err := bad.Err(); err != nil {
 				return nil, err
 			}
 			return users, nil
 		}
 		if mistake := (*csv.ParseError)(nil); errors.As(err, &mistake) {
-			bad.add(mistake.StartLine, errQuote)
+			bad.Add(mistake.StartLine, errQuote)
 			first = false
 			continue
 		}
@@ -152,7 +152,7 @@ func readUsers(r io.Reader, parse func(spelled string) (number.Number, error)) (
 		}
 		line, _ := rows.FieldPos(0)
 		if err := addUser(users, row, line, parse); err != nil {
-			bad.add(line, err)
+			bad.Add(line, err)
 		}
 	}
 }
@@ -214,28 +214,6 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 	// A copy, so that the rest of the line can be forgotten.
 	users[strings.Clone(row[0])] = listing{n, line}
 	return nil
-}
-
-// badLines gathers the mistakes of a file: the first ten of them.
-type badLines struct {
-	first []string
-	total int
-}
-
-func (b *badLines) add(line int, err error) {
-	if b.total++; b.total <= 10 {
-		b.first = append(b.first, fmt.Sprintf("line %d: %v", line, err))
-	}
-}
-
-func (b *badLines) err() error {
-	if b.total == 0 {
-		return nil
-	}
-	if more := b.total - len(b.first); more > 0 {
-		b.first = append(b.first, fmt.Sprintf("and %d more", more))
-	}
-	return errors.New(strings.Join(b.first, "; "))
 }
 
 // Interface guards

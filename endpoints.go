@@ -2,7 +2,6 @@ package websms
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -76,11 +75,7 @@ func (g *Gate) getLogin(v *visit) error {
 	}{Mode: "number"}
 	page := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
 	if g.second != nil {
-		user, to, err := g.second.identify(v.r)
-		if err != nil {
-			return g.refusePerson(v, user, err)
-		}
-		page.Masked = number.Mask(to.E164)
+		page.Masked = number.Mask(v.number.E164)
 		mode.Mode, mode.Masked = "second_factor", &page.Masked
 	}
 	if prefersJSON(v.r) {
@@ -104,14 +99,12 @@ func (g *Gate) target(rd string) string {
 }
 
 func (g *Gate) postSend(v *visit) error {
-	a := ask{rd: g.target(v.form.Get("rd"))}
-	var err error
-	if g.second != nil { // whatever number the form holds
-		if a.user, a.number, err = g.second.identify(v.r); err != nil {
-			return g.refusePerson(v, a.user, err)
+	a := ask{rd: g.target(v.form.Get("rd")), user: v.user, number: v.number}
+	if g.second == nil { // else it is that number, whatever the form holds
+		var err error
+		if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
+			return g.refuseNumber(v, a.rd, err)
 		}
-	} else if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
-		return g.refuseNumber(v, a.rd, err)
 	}
 	a.decoy, a.guarded = !g.numbers.Allowed(a.number), g.numbers.Restricted()
 	former, _ := g.ask(v)
@@ -136,13 +129,13 @@ func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
 }
 
 // refusePerson refuses whom no first factor has named, or who has no number.
-func (g *Gate) refusePerson(v *visit, user string, err error) error {
+func (g *Gate) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, errNobody):
 		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", g.SecondFactor.user()))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, ErrNoNumber):
-		g.log(eventNoNumber, g.entry(v, &ask{user: user}))
+		g.log(eventNoNumber, g.entry(v, &ask{user: v.user}))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
 	}
 	return g.refuse(v.w, v.r, g.problemOf(err), nil)
@@ -181,8 +174,9 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 			g.complain(err)
 		},
 		Strained: func(used int, of otp.Rate) {
+			rate, _ := Rate(of).MarshalText() // never fails
 			g.logger.Warn("four fifths of the budget are used: when all is, nobody gets a code until some of it is free again",
-				zap.String("realm", g.Realm), zap.String("budget", fmt.Sprintf("%d/%s", of.Count, short(of.Window))), zap.Int("used", used))
+				zap.String("realm", g.Realm), zap.ByteString("budget", rate), zap.Int("used", used))
 		},
 	}
 }
@@ -265,10 +259,10 @@ func (g *Gate) postVerify(v *visit) error {
 		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: g.deviceFor(v, a.number.E164),
 	})
 	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
-	e := g.entry(v, &a)
 	if errors.Is(err, otp.ErrWrongCode) {
 		return g.refuseCode(v, &a, left, err, remember)
 	}
+	e := g.entry(v, &a)
 	if err == nil && !g.numbers.Allowed(a.number) { // a decoy is never right, unless the list has changed since
 		err = otp.ErrNoChallenge
 	}
@@ -304,8 +298,9 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 	p := problemWrongCode(left.AttemptsLeft)
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
 		g.log(eventLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
-		p.retryAfter = afterLock(lock)
-		return g.refuse(v.w, v.r, p, pages.LockedOut(wholeSeconds(lock.RetryAfter), g.Company))
+		why := g.problemOf(lock)
+		p.retryAfter = why.retryAfter
+		return g.refuse(v.w, v.r, p, why.page)
 	}
 	if left.AttemptsLeft == 0 {
 		return g.refuse(v.w, v.r, p, pages.TooManyAttempts())

@@ -34,7 +34,7 @@ type streak struct {
 
 const (
 	forever    = math.MaxInt64
-	maxMoments = 100 // as many as any lockout counts
+	maxMoments = maxFailures // as many as any lockout counts
 )
 
 // last returns when the latest came.

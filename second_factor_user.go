@@ -43,7 +43,7 @@ func newSecondFactor(ctx caddy.Context, c *SecondFactorConfig, numbers *number.P
 	}
 	if given(c.DirectoryRaw) {
 		var err error
-		if f.directory, err = loadDirectory(ctx, c, "DirectoryRaw", numbers); err != nil {
+		if f.directory, err = loadDirectory(ctx, c, numbers); err != nil {
 			return nil, fmt.Errorf("second_factor: %w", err)
 		}
 	}

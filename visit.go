@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -41,20 +42,24 @@ type visit struct {
 	https bool
 	now   time.Time
 	form  url.Values // what was posted; nil for a GET
+
+	// Of a personal endpoint, with a second factor: whom the first one names.
+	user   string
+	number number.Number
 }
 
 // endpoint is one of the gate's own pages.
 type endpoint struct {
 	get, post func(*Gate, *visit) error
-	personal  bool // it is about a challenge: with a second factor, of a person with a number
+	personal  bool // it sends or awaits a code: with a second factor, of a person with a number
 }
 
 var endpoints map[string]endpoint
 
 func init() { // in init, because the handlers refer back to the table
 	endpoints = map[string]endpoint{
-		"login":   {get: (*Gate).getLogin},
-		"send":    {post: (*Gate).postSend},
+		"login":   {get: (*Gate).getLogin, personal: true},
+		"send":    {post: (*Gate).postSend, personal: true},
 		"verify":  {get: (*Gate).getVerify, post: (*Gate).postVerify, personal: true},
 		"resend":  {post: (*Gate).postResend, personal: true},
 		"status":  {get: (*Gate).getStatus, personal: true},
@@ -120,8 +125,9 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 // factor has named, or who has no number.
 func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
 	if e.personal && g.second != nil {
-		if user, _, err := g.second.identify(v.r); err != nil {
-			return g.refusePerson(v, user, err)
+		var err error
+		if v.user, v.number, err = g.second.identify(v.r); err != nil {
+			return g.refusePerson(v, err)
 		}
 	}
 	return with(g, v)
@@ -203,7 +209,7 @@ func (g *Gate) ask(v *visit) (ask, bool) {
 	var a ask
 	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
 		a, ok = openAsk(g.engine.vault.ring, g.seal(v.realm), value)
-		return ok && g.belongs(v.r, a.user, a.number)
+		return ok && a.user == v.user && (g.second == nil || a.number == v.number)
 	})
 	if !found {
 		return ask{}, false

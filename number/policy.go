@@ -2,6 +2,7 @@ package number
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -61,8 +62,7 @@ func (p *Policy) Allow(input string) error {
 // number, the first ten of them, and never by its text.
 func (p *Policy) AllowFrom(r io.Reader) error {
 	p.Restrict()
-	var bad []string
-	total := 0
+	var bad BadLines
 	lines := bufio.NewScanner(r)
 	for line := 1; lines.Scan(); line++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
@@ -74,21 +74,38 @@ func (p *Policy) AllowFrom(r io.Reader) error {
 			continue
 		}
 		if err := p.Allow(text); err != nil {
-			if total++; total <= 10 {
-				bad = append(bad, fmt.Sprintf("line %d: %v", line, err))
-			}
+			bad.Add(line, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	if total > len(bad) {
-		bad = append(bad, fmt.Sprintf("and %d more", total-len(bad)))
+	return bad.Err()
+}
+
+// BadLines gathers the mistakes of a file with a number a line: the first ten of them.
+type BadLines struct {
+	first []string
+	total int
+}
+
+// Add adds a mistake, which must not repeat what the line holds.
+func (b *BadLines) Add(line int, err error) {
+	if b.total++; b.total <= 10 {
+		b.first = append(b.first, fmt.Sprintf("line %d: %v", line, err))
 	}
-	if total > 0 {
-		return fmt.Errorf("%s", strings.Join(bad, "; "))
+}
+
+// Err returns all mistakes as one, nil if there are none.
+func (b *BadLines) Err() error {
+	if b.total == 0 {
+		return nil
 	}
-	return nil
+	all := b.first
+	if more := b.total - len(all); more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return errors.New(strings.Join(all, "; "))
 }
 
 // Parse understands input as a number of the policy's countries. It returns
