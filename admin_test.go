@@ -2,7 +2,6 @@ package websms
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,16 +34,7 @@ func (w *world) restart(gateOptions string) {
 // adminPost posts to the admin endpoint.
 func adminPost(t *testing.T, address, path, body string) answer {
 	t.Helper()
-	res, err := http.Post(address+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer{res, string(text)}
+	return (&world{t: t, url: address}).browser().send(path, "application/json", body)
 }
 
 // What is revoked is out at once, and after a restart; what is verified

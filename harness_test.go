@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-websms/websms/websmstest"
@@ -146,7 +145,7 @@ func unhindered(gateOptions string) string {
 }
 
 func loadCaddyfile(text string) error {
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	config, err := adapt(text)
 	if err != nil {
 		return err
 	}

@@ -162,9 +162,7 @@ func TestRefusalsOverEachProtocol(t *testing.T) {
 		for _, path := range []string{"/.websms/unknown", "/.WEBSMS/login", "//.websms/x", "/.websms/../x", "/%2ewebsms/x"} {
 			wantProblem(t, protocol+": "+path, b.get(path, api), http.StatusNotFound, "not_found")
 		}
-		if seen := w.app.seen(); len(seen) != before {
-			t.Errorf("%s: the app was asked for %s", protocol, seen[before].URI)
-		}
+		w.wantUnreached(t, protocol, before)
 		wantStatus(t, protocol+": the session", b.get("/.websms/session", api), http.StatusOK)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -142,7 +141,7 @@ func (w *world) rawHTTP2(method, path string, fields ...string) wire {
 // Caddyfile can give.
 func (w *world) loadServer(gateOptions string, options map[string]any) {
 	w.t.Helper()
-	text, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.config(gateOptions)), map[string]any{"filename": "Caddyfile"})
+	text, err := adapt(w.config(gateOptions))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -170,6 +169,6 @@ func (w *world) loadServer(gateOptions string, options map[string]any) {
 func (w *world) wantUnreached(t *testing.T, what string, before int) {
 	t.Helper()
 	if seen := w.app.seen(); len(seen) != before {
-		t.Errorf("%s: the app was asked for %s", what, fmt.Sprintf("%s %s", seen[before].Method, seen[before].URI))
+		t.Errorf("%s: the app was asked for %s", what, seen[before].Method+" "+seen[before].URI)
 	}
 }

@@ -78,17 +78,21 @@ func (m *model) allowed(list []otp.Counter, at time.Time) bool {
 
 func within(events []time.Time, rates []otp.Rate, at time.Time) bool {
 	for _, r := range rates {
-		n := 0
-		for _, event := range events {
-			if event.After(at.Add(-r.Window)) {
-				n++
-			}
-		}
-		if n >= r.Count {
+		if count(events, r.Window, at) >= r.Count {
 			return false
 		}
 	}
 	return true
+}
+
+// count returns how many events are less than window ago.
+func count(events []time.Time, window time.Duration, at time.Time) (n int) {
+	for _, event := range events {
+		if at.Sub(event) < window {
+			n++
+		}
+	}
+	return n
 }
 
 // wait returns how long after now a sending would be allowed: the first
@@ -143,11 +147,7 @@ func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 func (m *model) used(c otp.Counter, now time.Time) []int {
 	used := make([]int, len(c.Rates))
 	for i, r := range c.Rates {
-		for _, event := range m.events[c.Key] {
-			if now.Sub(event) < r.Window {
-				used[i]++
-			}
-		}
+		used[i] = count(m.events[c.Key], r.Window, now)
 	}
 	return used
 }

@@ -195,7 +195,7 @@ func manyDevices(t *testing.T, open Open) {
 		run := runOf("n", fmt.Sprint("d", i), lockout)
 		for range 3 {
 			id := d.ready()
-			_, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: wrong(0), Run: run, Now: d.now})
+			_, err := d.answer(id, wrong(0), run)
 			if errors.Is(err, otp.ErrWrongCode) {
 				guesses++
 			}
