@@ -225,7 +225,7 @@ func (g *Gate) getVerify(v *visit) error {
 		redirect(v.w, http.StatusSeeOther, g.Prefix+"/login")
 		return nil
 	}
-	c, err := g.engine.Get(v.r.Context(), a.id)
+	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
 	if err != nil {
 		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
 			redirect(v.w, http.StatusSeeOther, g.loginURL(a.rd))
@@ -361,7 +361,7 @@ func (g *Gate) getStatus(v *visit) error {
 	if wantsEvents(v.r) {
 		return g.stream(v, &a)
 	}
-	c, err := g.engine.Get(v.r.Context(), a.id)
+	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
 	if err != nil {
 		return g.refuseStatus(v, &a, err)
 	}

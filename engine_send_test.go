@@ -137,7 +137,7 @@ func TestEngineDecoy(t *testing.T) {
 				t.Errorf("a decoy is settled as %+v, want %+v", got, want)
 			}
 			if !remote {
-				rec, err := e.store.Get(context.Background(), challenge.ID, time.Now())
+				rec, err := e.store.Get(context.Background(), "", challenge.ID, time.Now())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -267,7 +267,7 @@ func TestEngineInFlight(t *testing.T) {
 		if sent := len(e.outbox.all()); sent != inFlight {
 			t.Errorf("%d sent, want %d", sent, inFlight)
 		}
-		if rec, err := e.store.Get(context.Background(), first.ID, time.Now()); err != nil || rec.Sending != 1 {
+		if rec, err := e.store.Get(context.Background(), "", first.ID, time.Now()); err != nil || rec.Sending != 1 {
 			t.Errorf("sending %d, %v; want the first still", rec.Sending, err)
 		}
 		e.verify(first.ID, code, nil)

@@ -109,7 +109,7 @@ func (e *engineBench) resend(id otp.ID, s otp.Sending) otp.Challenge {
 
 func (e *engineBench) get(id otp.ID) otp.Challenge {
 	e.t.Helper()
-	challenge, err := e.Get(context.Background(), id)
+	challenge, err := e.Get(context.Background(), "", id)
 	if err != nil {
 		e.t.Fatalf("Get: %v", err)
 	}
@@ -205,7 +205,7 @@ func TestEngineReplaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if _, err := e.Get(context.Background(), former.ID); !errors.Is(err, otp.ErrNoChallenge) {
+		if _, err := e.Get(context.Background(), "", former.ID); !errors.Is(err, otp.ErrNoChallenge) {
 			t.Errorf("the replaced: %v, want %v", err, otp.ErrNoChallenge)
 		}
 		_, err = e.Issue(context.Background(), &e.policy, s, next.ID)

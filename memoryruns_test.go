@@ -58,11 +58,11 @@ func TestMemoryRunsBounded(t *testing.T) {
 			}
 		}
 	}
-	rec, err := store.Get(context.Background(), newcomer.ID, now)
+	rec, err := store.Get(context.Background(), "", newcomer.ID, now)
 	if err != nil || rec.AttemptsLeft != 5 {
 		t.Errorf("%v, %d attempts left after those that were refused, want 5", err, rec.AttemptsLeft)
 	}
-	if had, _ := store.Unlock(context.Background(), memoryRun(most, 0).Number); had || len(store.runs.places) != most {
+	if had, _ := store.Unlock(context.Background(), "", memoryRun(most, 0).Number); had || len(store.runs.places) != most {
 		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, len(store.runs.places), most)
 	}
 	miss(memoryRun(0, 1)) // a device of a known number needs no room

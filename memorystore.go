@@ -209,21 +209,21 @@ func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.
 }
 
 // Unlock implements otp.Store.
-func (m *memoryStore) Unlock(_ context.Context, number otp.Digest) (bool, error) {
+func (m *memoryStore) Unlock(_ context.Context, _ string, number otp.Digest) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.runs.unlock(number), nil
 }
 
 // Used implements otp.Store.
-func (m *memoryStore) Used(_ context.Context, c otp.Counter, now time.Time) ([]int, error) {
+func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.Time) ([]int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counters.used(c, now), nil
 }
 
 // Get implements otp.Store.
-func (m *memoryStore) Get(_ context.Context, id otp.ID, now time.Time) (otp.Record, error) {
+func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
 	rec := m.find(id)
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge

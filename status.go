@@ -82,7 +82,7 @@ func (g *Gate) stream(v *visit, a *ask) error {
 	for {
 		// Watch first, then Get: a change between the two is not missed.
 		changed, stop := g.engine.Watch(a.id)
-		c, err := g.engine.Get(v.r.Context(), a.id)
+		c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
 		dead := errors.Is(err, otp.ErrTooManyAttempts)
 		if err != nil && !(dead && last != nil) {
 			stop()

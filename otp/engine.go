@@ -46,7 +46,8 @@ func NewEngine(c Config) *Engine {
 		c.Random = rand.Reader
 	}
 	return &Engine{
-		store: c.Store, ring: c.Ring, now: c.Now, random: c.Random,
+		store: c.Store, ring: c.Ring, random: c.Random,
+		now:      func() time.Time { return c.Now().Truncate(time.Microsecond) }, // as a Store asks
 		dispatch: newDispatcher(c.Sender),
 	}
 }
@@ -88,6 +89,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 	}
 	now := e.now()
 	r := Reservation{
+		Scope:    p.Scope,
 		ID:       session.NewID(),
 		Replaces: replaces,
 		Length:   p.Length,
@@ -132,7 +134,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	}
 	now := e.now()
 	rec, err := e.store.Resend(ctx, id, &Renewal{
-		Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.run(p, s.Number, s.Device),
+		Scope: p.Scope, Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.run(p, s.Number, s.Device),
 	})
 	if err != nil {
 		release()
@@ -142,7 +144,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	if len(rec.Sealed) > 0 { // else WebSMS was to make it, and never said
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
-			unsent := Settlement{Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true}
+			unsent := Settlement{Scope: p.Scope, Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true}
 			if !s.Guarded {
 				unsent.Return = e.counters(p, &s)
 			}
@@ -169,7 +171,7 @@ type Verification struct {
 // number is locked, or an *UnavailableError.
 func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challenge, error) {
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
-		Proof: e.proof(v.ID, digits(v.Code)), Run: e.run(p, v.Number, v.Device), Now: e.now(),
+		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Run: e.run(p, v.Number, v.Device), Now: e.now(),
 	})
 	return rec.Challenge, err
 }
@@ -177,13 +179,13 @@ func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challen
 // Unlock forgets the wrong codes that count for a number in a scope, and
 // reports whether there were any.
 func (e *Engine) Unlock(ctx context.Context, scope, number string) (bool, error) {
-	return e.store.Unlock(ctx, e.failures(scope, number))
+	return e.store.Unlock(ctx, scope, e.failures(scope, number))
 }
 
-// Get returns the challenge id, or ErrNoChallenge, ErrExpired or, with the
+// Get returns the challenge id of a scope, or ErrNoChallenge, ErrExpired or, with the
 // challenge, ErrTooManyAttempts, or an *UnavailableError.
-func (e *Engine) Get(ctx context.Context, id ID) (Challenge, error) {
-	rec, err := e.store.Get(ctx, id, e.now())
+func (e *Engine) Get(ctx context.Context, scope string, id ID) (Challenge, error) {
+	rec, err := e.store.Get(ctx, scope, id, e.now())
 	return rec.Challenge, err
 }
 
@@ -260,12 +262,12 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 	go func() {
 		defer release()
 		e.strained(p, &s)
-		shown := e.veil(&s, id, sending, taken)
+		shown := e.veil(p.Scope, &s, id, sending, taken)
 		if s.Decoy {
 			<-shown
 			return
 		}
-		settled := Settlement{Sending: sending, Status: Accepted, Taken: taken}
+		settled := Settlement{Scope: p.Scope, Sending: sending, Status: Accepted, Taken: taken}
 		receipt, err := e.dispatch.send(connexus.OTP{
 			To: s.Number, Company: p.Company, Comment: p.Comment, Code: code, WebOTPDomain: s.Host,
 		})
@@ -297,7 +299,7 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 // 0.1 ms on a machine of 2 cores; and it has the challenge accepted after a
 // time that depends on nothing. It closes shown when that is done; what is
 // settled afterwards, the gate does not show.
-func (e *Engine) veil(s *Sending, id ID, sending int, taken time.Time) (shown <-chan struct{}) {
+func (e *Engine) veil(scope string, s *Sending, id ID, sending int, taken time.Time) (shown <-chan struct{}) {
 	done := make(chan struct{})
 	if !s.Guarded && !s.Decoy {
 		close(done)
@@ -308,7 +310,7 @@ func (e *Engine) veil(s *Sending, id ID, sending int, taken time.Time) (shown <-
 		defer close(done)
 		e.dispatch.pause(200*time.Millisecond, 500*time.Millisecond) // as long as WebSMS usually takes
 		// A store that is down keeps the challenge queued, for all alike.
-		_ = e.store.Settle(context.Background(), id, &Settlement{Sending: sending, Status: Accepted, Taken: taken, Now: e.now()})
+		_ = e.store.Settle(context.Background(), id, &Settlement{Scope: scope, Sending: sending, Status: Accepted, Taken: taken, Now: e.now()})
 	}()
 	return done
 }

@@ -84,7 +84,7 @@ func (e *Engine) strained(p *Policy, s *Sending) {
 		return
 	}
 	ctx := context.Background()
-	used, err := e.store.Used(ctx, e.budget(p), e.now())
+	used, err := e.store.Used(ctx, p.Scope, e.budget(p), e.now())
 	if err != nil {
 		return // the sending itself tells of a store that is down
 	}

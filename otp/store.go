@@ -9,8 +9,15 @@ import (
 
 // Store keeps challenges and counts what is limited. Every method is atomic:
 // it happens wholly or not at all, and no two of them interleave, on whichever
-// node they run. The time is always the caller's. A store that cannot answer
-// returns an *UnavailableError.
+// node they run. A store that cannot answer returns an *UnavailableError.
+//
+// The time is always the caller's, in whole microseconds: the finest that
+// every store can reckon with (to a Redis script a number is a float of 53
+// bits, in which the microseconds since 1970 are exact until the year 2255).
+//
+// A scope (Policy.Scope) parts what a store keeps: whoever made a challenge or
+// a counter in one names the same one to find it again. What is to change at
+// once is always of one scope, so a store may keep each on another machine.
 //
 // A store sees no code and no number: a code arrives sealed and as a proof
 // (a keyed hash), a counter under a keyed hash.
@@ -43,11 +50,11 @@ type Store interface {
 
 	// Unlock forgets the failures that are counted for a number, of every
 	// device, and reports whether there were any.
-	Unlock(ctx context.Context, number Digest) (bool, error)
+	Unlock(ctx context.Context, scope string, number Digest) (bool, error)
 
 	// Get returns a challenge, or ErrNoChallenge, ErrExpired or, with the
 	// record, ErrTooManyAttempts.
-	Get(ctx context.Context, id ID, now time.Time) (Record, error)
+	Get(ctx context.Context, scope string, id ID, now time.Time) (Record, error)
 
 	// Report applies a delivery report to the challenge whose code was sent
 	// as messageID. A report that arrives before its sending is settled is
@@ -67,7 +74,7 @@ type Store interface {
 	Forget(ctx context.Context, key Digest) error
 
 	// Used returns how many sendings count within each of the counter's rates.
-	Used(ctx context.Context, c Counter, now time.Time) ([]int, error)
+	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)
 
 	// Live returns how many challenges take room: those that await their
 	// answer, and those that died of wrong ones and have not expired.
@@ -102,6 +109,7 @@ const RunLife = 8760 * time.Hour
 
 // Answer is one attempt at a challenge.
 type Answer struct {
+	Scope string
 	Proof Digest
 	Run   Run
 	Now   time.Time
@@ -109,6 +117,7 @@ type Answer struct {
 
 // Reservation is a challenge about to be sent.
 type Reservation struct {
+	Scope    string
 	ID       ID
 	Replaces ID     // the browser's former challenge, which ends; zero: none
 	Sealed   []byte // the code, for a resend
@@ -124,6 +133,7 @@ type Reservation struct {
 
 // Renewal is another sending of a challenge.
 type Renewal struct {
+	Scope    string
 	Now      time.Time
 	TTL      time.Duration
 	Cooldown time.Duration // the first; the store doubles it for each sending
@@ -133,6 +143,7 @@ type Renewal struct {
 
 // Settlement is how a sending went.
 type Settlement struct {
+	Scope     string
 	Sending   int       // which: 1 is the first
 	MessageID string    // WebSMS's, where it gave one
 	Status    Status    // Accepted or Failed

@@ -61,7 +61,7 @@ func wrongCodesCounted(t *testing.T, open Open) {
 		}
 	}
 	d.every(id, otp.ErrTooManyAttempts)
-	rec, _ := d.store.Get(ctx, id, d.now)
+	rec, _ := d.store.Get(ctx, scope, id, d.now)
 	if diff := same(rec, want); diff != "" {
 		t.Errorf("record beside %v: %s", otp.ErrTooManyAttempts, diff)
 	}

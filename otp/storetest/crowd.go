@@ -320,7 +320,7 @@ func everythingAtOnce(t *testing.T, open Open) {
 				_, _, _ = d.store.Report(ctx, message, delivered, at)
 			case 6:
 				changed, stop := d.store.Watch(id)
-				if rec, err := d.store.Get(ctx, id, at); err == nil && rec.AttemptsLeft == attempts {
+				if rec, err := d.store.Get(ctx, scope, id, at); err == nil && rec.AttemptsLeft == attempts {
 					select {
 					case <-changed:
 					case <-time.After(patience):

@@ -125,7 +125,7 @@ func (d *desk) open(run otp.Run) {
 // unlock checks what Unlock says.
 func (d *desk) unlock(run otp.Run, want bool) {
 	d.Helper()
-	if got, err := d.store.Unlock(ctx, run.Number); got != want || err != nil {
+	if got, err := d.store.Unlock(ctx, scope, run.Number); got != want || err != nil {
 		d.Fatalf("Unlock: %v, %v; want %v", got, err, want)
 	}
 }

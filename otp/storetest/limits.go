@@ -10,7 +10,7 @@ import (
 )
 
 var limitTests = []test{
-	{"windows slide, to the nanosecond", windowsSlide},
+	{"windows slide, to the microsecond", windowsSlide},
 	{"several rates", severalRates},
 	{"longest wait of several counters", longestWait},
 	{"refusal counts nothing", refusalCountsNothing},
@@ -32,7 +32,7 @@ var limitTests = []test{
 func windowsSlide(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "slide", otp.Rate{Count: 3, Window: 10 * time.Minute})
-	steps := []time.Duration{0, time.Nanosecond, 7*time.Minute + 3*time.Nanosecond}
+	steps := []time.Duration{0, tick, 7*time.Minute + 3*tick}
 	for round := range 3 {
 		start := epoch.Add(time.Duration(round) * 10 * time.Minute)
 		for _, step := range steps {

@@ -70,7 +70,7 @@ type player struct {
 // compare sees that every challenge is as the model has it.
 func (p *player) compare(t *rapid.T) {
 	for i, c := range p.m.challenges {
-		rec, err := p.d.store.Get(ctx, c.ID, p.d.now)
+		rec, err := p.d.store.Get(ctx, scope, c.ID, p.d.now)
 		if refusals := c.refusals(p.d.now); refusals != nil {
 			if !oneOf(err, refusals) {
 				t.Fatalf("challenge %d: Get: %v, want %v", i, err, refusals)
@@ -91,7 +91,7 @@ func (p *player) compare(t *rapid.T) {
 // at which something ends.
 func (p *player) wait(t *rapid.T) {
 	if rapid.Bool().Draw(t, "just wait") {
-		p.d.now = p.d.now.Add(time.Duration(rapid.Int64Range(0, int64(2*time.Minute)).Draw(t, "for")))
+		p.d.now = p.d.now.Add(tick * time.Duration(rapid.Int64Range(0, int64(2*time.Minute/tick)).Draw(t, "for")))
 		return
 	}
 	var moments []time.Time
@@ -118,7 +118,7 @@ func (p *player) wait(t *rapid.T) {
 	}
 	slices.SortFunc(moments, time.Time.Compare)
 	moment := rapid.SampledFrom(moments[:min(4, len(moments))]).Draw(t, "to")
-	moment = moment.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+	moment = moment.Add(tick * time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
 	if moment.After(p.d.now) {
 		p.d.now = moment
 	}
@@ -193,7 +193,7 @@ func (p *player) attempt(t *rapid.T) {
 func (p *player) guess(t *rapid.T) {
 	run := p.run(t)
 	if until, _ := p.m.lock(run); until.After(p.d.now) && rapid.Bool().Draw(t, "wait for the lock's end") {
-		p.d.now = until.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+		p.d.now = until.Add(tick * time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
 	}
 	r := p.d.usual()
 	p.ask(t, r, nil)

@@ -287,7 +287,7 @@ func (d *desk) crowded(t *testing.T, run otp.Run, n int) (compared, locks int) {
 	})
 	left := 0
 	for _, id := range ids {
-		rec, err := d.store.Get(ctx, id, d.now)
+		rec, err := d.store.Get(ctx, scope, id, d.now)
 		if err != nil && !errors.Is(err, otp.ErrTooManyAttempts) {
 			t.Fatalf("Get: %v", err)
 		}

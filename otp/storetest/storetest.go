@@ -3,7 +3,7 @@
 // place of another without anything else changing.
 //
 // It promises to look at a store through its interface alone, under a clock
-// of its own: the time is an argument of every call, moved to the nanosecond
+// of its own: the time is an argument of every call, moved to the microsecond
 // and never slept through, so a store must not judge by any other. Where the
 // interface leaves a store free (how long it remembers a challenge that has
 // expired, which of two refusals it names) the suite accepts either answer.
@@ -66,12 +66,13 @@ const (
 	attempts = 5
 	ttl      = 5 * time.Minute
 	cooldown = 30 * time.Second
-	tick     = time.Nanosecond // the finest step of a clock
+	tick     = time.Microsecond // the finest step of a clock
+	scope    = ""               // what a call names none in is in
 )
 
 // epoch is when the suite's clock starts: not on a whole second, nor on a
-// microsecond, so that a store that rounds is found out.
-var epoch = time.Date(2030, time.January, 2, 3, 4, 5, 678901234, time.UTC)
+// millisecond, so that a store that rounds is found out.
+var epoch = time.Date(2030, time.January, 2, 3, 4, 5, 678901000, time.UTC)
 
 // reporter is what a test fails by: *testing.T and *rapid.T are.
 type reporter interface {
@@ -145,7 +146,7 @@ func (d *desk) mustResend(id otp.ID, r *otp.Renewal) otp.Record {
 
 func (d *desk) mustGet(id otp.ID) otp.Record {
 	d.Helper()
-	rec, err := d.store.Get(ctx, id, d.now)
+	rec, err := d.store.Get(ctx, scope, id, d.now)
 	if err != nil {
 		d.Fatalf("Get: %v", err)
 	}
@@ -217,7 +218,7 @@ func (d *desk) full(err error) {
 // code, and checks that the error is want.
 func (d *desk) every(id otp.ID, want ...error) {
 	d.Helper()
-	_, got := d.store.Get(ctx, id, d.now)
+	_, got := d.store.Get(ctx, scope, id, d.now)
 	_, attempt := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now})
 	_, resend := d.store.Resend(ctx, id, d.renewal())
 	for _, call := range []struct {

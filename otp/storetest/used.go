@@ -18,7 +18,7 @@ var usedTests = []test{
 // used checks what Used says of each rate of a counter.
 func (d *desk) used(c otp.Counter, want ...int) {
 	d.Helper()
-	got, err := d.store.Used(ctx, c, d.now)
+	got, err := d.store.Used(ctx, scope, c, d.now)
 	if err != nil || !slices.Equal(got, want) {
 		d.Fatalf("Used: %d, %v; want %d of %v", got, err, want, c.Rates)
 	}

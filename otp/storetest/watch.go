@@ -159,7 +159,7 @@ func (d *desk) follow(id otp.ID) error {
 	defer timer.Stop()
 	for {
 		changed, stop := d.store.Watch(id)
-		_, err := d.store.Get(ctx, id, d.now)
+		_, err := d.store.Get(ctx, scope, id, d.now)
 		if errors.Is(err, otp.ErrTooManyAttempts) {
 			stop()
 			return nil
