@@ -92,6 +92,9 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 		if _, err := body.Token(); err != io.EOF {
 			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
 		}
+		if !app.engine.vault.ring.Ready() {
+			return adminError(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
+		}
 		answer, err := do(r, app, &req)
 		if err != nil {
 			return err

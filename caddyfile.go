@@ -1,17 +1,17 @@
 package websms
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/internal/block"
 )
 
 func init() {
@@ -38,17 +38,17 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
 	d.Next() // its name
 	if existing != nil {
-		return nil, place(d, "websms", errors.New("this global option stands here twice: put all in one block"))
+		return nil, block.At(d, "websms", errors.New("this global option stands here twice: put all in one block"))
 	}
 	if d.NextArg() {
-		return nil, place(d, "websms", errInline)
+		return nil, block.At(d, "websms", block.ErrInline)
 	}
-	err := block(d, "websms", options{
-		"client_id":     text(&app.ClientID),
-		"client_secret": text(&app.ClientSecret),
-		"base_url":      text(&app.BaseURL),
-		"timeout":       some(&app.Timeout),
-		"sandbox":       flag(&app.Sandbox),
+	err := block.Read(d, "websms", block.Options{
+		"client_id":     block.Text(&app.ClientID),
+		"client_secret": block.Text(&app.ClientSecret),
+		"base_url":      block.Text(&app.BaseURL),
+		"timeout":       block.Duration(&app.Timeout),
+		"sandbox":       block.Flag(&app.Sandbox),
 		"store":         app.parseStore,
 	}, app.check)
 	if err != nil {
@@ -59,29 +59,12 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	var name string
-	if err := text(&name)(d); err != nil {
+	if err := block.Text(&name)(d); err != nil {
 		return err
 	}
 	var err error
 	a.StoreRaw, err = guest(d, "store", stores, name, "")
 	return err
-}
-
-// guest reads the guest module that an option names, whose own options follow.
-func guest(d *caddyfile.Dispenser, option, namespace, name, hint string) (json.RawMessage, error) {
-	id := namespace + "." + name
-	if _, err := caddy.GetModule(id); err != nil {
-		var built []string
-		for _, m := range caddy.GetModules(namespace) {
-			built = append(built, m.ID.Name())
-		}
-		return nil, fmt.Errorf("%s %q is not built into this Caddy, which has: %s; build one that has it, or name another%s", option, name, strings.Join(built, ", "), hint)
-	}
-	module, err := caddyfile.UnmarshalModule(d, id)
-	if err != nil {
-		return nil, placed{err}
-	}
-	return caddyconfig.JSONModuleObject(module, "module", name, nil), nil
 }
 
 // UnmarshalCaddyfile reads the memory store. Syntax:
@@ -92,9 +75,9 @@ func guest(d *caddyfile.Dispenser, option, namespace, name, hint string) (json.R
 func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return place(d, "store memory", errInline)
+		return block.At(d, "store memory", block.ErrInline)
 	}
-	return block(d, "store memory", options{"capacity": whole(&s.Capacity)}, s.check)
+	return block.Read(d, "store memory", block.Options{"capacity": block.Whole(&s.Capacity)}, s.check)
 }
 
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
@@ -172,46 +155,46 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return place(d, "websms_otp", errDirective)
+		return block.At(d, "websms_otp", errDirective)
 	}
-	return block(d, "websms_otp", options{
-		"company": text(&g.Company),
-		"comment": text(&g.Comment),
-		"prefix":  text(&g.Prefix),
-		"realm":   text(&g.Realm),
-		"web_otp": text(&g.WebOTP),
+	return block.Read(d, "websms_otp", block.Options{
+		"company": block.Text(&g.Company),
+		"comment": block.Text(&g.Comment),
+		"prefix":  block.Text(&g.Prefix),
+		"realm":   block.Text(&g.Realm),
+		"web_otp": block.Text(&g.WebOTP),
 		// The checks are closures: they judge what the block will have set.
-		"code": sub(options{
-			"length":   whole(&g.Code.Length),
-			"ttl":      some(&g.Code.TTL),
-			"attempts": whole(&g.Code.Attempts),
-			"source":   text(&g.Code.Source),
+		"code": block.Sub(block.Options{
+			"length":   block.Whole(&g.Code.Length),
+			"ttl":      block.Duration(&g.Code.TTL),
+			"attempts": block.Whole(&g.Code.Attempts),
+			"source":   block.Text(&g.Code.Source),
 		}, func() error { return g.Code.check() }),
-		"numbers": sub(options{
-			"countries":  texts(&g.Numbers.Countries),
-			"allow":      texts(&g.Numbers.Allow),
-			"allow_file": text(&g.Numbers.AllowFile),
+		"numbers": block.Sub(block.Options{
+			"countries":  block.Texts(&g.Numbers.Countries),
+			"allow":      block.Texts(&g.Numbers.Allow),
+			"allow_file": block.Text(&g.Numbers.AllowFile),
 		}, func() error { return g.Numbers.check() }, "allow"),
 		"second_factor": parseSecondFactor(&g.SecondFactor),
-		"session": sub(options{
-			"ttl":      some(&g.Session.TTL),
-			"idle":     someOrNone(&g.Session.Idle),
-			"cookie":   text(&g.Session.Cookie),
-			"domain":   text(&g.Session.Domain),
-			"remember": some(&g.Session.Remember),
+		"session": block.Sub(block.Options{
+			"ttl":      block.Duration(&g.Session.TTL),
+			"idle":     block.DurationOrNone(&g.Session.Idle),
+			"cookie":   block.Text(&g.Session.Cookie),
+			"domain":   block.Text(&g.Session.Domain),
+			"remember": block.Duration(&g.Session.Remember),
 		}, func() error { return g.Session.check() }),
-		"limits": sub(options{
+		"limits": block.Sub(block.Options{
 			"per_number":   rateList(&g.Limits.PerNumber),
 			"per_ip":       rateList(&g.Limits.PerIP),
 			"budget":       rateList(&g.Limits.Budget),
-			"cooldown":     someOrNone(&g.Limits.Cooldown),
+			"cooldown":     block.DurationOrNone(&g.Limits.Cooldown),
 			"lockout":      g.Limits.parseLockout,
-			"max_failures": whole(&g.Limits.MaxFailures),
+			"max_failures": block.Whole(&g.Limits.MaxFailures),
 		}, func() error { return g.Limits.check() }),
 		"bypass": g.parseBypass,
-		"headers": sub(options{
-			"number": text(&g.Headers.Number),
-			"user":   text(&g.Headers.User),
+		"headers": block.Sub(block.Options{
+			"number": block.Text(&g.Headers.Number),
+			"user":   block.Text(&g.Headers.User),
 		}, func() error { return g.Headers.check() }),
 	}, g.checkOptions)
 }
@@ -234,6 +217,24 @@ func (l *LimitsConfig) parseLockout(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// rateList reads an option with one or more rates.
+func rateList(into *[]Rate) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		option, args := d.Val(), d.RemainingArgs()
+		if len(args) == 0 {
+			return fmt.Errorf("%s has no value: %s", option, rateHelp)
+		}
+		for _, arg := range args {
+			var r Rate
+			if err := r.UnmarshalText([]byte(arg)); err != nil {
+				return fmt.Errorf("%s: %w", option, err)
+			}
+			*into = append(*into, r)
+		}
+		return nil
+	}
+}
+
 // parseBypass reads a block of matchers, all of which must match.
 func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 	option, names := *d, *d
@@ -242,15 +243,15 @@ func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 	}
 	for nesting := names.Nesting(); names.NextBlock(nesting); names.NextSegment() {
 		if _, err := caddy.GetModule("http.matchers." + names.Val()); err != nil && !names.Token().Quoted() {
-			return place(&names, "bypass", fmt.Errorf("%q is not a matcher: give one, such as path or remote_ip, or an expression in backticks", names.Val()))
+			return block.At(&names, "bypass", fmt.Errorf("%q is not a matcher: give one, such as path or remote_ip, or an expression in backticks", names.Val()))
 		}
 	}
 	set, err := caddyhttp.ParseCaddyfileNestedMatcherSet(d)
 	if err != nil {
-		return placed{err}
+		return block.Placed(err)
 	}
 	if len(set) == 0 {
-		return place(&option, "websms_otp", errors.New("bypass holds no matcher, which would let everybody through: give one, or remove the option"))
+		return block.At(&option, "websms_otp", errors.New("bypass holds no matcher, which would let everybody through: give one, or remove the option"))
 	}
 	g.BypassRaw = caddyhttp.RawMatcherSets{set}
 	return nil
@@ -272,16 +273,16 @@ func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
-		return place(d, "websms_webhook", errDirective)
+		return block.At(d, "websms_webhook", errDirective)
 	}
-	return block(d, "websms_webhook", options{
-		"secret":      text(&h.Secret),
-		"dedupe":      some(&h.Dedupe),
-		"passthrough": flag(&h.Passthrough),
+	return block.Read(d, "websms_webhook", block.Options{
+		"secret":      block.Text(&h.Secret),
+		"dedupe":      block.Duration(&h.Dedupe),
+		"passthrough": block.Flag(&h.Passthrough),
 	}, h.check)
 }
 
-var errDirective = fmt.Errorf("%w; a matcher begins with @ or /, or is *", errInline)
+var errDirective = fmt.Errorf("%w; a matcher begins with @ or /, or is *", block.ErrInline)
 
 // Interface guards
 var (

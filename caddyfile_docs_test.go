@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/redisstore"
 )
 
 // documented is one row of docs/caddyfile.md.
@@ -63,9 +64,25 @@ var blocks = map[string]struct {
 }{
 	"websms":       {inApp, App{}},
 	"store memory": {func(o string) string { return inApp(in("store memory", o)) }, MemoryStore{}},
-	"websms_otp":   {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
-	"code":         {func(o string) string { return inGate(in("code", o)) }, Gate{}},
-	"numbers":      {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
+	"store redis":  {inRedis, redisstore.Store{}},
+	"tls": {func(o string) string {
+		switch { // which need each other
+		case strings.HasPrefix(o, "cert "):
+			o += "\nkey /key.pem"
+		case strings.HasPrefix(o, "key "):
+			o += "\ncert /cert.pem"
+		}
+		return inRedis(in("tls", o))
+	}, redisstore.Store{}},
+	"sentinel": {func(o string) string {
+		if strings.HasPrefix(o, "username ") {
+			o += "\npassword x"
+		}
+		return inRedis(in("sentinel mymaster", o))
+	}, redisstore.Store{}},
+	"websms_otp": {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
+	"code":       {func(o string) string { return inGate(in("code", o)) }, Gate{}},
+	"numbers":    {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
 	"second_factor": {func(o string) string {
 		if strings.HasPrefix(o, "user ") { // which needs one of the others beside it
 			o += "\nphone {http.auth.user.phone}"
@@ -76,6 +93,17 @@ var blocks = map[string]struct {
 	"limits":         {func(o string) string { return inGate(in("limits", o)) }, Gate{}},
 	"headers":        {func(o string) string { return inGate(in("headers", o)) }, Gate{}},
 	"websms_webhook": {func(o string) string { return in(":80 {\nwebsms_webhook", o) + "}" }, Webhook{}},
+}
+
+// inRedis writes options into the Redis store, with those that they need.
+func inRedis(options string) string {
+	if !strings.HasPrefix(options, "address ") {
+		options = "address localhost\n" + options
+	}
+	if strings.Contains(options, "\nusername ") {
+		options += "\npassword x"
+	}
+	return inApp(in("store redis", options))
 }
 
 // knownOptions asks the parser what it knows.
@@ -121,7 +149,7 @@ func TestDocsExamples(t *testing.T) {
 				continue
 			}
 			path := row.jsonPath
-			if block == "store memory" {
+			if reflect.TypeOf(blocks[block].json) != reflect.TypeFor[App]() {
 				path = strings.TrimPrefix(path, "store.")
 			}
 			if !hasJSON(reflect.TypeOf(blocks[block].json), path) {
@@ -215,6 +243,10 @@ func TestDocsDefaults(t *testing.T) {
 	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("memory", defaults("store memory")))); err != nil || store.Capacity != defaultCapacity {
 		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
 	}
+	redis := new(redisstore.Store)
+	if err := redis.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("redis", "address localhost\n"+defaults("store redis")))); err != nil || redis.DB != 0 || redis.KeyPrefix != redisstore.DefaultKeyPrefix {
+		t.Errorf("store redis: %+v, %v: the default is another than documented", redis, err)
+	}
 	options := "secret x\n" + defaults("websms_webhook")
 	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("websms_webhook", options))); err != nil || hook.Dedupe != defaultDedupe {
 		t.Errorf("websms_webhook: %+v, %v: the default is another than documented", hook, err)
@@ -224,7 +256,7 @@ func TestDocsDefaults(t *testing.T) {
 // The fixture with all options has all of them, but for one that another stands for.
 func TestFixtureComplete(t *testing.T) {
 	var text []byte
-	for _, name := range []string{"all", "second_factor"} {
+	for _, name := range []string{"all", "second_factor", "store_redis"} {
 		more, err := os.ReadFile("testdata/caddyfile/" + name + ".txt")
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +266,7 @@ func TestFixtureComplete(t *testing.T) {
 	for block := range blocks {
 		for _, option := range knownOptions(t, block) {
 			if !regexp.MustCompile(`(?m)^\t+` + option + `\b`).Match(text) {
-				t.Errorf("the fixtures all.txt and second_factor.txt lack %s of %s", option, block)
+				t.Errorf("the fixtures lack %s of %s", option, block)
 			}
 		}
 	}

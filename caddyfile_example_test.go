@@ -72,6 +72,34 @@ func TestExampleIsSound(t *testing.T) {
 	}
 }
 
+// The Redis store that the example shows in comments has every option, and adapts.
+func TestExampleOfRedis(t *testing.T) {
+	text := readExample(t, t.TempDir())
+	_, shown, found := strings.Cut(text, "\n\t\t# store redis {\n")
+	shown, _, ended := strings.Cut(shown, "\n\t\t# }\n")
+	if !found || !ended {
+		t.Fatal("it shows no store redis")
+	}
+	shown = strings.ReplaceAll("\n"+shown, "\n\t\t# ", "\n")
+	for _, block := range []string{"store redis", "tls", "sentinel"} {
+		for _, option := range knownOptions(t, block) {
+			if !regexp.MustCompile(`(?m)^\t(# )?\t*` + option + `\b`).MatchString(shown) {
+				t.Errorf("it does not show %s of %s", option, block)
+			}
+		}
+	}
+	withSentinel := strings.ReplaceAll(shown, "\n\t# sentinel", "\n\tsentinel")
+	withSentinel = regexp.MustCompile(`\n\t# (\t(?:username|password) .*|\})`).ReplaceAllString(withSentinel, "\n$1")
+	for _, options := range []string{shown, withSentinel} {
+		if _, err := adapt(inApp(in("store redis", options))); err != nil {
+			t.Errorf("%v in %s", err, options)
+		}
+	}
+	if shown == withSentinel {
+		t.Error("it shows no sentinel")
+	}
+}
+
 // The example at work: on other addresses, with a simulated WebSMS, and
 // otherwise as it is.
 func TestExampleWorks(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-websms/websms/internal/block"
 )
 
 // parseSecondFactor returns the reader of the option second_factor. Syntax:
@@ -19,9 +21,9 @@ func parseSecondFactor(into **SecondFactorConfig) func(*caddyfile.Dispenser) err
 	return func(d *caddyfile.Dispenser) error {
 		c := new(SecondFactorConfig)
 		*into = c
-		return sub(options{
-			"user":      text(&c.User),
-			"phone":     text(&c.Phone),
+		return block.Sub(block.Options{
+			"user":      block.Text(&c.User),
+			"phone":     block.Text(&c.Phone),
 			"directory": c.parseDirectory,
 		}, func() error { return c.check() })(d)
 	}
@@ -32,7 +34,7 @@ func parseSecondFactor(into **SecondFactorConfig) func(*caddyfile.Dispenser) err
 // configuration means does not depend on which modules a Caddy has.
 func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 	var name string
-	if err := text(&name)(d); err != nil {
+	if err := block.Text(&name)(d); err != nil {
 		return err
 	}
 	if strings.ContainsAny(name, `./\`) {
@@ -50,14 +52,14 @@ func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if !d.NextArg() || d.Val() == "" {
-		return place(d, "directory file", errors.New("it has no path: write directory file <path>"))
+		return block.At(d, "directory file", errors.New("it has no path: write directory file <path>"))
 	}
 	f.Path = d.Val()
 	if d.NextArg() {
-		return place(d, "directory file", errors.New("it takes one path: put it in quotes if it holds spaces"))
+		return block.At(d, "directory file", errors.New("it takes one path: put it in quotes if it holds spaces"))
 	}
 	if inner := *d; inner.NextBlock(inner.Nesting()) {
-		return place(d, "directory file", errors.New("it takes no block: remove { … }"))
+		return block.At(d, "directory file", errors.New("it takes no block: remove { … }"))
 	}
 	return nil
 }

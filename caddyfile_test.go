@@ -2,7 +2,10 @@ package websms
 
 import (
 	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +23,26 @@ func setAccount(t *testing.T) {
 	t.Setenv("WEBSMS_CLIENT_ID", "cid_test")
 	t.Setenv("WEBSMS_CLIENT_SECRET", "csk_test")
 	t.Setenv("WEBSMS_WEBHOOK_SECRET", webhookSecret)
+}
+
+// setCertificates sets the environment that names files of certificates.
+func setCertificates(t *testing.T) {
+	t.Helper()
+	ca := newAuthority(t)
+	pair := ca.issue(t, pkix.Name{CommonName: "gate"})
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WEBSMS_TEST_CA", ca.file)
+	for name, block := range map[string]*pem.Block{
+		"WEBSMS_TEST_CERT": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
+		"WEBSMS_TEST_KEY":  {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		file := filepath.Join(t.TempDir(), name)
+		writeFile(t, file, string(pem.EncodeToMemory(block)))
+		t.Setenv(name, file)
+	}
 }
 
 // adapt turns a Caddyfile into JSON.
@@ -66,6 +89,7 @@ func indented(t *testing.T, data []byte) string {
 // loads.
 func TestCaddyfileAdapts(t *testing.T) {
 	setAccount(t)
+	setCertificates(t)
 	files, err := filepath.Glob("testdata/caddyfile/*.txt")
 	if err != nil || len(files) < 8 {
 		t.Fatalf("%d fixtures, %v", len(files), err)

@@ -13,32 +13,17 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-websms/websms/internal/block"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
-// wrong is an error of one option. It names it, so that the reader of a
-// Caddyfile can say where it stands.
-type wrong struct {
-	option string
-	value  int    // which of the option's values, from 1; 0: no one in particular
-	text   string // what is wrong, and what to write instead
-}
-
-func (w *wrong) Error() string { return w.option + " " + w.text }
-
 func wrongf(option, format string, args ...any) error {
-	return &wrong{option: option, text: fmt.Sprintf(format, args...)}
+	return block.Wrongf(option, format, args...)
 }
 
-// within says in which block an error is.
-func within(block string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", block, err)
-}
+func within(name string, err error) error { return block.Within(name, err) }
 
 // CodeConfig is what codes are like.
 type CodeConfig struct {
@@ -108,7 +93,7 @@ func (n NumbersConfig) check() error {
 	}
 	for i, input := range n.Allow {
 		if err := policy.Allow(input); err != nil {
-			return &wrong{"allow", i + 1, fmt.Sprintf("number %d of %d: %v; give one such as +6421234567, of countries, which is %s",
+			return &block.Wrong{Option: "allow", Value: i + 1, Text: fmt.Sprintf("number %d of %d: %v; give one such as +6421234567, of countries, which is %s",
 				i+1, len(n.Allow), err, strings.Join(n.countries(), " "))}
 		}
 	}

@@ -21,7 +21,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
 )
 
 func init() {
@@ -86,6 +88,18 @@ type StoreModule interface {
 	Stop(store otp.Store)
 }
 
+// ArchiveModule is a StoreModule that keeps the keys and the revocations too,
+// so that they are one wherever the challenges are. Those of any other are in
+// Caddy's storage.
+type ArchiveModule interface {
+	// OpenArchive returns the archive, a key that identifies it, as StoreKey
+	// does the store, and a function that lets go of it, to be called once. It
+	// does not wait for an archive that is volatile to be there. The secret is
+	// the account's client_secret, from which to derive what seals the keys; it
+	// may be "", which is an error where they are to be sealed.
+	OpenArchive(secret string) (key string, archive session.Archive, release func() error, err error)
+}
+
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -111,7 +125,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	module, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
-		return fmt.Errorf("loading the store: %w", err)
+		return storeError(a.StoreRaw, err)
 	}
 	store, ok := module.(StoreModule)
 	if !ok {
@@ -123,7 +137,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	vault, err := openVault(ctx)
+	vault, err := openVault(ctx, store, account.secret)
 	if err != nil {
 		return err
 	}
@@ -167,10 +181,10 @@ func (a *App) check() error {
 func (a *App) account() (account, error) {
 	resolved := account{baseURL: a.BaseURL, timeout: time.Duration(a.Timeout), sandbox: a.Sandbox}
 	var err error
-	if resolved.id, err = resolveSecret("client_id", a.ClientID); err != nil {
+	if resolved.id, err = secret.Resolve("client_id", a.ClientID); err != nil {
 		return resolved, err
 	}
-	if resolved.secret, err = resolveSecret("client_secret", a.ClientSecret); err != nil {
+	if resolved.secret, err = secret.Resolve("client_secret", a.ClientSecret); err != nil {
 		return resolved, err
 	}
 	var missing []string
@@ -181,25 +195,6 @@ func (a *App) account() (account, error) {
 	}
 	if missing != nil {
 		a.missing = fmt.Errorf("no code can be sent without a WebSMS account: add to the block websms of the global options: %s", strings.Join(missing, ", "))
-	}
-	return resolved, nil
-}
-
-// resolveSecret replaces the placeholders of value. A value that is given and
-// turns out empty is an error, which names the placeholder, unless that may be
-// a part of the secret itself.
-func resolveSecret(option, value string) (string, error) {
-	if value == "" {
-		return "", nil
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	switch {
-	case err != nil && (strings.HasPrefix(value, "{env.") || strings.HasPrefix(value, "{file.")):
-		return "", fmt.Errorf("%s: %w: set it where Caddy runs, or correct its name", option, err)
-	case err != nil:
-		return "", fmt.Errorf(`%s holds a placeholder that is unknown or empty: give {env.NAME} or {file./path}, and write \{ for a brace of its own`, option)
-	case strings.TrimSpace(resolved) == "":
-		return "", fmt.Errorf("%s is blank", option)
 	}
 	return resolved, nil
 }

@@ -299,6 +299,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return next.ServeHTTP(w, r)
 		}
 	}
+	if !g.ready() {
+		return g.refuseUnready(w, r, isNavigation(r))
+	}
 	realm, https, now := g.realm(r), isHTTPS(r), g.now()
 	s, ok := g.session(r, realm, https, now)
 	if !ok {

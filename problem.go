@@ -75,9 +75,13 @@ func (g *Gate) problemOf(err error) problem {
 		g.logger.Error("refusing after an error", zap.Error(err))
 		down = &otp.UnavailableError{RetryAfter: 10 * time.Second}
 	}
+	return problemUnavailable(down.RetryAfter)
+}
+
+func problemUnavailable(retryAfter time.Duration) problem {
 	return problem{
 		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
-		retryAfter: down.RetryAfter, page: pages.Unavailable(wholeSeconds(down.RetryAfter)),
+		retryAfter: retryAfter, page: pages.Unavailable(wholeSeconds(retryAfter)),
 	}
 }
 
@@ -139,6 +143,21 @@ func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
 		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(g.loginURL(refererTarget(r))))
 	}
 	return writeJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+}
+
+// ready reports whether the keys are known by which sessions open.
+func (g *Gate) ready() bool { return g.engine.vault.ring.Ready() }
+
+// refuseUnready answers a request while they are not. Whether it holds a
+// session nobody can tell, so it keeps its cookies. The vault has told the
+// operator; a line for each request would only fill the log.
+func (g *Gate) refuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
+	limitBody(w, r)
+	p := problemUnavailable(otp.UnreadyRetry)
+	if !page {
+		p.page = nil
+	}
+	return g.refuse(w, r, p, nil)
 }
 
 // loginURL returns the way to the number form, and from there to rd.

@@ -58,7 +58,7 @@ func TestRevocationsUnreadable(t *testing.T) {
 	}
 	for _, op := range []string{"List", "Load"} {
 		storage.failing(revokedFolder, op)
-		_, err := newVault(t.Context(), "vault", source{storage, t.Context()}, now.Now)
+		_, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
 		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
 			t.Errorf("%s fails at a start: %v", op, err)
 		}
@@ -224,7 +224,7 @@ func TestListDisturbed(t *testing.T) {
 		t.Error("the revocation is missed")
 	}
 	disturb(1000)
-	if _, err := newVault(t.Context(), "vault", source{storage, t.Context()}, now.Now); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is there and cannot be listed: %v", err)
 	}
 }

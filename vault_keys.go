@@ -4,67 +4,88 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/session"
 )
 
-// keysFile is where the key ring is in Caddy's storage.
-const keysFile = "websms/keys.json"
-
-// keysError says that the keys in the storage are not to be used, and why.
+// keysError says that the keys in the archive are not to be used, and why.
 type keysError string
 
 func (e keysError) Error() string { return string(e) }
 
-// tendKeys makes the ring what it is to be now by the keys in the storage,
-// which it brings up to date first. It reports whether they could be read; the
-// ring stays as it is if not.
+// tendKeys brings the keys in the archive up to date, and takes them over. It
+// reports whether they could be read; ours stay as they are if not.
 func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTime)
+	ctx, cancel := v.within(ctx)
 	defer cancel()
-	now := v.now()
-	keys, err := v.readKeys(ctx)
+	found, err := v.readKeys(ctx)
 	if err != nil {
 		return false, err
 	}
-	if _, due := keys.Rotate(now, maxLife); due {
-		var rotated session.Keys
-		if rotated, err = v.rotateKeys(ctx); rotated.Sealing != nil { // also where only the lock is left behind
-			keys = rotated
-		} else if keys.Sealing == nil {
-			return false, err
+	keys := v.united(found)
+	if _, due := v.next(found); due {
+		var changed session.Keys
+		if changed, err = v.changeKeys(ctx); changed.Sealing != nil { // also where only the lock is left behind
+			keys = changed
 		}
 	}
-	// Each process decides by its own clock which key seals.
-	if v.ring == nil {
-		ring, broken := session.NewRing(keys.At(now))
-		if broken != nil {
-			return false, broken
-		}
-		v.ring = ring
-	} else if broken := v.ring.Replace(keys.At(now)); broken != nil {
-		return false, broken
+	if keys.Sealing == nil {
+		return false, err
 	}
-	v.keys = keys
+	v.setKeys(keys)
 	return true, err
 }
 
-// readKeys reads the keys in the storage. There are none before the first
-// process that asks has made them; later they must be those of our ring.
-func (v *vault) readKeys(ctx context.Context) (keys session.Keys, err error) {
-	data, err := v.storage().Load(ctx, keysFile)
+// place makes the ring what it is to be now by the keys. Each process decides
+// by its own clock which key seals.
+func (v *vault) place() error {
+	keys := v.keys.At(v.now())
+	if keys.Equal(v.placed) { // else ciphers would be made for nothing
+		return nil
+	}
+	if err := v.ring.Replace(keys); err != nil {
+		return err
+	}
+	v.placed = keys
+	return nil
+}
+
+func (v *vault) setKeys(keys session.Keys) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys = keys
+}
+
+// knownKeys returns the keys to who does not tend.
+func (v *vault) knownKeys() session.Keys {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.keys
+}
+
+// readKeys reads the keys in the archive; there may be none.
+func (v *vault) readKeys(ctx context.Context) (session.Keys, error) {
+	data, err := v.archive.Keys(ctx)
+	if err != nil {
+		return session.Keys{}, err
+	}
+	return v.parseKeys(data)
+}
+
+// parseKeys returns the keys that an archive holds. There are none before the
+// first process that asks has made them; later they must be those of our ring,
+// unless the archive is one that may lose them.
+func (v *vault) parseKeys(data []byte) (keys session.Keys, err error) {
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && v.ring == nil:
+	case data == nil && (v.keys.Sealing == nil || v.archive.Volatile()):
 		return keys, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return keys, keysError(keysFile + " is gone from Caddy's storage; restore it, or restart Caddy to end all sessions and begin anew")
-	case err != nil:
-		return keys, fmt.Errorf("reading %s in Caddy's storage: %w", keysFile, err)
+	case data == nil:
+		return keys, keysError(v.keysPlace() + " is gone; restore it, or restart Caddy to end all sessions and begin anew")
+	case v.data != nil && bytes.Equal(data, v.data):
+		return v.read, nil
 	}
 	if json.Unmarshal(data, &keys) != nil { // whose error could quote a secret
 		return keys, v.damaged("not JSON")
@@ -72,52 +93,92 @@ func (v *vault) readKeys(ctx context.Context) (keys session.Keys, err error) {
 	if err := keys.Check(); err != nil {
 		return keys, v.damaged("damaged: " + err.Error())
 	}
-	if v.ring != nil && !bytes.Equal(keys.Index, v.keys.Index) {
-		return keys, keysError(keysFile + " in Caddy's storage holds the keys of another ring; restore it, or restart Caddy to end all sessions and go on with those")
+	if v.keys.Sealing != nil && !v.archive.Volatile() && !bytes.Equal(keys.Index, v.keys.Index) {
+		return keys, keysError(v.keysPlace() + " holds the keys of another ring; restore it, or restart Caddy to end all sessions and go on with those")
 	}
+	v.read, v.data = keys, bytes.Clone(data)
 	return keys, nil
+}
+
+// keysPlace names the keys in the archive.
+func (v *vault) keysPlace() string {
+	if _, ok := v.archive.(*storageArchive); ok {
+		return keysFile + " in Caddy's storage"
+	}
+	return "the ring of keys in " + v.where
 }
 
 // damaged says what is wrong with the keys, and what to do about it.
 func (v *vault) damaged(how string) error {
 	restart := ""
-	if v.ring != nil {
+	if v.keys.Sealing != nil {
 		restart = " and restart Caddy"
 	}
-	return keysError(fmt.Sprintf("%s in Caddy's storage is %s; restore it, or delete it%s to end all sessions and begin anew", keysFile, how, restart))
+	return keysError(fmt.Sprintf("%s is %s; restore it, or delete it%s to end all sessions and begin anew", v.keysPlace(), how, restart))
 }
 
-// rotateKeys makes or removes keys in the storage as is due, under its lock,
-// so that all who share the storage share the keys. It returns those that are
-// there then.
-func (v *vault) rotateKeys(ctx context.Context) (keys session.Keys, err error) {
-	storage := v.storage()
-	if err := storage.Lock(ctx, vaultFolder); err != nil {
-		return keys, fmt.Errorf("locking Caddy's storage, which must be writable: %w", err)
+// united returns the keys that were found together with those that we know,
+// where the archive may have lost some, or all, and others may have begun anew
+// meanwhile. What is older than all that were found was not lost: its time
+// was over.
+func (v *vault) united(found session.Keys) session.Keys {
+	known := v.keys
+	if !v.archive.Volatile() || known.Sealing == nil {
+		return found
 	}
-	defer func() {
-		if unlock := storage.Unlock(context.WithoutCancel(ctx), vaultFolder); unlock != nil {
-			err = errors.Join(err, fmt.Errorf("unlocking Caddy's storage: %w", unlock))
+	if bytes.Equal(known.Index, found.Index) {
+		known = known.Since(found)
+	}
+	return found.Merge(known)
+}
+
+// next returns what the keys in the archive are to be now, given those that
+// are there, and whether that is a change.
+func (v *vault) next(found session.Keys) (next session.Keys, changed bool) {
+	united := v.united(found)
+	next, rotated := united.Rotate(v.now(), maxLife)
+	return next, rotated || !united.Equal(found)
+}
+
+// changeKeys makes the keys in the archive what they are to be, so that all
+// who share the archive share the keys. It returns those that are there then,
+// also beside an error: the change may have been made all the same.
+func (v *vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
+	var found session.Keys
+	changed := false
+	err = v.archive.ChangeKeys(ctx, func(data []byte) ([]byte, error) {
+		changed = false
+		var err error
+		if found, err = v.parseKeys(data); err != nil { // another process may have been faster
+			return nil, err
 		}
-	}()
-	if keys, err = v.readKeys(ctx); err != nil { // another process may have been faster
-		return session.Keys{}, err
-	}
-	next, due := keys.Rotate(v.now(), maxLife)
-	if !due {
-		return keys, nil
-	}
-	data, err := json.Marshal(next)
+		if keys, changed = v.next(found); !changed {
+			return nil, nil
+		}
+		return json.Marshal(keys)
+	})
 	if err != nil {
-		return keys, fmt.Errorf("writing %s: %w", keysFile, err)
+		there, unread := v.readKeys(ctx)
+		if unread != nil || there.Sealing == nil {
+			return session.Keys{}, err
+		}
+		return v.united(there), err
 	}
-	if err := storage.Store(ctx, keysFile, data); err != nil {
-		return keys, fmt.Errorf("writing to Caddy's storage: %w", err)
+	if changed {
+		v.logger().Info(v.whatChanged(found), zap.Int("keys_before", len(found.Sealing)), zap.Int("keys", len(keys.Sealing)))
 	}
-	what := "rotated the keys that seal sessions"
-	if len(keys.Sealing) == 0 {
-		what = "made the key that seals sessions"
+	return keys, nil
+}
+
+// whatChanged says what was done to the keys that were found.
+func (v *vault) whatChanged(found session.Keys) string {
+	switch {
+	case len(found.Sealing) == 0 && v.keys.Sealing == nil:
+		return "made the key that seals sessions"
+	case len(found.Sealing) == 0:
+		return "put the keys that seal sessions into " + v.where + ", which had none"
+	case !v.united(found).Equal(found):
+		return "joined the keys that seal sessions with those in " + v.where
 	}
-	v.logger().Info(what, zap.Int("keys_before", len(keys.Sealing)), zap.Int("keys", len(next.Sealing)))
-	return next, nil
+	return "rotated the keys that seal sessions"
 }

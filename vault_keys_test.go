@@ -137,7 +137,7 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 	} {
 		storage := newMemStorage()
 		storage.failing("websms", op)
-		_, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		_, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
@@ -148,7 +148,7 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 func TestFirstStartLeavesLock(t *testing.T) {
 	storage := newMemStorage()
 	storage.failing("websms", "Unlock")
-	v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+	v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 		"no keys":        {"{}", "is damaged: index key has 0 bytes"},
 		"a short key":    {strings.Replace(others, `"secret":"`, `"secret":"AAAA`, 1), "is damaged: "},
 		"another ring's": {others, "holds the keys of another ring; restore it, or restart Caddy"},
-		"gone":           {"-", "is gone from Caddy's storage; restore it, or restart Caddy"},
+		"gone":           {"-", "is gone; restore it, or restart Caddy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now, storage := newFakeClock(), newMemStorage()
@@ -248,7 +248,7 @@ func TestRotationConcurrently(t *testing.T) {
 func TestVaultTendsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newMemStorage()
-		v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func TestVaultTendsItself(t *testing.T) {
 func TestVaultEndsWhenStorageHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &hanging{memStorage: newMemStorage()}
-		v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, time.Now)
+		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,22 +324,23 @@ func TestVaultUsesALivingStorage(t *testing.T) {
 	context2, end2 := context.WithCancel(t.Context())
 	context3, end3 := context.WithCancel(t.Context())
 	defer end3()
-	v, err := newVault(context1, "vault", source{first, context1}, now.Now)
+	archive := &storageArchive{sources: []source{{first, context1}}}
+	v, err := newVault(context1, "vault", archive, now.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wants := func(what string, storage *memStorage) {
 		t.Helper()
-		if v.storage() != storage {
+		if archive.storage() != storage {
 			t.Errorf("%s: another storage is used", what)
 		}
 	}
 	wants("one", first)
-	v.use(source{refused, context3})
+	archive.use(source{refused, context3})
 	wants("one that is being provisioned", refused)
 	end3()
 	wants("it was refused", first)
-	v.use(source{second, context2})
+	archive.use(source{second, context2})
 	wants("a reload", second)
 	end1()
 	wants("the old one is gone", second)

@@ -30,7 +30,7 @@ func TestRotationProperty(t *testing.T) {
 		}
 		var values []value
 		open := func(p *process) {
-			v, err := newVault(t.Context(), "vault", source{storage, t.Context()}, p.clock)
+			v, err := newVault(t.Context(), "vault", onStorage(t, storage), p.clock)
 			if err != nil {
 				rt.Fatal(err)
 			}

@@ -162,11 +162,16 @@ func (s *memStorage) count(op string) int {
 	return s.counts[op]
 }
 
+// onStorage returns the archive in a storage.
+func onStorage(t testing.TB, storage certmagic.Storage) *storageArchive {
+	return &storageArchive{sources: []source{{storage, t.Context()}}}
+}
+
 // vaultOn opens a vault, as a process of its own would, and closes it when the
 // test ends.
 func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *vault {
 	t.Helper()
-	v, err := newVault(t.Context(), "vault of a test", source{storage, t.Context()}, now)
+	v, err := newVault(t.Context(), "vault of a test", onStorage(t, storage), now)
 	if err != nil {
 		t.Fatal(err)
 	}

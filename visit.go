@@ -86,13 +86,6 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		return g.refuse(w, r, problemNotFound, nil)
 	}
 	name := strings.TrimPrefix(own.Path[len(g.Prefix):], "/")
-	if name == "" {
-		if !reads(r) {
-			return g.refuseMethod(w, r, "GET, HEAD")
-		}
-		redirect(w, http.StatusFound, g.Prefix+"/login")
-		return nil
-	}
 	if asset, ok := strings.CutPrefix(name, "assets/"); ok {
 		if !reads(r) {
 			return g.refuseMethod(w, r, "GET, HEAD")
@@ -100,6 +93,16 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if g.pages.ServeAsset(w, r, asset) {
 			return nil
 		}
+	}
+	if !g.ready() {
+		return g.refuseUnready(w, r, name != "status" && name != "session") // whose answers are for programs
+	}
+	if name == "" {
+		if !reads(r) {
+			return g.refuseMethod(w, r, "GET, HEAD")
+		}
+		redirect(w, http.StatusFound, g.Prefix+"/login")
+		return nil
 	}
 	e, ok := endpoints[name]
 	if !ok {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -89,11 +90,11 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
-	secret, err := resolveSecret("secret", h.Secret)
+	resolved, err := secret.Resolve("secret", h.Secret)
 	if err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
-	h.secret = sha256.Sum256([]byte(secret))
+	h.secret = sha256.Sum256([]byte(resolved))
 	app, err := ctx.App("websms")
 	if err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)

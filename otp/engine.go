@@ -32,7 +32,7 @@ type Engine struct {
 type Config struct {
 	Store  Store            // required
 	Sender Sender           // required by Issue and Resend
-	Ring   *session.Ring    // required
+	Ring   *session.Ring    // required; while it is empty, what needs its keys is unavailable
 	Now    func() time.Time // nil: time.Now
 	Random io.Reader        // nil: crypto/rand
 }
@@ -51,6 +51,18 @@ func NewEngine(c Config) *Engine {
 		dispatch: newDispatcher(c.Sender),
 	}
 }
+
+// ready returns an *UnavailableError while the ring has no keys: nothing could
+// be sealed, and nothing found again.
+func (e *Engine) ready() error {
+	if e.ring.Ready() {
+		return nil
+	}
+	return &UnavailableError{Reason: session.ErrNotReady.Error(), RetryAfter: UnreadyRetry}
+}
+
+// UnreadyRetry is after how long to ask again while the keys are not known.
+const UnreadyRetry = 5 * time.Second
 
 // Close refuses new sendings and waits for those in flight; when ctx ends it
 // breaks them off. Nobody may use the engine afterwards.
@@ -83,6 +95,9 @@ type Sending struct {
 // ends the challenge replaces, unless that is zero. It returns a *LimitError
 // or an *UnavailableError; then nothing is sent and replaces lives on.
 func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (Challenge, error) {
+	if err := e.ready(); err != nil {
+		return Challenge{}, err
+	}
 	release, err := e.dispatch.acquire()
 	if err != nil {
 		return Challenge{}, err
@@ -128,6 +143,9 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 // an *UnavailableError, ErrNoChallenge, ErrExpired or ErrTooManyAttempts;
 // then nothing is sent.
 func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Challenge, error) {
+	if err := e.ready(); err != nil {
+		return Challenge{}, err
+	}
 	release, err := e.dispatch.acquire()
 	if err != nil {
 		return Challenge{}, err
@@ -170,6 +188,9 @@ type Verification struct {
 // ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a *LimitError while the
 // number is locked, or an *UnavailableError.
 func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challenge, error) {
+	if err := e.ready(); err != nil {
+		return Challenge{}, err
+	}
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
 		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Run: e.run(p, v.Number, v.Device), Now: e.now(),
 	})
@@ -179,6 +200,9 @@ func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challen
 // Unlock forgets the wrong codes that count for a number in a scope, and
 // reports whether there were any.
 func (e *Engine) Unlock(ctx context.Context, scope, number string) (bool, error) {
+	if err := e.ready(); err != nil {
+		return false, err
+	}
 	return e.store.Unlock(ctx, scope, e.failures(scope, number))
 }
 
@@ -205,11 +229,17 @@ func (e *Engine) Report(ctx context.Context, messageID string, state connexus.St
 // First reports whether a thing named by parts is new within ttl: of all who
 // ask, one is the first.
 func (e *Engine) First(ctx context.Context, ttl time.Duration, parts ...string) (bool, error) {
+	if err := e.ready(); err != nil {
+		return false, err
+	}
 	return e.store.First(ctx, e.ring.Digest("seen", parts...), ttl, e.now())
 }
 
 // Forget takes back what First was told.
 func (e *Engine) Forget(ctx context.Context, parts ...string) error {
+	if err := e.ready(); err != nil {
+		return err
+	}
 	return e.store.Forget(ctx, e.ring.Digest("seen", parts...))
 }
 

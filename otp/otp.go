@@ -82,8 +82,8 @@ var (
 	ErrWrongCode = errors.New("wrong code")
 )
 
-// UnavailableError says that a store is full or down, or that too many sends
-// are in flight. Nothing was sent.
+// UnavailableError says that a store is full or down, that too many sends are
+// in flight, or that the keys are not known yet. Nothing was sent.
 type UnavailableError struct {
 	Reason     string
 	RetryAfter time.Duration

@@ -63,7 +63,8 @@ type Store interface {
 	Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error)
 
 	// Watch returns a channel that is closed at the next change of the
-	// challenge id, and a function to stop watching.
+	// challenge id, and a function to stop watching. It may be closed once for
+	// nothing, when a store has begun to hear of what others change.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 
 	// First reports whether key is new within ttl, and remembers it: of any

@@ -25,6 +25,9 @@ import (
 // realm, of a key no longer known, or was changed. It never says which.
 var ErrSealed = errors.New("sealed value does not open")
 
+// ErrNotReady says that a ring has no keys yet.
+var ErrNotReady = errors.New("the keys are not known yet")
+
 // Purpose separates what is sealed: each has a key of its own, derived from
 // the ring's (HKDF, RFC 5869), so that a value of one never opens as another.
 type Purpose uint8
@@ -90,6 +93,9 @@ func (k Keys) Check() error {
 
 // Ring seals and opens values. It is safe for concurrent use; Replace swaps
 // its keys without a lock on the readers' side.
+//
+// The zero Ring is empty: it opens nothing and seals nothing until Replace
+// gives it keys, and is never empty again.
 type Ring struct {
 	keys atomic.Pointer[ringKeys]
 }
@@ -112,6 +118,9 @@ func NewRing(keys Keys) (*Ring, error) {
 	}
 	return r, nil
 }
+
+// Ready reports whether the ring has keys.
+func (r *Ring) Ready() bool { return r.keys.Load() != nil }
 
 // Replace makes keys the ring's own: it seals with the first of them, from now
 // on. On an error the ring stays as it was.
@@ -143,8 +152,17 @@ func (r *Ring) Replace(keys Keys) error {
 
 // Digest is a keyed hash of parts, for one use: the same for the same parts
 // as long as the ring's index key lives, and of no help in guessing them.
+//
+// Who may have an empty ring asks Ready first: a digest of that is of random
+// bytes, others each time, so that it matches nothing.
 func (r *Ring) Digest(use string, parts ...string) [sha256.Size]byte {
-	mac := hmac.New(sha256.New, r.keys.Load().index)
+	var sum [sha256.Size]byte
+	keys := r.keys.Load()
+	if keys == nil {
+		rand.Read(sum[:])
+		return sum
+	}
+	mac := hmac.New(sha256.New, keys.index)
 	var size [8]byte
 	write := func(s string) { // lengths keep ("ab","c") from meaning ("a","bc")
 		binary.BigEndian.PutUint64(size[:], uint64(len(s)))
@@ -155,7 +173,6 @@ func (r *Ring) Digest(use string, parts ...string) [sha256.Size]byte {
 	for _, p := range parts {
 		write(p)
 	}
-	var sum [sha256.Size]byte
 	mac.Sum(sum[:0])
 	return sum
 }
@@ -187,12 +204,17 @@ var scratches = sync.Pool{New: func() any {
 }}
 
 // Seal encrypts plain for purpose and realm with the current key. It fails
-// only when plain is longer than a cookie can carry (2700 bytes).
+// only when plain is longer than a cookie can carry (2700 bytes), or with
+// ErrNotReady.
 func (r *Ring) Seal(purpose Purpose, realm string, plain []byte) (string, error) {
 	if len(plain) > maxPlain {
 		return "", fmt.Errorf("sealing %d bytes: at most %d fit a cookie", len(plain), maxPlain)
 	}
-	key := &r.keys.Load().sealing[0]
+	keys := r.keys.Load()
+	if keys == nil {
+		return "", ErrNotReady
+	}
+	key := &keys.sealing[0]
 	raw := make([]byte, keyIDSize+nonceSize, overhead+len(plain))
 	binary.BigEndian.PutUint32(raw, key.id)
 	nonce := raw[keyIDSize:]
@@ -207,6 +229,10 @@ func (r *Ring) open(purpose Purpose, realm, sealed string, use func(plain []byte
 	if n := base64.RawURLEncoding.DecodedLen(len(sealed)); n < overhead || n > maxRaw {
 		return ErrSealed
 	}
+	keys := r.keys.Load()
+	if keys == nil {
+		return ErrSealed
+	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	s.text = append(s.text[:0], sealed...)
@@ -217,7 +243,6 @@ func (r *Ring) open(purpose Purpose, realm, sealed string, use func(plain []byte
 	s.raw = raw
 	s.aad = append(s.aad[:0], realm...)
 	id := binary.BigEndian.Uint32(raw)
-	keys := r.keys.Load()
 	for i := range keys.sealing {
 		if keys.sealing[i].id != id {
 			continue

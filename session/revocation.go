@@ -124,6 +124,31 @@ func (s *subjects) latest(kind Kind, realm, name string) int64 {
 	return latest
 }
 
+// All returns what is remembered: the ids, with the ends of their sessions,
+// and the not-before times of the subjects.
+func (r *Revocations) All() (ids map[ID]time.Time, notBefore map[Subject]time.Time) {
+	ids, notBefore = make(map[ID]time.Time), make(map[Subject]time.Time)
+	r.ids.Range(func(id, until any) bool {
+		ids[id.(ID)] = until.(time.Time)
+		return true
+	})
+	if all := r.subjects.Load(); all != nil {
+		all.each(func(subject Subject, t time.Time) { notBefore[subject] = t })
+	}
+	return ids, notBefore
+}
+
+// each calls visit with every subject and its not-before time.
+func (s *subjects) each(visit func(Subject, time.Time)) {
+	for kind, names := range s {
+		for name, list := range names {
+			for _, c := range list {
+				visit(Subject{Kind(kind), c.realm, name}, time.Unix(0, c.notBefore))
+			}
+		}
+	}
+}
+
 // Sweep forgets what concerns no session any more at now, if none lives longer
 // than life. It returns those that it forgets by their id, with their ends.
 func (r *Revocations) Sweep(now time.Time, life time.Duration) map[ID]time.Time {
@@ -151,15 +176,11 @@ func (r *Revocations) sweepSubjects(over int64) {
 		return
 	}
 	kept := make(map[Subject]time.Time)
-	for kind, names := range former {
-		for name, list := range names {
-			for _, c := range list {
-				if c.notBefore > over {
-					kept[Subject{Kind(kind), c.realm, name}] = time.Unix(0, c.notBefore)
-				}
-			}
+	former.each(func(subject Subject, t time.Time) {
+		if t.UnixNano() > over {
+			kept[subject] = t
 		}
-	}
+	})
 	var next *subjects // nil where nothing is left: looking up then costs nothing
 	if len(kept) > 0 {
 		next = new(subjects)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
@@ -96,10 +97,58 @@ func (k Keys) Horizon(now time.Time) time.Time {
 	return now
 }
 
+// Merge returns the keys that two sets of keys become where both were made for
+// the same processes, apart from one another. What either has sealed opens; the
+// index key is that of whose oldest sealing key is older, so that of two that
+// count something the one that has counted longer goes on. It is the same
+// whoever merges, in whatever order and how often. No sealing keys add nothing.
+func (k Keys) Merge(other Keys) Keys {
+	switch {
+	case len(other.Sealing) == 0:
+		other = k
+	case len(k.Sealing) == 0:
+		k = other
+	}
+	merged := Keys{Sealing: slices.Concat(k.Sealing, other.Sealing)}
+	merged.Sealing = slices.CompactFunc(merged.newestFirst(), func(a, b Key) bool { return compareKeys(a, b) == 0 })
+	if len(merged.Sealing) == 0 {
+		merged.Sealing = nil
+	}
+	merged.Index = k.Index
+	if cmp.Or(compareKeys(other.oldest(), k.oldest()), bytes.Compare(other.Index, k.Index)) < 0 {
+		merged.Index = other.Index
+	}
+	return merged
+}
+
+// Since returns the keys without those that were made before the oldest of
+// other: what Rotate has removed of other they may still have.
+func (k Keys) Since(other Keys) Keys {
+	begin := other.oldest().Created
+	return Keys{Index: k.Index, Sealing: slices.DeleteFunc(slices.Clone(k.Sealing), func(key Key) bool { return key.Created.Before(begin) })}
+}
+
+// Equal reports whether both are the same keys in the same order.
+func (k Keys) Equal(other Keys) bool {
+	return bytes.Equal(k.Index, other.Index) &&
+		slices.EqualFunc(k.Sealing, other.Sealing, func(a, b Key) bool { return compareKeys(a, b) == 0 })
+}
+
+// oldest returns the sealing key that was made first; the zero Key if there is none.
+func (k Keys) oldest() Key {
+	if len(k.Sealing) == 0 {
+		return Key{}
+	}
+	return slices.MinFunc(k.Sealing, compareKeys)
+}
+
+// compareKeys puts the key that was made first in front.
+func compareKeys(a, b Key) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID), bytes.Compare(a.Secret, b.Secret))
+}
+
 // newestFirst returns the sealing keys in an order that is the same wherever
 // they are read.
 func (k Keys) newestFirst() []Key {
-	return slices.SortedFunc(slices.Values(k.Sealing), func(a, b Key) int {
-		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
-	})
+	return slices.SortedFunc(slices.Values(k.Sealing), func(a, b Key) int { return compareKeys(b, a) })
 }

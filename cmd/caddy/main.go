@@ -1,5 +1,5 @@
-// Command caddy is a Caddy server with the WebSMS gate, its webhook and the
-// WebSMS simulator built in. It runs the demo; for a server of your own,
+// Command caddy is a Caddy server with the WebSMS gate, its webhook, the Redis
+// store and the WebSMS simulator built in. It runs the demo; for a server of your own,
 // build one with xcaddy (see the README).
 package main
 
@@ -9,6 +9,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-websms/websms"
+	_ "github.com/caddy-websms/websms/redisstore"
 	_ "github.com/caddy-websms/websms/websmstest"
 )
 

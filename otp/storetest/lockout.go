@@ -10,7 +10,7 @@ import (
 
 var lockoutTests = []test{
 	{"counted across challenges", countedAcross},
-	{"locks to the nanosecond", locksForExactly},
+	{"locks to the microsecond", locksForExactly},
 	{"nothing is compared while it is locked", lockedComparesNothing},
 	{"nothing is taken while it is locked", lockedTakesNothing},
 	{"the last locks until it is unlocked", maxLocks},
@@ -64,8 +64,8 @@ func locksForExactly(t *testing.T, open Open) {
 			d.failAndLock(run, "lockout", span)
 			last := d.now
 			d.locked(run, "lockout", span)
-			d.now = last.Add(span / 2)
-			d.locked(run, "lockout", span-span/2)
+			d.now = last.Add((span / 2).Truncate(tick))
+			d.locked(run, "lockout", span-(span/2).Truncate(tick))
 			d.now = last.Add(span - tick)
 			d.locked(run, "lockout", tick)
 			d.now = last.Add(span)

@@ -13,20 +13,17 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-var randomTests = []test{{"model", randomSequences}}
-
 // randomSequences plays random calls to a store and to the model, and
 // compares every answer. The stores are few and live long: each sequence has
 // challenges, counters and messages of its own, and days of its own.
-func randomSequences(t *testing.T, open Open) {
-	const capacities = 4
-	var stores [capacities + 1]otp.Store
-	for capacity := 1; capacity <= capacities; capacity++ {
+func randomSequences(t *testing.T, open Open, capacities []int) {
+	stores := make(map[int]otp.Store)
+	for _, capacity := range capacities {
 		stores[capacity] = open(t, capacity)
 	}
 	day := epoch
 	rapid.Check(t, func(t *rapid.T) {
-		capacity := rapid.IntRange(1, capacities).Draw(t, "capacity")
+		capacity := rapid.SampledFrom(capacities).Draw(t, "capacity")
 		p := &player{
 			d:    &desk{reporter: t, store: stores[capacity], now: day},
 			m:    newModel(capacity),

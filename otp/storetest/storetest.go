@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -30,6 +31,21 @@ type Open func(t *testing.T, capacity int) otp.Store
 // test, and one for each of the some hundred runs of the random sequences
 // (rapid's flag -rapid.checks says how many).
 func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
+	run(t, open)
+	for _, test := range append(roomTests, crowdedRoomTests...) {
+		t.Run("room/"+test.name, func(t *testing.T) { test.run(t, open) })
+	}
+	t.Run("random/model", func(t *testing.T) { randomSequences(t, open, []int{1, 2, 3, 4}) })
+}
+
+// RunUnbounded is Run for a store that has room for any number of challenges.
+func RunUnbounded(t *testing.T, open func(t *testing.T) otp.Store) {
+	one := func(t *testing.T, _ int) otp.Store { return open(t) }
+	run(t, one)
+	t.Run("random/model", func(t *testing.T) { randomSequences(t, one, []int{math.MaxInt}) })
+}
+
+func run(t *testing.T, open Open) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -39,14 +55,12 @@ func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 		{"used", usedTests},
 		{"lockout", lockoutTests},
 		{"runs", runTests},
-		{"room", roomTests},
 		{"resend", resendTests},
 		{"settle", settleTests},
 		{"report", reportTests},
 		{"watch", watchTests},
 		{"seen", seenTests},
 		{"crowd", crowdTests},
-		{"random", randomTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {

@@ -1,0 +1,41 @@
+package process_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A program does not outlive the one that started it, even if that was killed.
+func TestDiesWithParent(t *testing.T) {
+	t.Parallel()
+	parent, in := start(t, "parent")
+	defer in.Close() // or the child would end because of that
+	awaitLog(t, parent, "\n")
+	child, err := strconv.Atoi(strings.TrimSpace(parent.Log()))
+	if err != nil {
+		t.Fatalf("the parent says %q", parent.Log())
+	}
+	parent.Kill()
+	deadline := time.Now().Add(20 * time.Second)
+	for alive(child) {
+		if time.Now().After(deadline) {
+			t.Fatal("the child lives on")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// alive reports whether a process runs: what is left of one that has ended,
+// until somebody asks how it did, does not count.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ") // proc(5)
+	return !strings.HasPrefix(state, "Z")
+}

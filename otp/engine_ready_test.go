@@ -1,0 +1,37 @@
+package otp_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// Without keys, what needs them is unavailable, and no store is asked.
+func TestEngineWithoutKeys(t *testing.T) {
+	e := otp.NewEngine(otp.Config{Ring: new(session.Ring)}) // no store: whoever asks it panics
+	defer e.Close(t.Context())
+	ctx, p := context.Background(), &otp.Policy{Length: 6, TTL: time.Minute, Attempts: 5}
+	for name, call := range map[string]func() error{
+		"Issue": func() error { _, err := e.Issue(ctx, p, otp.Sending{Number: "+6421234567"}, otp.ID{}); return err },
+		"Resend": func() error {
+			_, err := e.Resend(ctx, p, otp.Sending{Number: "+6421234567"}, session.NewID())
+			return err
+		},
+		"Verify": func() error {
+			_, err := e.Verify(ctx, p, otp.Verification{ID: session.NewID(), Code: "123456"})
+			return err
+		},
+		"Unlock": func() error { _, err := e.Unlock(ctx, "", "+6421234567"); return err },
+		"First":  func() error { _, err := e.First(ctx, time.Minute, "x"); return err },
+		"Forget": func() error { return e.Forget(ctx, "x") },
+	} {
+		var down *otp.UnavailableError
+		if err := call(); !errors.As(err, &down) || down.Reason != "the keys are not known yet" || down.RetryAfter != otp.UnreadyRetry {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

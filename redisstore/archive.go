@@ -1,0 +1,237 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// archive is the session.Archive of all processes that share a Redis and a
+// client secret. The secret seals the keys, and names them: who has another
+// one has other keys.
+//
+//	websms:{keys:<name>}:ring     string, the keys of the ring, sealed
+//	websms:{keys:<name>}:epoch    string, another one after Redis was emptied
+//	websms:{keys:<name>}:sequence number of the latest record
+//	websms:{keys:<name>}:log      sorted set of the records' names, by number
+//	websms:{keys:<name>}:values   hash, by name: what was kept
+type archive struct {
+	node *node
+	tag  string // begins every key
+	aead cipher.AEAD
+}
+
+const (
+	// followEvery is how often a node asks for what others have revoked.
+	followEvery = 500 * time.Millisecond
+
+	// archiveLife is how long Redis keeps what no node asks for: no session
+	// lasts longer.
+	archiveLife = otp.RunLife
+
+	// recordsAtOnce bounds one answer of Redis.
+	recordsAtOnce = 10_000
+)
+
+func newArchive(n *node, prefix, secret string) (*archive, error) {
+	derive := func(use string, size int) ([]byte, error) {
+		return hkdf.Key(sha256.New, []byte(secret), nil, "websms redis archive "+use, size)
+	}
+	called, err := derive("name", 8)
+	if err != nil {
+		return nil, err
+	}
+	key, err := derive("key", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &archive{node: n, tag: prefix + "{keys:" + hex.EncodeToString(called) + "}:", aead: aead}, nil
+}
+
+// Volatile implements session.Archive.
+func (a *archive) Volatile() bool { return true }
+
+// Follow implements session.Archive.
+func (a *archive) Follow() time.Duration { return followEvery }
+
+// Keys implements session.Archive.
+func (a *archive) Keys(ctx context.Context) ([]byte, error) {
+	sealed, err := a.sealedKeys(ctx)
+	if err != nil || sealed == "" {
+		return nil, err
+	}
+	return a.open(sealed)
+}
+
+// ChangeKeys implements session.Archive.
+func (a *archive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte, error)) error {
+	for range 10 {
+		former, err := a.sealedKeys(ctx)
+		if err != nil {
+			return err
+		}
+		var known []byte
+		if former != "" {
+			if known, err = a.open(former); err != nil {
+				return err
+			}
+		}
+		keys, err := next(known)
+		if err != nil || keys == nil {
+			return err
+		}
+		sealed := string(a.aead.Seal(nil, nil, keys, []byte(a.tag)))
+		done, err := a.node.do(ctx, call(scriptSwap, []string{a.tag + "ring"}, []string{millis(archiveLife), former, sealed})).int()
+		if err != nil || done == 1 {
+			return err
+		}
+	}
+	return errors.New("changing the keys in redis: others change them all the time")
+}
+
+func (a *archive) sealedKeys(ctx context.Context) (string, error) {
+	return a.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Get().Key(a.tag+"ring").Build())
+	}).string()
+}
+
+func (a *archive) open(sealed string) ([]byte, error) {
+	keys, err := a.aead.Open(nil, nil, []byte(sealed), []byte(a.tag))
+	if err != nil {
+		return nil, fmt.Errorf("the keys in redis, %sring, do not open: they were changed; delete them to end all sessions and begin anew", a.tag)
+	}
+	return keys, nil
+}
+
+// Records implements session.Archive. A mark is an epoch and a number.
+func (a *archive) Records(ctx context.Context, mark string) (names []string, next string, emptied bool, err error) {
+	for {
+		epoch, number, _ := strings.Cut(mark, " ")
+		if number == "" {
+			number = "0"
+		}
+		fresh := make([]byte, 8)
+		rand.Read(fresh) // never fails: crypto/rand ends the program instead
+		reply, err := a.node.do(ctx, call(scriptFollow,
+			[]string{a.tag + "epoch", a.tag + "sequence", a.tag + "log", a.tag + "values", a.tag + "ring"},
+			[]string{hex.EncodeToString(fresh), epoch, number, millis(archiveLife), strconv.Itoa(recordsAtOnce)})).list()
+		if err != nil {
+			return nil, "", false, err
+		}
+		part, err := readRecords(reply)
+		if err != nil {
+			return nil, "", false, err
+		}
+		if part.emptied {
+			names, emptied = nil, true
+		}
+		names = append(names, part.names...)
+		if part.last == "" {
+			part.last = number
+			if part.emptied || epoch == "" {
+				part.last = "0"
+			}
+		}
+		mark = part.epoch + " " + part.last
+		if len(part.names) < recordsAtOnce {
+			return names, mark, emptied, nil
+		}
+	}
+}
+
+// records is what follow.lua answers.
+type records struct {
+	epoch   string
+	emptied bool
+	names   []string
+	last    string // number of the last of them, "" if there are none
+}
+
+func readRecords(reply []rueidis.RedisMessage) (r records, err error) {
+	if len(reply) != 3 {
+		return r, understood(errReply)
+	}
+	if r.epoch, err = reply[0].ToString(); err != nil {
+		return r, understood(err)
+	}
+	emptied, err := reply[1].AsInt64()
+	if err != nil {
+		return r, understood(err)
+	}
+	r.emptied = emptied == 1
+	scores, err := reply[2].AsZScores()
+	if err != nil {
+		return r, understood(err)
+	}
+	for _, s := range scores {
+		r.names = append(r.names, s.Member)
+		r.last = strconv.FormatInt(int64(s.Score), 10)
+	}
+	return r, nil
+}
+
+// Record implements session.Archive.
+func (a *archive) Record(ctx context.Context, name string) ([]byte, error) {
+	reply := a.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Hget().Key(a.tag+"values").Field(name).Build())
+	})
+	if reply.failed != nil {
+		return nil, reply.failed
+	}
+	value, err := reply.result.AsBytes()
+	if rueidis.IsRedisNil(err) {
+		return nil, fmt.Errorf("record %s in redis: %w", name, fs.ErrNotExist)
+	}
+	return value, understood(err)
+}
+
+// Keep implements session.Archive.
+func (a *archive) Keep(ctx context.Context, name string, value []byte) error {
+	return a.node.do(ctx, call(scriptKeep, []string{a.tag + "sequence", a.tag + "log", a.tag + "values"},
+		[]string{millis(archiveLife), name, string(value)})).err()
+}
+
+// Drop implements session.Archive.
+func (a *archive) Drop(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	for _, op := range []operation{
+		func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+			return c.Do(ctx, c.B().Zrem().Key(a.tag+"log").Member(names...).Build())
+		},
+		func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+			return c.Do(ctx, c.B().Hdel().Key(a.tag+"values").Field(names...).Build())
+		},
+	} {
+		if err := a.node.do(ctx, op).err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var _ session.Archive = (*archive)(nil)

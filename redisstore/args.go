@@ -1,0 +1,86 @@
+package redisstore
+
+import (
+	"crypto/rand"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// What scripts are told, as they read it.
+
+func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
+
+func span(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
+
+// millis rounds up: nothing is forgotten early.
+func millis(d time.Duration) string {
+	return strconv.FormatInt((d + time.Millisecond - 1).Milliseconds(), 10)
+}
+
+// memberOf begins the name of a challenge's sendings where they are counted.
+func memberOf(id otp.ID) string { return string(id[:]) }
+
+func parseName(text string) (otp.ID, bool) { return session.ParseID(text) }
+
+// newNonce marks one change, so that asking for it again changes no more.
+func newNonce() string {
+	var nonce [12]byte
+	rand.Read(nonce[:]) // never fails: crypto/rand ends the program instead
+	return string(nonce[:])
+}
+
+// appendRun appends whose wrong codes count, as run() in run.lua reads it.
+func appendRun(args []string, r *otp.Run) []string {
+	field := "s"
+	switch {
+	case r.Number == otp.Digest{}:
+		field = ""
+	case r.Device != otp.Digest{}:
+		field = "d" + string(r.Device[:16])
+	}
+	return append(args, field, strconv.Itoa(r.Lockout.Count), span(r.Lockout.For), strconv.Itoa(r.Lockout.Max))
+}
+
+// appendCounters appends what a sending is counted under, as counters() in
+// counters.lua reads it.
+func (k keys) appendCounters(keys, args []string, scope string, list []otp.Counter) ([]string, []string) {
+	args = append(args, strconv.Itoa(len(list)))
+	for i := range list {
+		c := &list[i]
+		keys = append(keys, k.taken(scope, c), k.returned(scope, c))
+		args = append(args, c.Limit, strconv.Itoa(len(c.Rates)))
+		for _, r := range c.Rates {
+			args = append(args, strconv.Itoa(r.Count), span(r.Window))
+		}
+	}
+	return keys, args
+}
+
+// appendState appends a delivery report, as report() in report.lua reads it.
+func appendState(args []string, s connexus.State) []string {
+	effect := otp.Accepted // the network has it
+	switch {
+	case s == connexus.StateDelivered:
+		effect = otp.Delivered
+	case s.Final() || s == connexus.StateExpired:
+		effect = otp.Failed
+	}
+	return append(args, strconv.Itoa(int(s)), superseded(s), string(effect))
+}
+
+// superseded lists the states that s follows: ",0,1,".
+func superseded(s connexus.State) string {
+	var list strings.Builder
+	list.WriteByte(',')
+	for old := connexus.StateUnknown; old <= connexus.StateDelivered; old++ {
+		if s.Supersedes(old) {
+			list.WriteString(strconv.Itoa(int(old)) + ",")
+		}
+	}
+	return list.String()
+}

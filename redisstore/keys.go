@@ -1,0 +1,62 @@
+package redisstore
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// keys names what the store keeps. What is of one scope has its name in
+// braces, which puts it into one slot of a Redis Cluster.
+//
+//	websms:{realm:<scope>}:challenge:<id>    hash, see record.lua
+//	websms:{realm:<scope>}:live              sorted set of ids, by when they die
+//	websms:{realm:<scope>}:taken:<digest>    sorted set of sendings, by when they were taken
+//	websms:{realm:<scope>}:returned:<digest> sorted set of sendings, by when they were given back
+//	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
+//	websms:{realm:<scope>}:failures:<digest> hash, see run.lua
+//	websms:message:<digest>                  string, what a message id stands for
+//	websms:seen:<digest>                     string, until when
+//	websms:wake:<id>                         channel of a challenge's changes
+type keys struct{ prefix string }
+
+func (k keys) scope(scope string) string {
+	return k.prefix + "{realm:" + url.PathEscape(scope) + "}:"
+}
+
+func (k keys) challenge(scope string, id otp.ID) string {
+	return k.scope(scope) + "challenge:" + name(id)
+}
+
+func (k keys) live(scope string) string    { return k.scope(scope) + "live" }
+func (k keys) windows(scope string) string { return k.scope(scope) + "windows" }
+
+func (k keys) taken(scope string, c *otp.Counter) string {
+	return k.scope(scope) + "taken:" + c.Limit + ":" + short(c.Key)
+}
+
+func (k keys) returned(scope string, c *otp.Counter) string {
+	return k.scope(scope) + "returned:" + c.Limit + ":" + short(c.Key)
+}
+
+func (k keys) failures(scope string, number otp.Digest) string {
+	return k.scope(scope) + "failures:" + short(number)
+}
+
+func (k keys) message(id string) string {
+	return k.prefix + "message:" + short(sha256.Sum256([]byte(id)))
+}
+func (k keys) seen(key otp.Digest) string { return k.prefix + "seen:" + short(key) }
+func (k keys) wake(id otp.ID) string      { return k.prefix + wakeChannel + name(id) }
+func (k keys) alive() string              { return k.prefix + "alive" }
+
+const wakeChannel = "wake:"
+
+// name writes an id as it stands in a key.
+func name(id otp.ID) string { return hex.EncodeToString(id[:]) }
+
+// short writes a digest at half its length, 128 bits, in 22 letters.
+func short(d otp.Digest) string { return base64.RawURLEncoding.EncodeToString(d[:16]) }

@@ -1,0 +1,149 @@
+package redisstore
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// listener hears of the changes that other nodes make to challenges that
+// somebody watches here: it has one connection, with a channel for each.
+type listener struct {
+	node    *node
+	channel string // begins the name of every channel
+	wake    func(otp.ID)
+	touched chan struct{} // something is in changed
+
+	mu      sync.Mutex
+	wanted  map[otp.ID]int      // watchers
+	changed map[otp.ID]struct{} // whose number went from or to none
+}
+
+func newListener(n *node, channel string, wake func(otp.ID)) *listener {
+	l := &listener{
+		node: n, channel: channel, wake: wake, touched: make(chan struct{}, 1),
+		wanted: make(map[otp.ID]int), changed: make(map[otp.ID]struct{}),
+	}
+	n.tasks.Go(l.run)
+	return l
+}
+
+// want begins to listen for a challenge, until the function it returns is
+// called; that may be called more than once.
+func (l *listener) want(id otp.ID) (forget func()) {
+	l.count(id, 1)
+	return sync.OnceFunc(func() { l.count(id, -1) })
+}
+
+func (l *listener) count(id otp.ID, by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.wanted[id]
+	after := before + by
+	if l.wanted[id] = after; after == 0 {
+		delete(l.wanted, id)
+	}
+	if before == 0 || after == 0 {
+		l.changed[id] = struct{}{}
+		select {
+		case l.touched <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run keeps a connection as long as the node lives.
+func (l *listener) run() {
+	for l.node.ctx.Err() == nil {
+		select {
+		case <-l.node.ctx.Done():
+			return
+		case <-l.node.arrival():
+		}
+		if client := l.node.client.Load(); client != nil {
+			l.session(*client)
+		}
+		select {
+		case <-l.node.ctx.Done():
+		case <-time.After(beatEvery):
+		}
+	}
+}
+
+// session listens on one connection, until it is lost.
+func (l *listener) session(client rueidis.Client) {
+	connection, release := client.Dedicate()
+	defer release()
+	heard := func(channel string) {
+		if id, ok := parseName(strings.TrimPrefix(channel, l.channel)); ok {
+			l.wake(id)
+		}
+	}
+	lost := connection.SetPubSubHooks(rueidis.PubSubHooks{
+		OnMessage: func(m rueidis.PubSubMessage) { heard(m.Channel) },
+		// What changed before it was listened for is asked for again.
+		OnSubscription: func(s rueidis.PubSubSubscription) {
+			if s.Kind == "subscribe" {
+				heard(s.Channel)
+			}
+		},
+	})
+	l.mu.Lock()
+	for id := range l.wanted {
+		l.changed[id] = struct{}{}
+	}
+	l.mu.Unlock()
+	// One channel that nothing is said on, so that the connection is there
+	// before somebody needs it.
+	ctx, cancel := context.WithTimeout(l.node.ctx, time.Second)
+	err := connection.Do(ctx, connection.B().Subscribe().Channel(l.channel).Build()).Error()
+	cancel()
+	have := make(map[otp.ID]bool)
+	for err == nil {
+		if err = l.follow(connection, have); err != nil {
+			return
+		}
+		select {
+		case <-l.node.ctx.Done():
+			return
+		case <-lost:
+			return
+		case <-l.touched:
+		}
+	}
+}
+
+// follow subscribes to what is wanted, and no longer to what is not.
+func (l *listener) follow(c rueidis.DedicatedClient, have map[otp.ID]bool) error {
+	var join, leave []string
+	l.mu.Lock()
+	for id := range l.changed {
+		wanted := l.wanted[id] > 0
+		switch {
+		case wanted && !have[id]:
+			have[id] = true
+			join = append(join, l.channel+name(id))
+		case !wanted && have[id]:
+			delete(have, id)
+			leave = append(leave, l.channel+name(id))
+		}
+	}
+	clear(l.changed)
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.node.ctx, time.Second)
+	defer cancel()
+	if len(join) > 0 {
+		if err := c.Do(ctx, c.B().Subscribe().Channel(join...).Build()).Error(); err != nil {
+			return err
+		}
+	}
+	if len(leave) > 0 {
+		return c.Do(ctx, c.B().Unsubscribe().Channel(leave...).Build()).Error()
+	}
+	return nil
+}

@@ -1,0 +1,398 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+const (
+	// requestBudget is how long a request waits for Redis, in all.
+	requestBudget = 250 * time.Millisecond
+
+	// beatEvery is how often it is tried whether Redis is there, and writable.
+	beatEvery = 500 * time.Millisecond
+
+	// renewAfter is how long a connection may fail before all is dialled anew:
+	// a name may stand for another machine by then.
+	renewAfter = 5 * time.Second
+
+	// maxOwed bounds what is to be taken back when Redis is there again.
+	maxOwed = 10_000
+
+	// owedAgain is when it is taken back once more: what a network has held up
+	// may reach Redis after what was sent later.
+	owedAgain = 3 * time.Second
+)
+
+// node is this process's way to Redis. While Redis is away it refuses at once,
+// and it comes back by itself.
+type node struct {
+	dial   func() (rueidis.Client, error)
+	logger func() *zap.Logger
+	budget time.Duration // how long a request waits, in all
+
+	alive  string // key that is written to see whether Redis is there
+	client atomic.Pointer[rueidis.Client]
+	up     atomic.Bool
+	known  chan struct{} // closed when it is first known whether Redis is there
+	poke   chan struct{}
+	stop   context.CancelFunc
+	ctx    context.Context
+	tasks  sync.WaitGroup
+
+	mu   sync.Mutex
+	back chan struct{} // closed when Redis is there; another one while it is away
+	owed []debt
+}
+
+// debt is what is to be taken back, and when.
+type debt struct {
+	op    operation
+	due   time.Time
+	again bool
+}
+
+// operation is something that Redis is asked for. Asked again, it does no more.
+type operation func(context.Context, rueidis.Client) rueidis.RedisResult
+
+// newNode returns a node that tries to reach Redis until close.
+func newNode(alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
+	n := &node{alive: alive, dial: dial, logger: logger, budget: requestBudget, known: make(chan struct{}), poke: make(chan struct{}, 1), back: make(chan struct{})}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.tasks.Go(n.run)
+	return n
+}
+
+// close ends the node.
+func (n *node) close() {
+	n.stop()
+	n.tasks.Wait()
+	if client := n.client.Swap(nil); client != nil {
+		(*client).Close()
+	}
+}
+
+// errAway says that Redis is away, or may not be written to.
+var errAway = errors.New("redis is away")
+
+// errLost says that it is not known whether what was asked for was done.
+var errLost = errors.New("redis did not answer")
+
+func unavailable(err error) error {
+	return &otp.UnavailableError{Reason: "redis cannot be asked", RetryAfter: 2 * time.Second, Err: err}
+}
+
+// do asks Redis, within the budget. Who asked may go away: half a change
+// would be worse than one that nobody waits for.
+func (n *node) do(ctx context.Context, op operation) reply {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.budget)
+	defer cancel()
+	if !n.up.Load() {
+		return reply{failed: unavailable(errAway)}
+	}
+	return n.ask(ctx, op)
+}
+
+// ask asks Redis until ctx ends, more than once if a connection breaks.
+func (n *node) ask(ctx context.Context, op operation) reply {
+	for pause := 5 * time.Millisecond; ; pause *= 2 {
+		client := n.client.Load()
+		if client == nil {
+			return reply{failed: unavailable(errAway)}
+		}
+		result := op(ctx, *client)
+		err := result.Error()
+		if err == nil {
+			return reply{result: result}
+		}
+		if refusal, ok := rueidis.IsRedisErr(err); ok {
+			if !refusal.IsNil() {
+				return reply{failed: unavailable(err)}
+			}
+			return reply{result: result}
+		}
+		n.ping()
+		select {
+		case <-ctx.Done():
+			return reply{failed: unavailable(fmt.Errorf("%w: %w", errLost, err))}
+		case <-n.ctx.Done():
+			return reply{failed: unavailable(fmt.Errorf("%w: %w", errLost, err))}
+		case <-time.After(pause):
+		}
+	}
+}
+
+// insist asks Redis as soon as it is there, until ctx ends.
+func (n *node) insist(ctx context.Context, op operation) reply {
+	for {
+		select {
+		case <-n.arrival():
+		case <-ctx.Done():
+			return reply{failed: unavailable(errAway)}
+		case <-n.ctx.Done():
+			return reply{failed: unavailable(errAway)}
+		}
+		within, cancel := context.WithTimeout(ctx, time.Second)
+		r := n.ask(within, op)
+		cancel()
+		if r.failed == nil {
+			return r
+		}
+		select {
+		case <-ctx.Done():
+			return r
+		case <-n.ctx.Done():
+			return r
+		case <-time.After(beatEvery / 5):
+		}
+	}
+}
+
+// arrival returns a channel that is closed when Redis is there.
+func (n *node) arrival() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.back
+}
+
+// takeBack sees to it that a change whose outcome is not known is undone, if
+// it was done, when Redis is there again.
+func (n *node) takeBack(err error, undo operation) {
+	if !errors.Is(err, errLost) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.owed) < maxOwed {
+		n.owed = append(n.owed, debt{op: undo, due: time.Now()})
+	}
+}
+
+// ping has it tried now whether Redis is there.
+func (n *node) ping() {
+	select {
+	case n.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run tries again and again whether Redis is there.
+func (n *node) run() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	var since time.Time // it is away
+	for first := true; ; first = false {
+		err := n.beat()
+		if n.ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err == nil:
+			n.arrive(since)
+			since = time.Time{}
+			n.pay()
+		case since.IsZero():
+			since = time.Now()
+			n.leave(err)
+		case time.Since(since) > renewAfter:
+			if client := n.client.Swap(nil); client != nil {
+				go (*client).Close() // which waits for what hangs
+			}
+		}
+		if first {
+			close(n.known)
+		}
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-ticker.C:
+		case <-n.poke:
+		}
+	}
+}
+
+// beat writes to Redis: one that only answers is of no use.
+func (n *node) beat() error {
+	client := n.client.Load()
+	if client == nil {
+		dialled, err := n.dial()
+		if err != nil {
+			return err
+		}
+		client = &dialled
+		n.client.Store(client)
+		n.advise(dialled)
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, beatEvery)
+	defer cancel()
+	c := *client
+	return c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()
+}
+
+// arrive says that Redis is there.
+func (n *node) arrive(since time.Time) {
+	if n.up.Swap(true) {
+		return
+	}
+	n.mu.Lock()
+	close(n.back)
+	n.mu.Unlock()
+	if !since.IsZero() {
+		n.logger().Info("redis is there again: codes are sent and verified", zap.Duration("away", time.Since(since)))
+	}
+}
+
+// leave says that it is away.
+func (n *node) leave(err error) {
+	if n.up.Swap(false) {
+		n.mu.Lock()
+		n.back = make(chan struct{})
+		n.mu.Unlock()
+	}
+	n.logger().Error("redis is away or cannot be written to: no code is sent or verified until it is back; sessions go on", zap.Error(err))
+}
+
+// pay takes back what is owed and due.
+func (n *node) pay() {
+	n.mu.Lock()
+	owed := n.owed
+	n.owed = nil
+	n.mu.Unlock()
+	for i, d := range owed {
+		if time.Now().Before(d.due) {
+			n.owe(d)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(n.ctx, n.budget)
+		r := n.ask(ctx, d.op)
+		cancel()
+		if r.failed != nil {
+			n.owe(owed[i:]...)
+			return
+		}
+		if !d.again {
+			n.owe(debt{op: d.op, due: time.Now().Add(owedAgain), again: true})
+		}
+	}
+}
+
+func (n *node) owe(debts ...debt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.owed = append(n.owed, debts...)
+}
+
+// advise warns of a Redis that forgets what it was given, or is too old.
+func (n *node) advise(c rueidis.Client) {
+	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+	defer cancel()
+	text, err := c.Do(ctx, c.B().Info().Build()).ToString()
+	if err != nil {
+		return // an ACL may forbid to ask
+	}
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		info[name] = value
+	}
+	if policy := info["maxmemory_policy"]; info["maxmemory"] != "0" && policy != "" && policy != "noeviction" {
+		n.logger().Warn("redis forgets keys when its memory is full, and with them limits and locks: set maxmemory-policy noeviction", zap.String("maxmemory_policy", policy))
+	}
+	if version := info["redis_version"]; olderThan(version, 6, 2) {
+		n.logger().Warn("redis is older than 6.2, which this was made for", zap.String("redis_version", version))
+	}
+}
+
+// olderThan reports whether version is known and below major.minor.
+func olderThan(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	a, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return false
+	}
+	b, err := strconv.Atoi(parts[1])
+	return err == nil && (a < major || a == major && b < minor)
+}
+
+// reply is what came of an operation. Its errors are *otp.UnavailableError.
+type reply struct {
+	result rueidis.RedisResult
+	failed error
+}
+
+func (r reply) err() error { return r.failed }
+
+func (r reply) strings() ([]string, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	list, err := r.result.AsStrSlice()
+	return list, understood(err)
+}
+
+// string returns "" for what is not there.
+func (r reply) string() (string, error) {
+	if r.failed != nil {
+		return "", r.failed
+	}
+	text, err := r.result.ToString()
+	if rueidis.IsRedisNil(err) {
+		return "", nil
+	}
+	return text, understood(err)
+}
+
+func (r reply) int() (int64, error) {
+	if r.failed != nil {
+		return 0, r.failed
+	}
+	n, err := r.result.AsInt64()
+	return n, understood(err)
+}
+
+// understood makes of an answer of another shape an error of ours.
+func understood(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(fmt.Errorf("%w: %w", errReply, err))
+}
+
+// verdict returns what attempt.lua answers: a number if the code was right,
+// else a list.
+func (r reply) verdict() (answer []string, right bool, err error) {
+	if r.failed != nil {
+		return nil, false, r.failed
+	}
+	message, err := r.result.ToMessage()
+	if err != nil {
+		return nil, false, understood(err)
+	}
+	if message.IsInt64() {
+		return nil, true, nil
+	}
+	answer, err = message.AsStrSlice()
+	return answer, false, understood(err)
+}
+
+func (r reply) list() ([]rueidis.RedisMessage, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	list, err := r.result.ToArray()
+	return list, understood(err)
+}

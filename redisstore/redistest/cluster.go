@@ -1,0 +1,76 @@
+package redistest
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+)
+
+// masters is how many a Cluster has: the fewest that are one.
+const masters = 3
+
+// slots is how many hash slots a cluster has ("Redis cluster specification").
+const slots = 16384
+
+// RedisCluster is a Redis Cluster of three masters without replicas.
+type RedisCluster struct {
+	Nodes []*Redis // in the order of their slots: each has a third
+}
+
+// Cluster starts a Redis Cluster, and waits until each of its nodes says that
+// it is complete. args are as in Server, for each node.
+func Cluster(t testing.TB, args ...string) *RedisCluster {
+	t.Helper()
+	c := new(RedisCluster)
+	for range masters {
+		c.Nodes = append(c.Nodes, Server(t, append([]string{
+			"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+			// A node that a busy machine holds up is not down yet.
+			"--cluster-node-timeout", "15000",
+		}, args...)...))
+	}
+	for i, node := range c.Nodes {
+		// Not ADDSLOTSRANGE, which Redis 6.2 lacks.
+		command := []string{"CLUSTER", "ADDSLOTS"}
+		for slot := i * slots / masters; slot < (i+1)*slots/masters; slot++ {
+			command = append(command, strconv.Itoa(slot))
+		}
+		node.Do(command...)
+		node.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	for _, node := range c.Nodes[1:] {
+		c.Nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(node.port))
+	}
+	for _, node := range c.Nodes {
+		eventually(t, "the cluster is complete", func() error {
+			info, err := node.Try("CLUSTER", "INFO")
+			if err != nil {
+				return err
+			}
+			if field(info, "cluster_state") != "ok" || field(info, "cluster_known_nodes") != strconv.Itoa(masters) {
+				return fmt.Errorf("%s says %v", node.Addr(), info)
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+// Addrs returns the addresses of all nodes.
+func (c *RedisCluster) Addrs() []string {
+	var addrs []string
+	for _, node := range c.Nodes {
+		addrs = append(addrs, node.Addr())
+	}
+	return addrs
+}
+
+// Dump returns what all nodes hold, as Redis.Dump does.
+func (c *RedisCluster) Dump() []byte {
+	var dump []byte
+	for _, node := range c.Nodes {
+		node.t.Helper()
+		dump = append(dump, node.Dump()...)
+	}
+	return dump
+}

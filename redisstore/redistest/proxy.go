@@ -1,0 +1,187 @@
+package redistest
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/internal/process"
+)
+
+// FaultProxy is a TCP proxy that does to connections what networks do. Without
+// a fault it passes on what it gets. Faults may be switched at any time, from
+// any goroutine, and together.
+type FaultProxy struct {
+	t    testing.TB
+	addr string
+	to   string
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	listener net.Listener // nil while connections are refused
+	links    map[*link]bool
+	faults   faults
+	changed  chan struct{} // closed when the faults change
+	closed   bool
+}
+
+// faults is what is wrong with the network now.
+type faults struct {
+	latency    time.Duration
+	halfOpen   bool
+	partition  bool
+	cutReplies bool
+}
+
+// Proxy starts a proxy to the address to. It ends with the test, and with it
+// all its connections.
+func Proxy(t testing.TB, to string) *FaultProxy {
+	t.Helper()
+	p := &FaultProxy{t: t, to: to, links: make(map[*link]bool), changed: make(chan struct{})}
+	for p.listener == nil {
+		port, err := process.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		p.listener, _ = net.Listen("tcp", p.addr) // somebody was faster: another port
+	}
+	p.accept(p.listener)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Addr returns the address that the proxy listens on.
+func (p *FaultProxy) Addr() string { return p.addr }
+
+// Latency makes every reply come d later than it would: half of it is spent on
+// the way there, half on the way back. 0, the default, is none.
+func (p *FaultProxy) Latency(d time.Duration) { p.change(func(f *faults) { f.latency = d }) }
+
+// Partition stops everything on the way in both directions, and new
+// connections, which are made and never answered. Nothing is lost: when it is
+// over, what was sent meanwhile arrives late, as TCP sees to (RFC 9293, 3.8.1).
+func (p *FaultProxy) Partition(on bool) { p.change(func(f *faults) { f.partition = on }) }
+
+// HalfOpen loses everything on the way in both directions, of new connections
+// too, as when the other end has vanished and nobody was told. When it is over,
+// connections that have lost something, or never got there, are reset: as a
+// server answers that was restarted and knows of none (RFC 9293, 3.5.1).
+func (p *FaultProxy) HalfOpen(on bool) {
+	p.change(func(f *faults) {
+		f.halfOpen = on
+		for l := range p.links {
+			if !on && l.lost {
+				l.reset()
+			}
+		}
+	})
+}
+
+// CutReplies passes requests on, and resets a connection in place of the first
+// reply: whoever waits for that cannot know whether the request was carried out.
+func (p *FaultProxy) CutReplies(on bool) { p.change(func(f *faults) { f.cutReplies = on }) }
+
+// Refuse makes new connections be refused, as where nobody listens. Those that
+// are there stay.
+func (p *FaultProxy) Refuse(on bool) {
+	p.t.Helper()
+	p.mu.Lock()
+	refused := p.listener == nil
+	if on && !refused {
+		p.listener.Close()
+		p.listener = nil
+	}
+	p.mu.Unlock()
+	if on || !refused {
+		return
+	}
+	var l net.Listener
+	eventually(p.t, "the proxy has its port again", func() (err error) {
+		l, err = net.Listen("tcp", p.addr)
+		return err
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listener = l
+	p.accept(l)
+}
+
+// Reset ends all connections that there are with a TCP reset, at both ends.
+func (p *FaultProxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.reset()
+	}
+}
+
+func (p *FaultProxy) change(how func(*faults)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	how(&p.faults)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// now returns the faults that there are for what is on the way through l, and a
+// channel that is closed when they change. What is lost once is lost for good.
+func (p *FaultProxy) now(l *link) (f faults, lost bool, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.lost = l.lost || p.faults.halfOpen
+	return p.faults, l.lost, p.changed
+}
+
+func (p *FaultProxy) latency() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.faults.latency
+}
+
+// accept serves what l gets until it is closed.
+func (p *FaultProxy) accept(l net.Listener) {
+	p.wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return // closed, by close or Refuse
+			}
+			p.serve(client.(*net.TCPConn))
+		}
+	})
+}
+
+// serve begins to pass on between a client and the server.
+func (p *FaultProxy) serve(client *net.TCPConn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &link{proxy: p, ctx: ctx, cancel: cancel, client: client}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		l.reset()
+		return
+	}
+	p.links[l] = true
+	p.wg.Go(func() {
+		l.run()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.links, l)
+	})
+}
+
+// close ends the proxy, and waits until nothing of it is left.
+func (p *FaultProxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	p.mu.Unlock()
+	p.Reset()
+	p.wg.Wait()
+}

@@ -1,0 +1,336 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// store is the otp.Store of all processes that share a Redis. What it does in
+// Redis is in scripts.
+type store struct {
+	keys
+	node   *node
+	wakes  otp.Wakes
+	listen *listener
+	scopes sync.Map // that were asked for here: scope → nothing
+}
+
+func newStore(n *node, prefix string) *store {
+	s := &store{keys: keys{prefix}, node: n}
+	s.listen = newListener(n, prefix+wakeChannel, s.wakes.Wake)
+	return s
+}
+
+const (
+	// maxSendings bounds the doubling of the cooldown; sixteen sendings of one
+	// challenge within its ten minutes are beyond any sane limit.
+	maxSendings = 16
+
+	// settleTime is how long Redis may be away before it is given up to tell
+	// it how a sending went: as long as a graceful end waits for sendings.
+	settleTime = 10 * time.Second
+
+	// messageLife is how long a message id is remembered, and a report that
+	// came before it: a challenge's longest life, and a minute for clocks.
+	messageLife = otp.MaxLife + time.Minute
+)
+
+// Reserve implements otp.Store.
+func (s *store) Reserve(ctx context.Context, r *otp.Reservation) error {
+	former, formerKey := "", s.challenge(r.Scope, r.ID)
+	if r.Replaces != (otp.ID{}) {
+		former, formerKey = name(r.Replaces), s.challenge(r.Scope, r.Replaces)
+	}
+	member := memberOf(r.ID)
+	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.live(r.Scope), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
+	args := []string{
+		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
+		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
+		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)),
+	}
+	args = appendRun(args, &r.Run)
+	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
+	s.scopes.Store(r.Scope, nil)
+	answer, err := s.node.do(ctx, call(scriptReserve, keys, args)).strings()
+	if err != nil {
+		undo := []string{keys[0], formerKey, keys[2]}
+		for i := range r.Counters {
+			undo = append(undo, s.taken(r.Scope, &r.Counters[i]))
+		}
+		s.node.takeBack(err, call(scriptUnreserve, undo, []string{micros(r.Now), name(r.ID), former, member + "1"}))
+		return err
+	}
+	if _, err = read(r.ID, answer); err == nil && former != "" {
+		s.wakes.Wake(r.Replaces)
+	}
+	return err
+}
+
+// Resend implements otp.Store.
+func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	nonce, member := newNonce(), memberOf(id)
+	keys := []string{s.challenge(r.Scope, id), s.live(r.Scope), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
+	args := []string{
+		micros(r.Now), name(id), s.wake(id), nonce,
+		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member,
+	}
+	args = appendRun(args, &r.Run)
+	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
+	answer, err := s.node.do(ctx, call(scriptResend, keys, args)).strings()
+	if err != nil {
+		undo := keys[:1:1]
+		for i := range r.Counters {
+			undo = append(undo, s.taken(r.Scope, &r.Counters[i]))
+		}
+		s.node.takeBack(err, call(scriptUnresend, undo, []string{micros(r.Now), s.wake(id), nonce, member}))
+		return otp.Record{}, err
+	}
+	s.wakes.Wake(id)
+	return read(id, answer)
+}
+
+// Attempt implements otp.Store.
+func (s *store) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	nonce := newNonce()
+	keys := []string{s.challenge(a.Scope, id), s.live(a.Scope), s.failures(a.Scope, a.Run.Number)}
+	args := append(make([]string, 0, 9), micros(a.Now), name(id), s.wake(id), nonce, string(a.Proof[:]))
+	args = appendRun(args, &a.Run)
+	answer, right, err := s.node.do(ctx, call(scriptAttempt, keys, args)).verdict()
+	if err != nil {
+		s.node.takeBack(err, call(scriptUnmeet, keys[:2], []string{args[0], args[1], args[2], nonce}))
+		return otp.Record{}, err
+	}
+	s.wakes.Wake(id)
+	if right {
+		return otp.Record{}, nil
+	}
+	return read(id, answer)
+}
+
+// Settle implements otp.Store. It is off the request path, and waits for Redis
+// to come back.
+func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	early := "0"
+	if t.MessageID != "" {
+		stands := strings.Join([]string{name(id), strconv.Itoa(t.Sending), micros(t.Taken), t.Scope}, " ")
+		var err error
+		early, err = s.node.insist(ctx, call(scriptSent, []string{s.message(t.MessageID)},
+			[]string{micros(t.Now), millis(messageLife), stands})).string()
+		if err != nil {
+			return err
+		}
+	}
+	state, err := strconv.ParseUint(early, 10, 8)
+	if err != nil {
+		return fmt.Errorf("reading what was kept of a delivery report: %w", err)
+	}
+	args := []string{micros(t.Now), s.wake(id), strconv.Itoa(t.Sending), string(t.Status), "0", "", "", ""}
+	if t.Refused {
+		args[4] = "1"
+	}
+	if t.Made != nil {
+		args[5], args[6], args[7] = string(t.Made.Sealed), string(t.Made.Proof[:]), strconv.Itoa(t.Made.Length)
+	}
+	args = appendState(args, connexus.State(state))
+	args = append(args, memberOf(id)+strconv.Itoa(t.Sending), micros(t.Taken))
+	keys, args := s.appendCounters([]string{s.challenge(t.Scope, id), s.windows(t.Scope)}, args, t.Scope, t.Return)
+	err = s.node.insist(ctx, call(scriptSettle, keys, args)).err()
+	s.wakes.Wake(id)
+	return err
+}
+
+// Report implements otp.Store. A message id and its challenge are in two
+// slots, so it takes two steps; they commute with those of Settle.
+func (s *store) Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	stands, err := s.node.do(ctx, call(scriptHeard, []string{s.message(messageID)},
+		[]string{micros(now), millis(messageLife), strconv.Itoa(int(state)), superseded(state)})).string()
+	if err != nil || stands == "" {
+		return 0, false, err
+	}
+	id, sending, taken, scope, err := parseSent(stands)
+	if err != nil {
+		return 0, false, err
+	}
+	args := appendState([]string{micros(now), s.wake(id), sending}, state)
+	moved, err := s.node.do(ctx, call(scriptArrive, []string{s.challenge(scope, id)}, args)).int()
+	if err != nil {
+		return 0, false, err
+	}
+	if moved == 1 {
+		s.wakes.Wake(id)
+	}
+	return now.Sub(taken), moved == 1, nil
+}
+
+// Get implements otp.Store.
+func (s *store) Get(ctx context.Context, scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	fields, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Hmget().Key(s.challenge(scope, id)).Field("u", "l", "a", "d", "e", "t", "n", "s", "m").Build())
+	}).strings()
+	if err != nil {
+		return otp.Record{}, err
+	}
+	if len(fields) != 9 || fields[0] == "" || fields[8] != "" {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	rec, err := readRecord(id, fields[:8])
+	switch {
+	case err != nil:
+		return rec, err
+	case !now.Before(rec.ExpiresAt):
+		return rec, otp.ErrExpired
+	case rec.AttemptsLeft == 0:
+		return rec, otp.ErrTooManyAttempts
+	}
+	return rec, nil
+}
+
+// Unlock implements otp.Store.
+func (s *store) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
+	had, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Del().Key(s.failures(scope, number)).Build())
+	}).int()
+	return had > 0, err
+}
+
+// Watch implements otp.Store: it hears of the changes of every node.
+func (s *store) Watch(id otp.ID) (<-chan struct{}, func()) {
+	changed, stop := s.wakes.Watch(id)
+	forget := s.listen.want(id)
+	return changed, func() {
+		stop()
+		forget()
+	}
+}
+
+// First implements otp.Store.
+func (s *store) First(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+	n, err := s.node.do(ctx, call(scriptFirst, []string{s.seen(key)},
+		[]string{micros(now), micros(now.Add(ttl)), millis(ttl + time.Minute), newNonce()})).int()
+	return n == 1, err
+}
+
+// Forget implements otp.Store.
+func (s *store) Forget(ctx context.Context, key otp.Digest) error {
+	return s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Del().Key(s.seen(key)).Build())
+	}).err()
+}
+
+// Used implements otp.Store.
+func (s *store) Used(ctx context.Context, scope string, c otp.Counter, now time.Time) ([]int, error) {
+	used := make([]int, len(c.Rates))
+	for i, r := range c.Rates {
+		n, err := s.count(ctx, s.taken(scope, &c), now.Add(-r.Window))
+		if err != nil {
+			return nil, err
+		}
+		used[i] = n
+	}
+	return used, nil
+}
+
+// Live implements otp.Store, of the scopes that this process has made
+// challenges in.
+func (s *store) Live(ctx context.Context, now time.Time) (live int, err error) {
+	s.scopes.Range(func(scope, _ any) bool {
+		var n int
+		n, err = s.count(ctx, s.live(scope.(string)), now)
+		live += n
+		return err == nil
+	})
+	return live, err
+}
+
+// count returns how many members of a sorted set are of a later time.
+func (s *store) count(ctx context.Context, key string, after time.Time) (int, error) {
+	n, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Zcount().Key(key).Min("("+micros(after)).Max("+inf").Build())
+	}).int()
+	return int(n), err
+}
+
+// errReply says that a script has answered what it never does.
+var errReply = errors.New("redis answered what is not understood")
+
+// read returns what answer() in record.lua tells.
+func read(id otp.ID, reply []string) (rec otp.Record, err error) {
+	if len(reply) == 0 {
+		return rec, errReply
+	}
+	if len(reply) == 11 && reply[3] != "" {
+		if rec, err = readRecord(id, reply[3:]); err != nil {
+			return rec, err
+		}
+	}
+	var limit *otp.LimitError
+	if len(reply) > 2 && reply[1] != "" {
+		wait, err := strconv.ParseInt(reply[2], 10, 64)
+		if err != nil {
+			return rec, errReply
+		}
+		limit = &otp.LimitError{Limit: reply[1], RetryAfter: time.Duration(wait) * time.Microsecond}
+	}
+	switch reply[0] {
+	case "ok":
+		return rec, nil
+	case "none":
+		return otp.Record{}, otp.ErrNoChallenge
+	case "expired":
+		return rec, otp.ErrExpired
+	case "dead":
+		return rec, otp.ErrTooManyAttempts
+	case "limit":
+		return rec, limit
+	case "wrong":
+		if limit != nil {
+			return rec, errors.Join(otp.ErrWrongCode, limit)
+		}
+		return rec, otp.ErrWrongCode
+	}
+	return rec, errReply
+}
+
+// readRecord reads the fields u l a d e t n s of a challenge.
+func readRecord(id otp.ID, fields []string) (otp.Record, error) {
+	var n [6]int64
+	for i, field := range []string{fields[1], fields[2], fields[3], fields[4], fields[5], fields[6]} {
+		var err error
+		if n[i], err = strconv.ParseInt(field, 10, 64); err != nil {
+			return otp.Record{}, errReply
+		}
+	}
+	return otp.Record{
+		Challenge: otp.Challenge{
+			ID: id, Status: otp.Status(fields[0]), CodeLength: int(n[0]), AttemptsLeft: int(n[1]),
+			ExpiresAt: time.UnixMicro(n[2]), ResendAt: time.UnixMicro(n[3]), Settled: n[4] == 1,
+		},
+		Sending: int(n[5]), Sealed: []byte(fields[7]),
+	}, nil
+}
+
+// parseSent reads what a message id stands for, as Settle writes it.
+func parseSent(text string) (id otp.ID, sending string, taken time.Time, scope string, err error) {
+	parts := strings.SplitN(text, " ", 4)
+	if len(parts) != 4 {
+		return id, "", taken, "", errReply
+	}
+	id, known := parseName(parts[0])
+	at, bad := strconv.ParseInt(parts[2], 10, 64)
+	if !known || bad != nil {
+		return id, "", taken, "", errReply
+	}
+	return id, parts[1], time.UnixMicro(at), parts[3], nil
+}

@@ -1,0 +1,107 @@
+package websms
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// Whatever fails, is emptied or starts anew: once all is well and everybody has
+// followed, all have the same ring, in it is who was not revoked, and nobody
+// who was.
+func TestArchiveProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		now, a := newFakeClock(), newMemArchive()
+		type issued struct {
+			sealed string
+			ended  bool
+		}
+		var all []*vault
+		var sessions []issued
+		open := func() *vault {
+			v, err := newVault(t.Context(), "vault", a, now.Now)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return v
+		}
+		defer func() {
+			for _, v := range all {
+				_ = v.Destruct()
+			}
+		}()
+		for range 3 {
+			all = append(all, open())
+		}
+		settle := func() {
+			a.failing()
+			for range 2 {
+				for _, v := range all {
+					if err := v.follow(t.Context()); err != nil {
+						rt.Fatal(err)
+					}
+				}
+			}
+		}
+		one := rapid.Custom(func(rt *rapid.T) int { return rapid.IntRange(0, len(all)-1).Draw(rt, "process") })
+		rt.Repeat(map[string]func(*rapid.T){
+			"a while": func(rt *rapid.T) {
+				now.Advance(time.Duration(rapid.IntRange(1, 200).Draw(rt, "minutes")) * time.Minute)
+			},
+			"fail": func(rt *rapid.T) {
+				a.failing(rapid.SliceOfN(rapid.SampledFrom(append(everything, "the answer to ChangeKeys")), 0, 4).Draw(rt, "ops")...)
+			},
+			"empty":  func(*rapid.T) { a.empty() },
+			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].follow(t.Context()) },
+			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].tend(t.Context()) },
+			"sign in": func(rt *rapid.T) {
+				if v := all[one.Draw(rt, "who")]; v.ring.Ready() {
+					_, sealed := v.issue(t, "+6421234567", "")
+					sessions = append(sessions, issued{sealed: sealed})
+				}
+			},
+			"sign out": func(rt *rapid.T) {
+				v := all[one.Draw(rt, "who")]
+				if len(sessions) == 0 {
+					rt.Skip("nobody is in")
+				}
+				which := &sessions[rapid.IntRange(0, len(sessions)-1).Draw(rt, "which")]
+				if s, err := session.Open(v.ring, testRealm, which.sealed); err == nil {
+					_ = v.revoke(s.ID, s.Ends)
+					which.ended = true
+				}
+			},
+			"revoke a number": func(rt *rapid.T) {
+				if v := all[one.Draw(rt, "who")]; v.ring.Ready() {
+					_ = v.revokeNumber("", "+6421234567", now.Now())
+					for i := range sessions {
+						sessions[i].ended = true
+					}
+					now.Advance(1)
+				}
+			},
+			"start anew": func(rt *rapid.T) {
+				settle() // what only this one knows would be lost with it
+				i := one.Draw(rt, "who")
+				_ = all[i].Destruct()
+				all[i] = open()
+			},
+			"all is well": func(rt *rapid.T) {
+				settle()
+				for i, v := range all {
+					if !v.keys.Equal(a.ring(t)) {
+						rt.Fatalf("process %d has other keys than the archive", i)
+					}
+					for _, s := range sessions {
+						if v.good(s.sealed) == s.ended {
+							rt.Fatalf("at process %d a session is good: %t, ended: %t", i, !s.ended, s.ended)
+						}
+					}
+				}
+			},
+		})
+	})
+}

@@ -1,0 +1,421 @@
+package websms
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// A volatile archive that is away at the start, or in part, leaves the ring
+// empty; when it is there, all is known, and only then.
+func TestArchiveAwayAtStart(t *testing.T) {
+	for _, away := range [][]string{everything, {"Keys"}, {"Records"}, {"Record"}} {
+		t.Run(strings.Join(away, " "), func(t *testing.T) {
+			now, a := newFakeClock(), newMemArchive()
+			other := vaultIn(t, a, now.Now)
+			s, ended := other.issue(t, "+6421234567", "")
+			_, revoked := other.issue(t, "+6421234568", "")
+			_, good := other.issue(t, "+6421234569", "")
+			for _, err := range []error{other.revoke(s.ID, s.Ends), other.revokeNumber("", "+6421234568", now.Now())} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.failing(away...)
+			v := vaultIn(t, a, now.Now)
+			for range 2 {
+				if err := v.follow(t.Context()); !errors.Is(err, errAway) {
+					t.Errorf("the error is %v", err)
+				}
+				if v.ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
+					t.Error("it lets somebody in while not all is known")
+				}
+				if err := v.revokeNumber("", "+6421234567", now.Now()); !errors.Is(err, session.ErrNotReady) {
+					t.Errorf("revoking: %v", err)
+				}
+			}
+			a.failing()
+			mustFollow(t, v)
+			if !v.ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
+				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
+			}
+		})
+	}
+}
+
+// Keys that could not be recorded are not used; once they may have been, those
+// that are there count.
+func TestArchiveFirstKeysNotRecorded(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	a.failing("ChangeKeys")
+	v := vaultIn(t, a, now.Now)
+	if v.ring.Ready() {
+		t.Error("it seals with keys that nobody else can learn")
+	}
+	a.failing("the answer to ChangeKeys")
+	if err := v.follow(t.Context()); !errors.Is(err, errAway) || !v.ring.Ready() || !v.keys.Equal(a.ring(t)) {
+		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.ring.Ready(), err)
+	}
+}
+
+// What ends at one process ends at the others when they next follow, and what
+// was read is not read again.
+func TestArchiveRevokedElsewhere(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
+	s, ended := one.issue(t, "+6421234567", "")
+	_, number := two.issue(t, "+6421234568", "")
+	_, user := one.issue(t, "+6421234569", "alice")
+	_, good := one.issue(t, "+6421234569", "bob")
+	for _, err := range []error{one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now()), one.revokeUser(testRealm, "alice", now.Now())} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !two.good(ended) || !two.good(number) {
+		t.Fatal("the test shows nothing: the other knows without following")
+	}
+	mustFollow(t, two, one)
+	for _, v := range []*vault{one, two} {
+		if v.good(ended) || v.good(number) || v.good(user) || !v.good(good) {
+			t.Errorf("ended %t, number %t, user %t, another %t", v.good(ended), v.good(number), v.good(user), v.good(good))
+		}
+	}
+	read := a.count("Record")
+	mustFollow(t, one, two)
+	if read != 2 || a.count("Record") != read || a.count("ChangeKeys") != 1 {
+		t.Errorf("%d records were read, then %d; the keys were changed %d times", read, a.count("Record"), a.count("ChangeKeys"))
+	}
+}
+
+// The loop follows by itself, within the time that the archive asks for.
+func TestArchiveIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newMemArchive()
+		a.every = 5 * time.Minute
+		one, err := newVault(t.Context(), "one", a, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := newVault(t.Context(), "two", a, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, ended := one.issue(t, "+6421234567", "")
+		first := one.sealsWith(t)
+		if err := one.revoke(s.ID, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(a.every)
+		synctest.Wait()
+		if two.good(ended) {
+			t.Error("it is good when the other has followed")
+		}
+		time.Sleep(session.KeyAge)
+		synctest.Wait()
+		if n := len(a.ring(t).Sealing); n != 2 || a.count("ChangeKeys") < 2 || a.count("ChangeKeys") > 4 {
+			t.Errorf("after 30 days there are %d keys, changed %d times", n, a.count("ChangeKeys"))
+		}
+		time.Sleep(session.Settling)
+		synctest.Wait()
+		if one.sealsWith(t) == first || two.sealsWith(t) != one.sealsWith(t) {
+			t.Error("the new key does not seal, or not at both")
+		}
+		if len(a.names()) != 0 {
+			t.Errorf("what is over is kept: %q", a.names())
+		}
+		for _, v := range []*vault{one, two} {
+			if err := v.Destruct(); err != nil {
+				t.Error(err)
+			}
+		}
+		asked := a.count("Keys")
+		time.Sleep(time.Hour)
+		if a.count("Keys") != asked {
+			t.Error("it goes on after it was let go of")
+		}
+	})
+}
+
+// An archive that was emptied gets back all keys and revocations that somebody
+// knows, but for those that are over. Sessions hold meanwhile.
+func TestArchiveEmptied(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
+	keys := a.ring(t)
+	s, ended := one.issue(t, "+6421234567", "")
+	over, _ := one.issue(t, "+6421234567", "")
+	_, revoked := two.issue(t, "+6421234568", "alice")
+	_, good := two.issue(t, "+6421234569", "")
+	for _, err := range []error{
+		one.revoke(s.ID, s.Ends), one.revoke(over.ID, now.Now().Add(time.Minute)),
+		two.revokeNumber("", "+6421234568", now.Now()), two.revokeUser("", "alice", now.Now()),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustFollow(t, one)
+	before := a.names()
+	now.Advance(2 * time.Minute)
+	a.empty()
+	check := func(when string, vaults ...*vault) {
+		t.Helper()
+		for i, v := range vaults {
+			if v.good(ended) || v.good(revoked) || !v.good(good) {
+				t.Errorf("%s, at %d: ended %t, revoked %t, good %t", when, i, v.good(ended), v.good(revoked), v.good(good))
+			}
+		}
+	}
+	check("emptied", one)
+	a.failing("Keep")
+	if err := one.follow(t.Context()); !errors.Is(err, errAway) {
+		t.Errorf("the error is %v", err)
+	}
+	a.failing()
+	mustFollow(t, one)
+	if got := a.names(); len(got) != len(before)-1 || slices.Contains(got, revokedName(over.ID, now.Now().Add(-time.Minute))) || !a.ring(t).Equal(keys) {
+		t.Errorf("it holds %q, before it was emptied %q; the same keys: %t", got, before, a.ring(t).Equal(keys))
+	}
+	kept := a.count("Keep")
+	mustFollow(t, one)
+	if a.count("Keep") != kept {
+		t.Error("what was kept again is kept once more")
+	}
+	check("restored", one, vaultIn(t, a, now.Now))
+	mustFollow(t, two)
+	check("restored", two)
+}
+
+// Two processes that have begun a ring each, because the archive was emptied
+// between them, end with one; what either has sealed opens at both.
+func TestArchiveTwoRings(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	old := vaultIn(t, a, now.Now)
+	index := old.keys.Index
+	_, first := old.issue(t, "+6421234567", "")
+	now.Advance(session.Settling)
+	a.empty()
+	fresh := vaultIn(t, a, now.Now)
+	_, second := fresh.issue(t, "+6421234568", "")
+	if err := fresh.revokeNumber("", "+6421234569", now.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(fresh.keys.Index, index) {
+		t.Fatal("the test shows nothing: they have one ring")
+	}
+	mustFollow(t, old, fresh, old)
+	for name, v := range map[string]*vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
+		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.ring(t)) {
+			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first), v.good(second), bytes.Equal(v.keys.Index, index))
+		}
+		if v.revoked.NotBefore(session.ByNumber, "", "+6421234569").IsZero() || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
+			t.Errorf("%s: what was revoked under the younger ring is misread", name)
+		}
+	}
+	if old.sealsWith(t) != fresh.sealsWith(t) {
+		t.Error("they seal with two keys")
+	}
+}
+
+// Between the keys and the records of one following, another process begins a
+// ring and revokes under it: that is read with the new keys, not taken for damaged.
+func TestArchiveRingBegunWhileRead(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	v := vaultIn(t, a, now.Now)
+	_, bystander := v.issue(t, "+6421234567", "")
+	begun := false
+	a.faults(func(op, _ string) error {
+		if op == "Records" && !begun {
+			begun = true
+			a.empty()
+			other := vaultIn(t, a, now.Now)
+			return other.revokeNumber("", "+6421234568", now.Now())
+		}
+		return nil
+	})
+	mustFollow(t, v)
+	if !begun || !v.good(bystander) || v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
+		t.Errorf("a bystander is good: %t; the revocation is known: %t", v.good(bystander), !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero())
+	}
+	// One that opens with nobody's keys ends all until then.
+	name := recordName(strings.Repeat("0a", session.DigestSize/2), now.Now())
+	if err := a.Keep(t.Context(), name, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	mustFollow(t, v)
+	if v.good(bystander) {
+		t.Error("whoever a damaged record was about is in")
+	}
+}
+
+// What cannot be kept is told to who asks, and kept when it can be, at the
+// latest when the process ends.
+func TestArchiveAwayWhileRevoking(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
+	ending := makeVault("ending", a, now.Now)
+	if err := ending.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, ended := one.issue(t, "+6421234567", "")
+	last, late := one.issue(t, "+6421234567", "")
+	_, revoked := one.issue(t, "+6421234568", "alice")
+	a.failing(everything...)
+	for _, err := range []error{
+		one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now().Add(-1)),
+		one.revokeNumber("", "+6421234568", now.Now()), ending.revoke(last.ID, last.Ends),
+	} {
+		if !errors.Is(err, errAway) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if err := one.follow(t.Context()); !errors.Is(err, errAway) || one.good(ended) || one.good(revoked) {
+		t.Errorf("at once: %t, %t, %v", one.good(ended), one.good(revoked), err)
+	}
+	a.failing()
+	mustFollow(t, one)
+	mustFollow(t, two)
+	if two.good(ended) || two.good(revoked) {
+		t.Errorf("when it is there again: %t, %t", two.good(ended), two.good(revoked))
+	}
+	if err := ending.Destruct(); err != nil {
+		t.Error(err)
+	}
+	mustFollow(t, two)
+	if names := a.names(); two.good(late) || len(names) != 3 {
+		t.Errorf("after the end: %t, %q", two.good(late), names)
+	}
+}
+
+// Many make one key when one is due, and a change whose answer is lost is none twice.
+func TestArchiveRotation(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	var vaults []*vault
+	for range 8 {
+		vaults = append(vaults, vaultIn(t, a, now.Now))
+	}
+	_, sealed := vaults[0].issue(t, "+6421234567", "")
+	for round := range 3 {
+		now.Advance(session.KeyAge)
+		if round == 1 {
+			a.failing("the answer to ChangeKeys")
+		}
+		var group sync.WaitGroup
+		for _, v := range vaults {
+			group.Go(func() {
+				if err := v.follow(t.Context()); err != nil && round != 1 {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		a.failing()
+		mustFollow(t, vaults...)
+		now.Advance(session.Settling)
+		mustFollow(t, vaults...)
+		if n := len(a.ring(t).Sealing); n != round+2 {
+			t.Fatalf("after %d rotations there are %d keys", round+1, n)
+		}
+		for _, v := range vaults {
+			if !v.good(sealed) || v.sealsWith(t) != vaults[0].sealsWith(t) {
+				t.Error("they seal with several keys, or do not open")
+			}
+		}
+	}
+}
+
+// Of keys that are not in the archive any more those come back that were lost,
+// and not those whose time was over by another's clock.
+func TestArchiveKeysLost(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	v := vaultIn(t, a, now.Now)
+	for range 2 {
+		now.Advance(session.KeyAge)
+		mustFollow(t, v)
+	}
+	all := a.ring(t)
+	for lost, want := range map[int]int{0: 3, 1: 3, 2: 2} { // of the newest first
+		a.setRing(t, all)
+		v := vaultIn(t, a, now.Now)
+		left := session.Keys{Index: all.Index, Sealing: slices.Delete(slices.Clone(all.Sealing), lost, lost+1)}
+		a.setRing(t, left)
+		mustFollow(t, v)
+		if n := len(a.ring(t).Sealing); n != want || len(v.keys.Sealing) != want {
+			t.Errorf("without key %d, there are %d again, and %d known; want %d", lost, n, len(v.keys.Sealing), want)
+		}
+	}
+}
+
+// Who moves to a volatile archive takes along keys and revocations, at once
+// and whether or not others are there already.
+func TestArchiveInherits(t *testing.T) {
+	now, a := newFakeClock(), newMemArchive()
+	former := vaultOn(t, newMemStorage(), now.Now)
+	s, ended := former.issue(t, "+6421234567", "")
+	_, revoked := former.issue(t, "+6421234568", "")
+	_, good := former.issue(t, "+6421234569", "")
+	for _, err := range []error{former.revoke(s.ID, s.Ends), former.revokeNumber("", "+6421234568", now.Now())} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now.Advance(time.Hour)
+	there := vaultIn(t, a, now.Now)
+	lost, endedThere := there.issue(t, "+6421234567", "")
+	if err := there.revoke(lost.ID, lost.Ends); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string, v *vault) {
+		t.Helper()
+		if v.good(ended) || v.good(revoked) || !v.good(good) || v.good(endedThere) {
+			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked), v.good(good), v.good(endedThere))
+		}
+	}
+	a.failing("Records") // those who were in there are not let in unless it is known who has signed out
+	v := makeVault("moved", a, now.Now)
+	v.inherit(former)
+	if err := v.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("while the archive is away", v)
+	a.failing()
+	mustFollow(t, v)
+	check("when it is there", v)
+	mustFollow(t, there)
+	check("at another process", there)
+	check("at one that starts", vaultIn(t, a, now.Now))
+	if err := v.Destruct(); err != nil {
+		t.Error(err)
+	}
+}
+
+// It is let go of when the loop has ended, once.
+func TestArchiveIsLetGoOf(t *testing.T) {
+	a := newMemArchive()
+	v := makeVault("vault", a, time.Now)
+	times := 0
+	v.letGo = func() error {
+		select {
+		case <-v.done:
+		default:
+			t.Error("its loop goes on")
+		}
+		times++
+		return errAway
+	}
+	if err := v.begin(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Destruct(); !errors.Is(err, errAway) || times != 1 {
+		t.Errorf("%d times: %v", times, err)
+	}
+}
