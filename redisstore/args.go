@@ -34,16 +34,19 @@ func newNonce() string {
 	return string(nonce[:])
 }
 
-// appendRun appends whose wrong codes count, as run() in run.lua reads it.
-func appendRun(args []string, r *otp.Run) []string {
-	field := "s"
-	switch {
-	case r.Number == otp.Digest{}:
-		field = ""
-	case r.Device != otp.Digest{}:
-		field = "d" + string(r.Device[:16])
+// runOf returns whose wrong codes count, as run() in run.lua reads it.
+func runOf(r *otp.Run) string {
+	if r.Number == (otp.Digest{}) {
+		return ""
 	}
-	return append(args, field, strconv.Itoa(r.Lockout.Count), span(r.Lockout.For), strconv.Itoa(r.Lockout.Max))
+	text := make([]byte, 0, 64)
+	for _, n := range []int64{int64(r.Lockout.Count), r.Lockout.For.Microseconds(), int64(r.Lockout.Max)} {
+		text = append(strconv.AppendInt(text, n, 10), ' ')
+	}
+	if r.Device == (otp.Digest{}) {
+		return string(append(text, 's'))
+	}
+	return string(append(append(text, 'd'), r.Device[:16]...))
 }
 
 // appendCounters appends what a sending is counted under, as counters() in

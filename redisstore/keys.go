@@ -13,11 +13,11 @@ import (
 // braces, which puts it into one slot of a Redis Cluster.
 //
 //	websms:{realm:<scope>}:challenge:<id>    hash, see record.lua
-//	websms:{realm:<scope>}:live              sorted set of ids, by when they die
 //	websms:{realm:<scope>}:taken:<digest>    sorted set of sendings, by when they were taken
 //	websms:{realm:<scope>}:returned:<digest> sorted set of sendings, by when they were given back
 //	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
 //	websms:{realm:<scope>}:failures:<digest> hash, see run.lua
+//	websms:live                              hash, by minute: how many challenges die in it
 //	websms:message:<digest>                  string, what a message id stands for
 //	websms:seen:<digest>                     string, until when
 //	websms:wake:<id>                         channel of a challenge's changes
@@ -31,7 +31,6 @@ func (k keys) challenge(scope string, id otp.ID) string {
 	return k.scope(scope) + "challenge:" + name(id)
 }
 
-func (k keys) live(scope string) string    { return k.scope(scope) + "live" }
 func (k keys) windows(scope string) string { return k.scope(scope) + "windows" }
 
 func (k keys) taken(scope string, c *otp.Counter) string {
@@ -51,7 +50,7 @@ func (k keys) message(id string) string {
 }
 func (k keys) seen(key otp.Digest) string { return k.prefix + "seen:" + short(key) }
 func (k keys) wake(id otp.ID) string      { return k.prefix + wakeChannel + name(id) }
-func (k keys) alive() string              { return k.prefix + "alive" }
+func (k keys) live() string               { return k.prefix + "live" }
 
 const wakeChannel = "wake:"
 

@@ -372,21 +372,21 @@ func understood(err error) error {
 	return unavailable(fmt.Errorf("%w: %w", errReply, err))
 }
 
-// verdict returns what attempt.lua answers: a number if the code was right,
-// else a list.
-func (r reply) verdict() (answer []string, right bool, err error) {
+// verdict returns what attempt.lua answers: if the code was right a number,
+// when the challenge was to die; else a list.
+func (r reply) verdict() (answer []string, died string, err error) {
 	if r.failed != nil {
-		return nil, false, r.failed
+		return nil, "", r.failed
 	}
 	message, err := r.result.ToMessage()
 	if err != nil {
-		return nil, false, understood(err)
+		return nil, "", understood(err)
 	}
-	if message.IsInt64() {
-		return nil, true, nil
+	if n, err := message.AsInt64(); err == nil {
+		return nil, strconv.FormatInt(n, 10), nil
 	}
 	answer, err = message.AsStrSlice()
-	return answer, false, understood(err)
+	return answer, "", understood(err)
 }
 
 func (r reply) list() ([]rueidis.RedisMessage, error) {

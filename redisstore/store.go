@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -22,13 +21,30 @@ type store struct {
 	node   *node
 	wakes  otp.Wakes
 	listen *listener
-	scopes sync.Map // that were asked for here: scope → nothing
+	lives  lives
 }
 
 func newStore(n *node, prefix string) *store {
 	s := &store{keys: keys{prefix}, node: n}
 	s.listen = newListener(n, prefix+wakeChannel, s.wakes.Wake)
+	n.tasks.Go(s.run)
 	return s
+}
+
+// run tells how many challenges live, as long as the node lives.
+func (s *store) run() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.node.ctx.Done():
+			return
+		case <-ticker.C:
+			if s.lives.changed() {
+				s.tellLives(s.node.ctx, time.Now())
+			}
+		}
+	}
 }
 
 const (
@@ -52,39 +68,41 @@ func (s *store) Reserve(ctx context.Context, r *otp.Reservation) error {
 		former, formerKey = name(r.Replaces), s.challenge(r.Scope, r.Replaces)
 	}
 	member := memberOf(r.ID)
-	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.live(r.Scope), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
+	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
 	args := []string{
 		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
 		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
-		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)),
+		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), runOf(&r.Run),
 	}
-	args = appendRun(args, &r.Run)
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
-	s.scopes.Store(r.Scope, nil)
 	answer, err := s.node.do(ctx, call(scriptReserve, keys, args)).strings()
 	if err != nil {
-		undo := []string{keys[0], formerKey, keys[2]}
+		undo := []string{keys[0], formerKey}
 		for i := range r.Counters {
 			undo = append(undo, s.taken(r.Scope, &r.Counters[i]))
 		}
-		s.node.takeBack(err, call(scriptUnreserve, undo, []string{micros(r.Now), name(r.ID), former, member + "1"}))
+		s.node.takeBack(err, call(scriptUnreserve, undo, []string{name(r.ID), former, member + "1"}))
 		return err
 	}
-	if _, err = read(r.ID, answer); err == nil && former != "" {
+	if _, err = read(r.ID, answer); err != nil {
+		return err
+	}
+	s.lives.add(args[9], 1)
+	if len(answer) > 3 {
+		s.lives.add(answer[3], -1)
 		s.wakes.Wake(r.Replaces)
 	}
-	return err
+	return nil
 }
 
 // Resend implements otp.Store.
 func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
 	nonce, member := newNonce(), memberOf(id)
-	keys := []string{s.challenge(r.Scope, id), s.live(r.Scope), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
+	keys := []string{s.challenge(r.Scope, id), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
 	args := []string{
-		micros(r.Now), name(id), s.wake(id), nonce,
-		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member,
+		micros(r.Now), s.wake(id), nonce,
+		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member, runOf(&r.Run),
 	}
-	args = appendRun(args, &r.Run)
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
 	answer, err := s.node.do(ctx, call(scriptResend, keys, args)).strings()
 	if err != nil {
@@ -96,22 +114,26 @@ func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Reco
 		return otp.Record{}, err
 	}
 	s.wakes.Wake(id)
+	if len(answer) > 11 {
+		s.lives.add(answer[11], -1)
+		s.lives.add(answer[6], 1)
+	}
 	return read(id, answer)
 }
 
 // Attempt implements otp.Store.
 func (s *store) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	nonce := newNonce()
-	keys := []string{s.challenge(a.Scope, id), s.live(a.Scope), s.failures(a.Scope, a.Run.Number)}
-	args := append(make([]string, 0, 9), micros(a.Now), name(id), s.wake(id), nonce, string(a.Proof[:]))
-	args = appendRun(args, &a.Run)
-	answer, right, err := s.node.do(ctx, call(scriptAttempt, keys, args)).verdict()
+	keys := []string{s.challenge(a.Scope, id), s.failures(a.Scope, a.Run.Number)}
+	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), runOf(&a.Run)}
+	answer, died, err := s.node.do(ctx, call(scriptAttempt, keys, args)).verdict()
 	if err != nil {
-		s.node.takeBack(err, call(scriptUnmeet, keys[:2], []string{args[0], args[1], args[2], nonce}))
+		s.node.takeBack(err, call(scriptUnmeet, keys[:1], []string{args[1], nonce}))
 		return otp.Record{}, err
 	}
 	s.wakes.Wake(id)
-	if right {
+	if answer == nil { // right
+		s.lives.add(died, -1)
 		return otp.Record{}, nil
 	}
 	return read(id, answer)
@@ -242,16 +264,24 @@ func (s *store) Used(ctx context.Context, scope string, c otp.Counter, now time.
 	return used, nil
 }
 
-// Live implements otp.Store, of the scopes that this process has made
-// challenges in.
-func (s *store) Live(ctx context.Context, now time.Time) (live int, err error) {
-	s.scopes.Range(func(scope, _ any) bool {
-		var n int
-		n, err = s.count(ctx, s.live(scope.(string)), now)
-		live += n
-		return err == nil
-	})
-	return live, err
+// Live implements otp.Store, of all nodes: what each has told last, twice a
+// second. It counts a challenge until the minute is over in which it dies.
+func (s *store) Live(ctx context.Context, now time.Time) (int, error) {
+	n, err := s.tellLives(ctx, now).int()
+	return int(n), err
+}
+
+func (s *store) tellLives(ctx context.Context, now time.Time) reply {
+	change := s.lives.take()
+	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), millis(2 * otp.MaxLife)}
+	for m, n := range change {
+		args = append(args, strconv.FormatInt(m, 10), strconv.Itoa(n))
+	}
+	r := s.node.do(ctx, call(scriptLive, []string{s.live()}, args))
+	if r.failed != nil && !errors.Is(r.failed, errLost) {
+		s.lives.putBack(change)
+	}
+	return r
 }
 
 // count returns how many members of a sorted set are of a later time.
@@ -270,8 +300,8 @@ func read(id otp.ID, reply []string) (rec otp.Record, err error) {
 	if len(reply) == 0 {
 		return rec, errReply
 	}
-	if len(reply) == 11 && reply[3] != "" {
-		if rec, err = readRecord(id, reply[3:]); err != nil {
+	if len(reply) >= 11 && reply[3] != "" {
+		if rec, err = readRecord(id, reply[3:11]); err != nil {
 			return rec, err
 		}
 	}

@@ -1,19 +1,18 @@
 -- A challenge is a hash:
 --   u status        l length of the code   a attempts left    d when it dies
 --   e resend after  t settled              n sendings         s the code, sealed
---   m what ended it: the attempt that met it, or the id of its successor
+--   m what ended it: the attempt that met it, or the id of its successor; or ''
 --   p proof         o sendings that may have arrived          b born
 --   g attempts that were left when the latest sending began   r delivery state
 --   w the latest sending that WebSMS made the code for        f refused sendings
 --   x the latest attempt, y the latest resend: nonces, so that each is done once
---   k the challenge that it replaced
 local function read(key, ...)
   return redis.call('HMGET', key, 'u', 'l', 'a', 'd', 'e', 't', 'n', 's', 'm', ...)
 end
 
 -- over says why there is no challenge to speak of, nil if there is one.
 local function over(c)
-  if not c[1] or c[9] then return 'none' end
+  if not c[1] or c[9] ~= '' then return 'none' end
   if now >= tonumber(c[4]) then return 'expired' end
   if c[3] == '0' then return 'dead' end
 end

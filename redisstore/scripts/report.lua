@@ -3,7 +3,7 @@
 -- by another only its arrival matters: the code is the same.
 local function report(key, sending, state, superseded, effect)
   local c = redis.call('HMGET', key, 'n', 'r', 'u', 'm')
-  if not c[1] or c[4] then return 0 end
+  if not c[1] or c[4] ~= '' then return 0 end
   if sending ~= c[1] and effect ~= 'delivered' then return 0 end
   if not string.find(superseded, ',' .. c[2] .. ',', 1, true) then return 0 end
   local status = effect

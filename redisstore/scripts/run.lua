@@ -27,13 +27,13 @@ local function locked(s, l)
   if wait > 0 then return 'lockout', wait end
 end
 
--- run reads whose failures count, and by which lockout, at ARGV[a]; nil where
--- nobody's do.
-local function run(key, a)
-  local field = ARGV[a]
-  if field == '' then return end
-  local r = {key = key, field = field, count = tonumber(ARGV[a + 1]), span = tonumber(ARGV[a + 2]), max = tonumber(ARGV[a + 3])}
-  local text = redis.call('HGET', key, field)
+-- run reads whose failures count, and by which lockout: 'count span max field',
+-- or '' where nobody's do.
+local function run(key, text)
+  if text == '' then return end
+  local count, span, max, field = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
+  local r = {key = key, field = field, count = tonumber(count), span = tonumber(span), max = tonumber(max)}
+  text = redis.call('HGET', key, field)
   if not text and field ~= 's' then
     local known = 0
     for _, name in ipairs(redis.call('HKEYS', key)) do

@@ -4,7 +4,7 @@
 -- sealed, proof, length; 9 a report that came before: state, what it
 -- supersedes, its effect; 12 counters' member, when that was taken, 14 counters.
 local c = redis.call('HMGET', KEYS[1], 'n', 'r', 'm', 'd', 'a', 'g', 'o', 'w', 'f')
-if not c[1] or c[3] then return 0 end
+if not c[1] or c[3] ~= '' then return 0 end
 local sending, latest = tonumber(ARGV[3]), ARGV[3] == c[1]
 local set = {'f', c[9]}
 local function put(field, value) set[#set + 1] = field; set[#set + 1] = value end

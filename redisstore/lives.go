@@ -1,0 +1,62 @@
+package redisstore
+
+import (
+	"strconv"
+	"sync"
+	"time"
+)
+
+// lives is how many challenges more live, or fewer, than this node has told,
+// by the minute in which they die. It is told twice a second and not with
+// each change: the count serves operators, and no decision hangs on it.
+type lives struct {
+	mu     sync.Mutex
+	change map[int64]int
+}
+
+// minute returns the minute of a time in microseconds.
+func minute(micros int64) int64 { return micros / time.Minute.Microseconds() }
+
+// add counts n challenges more, which die at that time in microseconds.
+func (l *lives) add(dies string, n int) {
+	at, err := strconv.ParseInt(dies, 10, 64)
+	if err != nil {
+		return // what scripts answer is a number
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count(minute(at), n)
+}
+
+// putBack counts again what was taken and could not be told.
+func (l *lives) putBack(change map[int64]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for m, n := range change {
+		l.count(m, n)
+	}
+}
+
+func (l *lives) count(m int64, n int) {
+	if l.change == nil {
+		l.change = make(map[int64]int)
+	}
+	if l.change[m] += n; l.change[m] == 0 {
+		delete(l.change, m)
+	}
+}
+
+// take returns what is to be told, and takes it as told.
+func (l *lives) take() map[int64]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change := l.change
+	l.change = nil
+	return change
+}
+
+func (l *lives) changed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.change) > 0
+}
