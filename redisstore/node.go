@@ -113,14 +113,11 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 		}
 		result := op(ctx, *client)
 		err := result.Error()
-		if err == nil {
+		if err == nil || rueidis.IsRedisNil(err) {
 			return reply{result: result}
 		}
-		if refusal, ok := rueidis.IsRedisErr(err); ok {
-			if !refusal.IsNil() {
-				return reply{failed: unavailable(err)}
-			}
-			return reply{result: result}
+		if _, ok := rueidis.IsRedisErr(err); ok {
+			return reply{failed: unavailable(err)}
 		}
 		n.ping()
 		select {

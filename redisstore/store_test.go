@@ -1,6 +1,9 @@
 package redisstore
 
 import (
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +21,12 @@ import (
 // configuration that names them would have it.
 func openStore(t testing.TB, addresses ...string) *store {
 	t.Helper()
-	option, err := provisioned(t, &Store{Address: addresses}).clientOption()
+	return openConfigured(t, &Store{Address: addresses})
+}
+
+func openConfigured(t testing.TB, config *Store) *store {
+	t.Helper()
+	option, err := provisioned(t, config).clientOption()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,4 +64,41 @@ func TestStore(t *testing.T) {
 			return openStore(t, cluster.Addrs()...)
 		})
 	})
+}
+
+// TestDocumentedPermissions runs the suite as a user who may do what
+// docs/caddyfile.md asks for, and nothing else.
+func TestDocumentedPermissions(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/caddyfile.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("```text\n(ACL SETUSER [^`]+)```").FindSubmatch(page)
+	if found == nil {
+		t.Fatal("docs/caddyfile.md has no ACL SETUSER")
+	}
+	redis := redistest.Server(t)
+	redis.Do(strings.Fields(string(found[1]))...)
+	user := &Store{Address: []string{redis.Addr()}, Username: "websms", Password: "password"}
+	storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
+		redis.Do("FLUSHALL")
+		return openConfigured(t, user)
+	})
+	a, err := newArchive(openConfigured(t, user).node, "websms:", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.ChangeKeys(t.Context(), func([]byte) ([]byte, error) { return []byte("keys"), nil }); err != nil {
+		t.Error(err)
+	}
+	if err := a.Keep(t.Context(), "name", []byte("value")); err != nil {
+		t.Error(err)
+	}
+	if names, _, _, err := a.Records(t.Context(), ""); err != nil || len(names) != 1 {
+		t.Error(names, err)
+	}
+	if err := a.Drop(t.Context(), "name"); err != nil {
+		t.Error(err)
+	}
 }
