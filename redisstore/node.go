@@ -51,6 +51,8 @@ type node struct {
 	ctx    context.Context
 	tasks  sync.WaitGroup
 
+	advised bool // the operator was warned, if need be; run's own
+
 	mu   sync.Mutex
 	back chan struct{} // closed when Redis is there; another one while it is away
 	owed []debt
@@ -174,6 +176,7 @@ func (n *node) takeBack(err error, undo operation) {
 	if len(n.owed) < maxOwed {
 		n.owed = append(n.owed, debt{op: undo, due: time.Now()})
 	}
+	n.ping()
 }
 
 // ping has it tried now whether Redis is there.
@@ -196,9 +199,9 @@ func (n *node) run() {
 		}
 		switch {
 		case err == nil:
+			n.pay() // first: nobody shall meet what is to be undone
 			n.arrive(since)
 			since = time.Time{}
-			n.pay()
 		case since.IsZero():
 			since = time.Now()
 			n.leave(err)
@@ -229,9 +232,12 @@ func (n *node) beat() error {
 		}
 		client = &dialled
 		n.client.Store(client)
-		n.advise(dialled)
+		if !n.advised {
+			n.advised = true
+			n.advise(dialled)
+		}
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, beatEvery)
+	ctx, cancel := context.WithTimeout(n.ctx, max(beatEvery, n.budget))
 	defer cancel()
 	c := *client
 	return c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()

@@ -43,11 +43,9 @@ func openConfigured(t testing.TB, config *Store) *store {
 // each of its tests finds empty.
 func TestStore(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) {
-		t.Parallel()
 		storetest.RunUnbounded(t, func(t *testing.T) otp.Store { return openStore(t, miniredis.RunT(t).Addr()) })
 	})
 	t.Run("server", func(t *testing.T) {
-		t.Parallel()
 		redis := redistest.Server(t)
 		storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
 			redis.Do("FLUSHALL")
@@ -55,7 +53,6 @@ func TestStore(t *testing.T) {
 		})
 	})
 	t.Run("cluster", func(t *testing.T) {
-		t.Parallel()
 		cluster := redistest.Cluster(t)
 		storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
 			for _, node := range cluster.Nodes {
@@ -69,7 +66,6 @@ func TestStore(t *testing.T) {
 // TestDocumentedPermissions runs the suite as a user who may do what
 // docs/caddyfile.md asks for, and nothing else.
 func TestDocumentedPermissions(t *testing.T) {
-	t.Parallel()
 	page, err := os.ReadFile("../docs/caddyfile.md")
 	if err != nil {
 		t.Fatal(err)

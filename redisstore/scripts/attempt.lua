@@ -9,7 +9,7 @@
 local f = redis.call('HMGET', KEYS[1], 'p', 'm', 'd', 'a', 'o')
 if f[1] == ARGV[4] and f[2] == '' and tonumber(f[3]) > tonumber(ARGV[1]) and f[4] ~= '0' and f[5] ~= '0'
   and (ARGV[5] == '' or redis.call('EXISTS', KEYS[2]) == 0) then
-  redis.call('HSET', KEYS[1], 'm', ARGV[3])
+  redis.call('HSET', KEYS[1], 'm', ARGV[3] .. ' ')
   redis.pcall('PUBLISH', ARGV[2], '')
   return tonumber(f[3])
 end

@@ -38,10 +38,12 @@ local function widen(c, windows)
   redis.call('PEXPIRE', windows, int(365 * 24 * 3600 * 1000))
 end
 
+-- add counts an event now, and forgets what nobody asks for: not by a node
+-- whose clock is up to a minute behind either.
 local function add(key, member, longest)
   redis.call('ZADD', key, int(now), member)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest))
-  redis.call('PEXPIRE', key, int(math.ceil(longest / 1000) + 60000))
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest - 60000000))
+  redis.call('PEXPIRE', key, int(math.ceil(longest / 1000) + 120000))
 end
 
 -- refuses returns the limit that keeps the asker waiting longest, and how

@@ -1,6 +1,6 @@
 -- What is left of an attempt: all that is not that simple.
 local c = read(KEYS[1], 'p', 'o', 'x')
-if c[9] == ARGV[3] then return tonumber(c[4]) end -- asked again
+if c[9] and string.find(c[9], ARGV[3], 1, true) then return tonumber(c[4]) end -- asked again
 local why = over(c)
 if why then return answer(c, why) end
 local r = run(KEYS[2], ARGV[5])
@@ -13,7 +13,7 @@ if r then
   if limit then return answer(c, 'limit', limit, wait) end
 end
 if ARGV[4] == c[10] and c[11] ~= '0' then -- what was refused each time, nobody can know
-  redis.call('HSET', KEYS[1], 'm', ARGV[3])
+  redis.call('HSET', KEYS[1], 'm', ARGV[3] .. ' ')
   if r and r.streak and r.field ~= 'o' then redis.call('HDEL', KEYS[2], r.field) end
   wake(ARGV[2])
   return tonumber(c[4])

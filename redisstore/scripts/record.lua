@@ -1,7 +1,8 @@
 -- A challenge is a hash:
 --   u status        l length of the code   a attempts left    d when it dies
 --   e resend after  t settled              n sendings         s the code, sealed
---   m what ended it: the attempt that met it, or the id of its successor; or ''
+--   m what ended it: the attempts that met it and the ids of its successors,
+--     several where an answer was lost; or ''
 --   p proof         o sendings that may have arrived          b born
 --   g attempts that were left when the latest sending began   r delivery state
 --   w the latest sending that WebSMS made the code for        f refused sendings

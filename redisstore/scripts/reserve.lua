@@ -19,8 +19,10 @@ keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
 if ARGV[3] ~= '' then
   local former = redis.call('HMGET', KEYS[2], 'd', 'm')
-  if former[1] and former[2] == '' then
-    redis.call('HSET', KEYS[2], 'm', ARGV[2])
+  if former[1] then -- also one that ended: what ended it may be taken back
+    redis.call('HSET', KEYS[2], 'm', former[2] .. ARGV[2] .. ' ')
+  end
+  if former[2] == '' then
     wake(ARGV[4])
     return {'ok', '', '0', former[1]}
   end

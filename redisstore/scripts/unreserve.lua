@@ -2,7 +2,5 @@
 -- KEYS: challenge, former, then what was taken. ARGV: id, former's id or '', member.
 for i = 3, #KEYS do redis.call('ZREM', KEYS[i], ARGV[3]) end
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-if ARGV[2] ~= '' and redis.call('HGET', KEYS[2], 'm') == ARGV[1] then
-  redis.call('HSET', KEYS[2], 'm', '')
-end
+if ARGV[2] ~= '' then revive(KEYS[2], ARGV[1]) end
 return 1
