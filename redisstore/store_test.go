@@ -36,6 +36,14 @@ func openConfigured(t testing.TB, config *Store) *store {
 	s := newStore(n, "websms:")
 	t.Cleanup(n.close)
 	<-n.known
+	// It listens, when a subscription is confirmed: what it starts for good is started.
+	changed, stop := s.Watch(otp.ID{1})
+	defer stop()
+	select {
+	case <-changed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the store hears nothing")
+	}
 	return s
 }
 
