@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 //go:embed testdata/audit.js
@@ -32,41 +34,41 @@ var (
 )
 
 func (b *tab) use(d device) {
-	b.t.Helper()
-	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+	b.T.Helper()
+	browser.Call(b.Tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
 		Width: d.width, Height: d.height, DeviceScaleFactor: d.scale, Mobile: d.mobile,
 	})
-	b.until(fmt.Sprintf("Math.round(visualViewport.width * visualViewport.scale) === %d", d.width))
+	b.Until(fmt.Sprintf("Math.round(visualViewport.width * visualViewport.scale) === %d", d.width))
 }
 
 // prefer sets what the page is told of the user's wishes. Without motion there
 // are no colours half way from one to the other.
 func (b *tab) prefer(scheme string) {
-	b.t.Helper()
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+	b.T.Helper()
+	browser.Call(b.Tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
-	b.until("matchMedia('(prefers-color-scheme: " + scheme + ")').matches")
+	b.Until("matchMedia('(prefers-color-scheme: " + scheme + ")').matches")
 }
 
 // inspect audits the page as it is now, in light and in dark on each of the
 // devices, and pictures it on the first where pictures are asked for.
 func (b *tab) inspect(name string, devices ...device) {
-	b.t.Helper()
+	b.T.Helper()
 	for i, d := range devices {
 		b.use(d)
 		for _, scheme := range []string{"light", "dark"} {
 			b.prefer(scheme)
-			for _, finding := range eval[[]string](b, audit) {
-				b.t.Errorf("%s, %s, %d wide: %s", name, scheme, d.width, finding)
+			for _, finding := range browser.Eval[[]string](b.Tab, audit) {
+				b.T.Errorf("%s, %s, %d wide: %s", name, scheme, d.width, finding)
 			}
 			if i == 0 {
 				b.picture(name + "-" + scheme)
 			}
 		}
 		// A page that does not fit makes the browser zoom out, or scroll.
-		if widths := eval[[]int64](b, "[innerWidth, document.documentElement.scrollWidth]"); slices.Max(widths) > d.width {
-			b.t.Errorf("%s is %d wide on a screen of %d", name, slices.Max(widths), d.width)
+		if widths := browser.Eval[[]int64](b.Tab, "[innerWidth, document.documentElement.scrollWidth]"); slices.Max(widths) > d.width {
+			b.T.Errorf("%s is %d wide on a screen of %d", name, slices.Max(widths), d.width)
 		}
 	}
 	b.names(name)
@@ -76,33 +78,33 @@ func (b *tab) inspect(name string, devices ...device) {
 // names checks that each control has a name in the tree that Chromium gives to
 // screen readers.
 func (b *tab) names(page string) {
-	b.t.Helper()
+	b.T.Helper()
 	roles := []string{`"textbox"`, `"combobox"`, `"checkbox"`, `"button"`, `"link"`, `"spinbutton"`, `"Date"`, `"DisclosureTriangle"`}
 	controls := 0
-	for _, node := range call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
+	for _, node := range browser.Call(b.Tab, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
 		if node.Ignored || node.Role == nil || !slices.Contains(roles, string(node.Role.Value)) {
 			continue
 		}
 		controls++
 		if node.Name == nil || len(node.Name.Value) <= len(`""`) {
-			b.t.Errorf("%s: a %s has no name", page, node.Role.Value)
+			b.T.Errorf("%s: a %s has no name", page, node.Role.Value)
 		}
 	}
 	if controls == 0 {
-		b.t.Errorf("%s: no controls were found", page)
+		b.T.Errorf("%s: no controls were found", page)
 	}
 }
 
 // picture writes the whole page as a PNG, where WEBSMS_SCREENSHOTS names a folder.
 func (b *tab) picture(name string) {
-	b.t.Helper()
+	b.T.Helper()
 	dir := os.Getenv("WEBSMS_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	png := value(b, chromedp.FullScreenshot(100))
+	png := browser.Value(b.Tab, chromedp.FullScreenshot(100))
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 }
 
@@ -111,10 +113,10 @@ func TestAudit(t *testing.T) {
 	t.Parallel()
 	b := newTab(t)
 	b.prefer("light")
-	b.open(`data:text/html,<!DOCTYPE html><body style="background: rgb(255,255,255)"><h2>A</h2><h4>B</h4>` +
+	b.Open(`data:text/html,<!DOCTYPE html><body style="background: rgb(255,255,255)"><h2>A</h2><h4>B</h4>` +
 		`<p id=x style="color: rgb(120,120,120)">grey</p><p id=x style="background: linear-gradient(rgb(0,0,0), rgb(255,255,255))">gradient</p>` +
 		`<input name=i aria-describedby="nowhere"><img><a tabindex=3 href=/ style="color: rgb(0,0,0); background: rgba(0,0,0,0.5)">half</a>`)
-	findings := strings.Join(eval[[]string](b, audit), "\n")
+	findings := strings.Join(browser.Eval[[]string](b.Tab, audit), "\n")
 	for _, want := range []string{
 		"names no language", "no title", "levels 2,4", "level 4 heading skips", "id x is there twice", "leads to nowhere",
 		"<input> has no label", "<img> has no words", "out of the order of tabs",

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/network"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // The code form follows the message without a reload, and so does the inbox.
@@ -24,20 +26,20 @@ func TestDeliveryIsShownLive(t *testing.T) {
 			phone := b.pickUp(s)
 			phone.chooseDelivery(c.choice)
 			askForCode(b, s, "/", to)
-			eval[bool](b, `window.unreloaded = true`)
-			eval[bool](phone.tab, `window.unreloaded = true`)
+			browser.Eval[bool](b.Tab, `window.unreloaded = true`)
+			browser.Eval[bool](phone.Tab, `window.unreloaded = true`)
 			phone.await(to.e164, 1)
-			b.untilText("#delivery", "The code is on its way.")
-			b.untilText("#delivery", c.words)
+			b.UntilText("#delivery", "The code is on its way.")
+			b.UntilText("#delivery", c.words)
 			phone.awaitState(to.e164, c.state)
 			for _, tab := range []*tab{b, phone.tab} {
-				if !eval[bool](tab, `window.unreloaded === true`) {
-					t.Errorf("%s was loaded again", eval[string](tab, "location.href"))
+				if !browser.Eval[bool](tab.Tab, `window.unreloaded === true`) {
+					t.Errorf("%s was loaded again", browser.Eval[string](tab.Tab, "location.href"))
 				}
 			}
 			// A report decides nothing: the code works either way.
 			enterCode(b, phone.messages(to.e164)[0].Code)
-			b.untilAt("/")
+			b.UntilAt("/")
 		})
 	}
 }
@@ -50,16 +52,16 @@ func TestReplyFromThePhone(t *testing.T) {
 	askForCode(b, s, "/", c)
 	m := phone.await(c.e164, 1)
 	phone.reply(m, "Who <is> this?")
-	deadline := time.After(patience)
-	for !strings.Contains(s.log.String(), `"msg":"incoming reply"`) {
+	deadline := time.After(browser.Patience)
+	for !strings.Contains(s.Log(), `"msg":"incoming reply"`) {
 		select {
 		case <-deadline:
 			t.Fatal("the log says nothing of an incoming reply")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if trouble := eval[int](phone.tab, `document.querySelectorAll(".trouble").length`); trouble != 0 {
-		t.Errorf("the inbox says: %s", phone.text(".trouble"))
+	if trouble := browser.Eval[int](phone.Tab, `document.querySelectorAll(".trouble").length`); trouble != 0 {
+		t.Errorf("the inbox says: %s", phone.Text(".trouble"))
 	}
 }
 
@@ -73,14 +75,14 @@ func TestRememberThisDevice(t *testing.T) {
 			b, c := newTab(t), newCaller()
 			phone := b.pickUp(s)
 			askForCode(b, s, "/", c)
-			if offer := b.text("label[for=remember]"); offer != "Trust this device for 30 days" {
+			if offer := b.Text("label[for=remember]"); offer != "Trust this device for 30 days" {
 				t.Errorf("the page offers %q", offer)
 			}
 			if remember {
-				b.click("#remember")
+				b.Click("#remember")
 			}
 			enterCode(b, phone.await(c.e164, 1).Code)
-			b.untilAt("/")
+			b.UntilAt("/")
 			checkSessionCookie(t, b, remember)
 		})
 	}
@@ -89,7 +91,7 @@ func TestRememberThisDevice(t *testing.T) {
 func checkSessionCookie(t *testing.T, b *tab, remember bool) {
 	t.Helper()
 	var cookie *network.Cookie
-	for _, c := range b.cookies() {
+	for _, c := range b.Cookies() {
 		switch c.Name {
 		case "websms_session":
 			cookie = c
@@ -123,7 +125,7 @@ func TestStopsWithOpenPages(t *testing.T) {
 	phone := b.pickUp(s)
 	askForCode(b, s, "/", c)
 	phone.await(c.e164, 1)
-	phone.untilText("#reload", "Live")
+	phone.UntilText("#reload", "Live")
 	began := time.Now()
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
@@ -132,6 +134,6 @@ func TestStopsWithOpenPages(t *testing.T) {
 		t.Errorf("the demo took %v to stop", took)
 	}
 	// From now on the pages have nobody to talk to, and may say so.
-	b.problems.forget()
-	phone.problems.forget()
+	b.Problems.Forget()
+	phone.Problems.Forget()
 }

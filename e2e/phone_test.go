@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // A phone is the simulator's inbox, in a tab of its own.
@@ -19,19 +21,19 @@ type sms struct {
 
 // pickUp opens the inbox beside another tab.
 func (b *tab) pickUp(s *site) *phone {
-	b.t.Helper()
-	p := &phone{b.beside()}
-	if !b.scripts {
-		p.withoutScripts()
+	b.T.Helper()
+	p := &phone{&tab{b.Beside()}}
+	if !b.Scripts() {
+		p.WithoutScripts()
 	}
-	p.tab.open(s.inbox)
+	p.Open(s.inbox)
 	return p
 }
 
 // messages returns what stands in the inbox for a number, newest first.
 func (p *phone) messages(number string) []sms {
-	p.t.Helper()
-	return eval[[]sms](p.tab, `[...document.querySelectorAll("#messages .message[data-to=`+quote(number)+`]")].map(m => ({
+	p.T.Helper()
+	return browser.Eval[[]sms](p.Tab, `[...document.querySelectorAll("#messages .message[data-to=`+browser.Quote(number)+`]")].map(m => ({
 		ID: m.id, Code: m.dataset.code, State: m.querySelector(".state").innerText, Text: m.querySelector(".sms").innerText,
 	}))`)
 }
@@ -39,54 +41,54 @@ func (p *phone) messages(number string) []sms {
 // await waits until so many messages have come to a number, and returns the
 // newest. The page is to show them by itself; without JavaScript it is reloaded.
 func (p *phone) await(number string, count int) sms {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	p.T.Helper()
+	ctx, cancel := context.WithTimeout(p.Ctx, browser.Patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if all := p.messages(number); len(all) >= count {
 			if len(all) > count {
-				p.t.Errorf("%d messages to %s, want %d", len(all), number, count)
+				p.T.Errorf("%d messages to %s, want %d", len(all), number, count)
 			}
 			return all[0]
 		}
 		select {
 		case <-tick.C:
-			if !p.scripts {
-				p.do(chromedp.Reload())
+			if !p.Scripts() {
+				p.Do(chromedp.Reload())
 			}
 		case <-ctx.Done():
-			p.t.Fatalf("message %d to %s does not come; %s", count, number, p.where())
+			p.T.Fatalf("message %d to %s does not come; %s", count, number, p.Where())
 		}
 	}
 }
 
 // awaitState waits until the newest message to a number is said to be in a state.
 func (p *phone) awaitState(number, state string) {
-	p.t.Helper()
-	p.untilText("#messages .message[data-to="+quote(number)+"] .state", state)
+	p.T.Helper()
+	p.UntilText("#messages .message[data-to="+browser.Quote(number)+"] .state", state)
 }
 
 // chooseDelivery chooses what becomes of the next message.
 func (p *phone) chooseDelivery(value string) {
-	p.t.Helper()
-	if p.scripts { // as it begins to listen, the page shows the choice that stands
-		p.untilText("#reload", "Live")
+	p.T.Helper()
+	if p.Scripts() { // as it begins to listen, the page shows the choice that stands
+		p.UntilText("#reload", "Live")
 	}
-	p.do(chromedp.SetValue(chromedp.CSS("#next"), value))
-	p.click(".next button")
-	p.until("document.querySelector('#next option[value=" + value + "]').hasAttribute('selected')")
+	p.Do(chromedp.SetValue(chromedp.CSS("#next"), value))
+	p.Click(".next button")
+	p.Until("document.querySelector('#next option[value=" + value + "]').hasAttribute('selected')")
 }
 
 // reply answers a message from the phone.
 func (p *phone) reply(m sms, words string) {
-	p.t.Helper()
+	p.T.Helper()
 	bubble := "#" + m.ID + " "
-	p.click(bubble + "summary")
-	p.fill(bubble+"input[name=body]", words)
-	p.click(bubble + "form button")
-	p.untilText(bubble+".replies li", words)
+	p.Click(bubble + "summary")
+	p.Fill(bubble+"input[name=body]", words)
+	p.Click(bubble + "form button")
+	p.UntilText(bubble+".replies li", words)
 }
 
 // another returns a code of the same length that is not this one.

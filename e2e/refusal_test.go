@@ -6,36 +6,38 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // A number that is none is refused at its field, and what was typed can be mended.
 func TestWrongNumber(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
-	b.open(s.app + "/timesheet?week=42")
-	b.untilAt("/.websms/login")
+	b.Open(s.app + "/timesheet?week=42")
+	b.UntilAt("/.websms/login")
 	for number, words := range map[string]string{"0800 83 83 83": "Enter a mobile number", "+55 11 96123 4567": "in that country"} {
-		b.problems.expect(422)
-		b.fill("#phone", number)
-		b.click("button.primary")
-		b.untilText("#problem", words)
+		b.Problems.Expect(422)
+		b.Fill("#phone", number)
+		b.Click("button.primary")
+		b.UntilText("#problem", words)
 		b.wrongField("#phone")
-		if kept := eval[string](b, `document.querySelector("#phone").value`); kept != "" {
+		if kept := browser.Eval[string](b.Tab, `document.querySelector("#phone").value`); kept != "" {
 			t.Errorf("the page holds the number %q", kept)
 		}
 	}
-	b.fill("#phone", c.local)
-	b.click("button.primary")
-	b.untilAt("/.websms/verify")
+	b.Fill("#phone", c.local)
+	b.Click("button.primary")
+	b.UntilAt("/.websms/verify")
 }
 
 // wrongField checks that a field is marked as the one to mend, says why to
 // those who do not see it, and has the focus.
 func (b *tab) wrongField(css string) {
-	b.t.Helper()
-	b.until("document.activeElement === document.querySelector(" + quote(css) + ")")
-	state := eval[map[string]any](b, `(() => {
-		const field = document.querySelector(`+quote(css)+`);
+	b.T.Helper()
+	b.Until("document.activeElement === document.querySelector(" + browser.Quote(css) + ")")
+	state := browser.Eval[map[string]any](b.Tab, `(() => {
+		const field = document.querySelector(`+browser.Quote(css)+`);
 		return {
 			invalid: field.getAttribute("aria-invalid") === "true",
 			described: field.getAttribute("aria-describedby").split(" ").includes("problem"),
@@ -44,7 +46,7 @@ func (b *tab) wrongField(css string) {
 	})()`)
 	for what, ok := range state {
 		if ok != true {
-			b.t.Errorf("after an error in %s, %q is not so", css, what)
+			b.T.Errorf("after an error in %s, %q is not so", css, what)
 		}
 	}
 }
@@ -57,19 +59,19 @@ func TestWrongCodeThenRight(t *testing.T) {
 	askForCode(b, s, "/timesheet", c)
 	code := phone.await(c.e164, 1).Code
 	for _, left := range []string{"4 tries", "3 tries"} {
-		b.problems.expect(422)
+		b.Problems.Expect(422)
 		enterCode(b, another(code))
-		b.untilText("#problem", left+" left")
+		b.UntilText("#problem", left+" left")
 		b.wrongField("#code")
 	}
 	// Coming back to the page neither sends a code nor gives a try back.
-	b.do(chromedp.Reload())
-	b.until(`document.querySelector("#code") && !document.querySelector("#problem")`)
-	b.problems.expect(422)
+	b.Do(chromedp.Reload())
+	b.Until(`document.querySelector("#code") && !document.querySelector("#problem")`)
+	b.Problems.Expect(422)
 	enterCode(b, another(code))
-	b.untilText("#problem", "2 tries left")
+	b.UntilText("#problem", "2 tries left")
 	enterCode(b, code)
-	b.untilAt("/timesheet")
+	b.UntilAt("/timesheet")
 	phone.await(c.e164, 1)
 }
 
@@ -80,22 +82,22 @@ func TestTooManyWrongCodes(t *testing.T) {
 	phone := b.pickUp(s)
 	askForCode(b, s, "/timesheet", c)
 	code := phone.await(c.e164, 1).Code
-	second := b.beside() // has the form already, and will send the right code
-	second.open(s.app + "/.websms/verify")
+	second := &tab{b.Beside()} // has the form already, and will send the right code
+	second.Open(s.app + "/.websms/verify")
 	for left := 4; left > 0; left-- {
-		b.problems.expect(422)
+		b.Problems.Expect(422)
 		enterCode(b, another(code))
-		b.untilText("#problem", fmt.Sprintf("You have %s left.", map[bool]string{true: "one try", false: fmt.Sprint(left, " tries")}[left == 1]))
+		b.UntilText("#problem", fmt.Sprintf("You have %s left.", map[bool]string{true: "one try", false: fmt.Sprint(left, " tries")}[left == 1]))
 	}
-	b.problems.expect(422)
+	b.Problems.Expect(422)
 	enterCode(b, another(code))
-	b.untilText("h1", "Too many wrong codes")
+	b.UntilText("h1", "Too many wrong codes")
 
-	second.problems.expect(429)
+	second.Problems.Expect(429)
 	enterCode(second, code)
-	second.untilText("h1", "Too many wrong codes")
-	b.open(s.app + "/timesheet")
-	b.untilAt("/.websms/login")
+	second.UntilText("h1", "Too many wrong codes")
+	b.Open(s.app + "/timesheet")
+	b.UntilAt("/.websms/login")
 }
 
 // The code can be sent again once the countdown is over, and is the same one.
@@ -105,23 +107,23 @@ func TestResend(t *testing.T) {
 	b, c := newTab(t), newCaller()
 	phone := b.pickUp(s)
 	askForCode(b, s, "/timesheet", c)
-	if !eval[bool](b, `document.querySelector("#resend button").disabled`) || !strings.HasPrefix(b.text("#wait"), "You can send it again in ") {
-		t.Errorf("before the wait is over, the page says %q", b.text("#wait"))
+	if !browser.Eval[bool](b.Tab, `document.querySelector("#resend button").disabled`) || !strings.HasPrefix(b.Text("#wait"), "You can send it again in ") {
+		t.Errorf("before the wait is over, the page says %q", b.Text("#wait"))
 	}
 	first := phone.await(c.e164, 1)
-	b.until(`!document.querySelector("#resend button").disabled`)
-	if words := b.text("#wait"); !strings.HasSuffix(words, "You can send it again now.") {
+	b.Until(`!document.querySelector("#resend button").disabled`)
+	if words := b.Text("#wait"); !strings.HasSuffix(words, "You can send it again now.") {
 		t.Errorf("when the wait is over, the page says %q", words)
 	}
-	b.click("#resend button")
+	b.Click("#resend button")
 	again := phone.await(c.e164, 2)
 	if again.Code != first.Code {
 		t.Error("the code was another when it was sent again")
 	}
-	b.untilAt("/.websms/verify")
-	b.untilText(".notice", "sending the code again")
+	b.UntilAt("/.websms/verify")
+	b.UntilText(".notice", "sending the code again")
 	enterCode(b, again.Code)
-	b.untilAt("/timesheet")
+	b.UntilAt("/timesheet")
 }
 
 // Who asks for too many codes is told how long to wait, and nothing is sent.
@@ -132,13 +134,13 @@ func TestAskedTooOften(t *testing.T) {
 	phone := b.pickUp(s)
 	askForCode(b, s, "/timesheet", c)
 	phone.await(c.e164, 1)
-	b.click("#other")
-	b.untilAt("/.websms/login")
-	b.fill("#phone", c.local)
-	b.problems.expect(429)
-	b.click("button.primary")
-	b.untilText("h1", "Please wait a little")
-	if words := b.text("main"); !strings.Contains(words, "Try again in 10 minutes.") {
+	b.Click("#other")
+	b.UntilAt("/.websms/login")
+	b.Fill("#phone", c.local)
+	b.Problems.Expect(429)
+	b.Click("button.primary")
+	b.UntilText("h1", "Please wait a little")
+	if words := b.Text("main"); !strings.Contains(words, "Try again in 10 minutes.") {
 		t.Errorf("the page says %q, want how long to wait", words)
 	}
 	phone.await(c.e164, 1)
@@ -152,27 +154,27 @@ func TestFormSentAfterSigningOut(t *testing.T) {
 	phone := b.pickUp(s)
 	askForCode(b, s, "/timesheet", c)
 	enterCode(b, phone.await(c.e164, 1).Code)
-	b.untilAt("/timesheet")
-	b.fill("#employee", "4711")
-	b.fill("#week", "10102027")
+	b.UntilAt("/timesheet")
+	b.Fill("#employee", "4711")
+	b.Fill("#week", "10102027")
 
-	other := b.beside()
-	other.open(s.app + "/")
-	other.click("#user button")
-	other.untilAt("/.websms/login")
-	b.problems.expect(401)
-	b.click("#content button[type=submit]")
-	b.untilText("h1", "Your form was not sent")
-	if link := eval[string](b, `document.querySelector(".action a").search`); link != "?rd=%2Ftimesheet" {
+	other := &tab{b.Beside()}
+	other.Open(s.app + "/")
+	other.Click("#user button")
+	other.UntilAt("/.websms/login")
+	b.Problems.Expect(401)
+	b.Click("#content button[type=submit]")
+	b.UntilText("h1", "Your form was not sent")
+	if link := browser.Eval[string](b.Tab, `document.querySelector(".action a").search`); link != "?rd=%2Ftimesheet" {
 		t.Errorf("signing in would lead to %q, want back to the timesheet", link)
 	}
 	c = newCaller()
 	askForCode(other, s, "/timesheet", c)
 	enterCode(other, phone.await(c.e164, 1).Code)
-	other.untilAt("/timesheet")
-	b.back()
-	b.untilAt("/timesheet")
-	b.until(`document.querySelector("#employee").value === "4711"`)
-	b.click("#content button[type=submit]")
-	b.untilText("h1", "Timesheet received")
+	other.UntilAt("/timesheet")
+	b.Back()
+	b.UntilAt("/timesheet")
+	b.Until(`document.querySelector("#employee").value === "4711"`)
+	b.Click("#content button[type=submit]")
+	b.UntilText("h1", "Timesheet received")
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/network"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // The demo behind a password: the passwords are aroha-pass and wiremu-pass,
@@ -24,9 +26,9 @@ const behindPassword = `basic_auth {
 
 // as signs a tab in to the first factor, as the browser's own dialogue would.
 func (b *tab) as(user string) {
-	b.t.Helper()
+	b.T.Helper()
 	credentials := base64.StdEncoding.EncodeToString([]byte(user + ":" + user + "-pass"))
-	call(b, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": "Basic " + credentials}})
+	browser.Call(b.Tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": "Basic " + credentials}})
 }
 
 // With a first factor in front nobody types a number: a page names it masked,
@@ -44,55 +46,55 @@ func TestSecondFactor(t *testing.T) {
 	phone := b.pickUp(s)
 
 	b.as("wiremu")
-	b.problems.expect(403)
-	b.open(s.app + "/timesheet")
-	b.untilText("h1", "We have no mobile number for you")
-	b.untilText("main", "Kowhai Freight")
+	b.Problems.Expect(403)
+	b.Open(s.app + "/timesheet")
+	b.UntilText("h1", "We have no mobile number for you")
+	b.UntilText("main", "Kowhai Freight")
 	b.inspect("no-number", smartphone, narrow)
 
 	b.as("aroha")
-	b.open(s.app + "/timesheet?week=42")
-	b.untilAt("/.websms/login")
-	b.untilText("main", "+64•••"+c.e164[len(c.e164)-3:])
-	if eval[bool](b, `document.querySelector("#phone") !== null`) {
+	b.Open(s.app + "/timesheet?week=42")
+	b.UntilAt("/.websms/login")
+	b.UntilText("main", "+64•••"+c.e164[len(c.e164)-3:])
+	if browser.Eval[bool](b.Tab, `document.querySelector("#phone") !== null`) {
 		t.Error("the page asks for a number")
 	}
 	b.inspect("second-factor", smartphone, narrow)
-	b.click("button.primary")
-	b.untilAt("/.websms/verify")
+	b.Click("button.primary")
+	b.UntilAt("/.websms/verify")
 	m := phone.await(c.e164, 1)
 	b.inspect("second-factor-code", smartphone, narrow)
 	enterCode(b, m.Code)
-	b.until(`location.pathname + location.search === "/timesheet?week=42"`)
+	b.Until(`location.pathname + location.search === "/timesheet?week=42"`)
 
-	b.problems.expect(403)
+	b.Problems.Expect(403)
 	b.as("wiremu")
-	b.open(s.app + "/timesheet")
-	b.untilText("h1", "We have no mobile number for you")
+	b.Open(s.app + "/timesheet")
+	b.UntilText("h1", "We have no mobile number for you")
 	b.as("aroha")
-	b.open(s.app + "/timesheet")
-	b.untilAt("/timesheet")
-	b.click("#user button")
-	b.untilText(".notice", "signed out")
+	b.Open(s.app + "/timesheet")
+	b.UntilAt("/timesheet")
+	b.Click("#user button")
+	b.UntilText(".notice", "signed out")
 
 	// Her own mistakes lock her number.
-	b.open(s.app + "/timesheet")
-	b.untilAt("/.websms/login")
-	b.click("button.primary")
-	b.untilAt("/.websms/verify")
+	b.Open(s.app + "/timesheet")
+	b.UntilAt("/.websms/login")
+	b.Click("button.primary")
+	b.UntilAt("/.websms/verify")
 	m = phone.await(c.e164, 2)
 	for _, words := range []string{"4 tries", "3 tries"} {
-		b.problems.expect(422)
+		b.Problems.Expect(422)
 		enterCode(b, another(m.Code))
-		b.untilText("#problem", words)
+		b.UntilText("#problem", words)
 	}
-	b.problems.expect(422)
+	b.Problems.Expect(422)
 	enterCode(b, another(m.Code))
-	b.untilText("h1", "Too many wrong codes")
-	b.untilText("main", "15 minutes")
+	b.UntilText("h1", "Too many wrong codes")
+	b.UntilText("main", "15 minutes")
 	b.inspect("locked-out", smartphone, narrow)
-	b.problems.expect(429)
-	b.open(s.app + "/.websms/login")
-	b.click("button.primary")
-	b.untilText("main", "15 minutes")
+	b.Problems.Expect(429)
+	b.Open(s.app + "/.websms/login")
+	b.Click("button.primary")
+	b.UntilText("main", "15 minutes")
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // A caller is a number of one test alone, as a person types it and as it is.
@@ -25,19 +27,19 @@ func newCaller() caller {
 
 // askForCode goes from a page of the app to the code form.
 func askForCode(b *tab, s *site, path string, c caller) {
-	b.t.Helper()
-	b.open(s.app + path)
-	b.untilAt("/.websms/login")
-	b.fill("#phone", c.local)
-	b.click("button.primary")
-	b.untilAt("/.websms/verify")
+	b.T.Helper()
+	b.Open(s.app + path)
+	b.UntilAt("/.websms/login")
+	b.Fill("#phone", c.local)
+	b.Click("button.primary")
+	b.UntilAt("/.websms/verify")
 }
 
 // enterCode sends the code form.
 func enterCode(b *tab, code string) {
-	b.t.Helper()
-	b.fill("#code", code)
-	b.click("main button.primary")
+	b.T.Helper()
+	b.Fill("#code", code)
+	b.Click("main button.primary")
 }
 
 // The walk by hand, from a page of the legacy app and back to it.
@@ -48,26 +50,26 @@ func TestWalk(t *testing.T) {
 			t.Parallel()
 			s, b, c := demo(t), newTab(t), newCaller()
 			if !scripts {
-				b.withoutScripts()
+				b.WithoutScripts()
 			}
 			phone := b.pickUp(s)
 			askForCode(b, s, "/timesheet", c)
-			if lead := b.text(".lead"); !strings.Contains(lead, c.masked) {
+			if lead := b.Text(".lead"); !strings.Contains(lead, c.masked) {
 				t.Errorf("the code form says %q, want %s in it", lead, c.masked)
 			}
 			message := phone.await(c.e164, 1)
 			checkMessage(t, message)
 			enterCode(b, message.Code)
-			b.untilAt("/timesheet")
-			if user := b.text("#user"); !strings.Contains(user, "+"+c.e164) {
+			b.UntilAt("/timesheet")
+			if user := b.Text("#user"); !strings.Contains(user, "+"+c.e164) {
 				t.Errorf("the app says %q, want +%s in it", user, c.e164)
 			}
 			sendTimesheet(b)
-			b.click("#content a[href='/timesheet.html']")
-			b.untilAt("/timesheet.html")
+			b.Click("#content a[href='/timesheet.html']")
+			b.UntilAt("/timesheet.html")
 			signOut(b)
 			// Six digits may also be a fraction of a second.
-			if log := s.log.String(); regexp.MustCompile(`[^.\d]`+message.Code+`\D`).MatchString(log) || strings.Contains(log, c.e164) {
+			if log := s.Log(); regexp.MustCompile(`[^.\d]`+message.Code+`\D`).MatchString(log) || strings.Contains(log, c.e164) {
 				t.Error("the log holds a code or a whole number")
 			}
 		})
@@ -89,41 +91,41 @@ func checkMessage(t *testing.T, m sms) {
 
 // sendTimesheet fills in the app's form: what it posts passes through the gate.
 func sendTimesheet(b *tab) {
-	b.t.Helper()
-	b.fill("#employee", "4711")
-	b.fill("#week", "10102027") // the 10th of October, in any order of day and month
-	b.fill("#comments", `Ferry <late> & "wet"`)
-	b.click("#content button[type=submit]")
-	b.untilText("h1", "Timesheet received")
-	table := b.text("#content table")
+	b.T.Helper()
+	b.Fill("#employee", "4711")
+	b.Fill("#week", "10102027") // the 10th of October, in any order of day and month
+	b.Fill("#comments", `Ferry <late> & "wet"`)
+	b.Click("#content button[type=submit]")
+	b.UntilText("h1", "Timesheet received")
+	table := b.Text("#content table")
 	for _, want := range []string{"4711", "2027-10-10", "Linehaul", "8 · 8 · 8 · 8 · 8 · 0", `Ferry <late> & "wet"`} {
 		if !strings.Contains(table, want) {
-			b.t.Errorf("the app got %q, want %q in it", table, want)
+			b.T.Errorf("the app got %q, want %q in it", table, want)
 		}
 	}
 }
 
 // signOut signs out in the app, and then tries to go back.
 func signOut(b *tab) {
-	b.t.Helper()
-	b.click("#user button")
-	b.untilAt("/.websms/login")
-	if notice := b.text(".notice"); notice != "You are signed out." {
-		b.t.Errorf("after signing out the page says %q", notice)
+	b.T.Helper()
+	b.Click("#user button")
+	b.UntilAt("/.websms/login")
+	if notice := b.Text(".notice"); notice != "You are signed out." {
+		b.T.Errorf("after signing out the page says %q", notice)
 	}
-	b.back()
-	b.untilAt("/timesheet.html")
-	b.do(chromedp.Reload())
-	b.untilAt("/.websms/login")
-	b.until(`document.querySelector("#phone") && !document.querySelector(".notice")`)
-	b.open(b.site() + "/timesheet")
-	b.untilAt("/.websms/login")
+	b.Back()
+	b.UntilAt("/timesheet.html")
+	b.Do(chromedp.Reload())
+	b.UntilAt("/.websms/login")
+	b.Until(`document.querySelector("#phone") && !document.querySelector(".notice")`)
+	b.Open(b.site() + "/timesheet")
+	b.UntilAt("/.websms/login")
 }
 
 // site returns the origin of the page.
 func (b *tab) site() string {
-	b.t.Helper()
-	return eval[string](b, "location.origin")
+	b.T.Helper()
+	return browser.Eval[string](b.Tab, "location.origin")
 }
 
 // The same walk without a mouse: the tab key reaches what it has to, in the
@@ -132,33 +134,33 @@ func TestWalkByKeyboard(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
 	phone := b.pickUp(s)
-	b.open(s.app + "/directory")
-	b.untilAt("/.websms/login")
-	b.press(kb.Tab)
+	b.Open(s.app + "/directory")
+	b.UntilAt("/.websms/login")
+	b.Press(kb.Tab)
 	b.focusOn("#phone")
-	b.press(kb.Tab)
+	b.Press(kb.Tab)
 	b.focusOn("form[action$='/send'] button")
-	b.press(kb.Tab)
-	b.do(chromedp.Focus(chromedp.CSS("#phone")))
-	b.press(c.local + kb.Enter)
-	b.untilAt("/.websms/verify")
+	b.Press(kb.Tab)
+	b.Do(chromedp.Focus(chromedp.CSS("#phone")))
+	b.Press(c.local + kb.Enter)
+	b.UntilAt("/.websms/verify")
 	b.focusOn("#code")
-	b.press(phone.await(c.e164, 1).Code + kb.Tab)
+	b.Press(phone.await(c.e164, 1).Code + kb.Tab)
 	b.focusOn("#remember")
-	b.press(" " + kb.Tab)
+	b.Press(" " + kb.Tab)
 	b.focusOn("form[action$='/verify'] button")
-	b.press(kb.Enter)
-	b.untilAt("/directory")
+	b.Press(kb.Enter)
+	b.UntilAt("/directory")
 }
 
 // focusOn waits until an element has the focus, and checks that it shows.
 func (b *tab) focusOn(css string) {
-	b.t.Helper()
-	b.until("document.activeElement === document.querySelector(" + quote(css) + ")")
-	if !eval[bool](b, `(() => {
+	b.T.Helper()
+	b.Until("document.activeElement === document.querySelector(" + browser.Quote(css) + ")")
+	if !browser.Eval[bool](b.Tab, `(() => {
 		const style = getComputedStyle(document.activeElement);
 		return document.activeElement.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
 	})()`) {
-		b.t.Errorf("%s has the focus and does not show it", css)
+		b.T.Errorf("%s has the focus and does not show it", css)
 	}
 }

@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"slices"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // otpStub stands in for the part of the Web OTP API that needs a phone: the
@@ -27,21 +29,21 @@ func TestWalkByWebOTP(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
 	phone := b.pickUp(s)
-	b.open(s.app + "/notices")
-	b.untilAt("/.websms/login")
+	b.Open(s.app + "/notices")
+	b.UntilAt("/.websms/login")
 	// From here on, so that only the code form and what follows are noted.
-	b.ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
-	b.fill("#phone", c.local)
-	b.click("button.primary")
-	b.untilAt("/.websms/verify")
-	b.until("window.deliverCode") // asked for before any code is there
+	b.Ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
+	b.Fill("#phone", c.local)
+	b.Click("button.primary")
+	b.UntilAt("/.websms/verify")
+	b.Until("window.deliverCode") // asked for before any code is there
 	code := phone.await(c.e164, 1).Code
-	eval[bool](b, `deliverCode(`+quote(code)+`) ?? true`)
-	b.untilAt("/notices")
+	browser.Eval[bool](b.Tab, `deliverCode(`+browser.Quote(code)+`) ?? true`)
+	b.UntilAt("/notices")
 
 	const at = "/.websms/verify "
 	want := []string{at + `get {"transport":["sms"]} true`, at + "submit of " + code, at + "abort", at + "pagehide", ""}
-	got := eval[[]string](b, `sessionStorage.getItem("otp").split(";")`)
+	got := browser.Eval[[]string](b.Tab, `sessionStorage.getItem("otp").split(";")`)
 	if !slices.Equal(got, want) {
 		t.Errorf("what happened is %q, want %q", got, want)
 	}
@@ -53,13 +55,13 @@ func TestTypedCodeEndsWebOTP(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
 	phone := b.pickUp(s)
-	b.ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
+	b.Ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
 	askForCode(b, s, "/", c)
-	b.until("window.deliverCode")
+	b.Until("window.deliverCode")
 	code := phone.await(c.e164, 1).Code
 	enterCode(b, code)
-	b.untilAt("/")
-	got := eval[[]string](b, `sessionStorage.getItem("otp").split(";").map(n => n.split(" ")[1])`)
+	b.UntilAt("/")
+	got := browser.Eval[[]string](b.Tab, `sessionStorage.getItem("otp").split(";").map(n => n.split(" ")[1])`)
 	if want := []string{"get", "submit", "abort", "pagehide"}; !slices.Equal(got[:min(4, len(got))], want) {
 		t.Errorf("what happened is %q, want %q", got, want)
 	}

@@ -1,15 +1,11 @@
-package e2e_test
+package browser
 
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/log"
@@ -17,11 +13,11 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// problems collects what a browser finds wrong with the pages of a tab: what
+// Problems collects what a browser finds wrong with the pages of a tab: what
 // stands in its console, requests that fail or are answered with an error, and
 // the issues that its developer tools list, such as breaches of the Content
 // Security Policy.
-type problems struct {
+type Problems struct {
 	mu        sync.Mutex
 	found     []string
 	expected  []int64 // HTTP statuses yet to come
@@ -29,17 +25,17 @@ type problems struct {
 	forgotten bool // what follows is nobody's fault
 }
 
-func newProblems() *problems { return &problems{urls: make(map[network.RequestID]string)} }
+func newProblems() *Problems { return &Problems{urls: make(map[network.RequestID]string)} }
 
-// expect announces an answer that is an error by intention: 422 to a wrong code.
-func (p *problems) expect(status int64) {
+// Expect announces an answer that is an error by intention: 422 to a wrong code.
+func (p *Problems) Expect(status int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected = append(p.expected, status)
 }
 
-// all returns what was found, and which expected errors never came.
-func (p *problems) all() []string {
+// All returns what was found, and which expected errors never came.
+func (p *Problems) All() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found := slices.Clone(p.found)
@@ -50,7 +46,7 @@ func (p *problems) all() []string {
 }
 
 // listen takes an event of the browser.
-func (p *problems) listen(event any) {
+func (p *Problems) listen(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch e := event.(type) {
@@ -81,7 +77,7 @@ func (p *problems) listen(event any) {
 	}
 }
 
-func (p *problems) response(e *network.EventResponseReceived) {
+func (p *Problems) response(e *network.EventResponseReceived) {
 	status := e.Response.Status
 	if status < 400 {
 		return
@@ -93,46 +89,15 @@ func (p *problems) response(e *network.EventResponseReceived) {
 	p.add("%s: status %d", p.urls[e.RequestID], status)
 }
 
-func (p *problems) add(format string, args ...any) {
+func (p *Problems) add(format string, args ...any) {
 	if p.forgotten {
 		return
 	}
 	p.found = append(p.found, fmt.Sprintf(format, args...))
 }
 
-// What browsers complain of is noticed.
-func TestProblems(t *testing.T) {
-	t.Parallel()
-	b := newTab(t)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("Content-Security-Policy", "img-src 'none'")
-		fmt.Fprint(w, `<!DOCTYPE html><link rel="icon" href="data:,"><img src="/blocked.png"><input>
-			<script>fetch("/nowhere"); fetch("http://localhost:1/"); console.warn("w"); throw new Error("oh");</script>`)
-	}))
-	t.Cleanup(server.Close)
-	b.problems.expect(500)
-	b.open(server.URL)
-	for _, want := range []string{
-		"GET " + server.URL + "/nowhere: status 404", "Content Security Policy", "issue ContentSecurityPolicyIssue",
-		"issue GenericIssue", "console.warning", "exception: ", "GET http://localhost:1/: net::ERR_", "no answer with the status 500",
-	} {
-		found := func() string { return strings.Join(b.problems.all(), "\n") }
-		for deadline := time.Now().Add(patience); !strings.Contains(found(), want); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("the browser does not complain of %q, only of:\n%s", want, found())
-			}
-		}
-	}
-	b.problems = newProblems() // these were wanted
-}
-
-// forget ends the collecting.
-func (p *problems) forget() {
+// Forget ends the collecting.
+func (p *Problems) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forgotten = true

@@ -1,0 +1,158 @@
+package cluster_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// person is a program with cookies that prefers JSON, and follows no redirect.
+type person struct {
+	*world
+	client *http.Client
+	node   int // that it goes to, or -1 for either
+}
+
+func (w *world) person() *person {
+	w.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &person{world: w, node: -1, client: &http.Client{
+		Jar: jar, Timeout: patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// at returns the same person, who goes to one node.
+func (p *person) at(node int) *person {
+	there := *p
+	there.node = node
+	return &there
+}
+
+// twin returns another browser with the cookies that this one has now.
+func (p *person) twin() *person {
+	p.t.Helper()
+	twin := p.world.person()
+	u := mustParse(p.t, p.url)
+	twin.client.Jar.SetCookies(u, p.client.Jar.Cookies(u))
+	twin.node = p.node
+	return twin
+}
+
+// answer is a response, with its body read.
+type answer struct {
+	*http.Response
+	body string
+	took time.Duration
+}
+
+// field returns a field of the answer's JSON body.
+func (a answer) field(name string) any {
+	var fields map[string]any
+	if json.Unmarshal([]byte(a.body), &fields) != nil {
+		return nil
+	}
+	return fields[name]
+}
+
+// do sends a request; a form that is not nil is posted. Without an answer the
+// status is 0; the test goes on, as this may be called from any goroutine.
+func (p *person) do(path string, form url.Values, accept string) answer {
+	p.t.Helper()
+	method, body := http.MethodGet, io.Reader(nil)
+	if form != nil {
+		method, body = http.MethodPost, strings.NewReader(form.Encode())
+	}
+	none := answer{Response: &http.Response{Status: "no answer", Header: http.Header{}}}
+	req, err := http.NewRequest(method, p.url+path, body)
+	if err != nil {
+		p.t.Error(err)
+		return none
+	}
+	req.Header.Set("Accept", accept)
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if p.node >= 0 {
+		req.Header.Set(pinHeader, strconv.Itoa(p.node))
+	}
+	began := time.Now()
+	res, err := p.client.Do(req)
+	if err != nil {
+		p.t.Errorf("%s %s: %v", method, path, err)
+		return none
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Errorf("%s %s: reading the body: %v", method, path, err)
+		return none
+	}
+	return answer{res, string(text), time.Since(began)}
+}
+
+const (
+	asProgram = "application/json"
+	asBrowser = "text/html,application/xhtml+xml,*/*;q=0.8"
+)
+
+func (p *person) get(path string) answer { p.t.Helper(); return p.do(path, nil, asProgram) }
+
+func (p *person) send(number string) answer {
+	p.t.Helper()
+	return p.do("/.websms/send", url.Values{"phone": {"+" + number}}, asProgram)
+}
+
+func (p *person) verify(code string) answer {
+	p.t.Helper()
+	return p.do("/.websms/verify", url.Values{"code": {code}}, asProgram)
+}
+
+func (p *person) logout() answer {
+	p.t.Helper()
+	return p.do("/.websms/logout", url.Values{}, asProgram)
+}
+
+// login goes the whole way, and returns the number.
+func (p *person) login() string {
+	p.t.Helper()
+	number := freshNumber()
+	p.want(p.send(number), http.StatusAccepted)
+	p.want(p.verify(p.code(number, 1).Code), http.StatusOK)
+	return number
+}
+
+// want checks the status of an answer.
+func (p *person) want(a answer, status int) {
+	p.t.Helper()
+	if a.StatusCode != status {
+		p.t.Fatalf("%s %s; want %d", a.Status, a.body, status)
+	}
+}
+
+// wantUnavailable checks that an answer is a 503 that says when to come back,
+// comes in time, and tells nothing of what is behind.
+func (p *person) wantUnavailable(a answer) {
+	p.t.Helper()
+	p.want(a, http.StatusServiceUnavailable)
+	if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after < 1 || after > 60 {
+		p.t.Errorf("Retry-After is %q, want some seconds", a.Header.Get("Retry-After"))
+	}
+	// A quarter of a second is Redis's; the rest is for a busy machine.
+	if a.took > 2*time.Second {
+		p.t.Errorf("the refusal takes %v", a.took)
+	}
+	for _, inside := range []string{"redis", "Redis", "127.0.0.1:" + portOf(p.redis.Addr()), "goroutine", ".go:", "dial tcp", "panic"} {
+		if strings.Contains(a.body, inside) {
+			p.t.Errorf("the refusal says %q: %s", inside, a.body)
+		}
+	}
+}
