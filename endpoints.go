@@ -200,6 +200,21 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	if p.Type == "rate_limited" {
 		g.log(eventLimited, g.entry(v, a), zap.Error(err))
 	}
+	return g.refuseStep(v, a, p)
+}
+
+// refuseStep refuses a step on the way to a session. Its page leads back to
+// the code, of who has one that cannot be checked now, or else to the number
+// form, and from there to where the way was to end.
+func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
+	if p.Type == problemUnavailable(0).Type && a.id != (otp.ID{}) {
+		return g.refuse(v.w, v.r, p, pages.CodeUnavailable(wholeSeconds(p.retryAfter)))
+	}
+	page, ok := p.page.(pages.Message)
+	if ok && page.Action != nil && page.Action.Href == "login" {
+		page.Action = &pages.Action{Label: page.Action.Label, Href: g.loginURL(a.rd)}
+		p.page = page
+	}
 	return g.refuse(v.w, v.r, p, nil)
 }
 
@@ -231,7 +246,7 @@ func (g *Gate) getVerify(v *visit) error {
 			redirect(v.w, http.StatusSeeOther, g.loginURL(a.rd))
 			return nil
 		}
-		return g.refuse(v.w, v.r, g.problemOf(err), nil)
+		return g.refuseStep(v, &a, g.problemOf(err))
 	}
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
@@ -253,7 +268,7 @@ func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 func (g *Gate) postVerify(v *visit) error {
 	a, ok := g.ask(v)
 	if !ok {
-		return g.refuseVerify(v, otp.ErrNoChallenge, "/")
+		return g.refuseVerify(v, &ask{rd: "/"}, otp.ErrNoChallenge)
 	}
 	left, err := g.engine.Verify(v.r.Context(), &g.policy, otp.Verification{
 		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: g.deviceFor(v, a.number.E164),
@@ -270,7 +285,7 @@ func (g *Gate) postVerify(v *visit) error {
 		if errors.As(err, new(*otp.LimitError)) {
 			g.log(eventLimited, e, zap.Error(err))
 		}
-		return g.refuseVerify(v, a.lost(err, v.now), a.rd)
+		return g.refuseVerify(v, &a, a.lost(err, v.now))
 	}
 	g.endSession(v)
 	s, err := g.startSession(v, &a, remember)
@@ -312,14 +327,14 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
-func (g *Gate) refuseVerify(v *visit, err error, rd string) error {
+func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
 	if errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
 		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
-			redirect(v.w, http.StatusSeeOther, rd)
+			redirect(v.w, http.StatusSeeOther, a.rd)
 			return nil
 		}
 	}
-	return g.refuse(v.w, v.r, g.problemOf(err), nil)
+	return g.refuseStep(v, a, g.problemOf(err))
 }
 
 func (g *Gate) getSession(v *visit) error {

@@ -12,6 +12,7 @@ import (
 // What pages are headed with when Redis is away, and when it has lost a challenge.
 const (
 	unavailableHeading = "We cannot do this right now"
+	uncheckedHeading   = "We cannot check your code right now"
 	noChallengeHeading = "No code is waiting"
 )
 
@@ -182,9 +183,9 @@ func TestRedisDies(t *testing.T) {
 		w.redis.Restart()
 		w.awaitRedis()
 	}
-	unavailable := func() {
+	unavailable := func(heading string) {
 		t.Helper()
-		v.UntilText("h1", unavailableHeading)
+		v.UntilText("h1", heading)
 		for _, inside := range []string{"redis", "127.0.0.1", "goroutine", "dial"} {
 			if words := strings.ToLower(v.Text("body")); strings.Contains(words, inside) {
 				t.Errorf("the page says %q: %s", inside, words)
@@ -192,7 +193,7 @@ func TestRedisDies(t *testing.T) {
 		}
 	}
 	v.ask("/timesheet", w.redis.Stop)
-	unavailable()
+	unavailable(unavailableHeading)
 	restore()
 	v.Click(".action a")
 	v.UntilAt("/.websms/login")
@@ -203,13 +204,13 @@ func TestRedisDies(t *testing.T) {
 	for _, code := range []string{another(m.Code), m.Code} {
 		w.redis.Stop()
 		v.enterCode(code)
-		unavailable()
+		unavailable(uncheckedHeading)
 		restore()
-		v.Back()
+		v.Click(".action a")
 		v.UntilText("h1", "Enter your code")
 	}
 	v.enterCode(m.Code)
-	v.inApp("/")
+	v.inApp("/timesheet")
 
 	w.redis.Stop()
 	v.Open(w.url + "/another")
@@ -240,7 +241,7 @@ func TestRedisLosesEverything(t *testing.T) {
 	v.enterNumber()
 	v.UntilAt("/.websms/verify")
 	v.enterCode(w.code(v.number, 2).Code)
-	v.inApp("/")
+	v.inApp("/timesheet")
 	lose()
 	v.Open(w.url + "/another")
 	v.inApp("/another")

@@ -144,13 +144,26 @@ func NoUser(company string) Message {
 	}
 }
 
+// CodeUnavailable is the page of a gate that cannot check a code just now. A
+// retryAfter of 0 leaves open how long.
+func CodeUnavailable(retryAfter time.Duration) Message {
+	return Message{
+		Heading: "We cannot check your code right now",
+		Body: []string{
+			"Something on our side is not working. It is nothing you did. Keep the code you have: it works until it expires.",
+			tryAgain(retryAfter),
+		},
+		Action: &Action{Label: "Back to the code", Href: "verify"},
+	}
+}
+
 // Unavailable is the page of a gate that cannot send or check codes just now. A
 // retryAfter of 0 leaves open how long.
 func Unavailable(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "We cannot do this right now",
 		Body: []string{
-			"Something on our side is not working, so we have not sent a code. It is nothing you did.",
+			"Something on our side is not working, so we cannot send or check codes. It is nothing you did.",
 			tryAgain(retryAfter),
 		},
 		Action: toLogin("Back to sign in"),

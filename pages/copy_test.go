@@ -9,7 +9,7 @@ import (
 func TestMessagesSayWhatToDo(t *testing.T) {
 	messages := map[string]Message{
 		"expired": Expired(), "attempts": TooManyAttempts(), "challenge": NoChallenge(), "limited": RateLimited(time.Minute),
-		"unavailable": Unavailable(time.Minute), "origin": CrossOrigin(), "found": NotFound(), "method": MethodNotAllowed(),
+		"unavailable": Unavailable(time.Minute), "code unavailable": CodeUnavailable(time.Minute), "origin": CrossOrigin(), "found": NotFound(), "method": MethodNotAllowed(),
 		"large": TooLarge(), "bad": BadRequest(), "form": FormNotSent("/login"),
 		"number": NoNumber("Acme"), "user": NoUser("Acme"),
 	}
@@ -47,7 +47,7 @@ func TestRetryAfter(t *testing.T) {
 		30 * time.Second: "Try again in 30 seconds.",
 		10 * time.Minute: "Try again in 10 minutes.",
 	} {
-		for _, m := range []Message{RateLimited(after), Unavailable(after)} {
+		for _, m := range []Message{RateLimited(after), Unavailable(after), CodeUnavailable(after)} {
 			if got := m.Body[len(m.Body)-1]; got != want {
 				t.Errorf("%s after %v: %q, want %q", m.Heading, after, got, want)
 			}

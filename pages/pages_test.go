@@ -71,6 +71,7 @@ func everyView() map[string]View {
 		"no user":            NoUser("Acme"),
 		"rate limited":       RateLimited(10 * time.Minute),
 		"unavailable":        Unavailable(30 * time.Second),
+		"code unavailable":   CodeUnavailable(30 * time.Second),
 		"cross origin":       CrossOrigin(),
 		"not found":          NotFound(),
 		"method not allowed": MethodNotAllowed(),
