@@ -91,6 +91,9 @@ func (e *engine) open(a account, store StoreModule) error {
 	}
 	e.holds = append(e.holds, release)
 	e.store = challenges
+	if m, ok := challenges.(*memoryStore); ok {
+		m.keyedBy(e.vault.ring.Digest("memory file"))
+	}
 	config := otp.Config{Store: challenges, Ring: e.vault.ring, Now: clock}
 	if a.id != "" && a.secret != "" {
 		tokens, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })

@@ -16,6 +16,7 @@ type counters struct {
 	table[counter]
 	demands map[demand]*demand // one of a kind, for all counters
 	most    map[string]demand  // that any gate has asked for, by limit
+	notes   *notebook
 }
 
 // A counter serves every gate of one scope, each with rates of its own, and
@@ -62,6 +63,7 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 		known := c.known(k)
 		known.window.Add(now, known.demand.keep)
 		known.window.Trim(now, known.demand.longest)
+		c.notes.add(noteSending, keyOf(k.Key), now.UnixNano())
 	}
 	return nil
 }
@@ -77,13 +79,21 @@ func (c *counters) known(k otp.Counter) *counter {
 		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
 	}
 	c.most[k.Limit] = need
+	if known.demand != nil { // it may be of before a restart, and who asked for it has yet to ask again
+		need.keep, need.longest = max(need.keep, known.demand.keep), max(need.longest, known.demand.longest)
+	}
 	if known.demand == nil || *known.demand != need {
-		if c.demands[need] == nil {
-			c.demands[need] = &need
-		}
-		known.demand = c.demands[need]
+		known.demand = c.shared(need)
 	}
 	return known
+}
+
+// shared returns the one copy of a demand that all counters point at.
+func (c *counters) shared(d demand) *demand {
+	if c.demands[d] == nil {
+		c.demands[d] = &d
+	}
+	return c.demands[d]
 }
 
 // giveBack takes back one sending that take counted at that moment, as often
@@ -100,6 +110,8 @@ func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 		if known.returns.Wait(k.Rates, now) <= 0 {
 			known.window.Remove(at)
 			known.returns.Add(now, known.demand.keep)
+			c.notes.add(noteSending, keyOf(k.Key), at.UnixNano())
+			c.notes.add(noteReturn, keyOf(k.Key), now.UnixNano())
 		}
 	}
 }
@@ -109,6 +121,7 @@ func (c *counters) undo(list []otp.Counter, at time.Time) {
 	for _, k := range list {
 		if known := c.get(k.Key); known != nil {
 			known.window.Remove(at)
+			c.notes.add(noteSending, keyOf(k.Key), at.UnixNano())
 		}
 	}
 }

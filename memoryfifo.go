@@ -65,3 +65,12 @@ func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
 }
 
 func (f *fifo[K, V]) remove(key K) { delete(f.byKey, key) }
+
+// each calls do for every entry, the oldest first.
+func (f *fifo[K, V]) each(do func(key K, value V, until time.Time)) {
+	for _, k := range f.queue[f.head:] {
+		if entry, ok := f.byKey[k.key]; ok && entry.serial == k.serial {
+			do(k.key, entry.value, entry.until)
+		}
+	}
+}

@@ -1,9 +1,11 @@
 package websms
 
 import (
+	"path/filepath"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-websms/websms/otp"
 )
@@ -13,12 +15,23 @@ func init() {
 }
 
 // MemoryStore keeps challenges in this process, in a ristretto cache that
-// admits no more than it can hold. They survive a reload, not a restart.
+// admits no more than it can hold. They survive a reload, and a restart if
+// Caddy was asked to stop. What limits count, and wrong codes, also survive a
+// crash, but for the latest second.
+//
+// They are in the file `websms/memory.db` below Caddy's storage, if that is a
+// folder (`file_system`), else below Caddy's data directory. It holds keyed
+// hashes and sealed values, no number and no code. A second process that runs
+// at the same time has a file of its own, `memory-2.db` and so on. A file that
+// is damaged, or of another version or another key ring, is renamed to
+// `….unusable`; without a file that can be written, all is in memory alone.
 type MemoryStore struct {
 	// How many challenges may await their answer at once. Past it a send is
 	// refused, and none that is live is forgotten. From 1 to 10000000.
 	// Default: 100000.
 	Capacity int `json:"capacity,omitempty"`
+
+	dir string // of the file
 }
 
 const (
@@ -35,8 +48,13 @@ func (MemoryStore) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision sets the default.
-func (s *MemoryStore) Provision(caddy.Context) error {
+// Provision sets the default, and finds the folder of the file.
+func (s *MemoryStore) Provision(ctx caddy.Context) error {
+	root := caddy.AppDataDir()
+	if files, ok := ctx.Storage().(*certmagic.FileStorage); ok {
+		root = files.Path
+	}
+	s.dir = filepath.Join(root, "websms")
 	if s.Capacity == 0 {
 		s.Capacity = defaultCapacity
 	}
@@ -60,7 +78,12 @@ func (s *MemoryStore) StoreKey() string { return memoryStoreKey }
 // Open implements StoreModule.
 func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 	value, _, err := pool.LoadOrNew(memoryStoreKey, func() (caddy.Destructor, error) {
-		return newMemoryStore(s.Capacity)
+		store, err := newMemoryStore(s.Capacity)
+		if err != nil {
+			return nil, err
+		}
+		store.dir = s.dir
+		return store, nil
 	})
 	if err != nil {
 		return nil, nil, err
@@ -68,8 +91,10 @@ func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 	return value.(*memoryStore), func() error { return releaseShared(memoryStoreKey) }, nil
 }
 
-// Start implements StoreModule: it gives the store this module's capacity.
+// Start implements StoreModule: it gives the store this module's capacity,
+// and has it read its file.
 func (s *MemoryStore) Start(store otp.Store) {
+	store.(*memoryStore).ready()
 	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore { return append(users, s) })
 }
 

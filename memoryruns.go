@@ -12,6 +12,7 @@ import (
 // mutex guards it.
 type runs struct {
 	table[failures]
+	notes *notebook
 }
 
 // failures are those that count for one number.
@@ -30,6 +31,7 @@ type streak struct {
 	moments []int64 // when each came, in nanoseconds since 1970; the latest maxMoments of them
 	until   int64   // when the latest lock ends, likewise; or forever
 	count   int32
+	noted   bool // of the strangers': the number's row is to be written
 }
 
 const (
@@ -61,7 +63,7 @@ func (s *streak) by(l otp.Lockout) int64 {
 // default budget can bring about in a year, which is how long they count.
 const maxRuns = 1 << 23
 
-func newRuns() runs { return runs{table[failures]{max: maxRuns}} }
+func newRuns() runs { return runs{table: table[failures]{max: maxRuns}} }
 
 // of returns the streak of a run, or nil if it has none.
 func (r *runs) of(run *otp.Run) *streak {
@@ -140,6 +142,10 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 	} else {
 		s.until = max(s.until, s.by(l))
 	}
+	if !known.strangers.noted { // once, however many there are until it is written
+		known.strangers.noted = true
+		r.notes.add(noteRun, keyOf(run.Number), 0)
+	}
 	return nil
 }
 
@@ -156,6 +162,8 @@ func (r *runs) succeed(run *otp.Run) {
 	}
 	if known.strangers.count == 0 && len(known.devices) == 0 {
 		r.remove(keyOf(run.Number))
+	} else {
+		r.notes.add(noteRun, keyOf(run.Number), 0)
 	}
 }
 

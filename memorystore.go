@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -15,9 +17,21 @@ import (
 // memoryStore is the otp.Store of one process. Challenges are found through
 // ristretto; what may never be forgotten early is kept beside it: which of
 // them are live (a heap, so that room is counted exactly), and the counters.
+// Those are also written to a file, behind whoever asks, for the process that
+// follows; the challenges are when the store is closed.
 type memoryStore struct {
 	cache *cache[*record]
 	wakes otp.Wakes
+
+	// The file is opened when the store is first used, or a configuration
+	// starts: who only looks whether one is sound leaves no file.
+	dir   string           // of the file; "": there is none
+	ring  otp.Digest       // stands for the keys of what is hashed; zero: unknown
+	now   func() time.Time // for what has expired when the file is read
+	log   func() *zap.Logger
+	load  sync.Once   // reads the file, before the first call
+	file  *memoryFile // nil: there is none
+	notes notebook    // for it; guarded by mu
 
 	// mu guards what follows. It may be held while a record's own mutex is
 	// taken, never the other way round, and never while ristretto is awaited.
@@ -53,21 +67,46 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memoryStore{
+	m := &memoryStore{
 		cache:    cache,
+		now:      clock,
+		log:      memoryLog,
 		capacity: capacity,
-		counters: newCounters(),
-		runs:     newRuns(),
 		sent:     fifo[string, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
 		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
-	}, nil
+	}
+	m.setRows(newCounters(), newRuns())
+	return m, nil
 }
+
+// setRows makes these what is counted, and notes what changes in them.
+func (m *memoryStore) setRows(c counters, r runs) {
+	m.counters, m.runs = c, r
+	m.counters.notes, m.runs.notes = &m.notes, &m.notes
+	m.counters.removed = func(key tableKey) { m.notes.add(noteCounter, key, 0) }
+	m.runs.removed = func(key tableKey) { m.notes.add(noteRun, key, 0) }
+}
+
+// keyedBy tells what stands for the keys of what is hashed, before the file is
+// read: one that is keyed by others is of no use.
+func (m *memoryStore) keyedBy(ring otp.Digest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ring = ring
+}
+
+// ready sees that what a process before this one has counted is there.
+func (m *memoryStore) ready() { m.load.Do(m.openFile) }
 
 // Destruct closes the store, when the last engine that used it is gone.
 func (m *memoryStore) Destruct() error {
+	m.load.Do(func() {}) // from now on no file is opened
 	m.cache.close()
-	return nil
+	if m.file == nil {
+		return nil
+	}
+	return m.file.close(m)
 }
 
 // setUsers changes which configurations use the store.
@@ -89,6 +128,7 @@ func (m *memoryStore) setCapacity(capacity int) {
 
 // Reserve implements otp.Store.
 func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
+	m.ready()
 	former := m.find(r.Replaces)
 	rec := newRecord(r)
 	heir, err := m.admit(r, rec, former)
@@ -154,6 +194,7 @@ func (m *memoryStore) take(run *otp.Run, list []otp.Counter, now time.Time, limi
 
 // Resend implements otp.Store.
 func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec := m.find(id)
@@ -173,6 +214,7 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 
 // Settle implements otp.Store.
 func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec := m.find(id)
@@ -194,6 +236,7 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 
 // Attempt implements otp.Store.
 func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	m.ready()
 	rec := m.find(id)
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge
@@ -210,6 +253,7 @@ func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.
 
 // Unlock implements otp.Store.
 func (m *memoryStore) Unlock(_ context.Context, _ string, number otp.Digest) (bool, error) {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.runs.unlock(number), nil
@@ -217,6 +261,7 @@ func (m *memoryStore) Unlock(_ context.Context, _ string, number otp.Digest) (bo
 
 // Used implements otp.Store.
 func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.Time) ([]int, error) {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counters.used(c, now), nil
@@ -224,6 +269,7 @@ func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.
 
 // Get implements otp.Store.
 func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
+	m.ready()
 	rec := m.find(id)
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge
@@ -233,6 +279,7 @@ func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time)
 
 // Report implements otp.Store.
 func (m *memoryStore) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sent, known := m.sent.get(messageID, now)
@@ -255,6 +302,7 @@ func (m *memoryStore) Watch(id otp.ID) (<-chan struct{}, func()) { return m.wake
 
 // First implements otp.Store.
 func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, seen := m.seen.get(key, now); seen {
@@ -266,6 +314,7 @@ func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration
 
 // Forget implements otp.Store.
 func (m *memoryStore) Forget(_ context.Context, key otp.Digest) error {
+	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.seen.remove(key)
@@ -274,6 +323,7 @@ func (m *memoryStore) Forget(_ context.Context, key otp.Digest) error {
 
 // Live implements otp.Store.
 func (m *memoryStore) Live(_ context.Context, now time.Time) (int, error) {
+	m.ready()
 	for {
 		m.mu.Lock()
 		before := len(m.live)

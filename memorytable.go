@@ -10,6 +10,8 @@ type table[V any] struct {
 	places map[tableKey]uint32
 	chunks [][]row[V] // so that a table grows without being copied
 	hand   int        // where the next look for idle rows begins
+
+	removed func(tableKey) // told of each row that goes; nil: nobody is
 }
 
 // tableKey is the half of a keyed hash that is kept: 128 bits, of which no two
@@ -29,8 +31,10 @@ func (t *table[V]) at(place int) *row[V] { return &t.chunks[place/tableChunk][pl
 
 // get returns the value under a key, or nil. It stays where it is until a row
 // is removed.
-func (t *table[V]) get(d otp.Digest) *V {
-	place, ok := t.places[keyOf(d)]
+func (t *table[V]) get(d otp.Digest) *V { return t.find(keyOf(d)) }
+
+func (t *table[V]) find(key tableKey) *V {
+	place, ok := t.places[key]
 	if !ok {
 		return nil
 	}
@@ -41,7 +45,9 @@ func (t *table[V]) get(d otp.Digest) *V {
 func (t *table[V]) room(rows int) bool { return len(t.places)+rows <= t.max }
 
 // add returns a new value under a key that is not there yet.
-func (t *table[V]) add(d otp.Digest) *V {
+func (t *table[V]) add(d otp.Digest) *V { return t.insert(keyOf(d)) }
+
+func (t *table[V]) insert(key tableKey) *V {
 	if t.places == nil {
 		t.places = make(map[tableKey]uint32)
 	}
@@ -49,9 +55,9 @@ func (t *table[V]) add(d otp.Digest) *V {
 	if place == len(t.chunks)*tableChunk {
 		t.chunks = append(t.chunks, make([]row[V], tableChunk))
 	}
-	t.places[keyOf(d)] = uint32(place)
+	t.places[key] = uint32(place)
 	added := t.at(place)
-	added.key = keyOf(d)
+	added.key = key
 	return &added.value
 }
 
@@ -71,6 +77,9 @@ func (t *table[V]) remove(key tableKey) {
 	if spare := len(t.chunks) - len(t.places)/tableChunk; spare > 2 { // one stays, for who comes and goes
 		t.chunks[len(t.chunks)-1] = nil
 		t.chunks = t.chunks[:len(t.chunks)-1]
+	}
+	if t.removed != nil {
+		t.removed(key)
 	}
 }
 

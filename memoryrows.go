@@ -1,0 +1,267 @@
+package websms
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// The rows of a memory store's file. A counter has one for each moment: its
+// key, then what happened (noteSending or noteReturn), then the moment, big-endian;
+// in it, how often that was, and the counter's demand. So a budget of a million
+// sendings is not written anew with each. A number has one for all its wrong
+// codes. All keys are halves of keyed hashes.
+
+var errRow = errors.New("a row does not read as one of ours")
+
+const counterRowKey = len(tableKey{}) + 1 + 8
+
+// counterRow returns the key of one moment's row.
+func counterRow(key tableKey, kind noteKind, at int64) []byte {
+	row := append(make([]byte, 0, counterRowKey), key[:]...)
+	return binary.BigEndian.AppendUint64(append(row, byte(kind)), uint64(at))
+}
+
+// change is what is to be done in a bucket: the row is to hold value, or if
+// that is nil not to be. With a bound, no row from key on and before the bound
+// is to be.
+type change struct {
+	bucket     []byte
+	key, value []byte
+	bound      []byte
+}
+
+// notesAtOnce bounds how long the writer holds the store's mutex.
+const notesAtOnce = 128
+
+// changes returns what there is to be written for sorted notes, as things
+// stand now. It holds the store's mutex for a few of them at a time.
+func (m *memoryStore) changes(notes []note) []change {
+	list := make([]change, 0, 2*len(notes))
+	for part := range slices.Chunk(notes, notesAtOnce) {
+		m.mu.Lock()
+		for len(part) > 0 {
+			n := 1
+			if part[0].kind == noteRun {
+				list = append(list, m.runs.change(part[0].key))
+			} else {
+				for n < len(part) && part[n].key == part[0].key && part[n].kind != noteRun {
+					n++
+				}
+				list = m.counters.changes(list, part[:n])
+			}
+			part = part[n:]
+		}
+		m.mu.Unlock()
+	}
+	return list
+}
+
+// changes appends what there is to be written of one counter.
+func (c *counters) changes(list []change, notes []note) []change {
+	key := notes[0].key
+	known := c.find(key)
+	if known == nil {
+		return append(list, change{bucket: bucketCounters, key: counterRow(key, 0, 0), bound: counterRow(key, math.MaxUint8, 0)})
+	}
+	for _, kind := range windowKinds {
+		window := known.windowOf(kind)
+		put := func(at int64) {
+			row := change{bucket: bucketCounters, key: counterRow(key, kind, at)}
+			if n := countAt(window, at); n > 0 {
+				row.value = binary.AppendUvarint(nil, uint64(n))
+				row.value = binary.AppendUvarint(row.value, uint64(known.demand.keep))
+				row.value = binary.AppendUvarint(row.value, uint64(known.demand.longest))
+			}
+			list = append(list, row)
+		}
+		changed := notes[0].kind == noteCounter // it is another than was there
+		for _, n := range notes {
+			if n.kind == kind {
+				put(n.at)
+				changed = true
+			}
+		}
+		if !changed {
+			continue
+		}
+		oldest := int64(math.MaxInt64) // what is before it the window has forgotten, perhaps one of two at that moment too
+		if n := countAll(window); n > 0 {
+			oldest = momentAt(window, n)
+			put(oldest)
+		}
+		list = append(list, change{bucket: bucketCounters, key: counterRow(key, kind, 0), bound: counterRow(key, kind, oldest)})
+	}
+	return list
+}
+
+var (
+	windowKinds = [...]noteKind{noteSending, noteReturn}
+	noReturns   otp.Window // never changed
+)
+
+// windowOf returns the window of a counter that counts sendings or returns.
+func (c *counter) windowOf(kind noteKind) *otp.Window {
+	switch {
+	case kind == noteSending:
+		return &c.window
+	case c.returns != nil:
+		return c.returns
+	}
+	return &noReturns
+}
+
+// A window shows its moments through what it is asked: how many there are
+// since 1970, and until when one of them keeps a rate that forgets at once.
+
+func countAll(w *otp.Window) int { return w.Count(time.Unix(0, 0), 1) }
+
+// countAt returns how many events a window has at a moment.
+func countAt(w *otp.Window, at int64) int {
+	return w.Count(time.Unix(0, at), 1) - w.Count(time.Unix(0, at+1), 1)
+}
+
+// momentAt returns the moment of the i-th event from the end, from 1.
+func momentAt(w *otp.Window, i int) int64 {
+	return int64(w.Wait([]otp.Rate{{Count: i}}, time.Unix(0, 0)))
+}
+
+// counterRows is a counter as it is read.
+type counterRows struct {
+	key            tableKey
+	demand         demand
+	sent, returned []int64 // ascending
+}
+
+// add takes one more row of the counter.
+func (r *counterRows) add(key, value []byte) error {
+	n, value := uvarint(value)
+	keep, value := uvarint(value)
+	longest, value := uvarint(value)
+	at := int64(binary.BigEndian.Uint64(key[len(r.key)+1:]))
+	if value == nil || len(value) > 0 || n == 0 || n > keep || keep > math.MaxInt32 || longest == 0 || longest > math.MaxInt64 || at < 0 {
+		return errRow
+	}
+	r.demand.keep = max(r.demand.keep, int(keep))
+	r.demand.longest = max(r.demand.longest, time.Duration(longest))
+	into := &r.sent
+	switch noteKind(key[len(r.key)]) {
+	case noteSending:
+	case noteReturn:
+		into = &r.returned
+	default:
+		return errRow
+	}
+	for range n {
+		*into = append(*into, at)
+	}
+	return nil
+}
+
+// restore puts a counter that was read in place, unless it is idle or there is
+// no room; it reports whether it did.
+func (c *counters) restore(r *counterRows, now time.Time) bool {
+	restored := counter{demand: c.shared(r.demand)}
+	for _, at := range r.sent {
+		restored.window.Add(time.Unix(0, at), r.demand.keep)
+	}
+	if r.returned != nil {
+		restored.returns = new(otp.Window)
+	}
+	for _, at := range r.returned {
+		restored.returns.Add(time.Unix(0, at), r.demand.keep)
+	}
+	if restored.idle(now) || !c.room(1) {
+		return false
+	}
+	*c.insert(r.key) = restored
+	return true
+}
+
+// change returns what there is to be written of one number's wrong codes.
+func (r *runs) change(key tableKey) change {
+	row := change{bucket: bucketRuns, key: key[:]}
+	if known := r.find(key); known != nil {
+		known.strangers.noted = false
+		row.value = appendStreak(nil, &known.strangers)
+		row.value = binary.AppendUvarint(row.value, uint64(len(known.devices)))
+		for device, s := range known.devices {
+			row.value = appendStreak(append(row.value, device[:]...), s)
+		}
+	}
+	return row
+}
+
+func appendStreak(row []byte, s *streak) []byte {
+	row = binary.AppendUvarint(row, uint64(s.count))
+	row = binary.AppendUvarint(row, uint64(s.until))
+	row = binary.AppendUvarint(row, uint64(len(s.moments)))
+	for _, at := range s.moments {
+		row = binary.BigEndian.AppendUint64(row, uint64(at))
+	}
+	return row
+}
+
+// restore puts a number's wrong codes that were read in place, unless they
+// count no more or there is no room; it reports whether it did.
+func (r *runs) restore(key tableKey, row []byte, now time.Time) (bool, error) {
+	var restored failures
+	var ok bool
+	if row, ok = restored.strangers.read(row); !ok {
+		return false, errRow
+	}
+	devices, row := uvarint(row)
+	if devices > maxDevices+1 {
+		return false, errRow
+	}
+	for range devices {
+		if len(row) < len(tableKey{}) {
+			return false, errRow
+		}
+		if restored.devices == nil {
+			restored.devices = make(map[tableKey]*streak)
+		}
+		s := new(streak)
+		restored.devices[tableKey(row)] = s
+		if row, ok = s.read(row[len(tableKey{}):]); !ok {
+			return false, errRow
+		}
+	}
+	if row == nil || len(row) > 0 {
+		return false, errRow
+	}
+	if restored.idle(now) || !r.room(1) {
+		return false, nil
+	}
+	*r.insert(key) = restored
+	return true, nil
+}
+
+// read reads what appendStreak wrote, and returns what follows.
+func (s *streak) read(row []byte) ([]byte, bool) {
+	count, row := uvarint(row)
+	until, row := uvarint(row)
+	n, row := uvarint(row)
+	if row == nil || count > math.MaxInt32 || until > math.MaxInt64 || n > maxMoments || len(row) < 8*int(n) {
+		return nil, false
+	}
+	s.count, s.until = int32(count), int64(until)
+	for range n {
+		s.moments = append(s.moments, int64(binary.BigEndian.Uint64(row)))
+		row = row[8:]
+	}
+	return row, true
+}
+
+// uvarint reads a number and returns what follows, nil if there is none.
+func uvarint(row []byte) (uint64, []byte) {
+	v, n := binary.Uvarint(row)
+	if n <= 0 {
+		return 0, nil
+	}
+	return v, row[n:]
+}

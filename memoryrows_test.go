@@ -1,0 +1,266 @@
+package websms
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// rowsOf describes all that a store counts and that counts at a time.
+func rowsOf(m *memoryStore, now time.Time) map[string]string {
+	all := make(map[string]string)
+	for key, place := range m.counters.places {
+		c := m.counters.at(int(place)).value
+		if c.idle(now) {
+			continue
+		}
+		text := fmt.Sprint(*c.demand)
+		for _, w := range []*otp.Window{&c.window, c.returns} {
+			text += " -"
+			if w == nil {
+				continue
+			}
+			for i := w.Count(now, c.demand.longest); i > 0; i-- { // what is before counts no more
+				text += fmt.Sprint(" ", momentAt(w, i))
+			}
+		}
+		all[fmt.Sprintf("counter %x", key)] = text
+	}
+	for key, place := range m.runs.places {
+		f := m.runs.at(int(place)).value
+		if f.idle(now) {
+			continue
+		}
+		text := fmt.Sprint(f.strangers.count, f.strangers.until, f.strangers.moments)
+		for _, device := range slices.SortedFunc(maps.Keys(f.devices), func(a, b tableKey) int { return slices.Compare(a[:], b[:]) }) {
+			s := f.devices[device]
+			text += fmt.Sprintf(" %x %v %v %v", device, s.count, s.until, s.moments)
+		}
+		all[fmt.Sprintf("run %x", key)] = text
+	}
+	return all
+}
+
+// wantSameRows sees that two stores count the same.
+func wantSameRows(t interface {
+	Helper()
+	Errorf(string, ...any)
+}, got, want *memoryStore, now time.Time) {
+	t.Helper()
+	gotRows, wantRows := rowsOf(got, now), rowsOf(want, now)
+	for key, row := range wantRows {
+		if gotRows[key] != row {
+			t.Errorf("%s is %q, want %q", key, gotRows[key], row)
+		}
+	}
+	for key, row := range gotRows {
+		if _, ok := wantRows[key]; !ok {
+			t.Errorf("%s is %q, and there should be none", key, row)
+		}
+	}
+}
+
+// twins are a store that is closed and opened again now and then, and one that
+// never is. Whatever they are asked, they answer alike.
+type twins struct {
+	t      *testing.T
+	dir    string
+	saved  *savedStore
+	other  *memoryStore
+	now    time.Time
+	asked  []*otp.Reservation
+	name   int // of the sequence: each has counters of its own
+	serial int
+}
+
+// TestMemoryFileTwins plays random calls to both, and after a crash compares
+// what is counted.
+func TestMemoryFileTwins(t *testing.T) {
+	day, name := storeEpoch, 0
+	rapid.Check(t, func(r *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		name++
+		p := &twins{t: t, dir: dir, other: openMemoryStore(t, 1000), now: day, name: name}
+		p.open()
+		defer func() { p.saved.close() }()
+		r.Repeat(map[string]func(*rapid.T){
+			"reserve": p.reserve, "attempt": p.attempt, "resend": p.resend, "settle": p.settle, "report": p.report,
+			"first": p.first, "unlock": p.unlock, "wait": p.wait, "restart": p.restart, "crash": p.crash, "flush": p.flush,
+			"": p.compare,
+		})
+	})
+}
+
+func (p *twins) open() {
+	p.saved = openSaved(p.t, p.dir, p.now)
+	p.saved.file.db.NoSync = true // the tests read it, and no machine stops meanwhile
+}
+
+// counters are few and small, so that limits are reached.
+func (p *twins) counters(t *rapid.T) (list []otp.Counter) {
+	for i := range 3 {
+		if !rapid.Bool().Draw(t, "counted") {
+			continue
+		}
+		rates := []otp.Rate{{Count: 1 + i, Window: time.Minute}, {Count: 3 + i, Window: 10 * time.Minute}}
+		c := memoryCounter(p.name*10+i, rates[:1+i%2]...)
+		c.Limit = fmt.Sprint("limit ", i)
+		list = append(list, c)
+	}
+	return list
+}
+
+func (p *twins) run(t *rapid.T) otp.Run {
+	run := memoryRun(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
+	run.Lockout = otp.Lockout{Count: 2, For: time.Minute, Max: rapid.IntRange(5, 6).Draw(t, "max")}
+	return run
+}
+
+// both asks both, and sees that they answer alike.
+func (p *twins) both(t *rapid.T, what string, ask func(otp.Store) string) {
+	if got, want := ask(p.saved), ask(p.other); got != want {
+		t.Fatalf("%s: %s, and %s where it was never closed", what, got, want)
+	}
+}
+
+func recordText(rec otp.Record, err error) string {
+	rec.ExpiresAt, rec.ResendAt = rec.ExpiresAt.UTC(), rec.ResendAt.UTC()
+	return fmt.Sprintf("%+v %v", rec, err)
+}
+
+func (p *twins) any(t *rapid.T) otp.ID {
+	if len(p.asked) == 0 {
+		t.Skip("none yet")
+	}
+	latest := p.asked[max(0, len(p.asked)-4):]
+	return latest[rapid.IntRange(0, len(latest)-1).Draw(t, "challenge")].ID
+}
+
+func (p *twins) reserve(t *rapid.T) {
+	r := memoryReservation(p.now, p.counters(t)...)
+	r.Run, r.Sealed = p.run(t), []byte("sealed")
+	r.TTL = rapid.SampledFrom([]time.Duration{time.Minute, 5 * time.Minute}).Draw(t, "ttl")
+	if len(p.asked) > 0 && rapid.Bool().Draw(t, "replaces") {
+		r.Replaces = p.any(t)
+	}
+	p.both(t, "Reserve", func(s otp.Store) string { return fmt.Sprint(s.Reserve(ctxBg, r)) })
+	p.asked = append(p.asked, r)
+}
+
+func (p *twins) attempt(t *rapid.T) {
+	id := p.any(t)
+	a := &otp.Answer{Run: p.run(t), Now: p.now}
+	if rapid.IntRange(0, 3).Draw(t, "right") == 0 {
+		a.Proof = memoryProof(id)
+	}
+	p.both(t, "Attempt", func(s otp.Store) string { return recordText(s.Attempt(ctxBg, id, a)) })
+}
+
+func (p *twins) resend(t *rapid.T) {
+	id := p.any(t)
+	r := &otp.Renewal{Now: p.now, TTL: 5 * time.Minute, Cooldown: time.Second, Counters: p.counters(t), Run: p.run(t)}
+	p.both(t, "Resend", func(s otp.Store) string { return recordText(s.Resend(ctxBg, id, r)) })
+}
+
+func (p *twins) settle(t *rapid.T) {
+	if len(p.asked) == 0 {
+		t.Skip("none yet")
+	}
+	r := p.asked[rapid.IntRange(max(0, len(p.asked)-4), len(p.asked)-1).Draw(t, "challenge")]
+	s := &otp.Settlement{Sending: 1, Status: otp.Accepted, Taken: r.Now, Now: p.now}
+	// A sending that counts no more is not given back to a counter that is forgotten, and may be to one that is idle.
+	if p.now.Sub(r.Now) < time.Minute && rapid.Bool().Draw(t, "refused") {
+		s.Refused, s.Status, s.Return = true, otp.Failed, r.Counters
+	} else {
+		s.MessageID = fmt.Sprint("MSG", p.serial)
+		p.serial++
+	}
+	p.both(t, "Settle", func(store otp.Store) string { return fmt.Sprint(store.Settle(ctxBg, r.ID, s)) })
+}
+
+func (p *twins) report(t *rapid.T) {
+	id := fmt.Sprint("MSG", max(0, p.serial-rapid.IntRange(0, 3).Draw(t, "message")))
+	state := rapid.SampledFrom([]connexus.State{connexus.StateQueued, connexus.StateUndelivered, connexus.StateDelivered}).Draw(t, "state")
+	p.both(t, "Report", func(s otp.Store) string {
+		age, moved, err := s.Report(ctxBg, id, state, p.now)
+		return fmt.Sprint(age, moved, err)
+	})
+}
+
+func (p *twins) first(t *rapid.T) {
+	key := memoryCounter(rapid.IntRange(0, 2).Draw(t, "key")).Key
+	p.both(t, "First", func(s otp.Store) string { return fmt.Sprint(s.First(ctxBg, key, time.Minute, p.now)) })
+	if rapid.IntRange(0, 3).Draw(t, "forget") == 0 {
+		p.both(t, "Forget", func(s otp.Store) string { return fmt.Sprint(s.Forget(ctxBg, key)) })
+	}
+}
+
+func (p *twins) unlock(t *rapid.T) {
+	number := p.run(t).Number
+	p.both(t, "Unlock", func(s otp.Store) string { return fmt.Sprint(s.Unlock(ctxBg, "", number)) })
+}
+
+func (p *twins) wait(t *rapid.T) {
+	p.now = p.now.Add(time.Duration(rapid.SampledFrom([]int{1, 999_999, 59_999_999, 60_000_000, 600_000_000}).Draw(t, "µs")) * time.Microsecond)
+	// What has expired is gone from both: else which of two refusals it gets is a store's to choose.
+	p.both(t, "Live", func(s otp.Store) string { return fmt.Sprint(s.Live(ctxBg, p.now)) })
+}
+
+func (p *twins) flush(*rapid.T) { p.saved.flush() }
+
+// restart closes the one and opens it again.
+func (p *twins) restart(*rapid.T) {
+	p.saved.close()
+	p.open()
+}
+
+// crash looks at what a crash would leave now, and keeps that for the counters:
+// the store goes on.
+func (p *twins) crash(t *rapid.T) {
+	p.saved.flush()
+	c := p.saved.crashed(p.now)
+	defer c.close()
+	wantSameRows(t, c.memoryStore, p.other, p.now)
+}
+
+// compare looks at the latest challenges and at every counter.
+func (p *twins) compare(t *rapid.T) {
+	for _, r := range p.asked[max(0, len(p.asked)-4):] {
+		p.both(t, "Get", func(s otp.Store) string { return recordText(s.Get(ctxBg, "", r.ID, p.now)) })
+	}
+	wantSameRows(t, p.saved.memoryStore, p.other, p.now)
+}
+
+// A gate that asks for less than others did before a restart does not shorten
+// what is remembered for them.
+func TestMemoryFileDemand(t *testing.T) {
+	dir, now := t.TempDir(), storeEpoch
+	daily := memoryCounter(1, otp.Rate{Count: 2, Window: time.Minute}, otp.Rate{Count: 3, Window: 24 * time.Hour})
+	short := memoryCounter(1, daily.Rates[0])
+	take := func(s *savedStore, c otp.Counter) {
+		t.Helper()
+		if err := s.Reserve(ctxBg, memoryReservation(now, c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openSaved(t, dir, now)
+	take(s, daily)
+	for range 2 {
+		s.close()
+		now = now.Add(time.Hour)
+		s = openSaved(t, dir, now)
+		take(s, short)
+	}
+	wantLimit(t, s.Reserve(ctxBg, memoryReservation(now, daily)), "number", 22*time.Hour)
+}

@@ -1,0 +1,273 @@
+package websms
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+)
+
+// flush writes all that has changed so far. What it cannot write stays pending.
+func (f *memoryFile) flush(m *memoryStore) error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	lost := f.take(m)
+	err := f.write(m, f.pending)
+	if err == nil {
+		f.pending = nil
+		if f.all && !lost { // what comes in is not too much now
+			f.all = false
+			if err = f.compare(m); err != nil {
+				f.all = true
+			}
+		}
+	}
+	f.report(err)
+	return err
+}
+
+// take makes what has changed pending, and reports whether there was more than
+// can be. The caller holds writing.
+func (f *memoryFile) take(m *memoryStore) (lost bool) {
+	m.mu.Lock()
+	notes, lost := m.notes.take(nil)
+	m.mu.Unlock()
+	f.pending = sorted(append(f.pending, notes...))
+	if len(f.pending) > maxNotes {
+		f.pending, lost = nil, true
+	}
+	f.all = f.all || lost
+	return lost
+}
+
+// report logs that the file cannot be written, and that it can be again, once
+// each. The caller holds writing.
+func (f *memoryFile) report(err error) {
+	switch {
+	case err != nil && !f.failing:
+		f.log().Warn("the file of the memory store cannot be written: until it can be, a restart forgets what is counted",
+			zap.String("file", f.path), zap.Error(err))
+	case err == nil && f.failing:
+		f.log().Info("the file of the memory store is written again", zap.String("file", f.path))
+	}
+	f.failing = err != nil
+}
+
+// write writes how those things stand that sorted notes name. The caller holds
+// writing.
+func (f *memoryFile) write(m *memoryStore, notes []note) error {
+	for part := range slices.Chunk(notes, changesAtOnce) {
+		for changes := m.changes(part); len(changes) > 0; {
+			var left []change
+			err := safely(func() error {
+				return f.update(func(tx *bbolt.Tx) (err error) {
+					left, err = apply(tx, changes)
+					return err
+				})
+			})
+			if err != nil {
+				return err
+			}
+			changes = left
+		}
+	}
+	return nil
+}
+
+// apply makes as many changes as one transaction should, and returns those
+// that are left. What is as it should be it leaves alone, so that its page
+// need not be written.
+func apply(tx *bbolt.Tx, changes []change) (left []change, err error) {
+	rows := changesAtOnce
+	for i, c := range changes {
+		bucket := tx.Bucket(c.bucket)
+		switch {
+		case c.bound != nil:
+			rows, err = deleteRange(bucket, c.key, c.bound, rows)
+		case c.value == nil:
+			err = bucket.Delete(c.key)
+		case !bytes.Equal(bucket.Get(c.key), c.value):
+			err = bucket.Put(c.key, c.value)
+		}
+		if rows--; rows <= 0 || err != nil {
+			if c.bound == nil {
+				i++
+			}
+			return changes[i:], err
+		}
+	}
+	return nil, nil
+}
+
+// deleteRange deletes so many rows at most from one key up to another. It
+// returns how many more it could.
+func deleteRange(bucket *bbolt.Bucket, from, bound []byte, rows int) (more int, err error) {
+	for cursor := bucket.Cursor(); rows > 0; rows-- {
+		key, _ := cursor.Seek(from) // anew: a cursor does not stay where it is when rows go
+		if key == nil || bytes.Compare(key, bound) >= 0 {
+			break
+		}
+		if err := bucket.Delete(key); err != nil {
+			return 0, err
+		}
+	}
+	return rows, nil
+}
+
+// compare writes how everything stands, and deletes what is no more. The
+// caller holds writing.
+func (f *memoryFile) compare(m *memoryStore) error {
+	for _, in := range []struct {
+		bucket []byte
+		kind   noteKind
+	}{{bucketCounters, noteCounter}, {bucketRuns, noteRun}} {
+		for from := []byte{0}; from != nil; {
+			notes, next, err := f.stale(m, in.bucket, in.kind, from)
+			if err == nil {
+				err = f.writeWith(m, notes)
+			}
+			if err != nil {
+				return err
+			}
+			from = next
+		}
+	}
+	if err := compareTable(f, m, &m.counters.table, (*counter).name); err != nil {
+		return err
+	}
+	return compareTable(f, m, &m.runs.table, (*failures).name)
+}
+
+// name appends notes of the counter's moments, but for those up to after's. It
+// reports whether there are more than are written at once.
+func (c *counter) name(notes []note, after note) ([]note, bool) {
+	for _, kind := range windowKinds {
+		from := int64(0)
+		if kind == after.kind {
+			from = after.at + 1
+		}
+		if kind < after.kind {
+			continue
+		}
+		w := c.windowOf(kind)
+		for i := w.Count(time.Unix(0, from), 1); i > 0; i-- {
+			if len(notes) >= changesAtOnce {
+				return notes, true
+			}
+			notes = append(notes, note{after.key, momentAt(w, i), kind})
+		}
+	}
+	return notes, false
+}
+
+func (*failures) name(notes []note, after note) ([]note, bool) {
+	return append(notes, note{key: after.key, kind: noteRun}), false
+}
+
+// writeWith writes what notes name, and what has changed meanwhile: to compare
+// all takes its time. The caller holds writing.
+func (f *memoryFile) writeWith(m *memoryStore, notes []note) error {
+	f.take(m)
+	err := f.write(m, f.pending)
+	if err == nil {
+		f.pending = nil
+		err = f.write(m, sorted(notes))
+	}
+	return err
+}
+
+// stale returns notes of what the file holds, from a key on, and the store
+// does not, and the key to go on from; nil: that was the end.
+func (f *memoryFile) stale(m *memoryStore, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
+	err = safely(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			rows := tx.Bucket(bucket).Cursor()
+			key, _ := rows.Seek(from)
+			for ; key != nil && len(notes) < changesAtOnce; key, _ = rows.Next() {
+				n := note{kind: kind}
+				if copy(n.key[:], key); kind == noteCounter && len(key) == counterRowKey {
+					n.kind, n.at = noteKind(key[len(n.key)]), int64(binary.BigEndian.Uint64(key[len(n.key)+1:]))
+				}
+				notes = append(notes, n)
+			}
+			next = bytes.Clone(key)
+			return nil
+		})
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(notes, func(n note) bool {
+		if n.kind == noteRun {
+			return m.runs.find(n.key) != nil
+		}
+		known := m.counters.find(n.key)
+		return known != nil && countAt(known.windowOf(n.kind), n.at) > 0
+	}), next, err
+}
+
+// compareTable writes every row of a table, by the notes that name appends. It
+// does so in the order of the file, so that each of its pages is written once.
+func compareTable[V any](f *memoryFile, m *memoryStore, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
+	keys := tableKeys(m, t)
+	var after note
+	for len(keys) > 0 {
+		var notes []note
+		m.mu.Lock()
+		for len(keys) > 0 && len(notes) < changesAtOnce {
+			if after.key != keys[0] {
+				after = note{key: keys[0]}
+			}
+			row, more := t.find(keys[0]), false
+			if row != nil {
+				notes, more = name(row, notes, after)
+			}
+			if !more {
+				keys = keys[1:]
+			} else if last := notes[len(notes)-1]; last.key == after.key {
+				after = last
+			}
+		}
+		m.mu.Unlock()
+		if err := f.writeWith(m, notes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tableKeys returns the keys of a table in order. It goes from the last row to
+// the first: one that takes the place of one that was removed comes from
+// behind, where it was seen.
+func tableKeys[V any](m *memoryStore, t *table[V]) []tableKey {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	keys := make([]tableKey, 0, len(t.places))
+	for place := len(t.places); place > 0; {
+		for place = min(place, len(t.places)); place > 0; place-- {
+			keys = append(keys, t.at(place-1).key)
+			if place%(1<<13) == 0 { // others have their turn
+				place--
+				break
+			}
+		}
+		m.mu.Unlock()
+		m.mu.Lock()
+	}
+	slices.SortFunc(keys, func(a, b tableKey) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(keys)
+}
+
+// close writes what has changed last and what is pending, and closes the file.
+func (f *memoryFile) close(m *memoryStore) error {
+	close(f.stop)
+	<-f.done
+	m.mu.Lock()
+	m.notes.changed = nil // what is asked from now on is not written
+	saved := m.save()
+	m.mu.Unlock()
+	return errors.Join(f.flush(m), f.writeSaved(saved), f.db.Close())
+}
