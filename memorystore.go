@@ -88,12 +88,14 @@ func (m *memoryStore) setRows(c counters, r runs) {
 	m.runs.removed = func(key tableKey) { m.notes.add(noteRun, key, 0) }
 }
 
-// keyedBy tells what stands for the keys of what is hashed, before the file is
-// read: one that is keyed by others is of no use.
+// keyedBy tells what stands for the keys of what is hashed, once: a file that
+// is keyed by others is of no use.
 func (m *memoryStore) keyedBy(ring otp.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ring = ring
+	if m.ring == (otp.Digest{}) {
+		m.ring = ring
+	}
 }
 
 // ready sees that what a process before this one has counted is there.

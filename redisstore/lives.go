@@ -8,7 +8,8 @@ import (
 
 // lives is how many challenges more live, or fewer, than this node has told,
 // by the minute in which they die. It is told twice a second and not with
-// each change: the count serves operators, and no decision hangs on it.
+// each change: the count serves operators, and no decision hangs on it. Where
+// an answer was lost it may be off by one, until that minute is over.
 type lives struct {
 	mu     sync.Mutex
 	change map[int64]int

@@ -51,7 +51,9 @@ type node struct {
 	ctx    context.Context
 	tasks  sync.WaitGroup
 
-	advised bool // the operator was warned, if need be; run's own
+	// Of run alone:
+	dialled time.Time // when the connection was made
+	advised bool      // the operator was warned, if need be
 
 	mu   sync.Mutex
 	back chan struct{} // closed when Redis is there; another one while it is away
@@ -205,7 +207,7 @@ func (n *node) run() {
 		case since.IsZero():
 			since = time.Now()
 			n.leave(err)
-		case time.Since(since) > renewAfter:
+		case time.Since(since) > renewAfter && time.Since(n.dialled) > renewAfter:
 			if client := n.client.Swap(nil); client != nil {
 				go (*client).Close() // which waits for what hangs
 			}
@@ -230,7 +232,7 @@ func (n *node) beat() error {
 		if err != nil {
 			return err
 		}
-		client = &dialled
+		client, n.dialled = &dialled, time.Now()
 		n.client.Store(client)
 		if !n.advised {
 			n.advised = true

@@ -1,0 +1,304 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/redisstore/redistest"
+)
+
+const testSecret = "hunter2 is the client secret"
+
+// openArchive opens the archive of another process.
+func openArchive(t *testing.T, addr, secret string) *archive {
+	t.Helper()
+	p := openProcess(t, at(addr))
+	<-p.node.known
+	a, err := newArchive(p.node, DefaultKeyPrefix, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Of all who change the keys at once none undoes what another has done.
+func TestArchiveKeysContended(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	nodes := []*archive{openArchive(t, redis.Addr(), testSecret), openArchive(t, redis.Addr(), testSecret)}
+	if keys, err := nodes[0].Keys(ctx); keys != nil || err != nil {
+		t.Fatalf("before there are any: %q, %v", keys, err)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			for tries := 0; ; tries++ {
+				err := nodes[i%2].ChangeKeys(ctx, func(keys []byte) ([]byte, error) {
+					return fmt.Appendf(slices.Clone(keys), "%d,", i), nil
+				})
+				if err == nil {
+					return
+				}
+				if tries == 100 {
+					t.Errorf("changer %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	keys, err := nodes[1].Keys(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := strings.Split(strings.TrimSuffix(string(keys), ","), ",")
+	slices.Sort(list)
+	if len(list) != 20 || len(slices.Compact(list)) != 20 {
+		t.Errorf("the changes that are there: %s", keys)
+	}
+	if err := nodes[0].ChangeKeys(ctx, func([]byte) ([]byte, error) { return nil, nil }); err != nil {
+		t.Errorf("no change: %v", err)
+	}
+	own := errors.New("next's own")
+	if err := nodes[0].ChangeKeys(ctx, func([]byte) ([]byte, error) { return []byte("x"), own }); !errors.Is(err, own) {
+		t.Errorf("next's own error: %v", err)
+	}
+	if after, err := nodes[0].Keys(ctx); err != nil || !bytes.Equal(after, keys) {
+		t.Errorf("changed to %q, %v", after, err)
+	}
+}
+
+// What lies in Redis is sealed: by the secret, and against whoever may write.
+func TestArchiveKeysSealed(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	a := openArchive(t, redis.Addr(), testSecret)
+	plain := []byte("recognisable key bytes, 32 of it")
+	put := func(a *archive, keys []byte) {
+		t.Helper()
+		if err := a.ChangeKeys(ctx, func([]byte) ([]byte, error) { return keys, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(a, plain)
+	dump := redis.Dump()
+	for _, secret := range []string{string(plain), testSecret, "hunter2"} {
+		if bytes.Contains(dump, []byte(secret)) {
+			t.Errorf("Redis holds %q in clear", secret)
+		}
+	}
+	other := openArchive(t, redis.Addr(), "another secret")
+	if keys, err := other.Keys(ctx); keys != nil || err != nil {
+		t.Errorf("with another secret: %q, %v", keys, err)
+	}
+	put(other, []byte("others"))
+	if keys, err := a.Keys(ctx); err != nil || !bytes.Equal(keys, plain) {
+		t.Errorf("beside another's: %q, %v", keys, err)
+	}
+	sealed, ok := redis.Do("GET", a.tag+"ring").(string)
+	if !ok {
+		t.Fatal("there is no ring")
+	}
+	elsewhere, _ := redis.Do("GET", other.tag+"ring").(string)
+	flip := func(i int) string {
+		b := []byte(sealed)
+		b[i] ^= 1
+		return string(b)
+	}
+	for _, changed := range []string{flip(0), flip(len(sealed) / 2), flip(len(sealed) - 1), sealed[1:], sealed[:20], "x", elsewhere} {
+		redis.Do("SET", a.tag+"ring", changed, "EX", "60")
+		_, err := a.Keys(ctx)
+		if err == nil || !strings.Contains(err.Error(), "do not open") || !strings.Contains(err.Error(), a.tag+"ring") {
+			t.Errorf("changed keys: %v", err)
+		}
+		err = a.ChangeKeys(ctx, func([]byte) ([]byte, error) { t.Error("next is called"); return nil, nil })
+		if err == nil || strings.Contains(err.Error(), testSecret) {
+			t.Errorf("changing changed keys: %v", err)
+		}
+	}
+}
+
+// follower asks for records as a process does.
+type follower struct {
+	*testing.T
+	*archive
+	mark string
+}
+
+func (f *follower) want(emptied bool, want ...string) {
+	f.Helper()
+	names, next, was, err := f.Records(ctx, f.mark)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if was != emptied || !slices.Equal(names, want) {
+		f.Errorf("since %q: %q, emptied %t, want %q, %t", f.mark, names, was, want, emptied)
+	}
+	f.mark = next
+}
+
+func (f *follower) keep(names ...string) {
+	f.Helper()
+	for _, name := range names {
+		if err := f.Keep(ctx, name, []byte("value of "+name)); err != nil {
+			f.Fatal(err)
+		}
+	}
+}
+
+func newFollowers(t *testing.T) (redis *redistest.Redis, a, b *follower) {
+	t.Helper()
+	redis = redistest.Server(t)
+	return redis, &follower{T: t, archive: openArchive(t, redis.Addr(), testSecret)}, &follower{T: t, archive: openArchive(t, redis.Addr(), testSecret)}
+}
+
+// Each process hears of each record once, whoever has kept it.
+func TestArchiveRecords(t *testing.T) {
+	t.Parallel()
+	redis, a, b := newFollowers(t)
+	a.want(false)
+	b.keep("one", "two")
+	a.want(false, "one", "two")
+	a.want(false)
+	a.keep("two", "three")
+	a.want(false, "three")
+	b.want(false, "one", "two", "three")
+	if value, err := a.Record(ctx, "two"); err != nil || string(value) != "value of two" {
+		t.Errorf("Record: %q, %v", value, err)
+	}
+	for range 2 {
+		if err := b.Drop(ctx, "two", "never"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Drop(ctx); err != nil {
+		t.Errorf("dropping nothing: %v", err)
+	}
+	if _, err := a.Record(ctx, "two"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a dropped record: %v", err)
+	}
+	a.want(false)
+	(&follower{T: t, archive: b.archive}).want(false, "one", "three")
+	a.keep("two")
+	b.want(false, "two")
+	if err := a.Drop(ctx, "one", "two", "three"); err != nil {
+		t.Fatal(err)
+	}
+	a.want(false)
+	b.keep("four")
+	a.want(false, "four")
+	wantLives(t, redis)
+}
+
+// More records than one answer holds, none of them twice.
+func TestArchiveManyRecords(t *testing.T) {
+	t.Parallel()
+	_, a, b := newFollowers(t)
+	b.want(false)
+	const many = 2*recordsAtOnce + 7
+	client := *a.node.client.Load()
+	commands := make([]rueidis.LuaExec, many)
+	var want []string
+	for i := range commands {
+		name := strconv.Itoa(i)
+		commands[i] = rueidis.LuaExec{Keys: []string{a.tag + "sequence", a.tag + "log", a.tag + "values"}, Args: []string{millis(archiveLife), name, "x"}}
+		want = append(want, name)
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, result := range scriptKeep.ExecMulti(within, client, commands...) {
+		if err := result.Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.want(false, want...)
+	b.want(false)
+	a.keep("later")
+	b.want(false, "later")
+}
+
+// Who knows more than Redis is told so, until it goes on from a newer mark.
+func TestArchiveEmptied(t *testing.T) {
+	t.Parallel()
+	redis, a, b := newFollowers(t)
+	a.keep("one", "two")
+	a.want(false, "one", "two")
+	b.want(false, "one", "two")
+	redis.Do("FLUSHALL")
+	old := a.mark
+	a.want(true)
+	a.mark = old
+	a.want(true) // what came of it may not have arrived
+	a.want(false)
+	a.keep("two")
+	b.want(true, "two")
+	b.keep("one")
+	a.want(false, "two", "one")
+	b.want(false, "one")
+
+	// A replica that knew less has taken over.
+	redis.Do("SET", a.tag+"sequence", "1", "EX", "60")
+	redis.Do("ZREM", a.tag+"log", "one")
+	redis.Do("HDEL", a.tag+"values", "one")
+	a.want(true, "two")
+	redis.Do("DEL", a.tag+"sequence", a.tag+"log", a.tag+"values")
+	b.want(true)
+	b.want(false)
+	b.keep("three")
+	b.want(false, "three")
+}
+
+// wantLives reports keys that would stay for ever.
+func wantLives(t *testing.T, nodes ...*redistest.Redis) {
+	t.Helper()
+	for _, redis := range nodes {
+		all, ok := redis.Do("KEYS", "*").([]any)
+		if !ok {
+			t.Fatal("KEYS returns no list")
+		}
+		for _, key := range all {
+			// -2: it has expired meanwhile.
+			if life := redis.Do("PTTL", key.(string)); life == int64(-1) {
+				t.Errorf("%q stays for ever", key)
+			}
+		}
+	}
+}
+
+// Away, the archive says so, as the store does.
+func TestArchiveAway(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	a := openArchive(t, redis.Addr(), testSecret)
+	redis.Stop()
+	eventually(t, "it is known to be away", func() error {
+		if a.node.up.Load() {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	began := time.Now()
+	_, err := a.Keys(ctx)
+	wantUnavailable(t, err)
+	_, err = a.Record(ctx, "one")
+	wantUnavailable(t, err)
+	_, _, _, err = a.Records(ctx, "")
+	wantUnavailable(t, err)
+	wantUnavailable(t, a.Keep(ctx, "one", nil))
+	wantUnavailable(t, a.Drop(ctx, "one"))
+	wantUnavailable(t, a.ChangeKeys(ctx, func([]byte) ([]byte, error) { return []byte("x"), nil }))
+	if took := time.Since(began); took > requestBudget {
+		t.Errorf("that took %v", took)
+	}
+}
