@@ -38,6 +38,7 @@ type vault struct {
 	placed   session.Keys // in the ring
 	mark     string       // up to which the archive's records were read
 	caughtUp bool         // all of them were, once
+	missed   bool         // the archive did not answer when it was last asked
 
 	mu      sync.Mutex
 	keys    session.Keys         // as far as we know; whoever tends changes them
@@ -254,9 +255,14 @@ func (v *vault) follow(ctx context.Context) error {
 
 // update reports whether all could be read.
 func (v *vault) update(ctx context.Context) (complete bool, err error) {
+	defer func() { v.missed = !complete && v.archive.Volatile() }()
 	current, err := v.tendKeys(ctx)
 	if !current { // revocations that do not open would be taken for damaged
 		return false, err
+	}
+	if v.missed { // another Redis may answer now, that knows less, and has since heard of more
+		v.mark = ""
+		v.keepAllAgain()
 	}
 	if v.caughtUp {
 		err = errors.Join(err, v.place())

@@ -243,9 +243,13 @@ func (v *vault) keepLast() {
 	if some := v.someUnkept(1); len(some.ids)+len(some.notBefore) == 0 {
 		return
 	}
-	ctx, cancel := v.within(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), storageTime)
 	defer cancel()
-	if err := v.keepAgain(ctx); err != nil {
+	err := v.keepAgain(ctx)
+	for some := v.someUnkept(1); err == nil && len(some.ids)+len(some.notBefore) > 0; some = v.someUnkept(1) {
+		err = v.keepAgain(ctx)
+	}
+	if err != nil {
 		v.logger().Error("this process ends, and some sessions that were ended were not stored as such: they may be good again, or at other processes", zap.Error(err))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -80,10 +81,10 @@ func (a *archive) Follow() time.Duration { return followEvery }
 // Keys implements session.Archive.
 func (a *archive) Keys(ctx context.Context) ([]byte, error) {
 	sealed, err := a.sealedKeys(ctx)
-	if err != nil || sealed == "" {
+	if err != nil {
 		return nil, err
 	}
-	return a.open(sealed)
+	return a.open(sealed), nil
 }
 
 // ChangeKeys implements session.Archive.
@@ -93,13 +94,7 @@ func (a *archive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte
 		if err != nil {
 			return err
 		}
-		var known []byte
-		if former != "" {
-			if known, err = a.open(former); err != nil {
-				return err
-			}
-		}
-		keys, err := next(known)
+		keys, err := next(a.open(former))
 		if err != nil || keys == nil {
 			return err
 		}
@@ -118,12 +113,18 @@ func (a *archive) sealedKeys(ctx context.Context) (string, error) {
 	}).string()
 }
 
-func (a *archive) open(sealed string) ([]byte, error) {
+// open returns the keys, or nil if there are none. Those that somebody has
+// changed are none: who knows the right ones puts them back.
+func (a *archive) open(sealed string) []byte {
+	if sealed == "" {
+		return nil
+	}
 	keys, err := a.aead.Open(nil, nil, []byte(sealed), []byte(a.tag))
 	if err != nil {
-		return nil, fmt.Errorf("the keys in redis, %sring, do not open: they were changed; delete them to end all sessions and begin anew", a.tag)
+		a.node.logger().Error("the keys in redis do not open, because they were changed there; this process puts back those it knows", zap.String("key", a.tag+"ring"))
+		return nil
 	}
-	return keys, nil
+	return keys
 }
 
 // Records implements session.Archive. A mark is an epoch and a number.
@@ -211,7 +212,7 @@ func (a *archive) Record(ctx context.Context, name string) ([]byte, error) {
 // Keep implements session.Archive.
 func (a *archive) Keep(ctx context.Context, name string, value []byte) error {
 	return a.node.do(ctx, call(scriptKeep, []string{a.tag + "sequence", a.tag + "log", a.tag + "values"},
-		[]string{millis(archiveLife), name, string(value)})).err()
+		[]string{millis(archiveLife), name, string(value), micros(time.Now())})).err()
 }
 
 // Drop implements session.Archive.

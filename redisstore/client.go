@@ -56,6 +56,9 @@ func (s *Store) clientOption() (rueidis.ClientOption, error) {
 		// Otherwise a lone call waits with the deadline of its context on the
 		// connection itself, and closes it for all when that has passed.
 		AlwaysPipelining: true,
+		// Four times what may be under way at once (maxAsking): what nobody waits
+		// for any more keeps its place in the ring until it is answered.
+		RingScaleEachConn: 12,
 		// Beside the pipelines, for what blocks or holds a connection, which
 		// is a subscription at most. The default is 1024.
 		BlockingPoolSize: 4,

@@ -27,6 +27,10 @@ const (
 	// a name may stand for another machine by then.
 	renewAfter = 5 * time.Second
 
+	// maxAsking bounds who waits for Redis: rueidis makes whoever finds its ring
+	// full wait for a place without regard to any deadline.
+	maxAsking = 512
+
 	// maxOwed bounds what is to be taken back when Redis is there again.
 	maxOwed = 10_000
 
@@ -47,6 +51,7 @@ type node struct {
 	up     atomic.Bool
 	known  chan struct{} // closed when it is first known whether Redis is there
 	poke   chan struct{}
+	places chan struct{} // one for each who waits for Redis
 	stop   context.CancelFunc
 	ctx    context.Context
 	tasks  sync.WaitGroup
@@ -63,6 +68,7 @@ type node struct {
 // debt is what is to be taken back, and when.
 type debt struct {
 	op    operation
+	begun time.Time
 	due   time.Time
 	again bool
 }
@@ -72,7 +78,7 @@ type operation func(context.Context, rueidis.Client) rueidis.RedisResult
 
 // newNode returns a node that tries to reach Redis until close.
 func newNode(alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
-	n := &node{alive: alive, dial: dial, logger: logger, budget: requestBudget, known: make(chan struct{}), poke: make(chan struct{}, 1), back: make(chan struct{})}
+	n := &node{alive: alive, dial: dial, logger: logger, budget: requestBudget, known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.tasks.Go(n.run)
 	return n
@@ -89,6 +95,9 @@ func (n *node) close() {
 
 // errAway says that Redis is away, or may not be written to.
 var errAway = errors.New("redis is away")
+
+// errBusy says that as many wait for Redis as may.
+var errBusy = errors.New("too many wait for redis")
 
 // errLost says that it is not known whether what was asked for was done.
 var errLost = errors.New("redis did not answer")
@@ -110,10 +119,23 @@ func (n *node) do(ctx context.Context, op operation) reply {
 
 // ask asks Redis until ctx ends, more than once if a connection breaks.
 func (n *node) ask(ctx context.Context, op operation) reply {
+	select {
+	case n.places <- struct{}{}:
+		defer func() { <-n.places }()
+	case <-ctx.Done():
+		return reply{failed: unavailable(errBusy)}
+	}
+	var lost error // of an earlier turn, which may have been done
+	failed := func(err error) reply {
+		if lost != nil {
+			err = fmt.Errorf("%w: %w", errLost, errors.Join(lost, err))
+		}
+		return reply{failed: unavailable(err)}
+	}
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		client := n.client.Load()
 		if client == nil {
-			return reply{failed: unavailable(errAway)}
+			return failed(errAway)
 		}
 		result := op(ctx, *client)
 		err := result.Error()
@@ -121,14 +143,15 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 			return reply{result: result}
 		}
 		if _, ok := rueidis.IsRedisErr(err); ok {
-			return reply{failed: unavailable(err)}
+			return failed(err)
 		}
+		lost = err
 		n.ping()
 		select {
 		case <-ctx.Done():
-			return reply{failed: unavailable(fmt.Errorf("%w: %w", errLost, err))}
+			return failed(ctx.Err())
 		case <-n.ctx.Done():
-			return reply{failed: unavailable(fmt.Errorf("%w: %w", errLost, err))}
+			return failed(n.ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -173,11 +196,7 @@ func (n *node) takeBack(err error, undo operation) {
 	if !errors.Is(err, errLost) {
 		return
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.owed) < maxOwed {
-		n.owed = append(n.owed, debt{op: undo, due: time.Now()})
-	}
+	n.owe(debt{op: undo, begun: time.Now(), due: time.Now()})
 	n.ping()
 }
 
@@ -275,6 +294,9 @@ func (n *node) pay() {
 	n.owed = nil
 	n.mu.Unlock()
 	for i, d := range owed {
+		if time.Since(d.begun) > messageLife {
+			continue // what it would undo is over
+		}
 		if time.Now().Before(d.due) {
 			n.owe(d)
 			continue
@@ -282,12 +304,15 @@ func (n *node) pay() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.budget)
 		r := n.ask(ctx, d.op)
 		cancel()
-		if r.failed != nil {
+		switch {
+		case errors.Is(r.failed, errLost):
 			n.owe(owed[i:]...)
 			return
-		}
-		if !d.again {
-			n.owe(debt{op: d.op, due: time.Now().Add(owedAgain), again: true})
+		case r.failed != nil: // of its slot, perhaps
+			d.due = time.Now().Add(owedAgain)
+			n.owe(d)
+		case !d.again:
+			n.owe(debt{op: d.op, begun: d.begun, due: time.Now().Add(owedAgain), again: true})
 		}
 	}
 }
@@ -295,7 +320,7 @@ func (n *node) pay() {
 func (n *node) owe(debts ...debt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.owed = append(n.owed, debts...)
+	n.owed = append(n.owed, debts[:min(len(debts), maxOwed-len(n.owed))]...)
 }
 
 // advise warns of a Redis that forgets what it was given, or is too old.

@@ -39,11 +39,11 @@ local function widen(c, windows)
 end
 
 -- add counts an event now, and forgets what nobody asks for: not by a node
--- whose clock is up to a minute behind either.
+-- whose clock is up to half an hour behind either.
 local function add(key, member, longest)
   redis.call('ZADD', key, int(now), member)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest - 60000000))
-  redis.call('PEXPIRE', key, int(math.ceil(longest / 1000) + 120000))
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest - 1800000000))
+  redis.call('PEXPIRE', key, int(math.ceil(longest / 1000) + 1860000))
 end
 
 -- refuses returns the limit that keeps the asker waiting longest, and how

@@ -1,7 +1,14 @@
 -- Keeps a record.
--- KEYS: sequence, log, values. ARGV: life in ms, name, value.
+-- Its number is never one that was given before, also where a replica that
+-- knew less has taken over: it is the time, or the next one.
+-- KEYS: sequence, log, values. ARGV: life in ms, name, value, now in microseconds.
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
-redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[1]), ARGV[2])
+local number = redis.call('INCR', KEYS[1])
+if number < tonumber(ARGV[4]) then
+  number = ARGV[4]
+  redis.call('SET', KEYS[1], number)
+end
+redis.call('ZADD', KEYS[2], number, ARGV[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end
 return 1

@@ -1,0 +1,119 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/redisstore/redistest"
+	"github.com/caddy-websms/websms/session"
+)
+
+// refusedBy returns what a Redis that may not be asked now answers.
+func refusedBy(text string) operation {
+	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Eval().Script("return redis.error_reply('"+text+"')").Numkeys(0).Build())
+	}
+}
+
+// A record that is kept after a failover to a replica which knew less has no
+// number that was given before: who follows sees it.
+func TestArchiveFailoverHidesNothing(t *testing.T) {
+	redis := redistest.Server(t)
+	a, err := newArchive(openStore(t, redis.Addr()).node, "websms:", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := func(name string) {
+		t.Helper()
+		if err := a.Keep(t.Context(), name, []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep("r1")
+	before := redis.Do("GET", a.tag+"sequence").(string)
+	keep("r2")
+	_, mark, _, err := a.Records(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	redis.Do("SET", a.tag+"sequence", before)
+	redis.Do("ZREM", a.tag+"log", "r2")
+	redis.Do("HDEL", a.tag+"values", "r2")
+	keep("r3")
+	names, _, emptied, err := a.Records(t.Context(), mark)
+	if err != nil || !emptied && !slices.Contains(names, "r3") {
+		t.Errorf("%q, emptied %t, %v: want r3", names, emptied, err)
+	}
+}
+
+// An answer that was lost stays lost when what is asked next is an error: the
+// change is to be taken back.
+func TestLostBeforeAnError(t *testing.T) {
+	s := openStore(t, redistest.Server(t).Addr())
+	first := true
+	r := s.node.do(t.Context(), func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		if first {
+			first = false
+			return rueidis.NewErrorResult(io.EOF)
+		}
+		return refusedBy("LOADING Redis is loading the dataset in memory")(ctx, c)
+	})
+	if !errors.Is(r.failed, errLost) || !errors.As(r.failed, new(*otp.UnavailableError)) {
+		t.Errorf("%v, want it to be lost", r.failed)
+	}
+}
+
+// A debt that Redis refuses does not keep others from being paid.
+func TestDebtsPastARefusedOne(t *testing.T) {
+	redis := redistest.Server(t)
+	s := openStore(t, redis.Addr())
+	lost := unavailable(errLost)
+	s.node.takeBack(lost, refusedBy("CLUSTERDOWN Hash slot not served"))
+	s.node.takeBack(lost, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Set().Key("websms:undone").Value("1").Build())
+	})
+	eventually(t, "the second is paid", func() error {
+		if redis.Do("EXISTS", "websms:undone") != int64(1) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// A flood against a Redis that hangs waits no longer than one request does.
+func TestFloodKeepsToTheBudget(t *testing.T) {
+	redis := redistest.Server(t)
+	s := openStore(t, redis.Addr())
+	s.node.budget = requestBudget
+	redis.Pause()
+	defer redis.Resume()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var worst time.Duration
+	for range 150 {
+		for range 50 {
+			all.Go(func() {
+				began := time.Now()
+				if _, err := s.Get(context.Background(), "", session.NewID(), began); err == nil {
+					t.Error("a Redis that hangs has answered")
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				worst = max(worst, time.Since(began))
+			})
+		}
+		time.Sleep(5 * time.Millisecond) // the pace of the flood
+	}
+	all.Wait()
+	if worst > 4*requestBudget {
+		t.Errorf("somebody waited %v", worst)
+	}
+}
