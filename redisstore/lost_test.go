@@ -91,8 +91,7 @@ func TestDebtsPastARefusedOne(t *testing.T) {
 // A flood against a Redis that hangs waits no longer than one request does.
 func TestFloodKeepsToTheBudget(t *testing.T) {
 	redis := redistest.Server(t)
-	s := openStore(t, redis.Addr())
-	s.node.budget = requestBudget
+	s := openWithin(t, requestBudget, &Store{Address: []string{redis.Addr()}})
 	redis.Pause()
 	defer redis.Resume()
 	var all sync.WaitGroup

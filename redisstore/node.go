@@ -78,7 +78,11 @@ type operation func(context.Context, rueidis.Client) rueidis.RedisResult
 
 // newNode returns a node that tries to reach Redis until close.
 func newNode(alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
-	n := &node{alive: alive, dial: dial, logger: logger, budget: requestBudget, known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
+	return newNodeWithin(requestBudget, alive, dial, logger)
+}
+
+func newNodeWithin(budget time.Duration, alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
+	n := &node{alive: alive, dial: dial, logger: logger, budget: budget, known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.tasks.Go(n.run)
 	return n

@@ -24,15 +24,20 @@ func openStore(t testing.TB, addresses ...string) *store {
 	return openConfigured(t, &Store{Address: addresses})
 }
 
+// openConfigured has patience: the suite's crowds are larger than the machine.
 func openConfigured(t testing.TB, config *Store) *store {
+	t.Helper()
+	return openWithin(t, 10*time.Second, config)
+}
+
+func openWithin(t testing.TB, budget time.Duration, config *Store) *store {
 	t.Helper()
 	option, err := provisioned(t, config).clientOption()
 	if err != nil {
 		t.Fatal(err)
 	}
 	logger := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	n := newNode("websms:alive", func() (rueidis.Client, error) { return rueidis.NewClient(option) }, func() *zap.Logger { return logger })
-	n.budget = 10 * time.Second // the suite's crowds are larger than the machine
+	n := newNodeWithin(budget, "websms:alive", func() (rueidis.Client, error) { return rueidis.NewClient(option) }, func() *zap.Logger { return logger })
 	s := newStore(n, "websms:")
 	t.Cleanup(n.close)
 	<-n.known
