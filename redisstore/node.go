@@ -42,9 +42,10 @@ const (
 // node is this process's way to Redis. While Redis is away it refuses at once,
 // and it comes back by itself.
 type node struct {
-	dial   func() (rueidis.Client, error)
-	logger func() *zap.Logger
-	budget time.Duration // how long a request waits, in all
+	dial     func() (rueidis.Client, error)
+	logger   func() *zap.Logger
+	budget   time.Duration // how long a request waits, in all
+	patience time.Duration // how long run waits for one answer
 
 	alive  string // key that is written to see whether Redis is there
 	client atomic.Pointer[rueidis.Client]
@@ -82,7 +83,7 @@ func newNode(alive string, dial func() (rueidis.Client, error), logger func() *z
 }
 
 func newNodeWithin(budget time.Duration, alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
-	n := &node{alive: alive, dial: dial, logger: logger, budget: budget, known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
+	n := &node{alive: alive, dial: dial, logger: logger, budget: budget, patience: max(beatEvery, budget), known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.tasks.Go(n.run)
 	return n
@@ -262,7 +263,7 @@ func (n *node) beat() error {
 			n.advise(dialled)
 		}
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, max(beatEvery, n.budget))
+	ctx, cancel := context.WithTimeout(n.ctx, n.patience)
 	defer cancel()
 	c := *client
 	return c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()
@@ -305,7 +306,7 @@ func (n *node) pay() {
 			n.owe(d)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(n.ctx, n.budget)
+		ctx, cancel := context.WithTimeout(n.ctx, n.patience)
 		r := n.ask(ctx, d.op)
 		cancel()
 		switch {
