@@ -14,7 +14,6 @@ import (
 func TestReloadUnderTraffic(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
-	w.patient.Store(true)
 	resident, waiting := w.person(), w.person()
 	resident.login()
 	pending := freshNumber()
@@ -45,10 +44,10 @@ func TestReloadUnderTraffic(t *testing.T) {
 		for i, config := range configs {
 			before := walks.Load()
 			eventually(t, "people go on", func() bool { return walks.Load() >= before+2 || t.Failed() })
-			if status, body := a.load(config); status != http.StatusOK {
+			if status, body := w.load(0, config); status != http.StatusOK {
 				t.Errorf("configuration %d: status %d: %s", i, status, body)
 			}
-			if status, _ := a.load(refused); status != http.StatusBadRequest {
+			if status, _ := w.load(0, refused); status != http.StatusBadRequest {
 				t.Errorf("a configuration with an unknown option: status %d", status)
 			}
 		}
@@ -112,7 +111,7 @@ func TestRefusedConfiguration(t *testing.T) {
 		// the store is another one.
 		"an address of another": a.config("default_bind 127.0.0.1", "default_bind 192.0.2.1", redis, redis+"\n key_prefix other:"), // TEST-NET-1 (RFC 5737)
 	} {
-		if status, body := a.load(config); status < 400 {
+		if status, body := w.load(0, config); status < 400 {
 			t.Errorf("%s: it is loaded", what)
 		} else if strings.Contains(body, "csk_demo") {
 			t.Errorf("%s: the error holds a secret: %s", what, body)

@@ -24,7 +24,7 @@ func TestRedisCluster(t *testing.T) {
 	eventually(t, "the report is shown", func() bool { return waiting.at(0).get("/.websms/status").field("status") == "delivered" })
 
 	more := w.nodes[0].config("address "+c.Addrs()[0], "address "+strings.Join(c.Addrs()[1:], " "))
-	if status, body := w.nodes[0].load(more); status != http.StatusOK {
+	if status, body := w.load(0, more); status != http.StatusOK {
 		t.Fatalf("a configuration with other addresses: status %d: %s", status, body)
 	}
 	guest.want(guest.at(0).get("/"), http.StatusOK)

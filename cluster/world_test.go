@@ -187,18 +187,19 @@ func (n *node) checkLog(p *process.Process) {
 // logged counts what the node's process has logged so far.
 func (n *node) logged(words string) int { return strings.Count(n.proc.Load().Log(), words) }
 
-// load gives the running node another Caddyfile, as caddy reload does, and
-// returns the status of the answer.
-func (n *node) load(caddyfile string) (status int, body string) {
-	n.t.Helper()
-	res, err := http.Post("http://"+n.admin+"/load", "text/caddyfile", strings.NewReader(caddyfile))
+// load gives a running node another Caddyfile, as caddy reload does, and
+// returns the status of the answer. From now on the balancer is patient.
+func (w *world) load(node int, caddyfile string) (status int, body string) {
+	w.t.Helper()
+	w.patient.Store(true)
+	res, err := http.Post("http://"+w.nodes[node].admin+"/load", "text/caddyfile", strings.NewReader(caddyfile))
 	if err != nil {
-		n.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		n.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	return res.StatusCode, string(text)
 }
