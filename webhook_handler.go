@@ -221,7 +221,7 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 			logged("message_id", e.MessageID), logged("status", e.Status), zap.Int("status_code", e.StatusCode),
 			zap.Stringer("state", state), loggedTime(e.Timestamp))
 		if _, _, err := h.engine.Report(ctx, e.MessageID, state); err != nil {
-			h.logger.Error("a delivery report was logged and not applied", logged("message_id", e.MessageID), zap.Error(err))
+			h.logger.Error("a delivery report was logged and could not be applied yet", logged("message_id", e.MessageID), zap.Error(err))
 		}
 	case connexus.Unknown:
 		h.logger.Warn("unknown webhook type", logged("type", e.Type))

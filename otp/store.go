@@ -59,7 +59,8 @@ type Store interface {
 	// Report applies a delivery report to the challenge whose code was sent
 	// as messageID. A report that arrives before its sending is settled is
 	// kept for it. It returns how long ago that sending began, and true, if
-	// the report moved a challenge.
+	// the report moved a challenge. With an *UnavailableError it is applied as
+	// soon as the store can be asked.
 	Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error)
 
 	// Watch returns a channel that is closed at the next change of the
@@ -78,7 +79,8 @@ type Store interface {
 	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)
 
 	// Live returns how many challenges take room: those that await their
-	// answer, and those that died of wrong ones and have not expired.
+	// answer, and those that died of wrong ones and have not expired. It is for
+	// operators, and may be off by a few where answers were lost.
 	Live(ctx context.Context, now time.Time) (int, error)
 }
 

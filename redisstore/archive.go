@@ -99,7 +99,7 @@ func (a *archive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte
 			return err
 		}
 		sealed := string(a.aead.Seal(nil, nil, keys, []byte(a.tag)))
-		done, err := a.node.do(ctx, call(scriptSwap, []string{a.tag + "ring"}, []string{millis(archiveLife), former, sealed})).int()
+		done, err := a.node.do(call(scriptSwap, []string{a.tag + "ring"}, []string{millis(archiveLife), former, sealed})).int()
 		if err != nil || done == 1 {
 			return err
 		}
@@ -108,7 +108,7 @@ func (a *archive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte
 }
 
 func (a *archive) sealedKeys(ctx context.Context) (string, error) {
-	return a.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+	return a.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Get().Key(a.tag+"ring").Build())
 	}).string()
 }
@@ -136,7 +136,7 @@ func (a *archive) Records(ctx context.Context, mark string) (names []string, nex
 		}
 		fresh := make([]byte, 8)
 		rand.Read(fresh) // never fails: crypto/rand ends the program instead
-		reply, err := a.node.do(ctx, call(scriptFollow,
+		reply, err := a.node.do(call(scriptFollow,
 			[]string{a.tag + "epoch", a.tag + "sequence", a.tag + "log", a.tag + "values", a.tag + "ring"},
 			[]string{hex.EncodeToString(fresh), epoch, number, millis(archiveLife), strconv.Itoa(recordsAtOnce)})).list()
 		if err != nil {
@@ -173,7 +173,7 @@ type records struct {
 
 func readRecords(reply []rueidis.RedisMessage) (r records, err error) {
 	if len(reply) != 3 {
-		return r, understood(errReply)
+		return r, errReply
 	}
 	if r.epoch, err = reply[0].ToString(); err != nil {
 		return r, understood(err)
@@ -196,7 +196,7 @@ func readRecords(reply []rueidis.RedisMessage) (r records, err error) {
 
 // Record implements session.Archive.
 func (a *archive) Record(ctx context.Context, name string) ([]byte, error) {
-	reply := a.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+	reply := a.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Hget().Key(a.tag+"values").Field(name).Build())
 	})
 	if reply.failed != nil {
@@ -211,7 +211,7 @@ func (a *archive) Record(ctx context.Context, name string) ([]byte, error) {
 
 // Keep implements session.Archive.
 func (a *archive) Keep(ctx context.Context, name string, value []byte) error {
-	return a.node.do(ctx, call(scriptKeep, []string{a.tag + "sequence", a.tag + "log", a.tag + "values"},
+	return a.node.do(call(scriptKeep, []string{a.tag + "sequence", a.tag + "log", a.tag + "values"},
 		[]string{millis(archiveLife), name, string(value), micros(time.Now())})).err()
 }
 
@@ -220,19 +220,7 @@ func (a *archive) Drop(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	for _, op := range []operation{
-		func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
-			return c.Do(ctx, c.B().Zrem().Key(a.tag+"log").Member(names...).Build())
-		},
-		func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
-			return c.Do(ctx, c.B().Hdel().Key(a.tag+"values").Field(names...).Build())
-		},
-	} {
-		if err := a.node.do(ctx, op).err(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.node.do(call(scriptDrop, []string{a.tag + "log", a.tag + "values"}, names)).err()
 }
 
 var _ session.Archive = (*archive)(nil)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
-	"github.com/caddy-websms/websms/session"
 )
 
 // What scripts are told, as they read it.
@@ -24,8 +23,6 @@ func millis(d time.Duration) string {
 
 // memberOf begins the name of a challenge's sendings where they are counted.
 func memberOf(id otp.ID) string { return string(id[:]) }
-
-func parseName(text string) (otp.ID, bool) { return session.ParseID(text) }
 
 // newNonce marks one change, so that asking for it again changes no more. It
 // is of letters and digits.

@@ -13,14 +13,19 @@ import (
 // braces, which puts it into one slot of a Redis Cluster.
 //
 //	websms:{realm:<scope>}:challenge:<id>    hash, see record.lua
-//	websms:{realm:<scope>}:taken:<digest>    sorted set of sendings, by when they were taken
-//	websms:{realm:<scope>}:returned:<digest> sorted set of sendings, by when they were given back
+//	websms:{realm:<scope>}:taken:<limit>:<digest>
+//	                                         sorted set of sendings, by when they were taken
+//	websms:{realm:<scope>}:returned:<limit>:<digest>
+//	                                         sorted set of sendings, by when they were given back
 //	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
 //	websms:{realm:<scope>}:failures:<digest> hash, see run.lua
 //	websms:live                              hash, by minute: how many challenges die in it
 //	websms:message:<digest>                  string, what a message id stands for
 //	websms:seen:<digest>                     string, until when
+//	websms:alive                             string, written to see that Redis takes it
 //	websms:wake:<id>                         channel of a challenge's changes
+//
+// What the archive keeps is named in archive.go.
 type keys struct{ prefix string }
 
 func (k keys) scope(scope string) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
 )
 
 // listener hears of the changes that other nodes make to challenges that
@@ -80,7 +81,7 @@ func (l *listener) session(client rueidis.Client) {
 	connection, release := client.Dedicate()
 	defer release()
 	heard := func(channel string) {
-		if id, ok := parseName(strings.TrimPrefix(channel, l.channel)); ok {
+		if id, ok := session.ParseID(strings.TrimPrefix(channel, l.channel)); ok {
 			l.wake(id)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/redisstore/redistest"
 	"github.com/caddy-websms/websms/session"
@@ -59,7 +60,7 @@ func TestArchiveFailoverHidesNothing(t *testing.T) {
 func TestLostBeforeAnError(t *testing.T) {
 	s := openStore(t, redistest.Server(t).Addr())
 	first := true
-	r := s.node.do(t.Context(), func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+	r := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		if first {
 			first = false
 			return rueidis.NewErrorResult(io.EOF)
@@ -86,6 +87,44 @@ func TestDebtsPastARefusedOne(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A delivery report that comes while Redis stands still is applied when it goes on.
+func TestReportDuringAnOutage(t *testing.T) {
+	redis := redistest.Server(t)
+	s := openWithin(t, requestBudget, &Store{Address: []string{redis.Addr()}})
+	r := reservation()
+	if err := s.Reserve(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Settle(ctx, r.ID, &otp.Settlement{Sending: 1, Status: otp.Accepted, MessageID: "m1", Now: now(), Taken: r.Now}); err != nil {
+		t.Fatal(err)
+	}
+	redis.Pause()
+	if _, _, err := s.Report(ctx, "m1", connexus.StateDelivered, now()); !errors.As(err, new(*otp.UnavailableError)) {
+		t.Errorf("the report of a Redis that stands still: %v", err)
+	}
+	redis.Resume()
+	eventually(t, "it is applied", func() error {
+		c, err := s.Get(ctx, "", r.ID, now())
+		if err == nil && c.Status != otp.Delivered {
+			err = errors.New(string(c.Status))
+		}
+		return err
+	})
+}
+
+// A node that ends pays what it owes.
+func TestCloseAfterAnOutage(t *testing.T) {
+	redis := redistest.Server(t)
+	s := openStore(t, redis.Addr())
+	s.node.owe(debt{due: time.Now(), begun: time.Now(), op: func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Set().Key("websms:undone").Value("1").Build())
+	}})
+	s.node.close()
+	if redis.Do("EXISTS", "websms:undone") != int64(1) {
+		t.Error("it is not paid")
+	}
 }
 
 // A flood against a Redis that hangs waits no longer than one request does.

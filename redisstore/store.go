@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
 )
 
 // store is the otp.Store of all processes that share a Redis. What it does in
@@ -41,7 +41,7 @@ func (s *store) run() {
 			return
 		case <-ticker.C:
 			if s.lives.changed() {
-				s.tellLives(s.node.ctx, time.Now())
+				s.tellLives(time.Now())
 			}
 		}
 	}
@@ -62,7 +62,7 @@ const (
 )
 
 // Reserve implements otp.Store.
-func (s *store) Reserve(ctx context.Context, r *otp.Reservation) error {
+func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 	former, formerKey := "", s.challenge(r.Scope, r.ID)
 	if r.Replaces != (otp.ID{}) {
 		former, formerKey = name(r.Replaces), s.challenge(r.Scope, r.Replaces)
@@ -75,7 +75,7 @@ func (s *store) Reserve(ctx context.Context, r *otp.Reservation) error {
 		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), runOf(&r.Run),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
-	answer, err := s.node.do(ctx, call(scriptReserve, keys, args)).strings()
+	answer, err := s.node.do(call(scriptReserve, keys, args)).strings()
 	if err != nil {
 		undo := []string{keys[0], formerKey}
 		for i := range r.Counters {
@@ -96,7 +96,7 @@ func (s *store) Reserve(ctx context.Context, r *otp.Reservation) error {
 }
 
 // Resend implements otp.Store.
-func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
 	nonce, member := newNonce(), memberOf(id)
 	keys := []string{s.challenge(r.Scope, id), s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
 	args := []string{
@@ -104,7 +104,7 @@ func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Reco
 		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member, runOf(&r.Run),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
-	answer, err := s.node.do(ctx, call(scriptResend, keys, args)).strings()
+	answer, err := s.node.do(call(scriptResend, keys, args)).strings()
 	if err != nil {
 		undo := keys[:1:1]
 		for i := range r.Counters {
@@ -122,11 +122,11 @@ func (s *store) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Reco
 }
 
 // Attempt implements otp.Store.
-func (s *store) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	nonce := newNonce()
 	keys := []string{s.challenge(a.Scope, id), s.failures(a.Scope, a.Run.Number)}
 	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), runOf(&a.Run)}
-	answer, died, err := s.node.do(ctx, call(scriptAttempt, keys, args)).verdict()
+	answer, died, err := s.node.do(call(scriptAttempt, keys, args)).verdict()
 	if err != nil {
 		s.node.takeBack(err, call(scriptUnmeet, keys[:1], []string{args[1], nonce}))
 		return otp.Record{}, err
@@ -156,7 +156,7 @@ func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error 
 	}
 	state, err := strconv.ParseUint(early, 10, 8)
 	if err != nil {
-		return fmt.Errorf("reading what was kept of a delivery report: %w", err)
+		return understood(err)
 	}
 	args := []string{micros(t.Now), s.wake(id), strconv.Itoa(t.Sending), string(t.Status), "0", "", "", ""}
 	if t.Refused {
@@ -173,32 +173,50 @@ func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error 
 	return err
 }
 
-// Report implements otp.Store. A message id and its challenge are in two
-// slots, so it takes two steps; they commute with those of Settle.
-func (s *store) Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
-	stands, err := s.node.do(ctx, call(scriptHeard, []string{s.message(messageID)},
-		[]string{micros(now), millis(messageLife), strconv.Itoa(int(state)), superseded(state)})).string()
-	if err != nil || stands == "" {
-		return 0, false, err
+// Report implements otp.Store. What cannot be told now is told when Redis is
+// there again: who brought the report does not come twice for it.
+func (s *store) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	var of sent
+	r := s.node.do(s.report(messageID, state, now, &of))
+	if r.failed != nil {
+		s.node.owe(debt{op: s.report(messageID, state, now, new(sent)), begun: time.Now(), due: time.Now()})
+		return 0, false, r.failed
 	}
-	id, sending, taken, scope, err := parseSent(stands)
-	if err != nil {
-		return 0, false, err
+	if of == (sent{}) {
+		return 0, false, nil
 	}
-	args := appendState([]string{micros(now), s.wake(id), sending}, state)
-	moved, err := s.node.do(ctx, call(scriptArrive, []string{s.challenge(scope, id)}, args)).int()
+	moved, err := r.int()
 	if err != nil {
 		return 0, false, err
 	}
 	if moved == 1 {
-		s.wakes.Wake(id)
+		s.wakes.Wake(of.id)
 	}
-	return now.Sub(taken), moved == 1, nil
+	return now.Sub(of.taken), moved == 1, nil
+}
+
+// report applies a delivery report, to what it sets of. A message id and its
+// challenge are in two slots, so it takes two steps; they commute with those
+// of Settle.
+func (s *store) report(messageID string, state connexus.State, now time.Time, of *sent) operation {
+	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		r := scriptHeard.Exec(ctx, c, []string{s.message(messageID)},
+			[]string{micros(now), millis(messageLife), strconv.Itoa(int(state)), superseded(state)})
+		stands, err := r.ToString()
+		if err != nil {
+			return r
+		}
+		if *of = parseSent(stands); *of == (sent{}) {
+			return r
+		}
+		args := appendState([]string{micros(now), s.wake(of.id), of.sending}, state)
+		return scriptArrive.Exec(ctx, c, []string{s.challenge(of.scope, of.id)}, args)
+	}
 }
 
 // Get implements otp.Store.
-func (s *store) Get(ctx context.Context, scope string, id otp.ID, now time.Time) (otp.Record, error) {
-	fields, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	fields, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Hmget().Key(s.challenge(scope, id)).Field("u", "l", "a", "d", "e", "t", "n", "s", "m").Build())
 	}).strings()
 	if err != nil {
@@ -220,8 +238,8 @@ func (s *store) Get(ctx context.Context, scope string, id otp.ID, now time.Time)
 }
 
 // Unlock implements otp.Store.
-func (s *store) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
-	had, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+func (s *store) Unlock(_ context.Context, scope string, number otp.Digest) (bool, error) {
+	had, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Del().Key(s.failures(scope, number)).Build())
 	}).int()
 	return had > 0, err
@@ -238,24 +256,24 @@ func (s *store) Watch(id otp.ID) (<-chan struct{}, func()) {
 }
 
 // First implements otp.Store.
-func (s *store) First(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
-	n, err := s.node.do(ctx, call(scriptFirst, []string{s.seen(key)},
+func (s *store) First(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+	n, err := s.node.do(call(scriptFirst, []string{s.seen(key)},
 		[]string{micros(now), micros(now.Add(ttl)), millis(ttl + time.Minute), newNonce()})).int()
 	return n == 1, err
 }
 
 // Forget implements otp.Store.
-func (s *store) Forget(ctx context.Context, key otp.Digest) error {
-	return s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+func (s *store) Forget(_ context.Context, key otp.Digest) error {
+	return s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Del().Key(s.seen(key)).Build())
 	}).err()
 }
 
 // Used implements otp.Store.
-func (s *store) Used(ctx context.Context, scope string, c otp.Counter, now time.Time) ([]int, error) {
+func (s *store) Used(_ context.Context, scope string, c otp.Counter, now time.Time) ([]int, error) {
 	used := make([]int, len(c.Rates))
 	for i, r := range c.Rates {
-		n, err := s.count(ctx, s.taken(scope, &c), now.Add(-r.Window))
+		n, err := s.count(s.taken(scope, &c), now.Add(-r.Window))
 		if err != nil {
 			return nil, err
 		}
@@ -266,18 +284,18 @@ func (s *store) Used(ctx context.Context, scope string, c otp.Counter, now time.
 
 // Live implements otp.Store, of all nodes: what each has told last, twice a
 // second. It counts a challenge until the minute is over in which it dies.
-func (s *store) Live(ctx context.Context, now time.Time) (int, error) {
-	n, err := s.tellLives(ctx, now).int()
+func (s *store) Live(_ context.Context, now time.Time) (int, error) {
+	n, err := s.tellLives(now).int()
 	return int(n), err
 }
 
-func (s *store) tellLives(ctx context.Context, now time.Time) reply {
+func (s *store) tellLives(now time.Time) reply {
 	change := s.lives.take()
 	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), millis(2 * otp.MaxLife)}
 	for m, n := range change {
 		args = append(args, strconv.FormatInt(m, 10), strconv.Itoa(n))
 	}
-	r := s.node.do(ctx, call(scriptLive, []string{s.live()}, args))
+	r := s.node.do(call(scriptLive, []string{s.live()}, args))
 	if r.failed != nil && !errors.Is(r.failed, errLost) {
 		s.lives.putBack(change)
 	}
@@ -285,15 +303,15 @@ func (s *store) tellLives(ctx context.Context, now time.Time) reply {
 }
 
 // count returns how many members of a sorted set are of a later time.
-func (s *store) count(ctx context.Context, key string, after time.Time) (int, error) {
-	n, err := s.node.do(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+func (s *store) count(key string, after time.Time) (int, error) {
+	n, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Zcount().Key(key).Min("("+micros(after)).Max("+inf").Build())
 	}).int()
 	return int(n), err
 }
 
 // errReply says that a script has answered what it never does.
-var errReply = errors.New("redis answered what is not understood")
+var errReply = unavailable(errors.New("redis answered what is not understood"))
 
 // read returns what answer() in record.lua tells.
 func read(id otp.ID, reply []string) (rec otp.Record, err error) {
@@ -351,16 +369,25 @@ func readRecord(id otp.ID, fields []string) (otp.Record, error) {
 	}, nil
 }
 
-// parseSent reads what a message id stands for, as Settle writes it.
-func parseSent(text string) (id otp.ID, sending string, taken time.Time, scope string, err error) {
+// sent is what a message id stands for: the sending of a challenge.
+type sent struct {
+	id      otp.ID
+	sending string
+	taken   time.Time
+	scope   string
+}
+
+// parseSent reads a message id's sending, as Settle writes it. It returns the
+// zero value for what is none.
+func parseSent(text string) sent {
 	parts := strings.SplitN(text, " ", 4)
 	if len(parts) != 4 {
-		return id, "", taken, "", errReply
+		return sent{}
 	}
-	id, known := parseName(parts[0])
-	at, bad := strconv.ParseInt(parts[2], 10, 64)
-	if !known || bad != nil {
-		return id, "", taken, "", errReply
+	id, known := session.ParseID(parts[0])
+	at, err := strconv.ParseInt(parts[2], 10, 64)
+	if !known || err != nil {
+		return sent{}
 	}
-	return id, parts[1], time.UnixMicro(at), parts[3], nil
+	return sent{id, parts[1], time.UnixMicro(at), parts[3]}
 }

@@ -6,10 +6,10 @@
 
 -- The common case comes first, and costs as little as it can: right, and
 -- nothing is counted against whoever answers.
-local f = redis.call('HMGET', KEYS[1], 'p', 'm', 'd', 'a', 'o')
-if f[1] == ARGV[4] and f[2] == '' and tonumber(f[3]) > tonumber(ARGV[1]) and f[4] ~= '0' and f[5] ~= '0'
+local k = redis.call('HGET', KEYS[1], 'k')
+if k and string.sub(k, 1, 32) == ARGV[4] and tonumber(string.sub(k, 33)) > tonumber(ARGV[1])
   and (ARGV[5] == '' or redis.call('EXISTS', KEYS[2]) == 0) then
-  redis.call('HSET', KEYS[1], 'm', ARGV[3] .. ' ')
-  redis.pcall('PUBLISH', ARGV[2], '')
-  return tonumber(f[3])
+  redis.call('HSET', KEYS[1], 'k', '', 'm', ARGV[3] .. ' ')
+  wake(ARGV[2])
+  return tonumber(string.sub(k, 33))
 end

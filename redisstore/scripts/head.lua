@@ -1,10 +1,6 @@
--- Every script begins with this. Times are microseconds since 1970, by the
+-- Times are microseconds since 1970, by the
 -- caller's clock: whole numbers that a float of 53 bits holds exactly.
 local now = tonumber(ARGV[1])
 
 -- int writes a whole number as Redis reads it: Lua's own way loses digits.
 local function int(n) return string.format('%.0f', n) end
-
--- wake tells the nodes where somebody watches the challenge. Who may not
--- publish (an ACL) may do everything else.
-local function wake(channel) redis.pcall('PUBLISH', channel, '') end

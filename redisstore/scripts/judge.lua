@@ -13,13 +13,13 @@ if r then
   if limit then return answer(c, 'limit', limit, wait) end
 end
 if ARGV[4] == c[10] and c[11] ~= '0' then -- what was refused each time, nobody can know
-  redis.call('HSET', KEYS[1], 'm', ARGV[3] .. ' ')
+  change(KEYS[1], 'm', ARGV[3] .. ' ')
   if r and r.streak and r.field ~= 'o' then redis.call('HDEL', KEYS[2], r.field) end
   wake(ARGV[2])
   return tonumber(c[4])
 end
 c[3] = int(tonumber(c[3]) - 1)
-redis.call('HSET', KEYS[1], 'a', c[3], 'x', ARGV[3])
+change(KEYS[1], 'a', c[3], 'x', ARGV[3])
 wake(ARGV[2])
 if not r then return answer(c, 'wrong') end
 fail(r)

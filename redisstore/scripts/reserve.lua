@@ -12,15 +12,16 @@ local list = counters(13, 5)
 limit, wait = refuses(list, limit, wait)
 if limit then return {'limit', limit, int(wait)} end
 
--- What an attempt reads comes first: a small hash is searched from its begin.
-redis.call('HSET', KEYS[1], 'p', ARGV[7], 'm', '', 'd', ARGV[10], 'a', ARGV[9], 'o', '1', 'u', 'queued', 'l', ARGV[8],
-  'e', ARGV[11], 't', '0', 'n', '1', 'g', ARGV[9], 'b', ARGV[1], 'w', '0', 'r', '0', 'f', ',', 's', ARGV[6])
+-- What an attempt needs comes first: a small hash is searched from its begin.
+redis.call('HSET', KEYS[1], 'k', ARGV[7] .. ARGV[10], 'm', '', 'p', ARGV[7], 'd', ARGV[10], 'a', ARGV[9], 'o', '1',
+  'u', 'queued', 'l', ARGV[8], 'e', ARGV[11], 't', '0', 'n', '1', 'g', ARGV[9], 'b', ARGV[1], 'w', '0', 'r', '0', 'f', ',',
+  's', ARGV[6])
 keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
 if ARGV[3] ~= '' then
   local former = redis.call('HMGET', KEYS[2], 'd', 'm')
   if former[1] then -- also one that ended: what ended it may be taken back
-    redis.call('HSET', KEYS[2], 'm', former[2] .. ARGV[2] .. ' ')
+    change(KEYS[2], 'm', former[2] .. ARGV[2] .. ' ')
   end
   if former[2] == '' then
     wake(ARGV[4])

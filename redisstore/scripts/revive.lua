@@ -4,6 +4,6 @@ local function revive(key, ender)
   local m = redis.call('HGET', key, 'm')
   if not m then return 0 end
   local left, found = string.gsub(m, ender .. ' ', '')
-  if found > 0 then redis.call('HSET', key, 'm', left) end
+  if found > 0 then change(key, 'm', left) end
   return found
 end

@@ -18,7 +18,7 @@ if refused then
   set[2] = c[9] .. ARGV[3] .. ','
   put('o', int(math.max(0, tonumber(c[7]) - 1)))
 end
-redis.call('HSET', KEYS[1], unpack(set))
+change(KEYS[1], unpack(set))
 if refused and latest and now < tonumber(c[4]) and c[5] == c[6] then
   for _, k in ipairs(counters(14, 3)) do
     local taken = redis.call('ZSCORE', k.taken, ARGV[12])

@@ -2,5 +2,5 @@
 -- came of it.
 -- KEYS: challenge. ARGV: channel, nonce.
 if revive(KEYS[1], ARGV[2]) == 0 then return 0 end
-redis.pcall('PUBLISH', ARGV[1], '')
+wake(ARGV[1])
 return 1

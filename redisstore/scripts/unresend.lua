@@ -2,7 +2,7 @@
 -- KEYS: challenge, then what was taken. ARGV: now, channel, nonce, member but for the sending.
 local c = redis.call('HMGET', KEYS[1], 'y', 'n', 'o', 'f', 't')
 if c[1] ~= ARGV[3] or c[5] == '1' then return 0 end
-redis.call('HSET', KEYS[1], 't', '1', 'u', 'failed', 'o', int(math.max(0, tonumber(c[3]) - 1)), 'f', c[4] .. c[2] .. ',')
+change(KEYS[1], 't', '1', 'u', 'failed', 'o', int(math.max(0, tonumber(c[3]) - 1)), 'f', c[4] .. c[2] .. ',')
 for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[4] .. c[2]) end
 wake(ARGV[2])
 return 1
