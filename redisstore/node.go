@@ -23,6 +23,11 @@ const (
 	// beatEvery is how often it is tried whether Redis is there, and writable.
 	beatEvery = 500 * time.Millisecond
 
+	// beatTries and beatPause are how often a beat is tried where a connection
+	// breaks, which says nothing of Redis until the next one does.
+	beatTries = 4
+	beatPause = 10 * time.Millisecond
+
 	// renewAfter is how long a connection may fail before all is dialled anew:
 	// a name may stand for another machine by then.
 	renewAfter = 5 * time.Second
@@ -294,7 +299,14 @@ func (n *node) beat() error {
 	ctx, cancel := context.WithTimeout(n.ctx, n.patience)
 	defer cancel()
 	c := *client
-	return c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()
+	for try := 1; ; try++ {
+		err := c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()
+		_, refused := rueidis.IsRedisErr(err)
+		if err == nil || refused || try == beatTries || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(beatPause)
+	}
 }
 
 // arrive says that Redis is there.

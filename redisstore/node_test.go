@@ -384,3 +384,16 @@ func TestNodeClose(t *testing.T) {
 		})
 	}
 }
+
+// Connections that break, each once, are no outage, and nothing is said of them.
+func TestNodeBrokenConnections(t *testing.T) {
+	redis := redistest.Server(t)
+	p := openProcess(t, at(redis.Addr()))
+	p.wantWorks(t)
+	for range 20 {
+		redis.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		p.node.ping()
+		p.wantWorks(t)
+	}
+	p.wantLogged(t)
+}
