@@ -134,6 +134,9 @@ http://:%s {
 		if p := n.proc.Load(); p != nil {
 			n.checkLog(p)
 			p.Kill()
+			if log := p.Log(); n.t.Failed() {
+				n.t.Logf("the node %s has logged:\n%s", n.addr, log[max(0, len(log)-8000):])
+			}
 		}
 	})
 	return n

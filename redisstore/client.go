@@ -56,8 +56,7 @@ func (s *Store) clientOption() (rueidis.ClientOption, error) {
 		// Otherwise a lone call waits with the deadline of its context on the
 		// connection itself, and closes it for all when that has passed.
 		AlwaysPipelining: true,
-		// Four times what may be under way at once (maxAsking): what nobody waits
-		// for any more keeps its place in the ring until it is answered.
+		// Of 2^12 places, more than may be under way at once (maxAsking).
 		RingScaleEachConn: 12,
 		// Beside the pipelines, for what blocks or holds a connection, which
 		// is a subscription at most. The default is 1024.

@@ -137,7 +137,7 @@ func TestFloodKeepsToTheBudget(t *testing.T) {
 	var mu sync.Mutex
 	var worst time.Duration
 	for range 150 {
-		for range 50 {
+		for range 100 {
 			all.Go(func() {
 				began := time.Now()
 				if _, err := s.Get(context.Background(), "", session.NewID(), began); err == nil {

@@ -32,8 +32,8 @@ const (
 	// a name may stand for another machine by then.
 	renewAfter = 5 * time.Second
 
-	// maxAsking bounds who waits for Redis: rueidis makes whoever finds its ring
-	// full wait for a place without regard to any deadline.
+	// maxAsking bounds what Redis has yet to answer: rueidis makes whoever finds
+	// its ring full wait for a place without regard to any deadline.
 	maxAsking = 512
 
 	// maxOwed bounds what is to be done when Redis is there again.
@@ -58,13 +58,15 @@ type node struct {
 	turn   atomic.Pointer[turn]
 	known  chan struct{} // closed when it is first known whether Redis is there
 	poke   chan struct{}
-	places chan struct{} // one for each who waits for Redis
+	places chan struct{} // one for each that Redis has yet to answer
+	kept   atomic.Int64  // places of those who gave up waiting for their answer
 	stop   context.CancelFunc
 	ctx    context.Context
 	tasks  sync.WaitGroup
 
 	// Of run alone:
-	dialled time.Time // when the connection was made
+	dialled time.Time // when the client was made
+	greeted bool      // its connections were opened
 	advised bool      // the operator was warned, if need be
 
 	mu   sync.Mutex
@@ -162,7 +164,16 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 			return reply{failed: unavailable(errBusy)}
 		}
 	}
-	defer func() { <-n.places }()
+	defer func() {
+		if ctx.Err() != nil {
+			// What was asked for may still stand in the ring. Whoever is next
+			// shall not stand behind it before Redis has answered somebody.
+			n.kept.Add(1)
+			n.ping()
+			return
+		}
+		<-n.places
+	}()
 	var lost error // of an earlier turn, which may have been done
 	failed := func(err error) reply {
 		if lost != nil {
@@ -258,6 +269,9 @@ func (n *node) run() {
 		}
 		switch {
 		case err == nil:
+			for range n.kept.Swap(0) {
+				<-n.places
+			}
 			n.pay(n.ctx) // first: nobody shall meet what is to be undone
 			n.arrive(since)
 			since = time.Time{}
@@ -289,7 +303,7 @@ func (n *node) beat() error {
 		if err != nil {
 			return err
 		}
-		client, n.dialled = &dialled, time.Now()
+		client, n.dialled, n.greeted = &dialled, time.Now(), false
 		n.client.Store(client)
 		if !n.advised {
 			n.advised = true
@@ -301,12 +315,27 @@ func (n *node) beat() error {
 	c := *client
 	for try := 1; ; try++ {
 		err := c.Do(ctx, c.B().Set().Key(n.alive).Value("1").PxMilliseconds(60_000).Build()).Error()
+		if err == nil && !n.greeted {
+			n.greeted = true
+			n.greet(ctx, c)
+		}
 		_, refused := rueidis.IsRedisErr(err)
 		if err == nil || refused || try == beatTries || ctx.Err() != nil {
 			return err
 		}
 		time.Sleep(beatPause)
 	}
+}
+
+// greet opens the connections of a client to the server that holds n.alive. It
+// would open each, chosen by chance, with the first request on it, and who asks
+// then waits for the handshake without regard to any deadline.
+func (n *node) greet(ctx context.Context, c rueidis.Client) {
+	var all sync.WaitGroup
+	for range 64 { // of 4 connections, one is left out once in 25 million times
+		all.Go(func() { c.Do(ctx, c.B().Pttl().Key(n.alive).Build()) })
+	}
+	all.Wait()
 }
 
 // arrive says that Redis is there.
