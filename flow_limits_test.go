@@ -245,3 +245,18 @@ func TestStoreIsFull(t *testing.T) {
 		t.Errorf("%d messages were sent; want 3", got)
 	}
 }
+
+// Refusals are told to the operator, but a crowd that is refused does not
+// drown his log.
+func TestRefusalsInTheLog(t *testing.T) {
+	w := start(t, setup{app: "store memory {\n capacity 1\n}", gate: plenty})
+	w.askFor(w.browser())
+	began := time.Now()
+	for range 50 {
+		wantStatus(t, "another", w.browser().request(freshNumber()), http.StatusServiceUnavailable)
+	}
+	told := strings.Count(w.logText(), "refusing for now")
+	if most := 2 + int(time.Since(began).Seconds()); told < 1 || told > most {
+		t.Errorf("50 refusals: %d lines in the log; want one a second, so no more than %d", told, most)
+	}
+}

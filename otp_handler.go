@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
@@ -97,6 +98,7 @@ type Gate struct {
 	origin   *http.CrossOriginProtection
 	streams  *streams
 	logger   *zap.Logger
+	sampled  *zap.Logger // for what a crowd brings about: one line a second of each text
 	audit    *zap.Logger
 	now      func() time.Time
 }
@@ -160,6 +162,9 @@ func (g *Gate) prefix() string {
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
 	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock
+	g.sampled = g.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
+	}))
 	g.Prefix = g.prefix()
 	if err := g.check(); err != nil {
 		return err

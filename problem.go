@@ -70,9 +70,9 @@ func (g *Gate) problemOf(err error) problem {
 	case errors.Is(err, otp.ErrTooManyAttempts):
 		return problemTooMany
 	case errors.As(err, &down):
-		g.logger.Warn("refusing for now", zap.Error(err))
+		g.sampled.Warn("refusing for now", zap.Error(err))
 	default:
-		g.logger.Error("refusing after an error", zap.Error(err))
+		g.sampled.Error("refusing after an error", zap.Error(err))
 		down = &otp.UnavailableError{RetryAfter: 10 * time.Second}
 	}
 	return problemUnavailable(down.RetryAfter)
