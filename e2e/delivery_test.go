@@ -117,7 +117,9 @@ func checkSessionCookie(t *testing.T, b *tab, remember bool) {
 	}
 }
 
-// Ctrl-C ends the demo at once, although pages hold event streams open.
+// Ctrl-C ends the demo, although pages hold event streams open. It may take five
+// seconds: so long net/http waits for a connection on which nothing was asked
+// yet, and Chromium opens one ahead of need.
 func TestStopsWithOpenPages(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t)
@@ -130,7 +132,7 @@ func TestStopsWithOpenPages(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 7*time.Second {
 		t.Errorf("the demo took %v to stop", took)
 	}
 	// From now on the pages have nobody to talk to, and may say so.

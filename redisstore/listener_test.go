@@ -31,7 +31,7 @@ func hears(t *testing.T, redis []*redistest.Redis, b *process, id otp.ID, change
 	change()
 	select {
 	case <-changed:
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Error("a change is not heard of")
 	}
 	stop()

@@ -3,6 +3,7 @@ package redistest
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -49,6 +50,14 @@ func Cluster(t testing.TB, args ...string) *RedisCluster {
 			}
 			if field(info, "cluster_state") != "ok" || field(info, "cluster_known_nodes") != strconv.Itoa(masters) {
 				return fmt.Errorf("%s says %v", node.Addr(), info)
+			}
+			// What is published reaches only those whom it has met and is connected to.
+			nodes, err := node.Try("CLUSTER", "NODES")
+			if err != nil {
+				return err
+			}
+			if text, _ := nodes.(string); strings.Count(text, " connected ") != masters || strings.Contains(text, "handshake") {
+				return fmt.Errorf("%s says %v", node.Addr(), nodes)
 			}
 			return nil
 		})
