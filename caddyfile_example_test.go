@@ -2,6 +2,7 @@ package websms
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-websms/websms/internal/testca"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -207,11 +209,11 @@ func TestExampleWithCertificates(t *testing.T) {
 	file := directory(t, "alice@example.com,"+alicePhone)
 	gate = regexp.MustCompile(`/\S+/partners\.csv`).ReplaceAllString(gate, file)
 
-	ca := newAuthority(t)
+	ca := testca.New(t)
 	w := start(t, setup{https: true, gate: gate})
 	w.trust(ca, gate)
 	alice := w.browser()
-	alice.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.issue(t, pkix.Name{CommonName: "Alice"}, "alice@example.com")}
+	alice.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
 	wantStatus(t, "verify", alice.answerWith(alice.ask("")), http.StatusOK)
 	wantStatus(t, "the app", alice.get("/timesheet", page), http.StatusOK)
 	if got := w.app.seen()[0].Header.Get("X-Verified-User"); got != "alice@example.com" {

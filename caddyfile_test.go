@@ -3,9 +3,7 @@ package websms
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-websms/websms/internal/testca"
 )
 
 // setAccount sets the environment that the configurations here name.
@@ -28,21 +28,11 @@ func setAccount(t *testing.T) {
 // setCertificates sets the environment that names files of certificates.
 func setCertificates(t *testing.T) {
 	t.Helper()
-	ca := newAuthority(t)
-	pair := ca.issue(t, pkix.Name{CommonName: "gate"})
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("WEBSMS_TEST_CA", ca.file)
-	for name, block := range map[string]*pem.Block{
-		"WEBSMS_TEST_CERT": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
-		"WEBSMS_TEST_KEY":  {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		file := filepath.Join(t.TempDir(), name)
-		writeFile(t, file, string(pem.EncodeToMemory(block)))
-		t.Setenv(name, file)
-	}
+	ca := testca.New(t)
+	cert, key := ca.Files(t, x509.Certificate{})
+	t.Setenv("WEBSMS_TEST_CA", ca.File)
+	t.Setenv("WEBSMS_TEST_CERT", cert)
+	t.Setenv("WEBSMS_TEST_KEY", key)
 }
 
 // adapt turns a Caddyfile into JSON.

@@ -1,20 +1,16 @@
 package websms
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/caddy-websms/websms/internal/testca"
 )
 
 // Passwords are alice-pass, bob-pass and carol-pass, hashed at the least cost.
@@ -224,7 +220,7 @@ func TestSecondFactorIsTurnedOn(t *testing.T) {
 
 // A certificate names the user by its subject, another by its e-mail address.
 func TestSecondFactorWithMutualTLS(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testca.New(t)
 	file := directory(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+bobPhone)
 	s := setup{https: true, gate: "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + plenty}
 	w := start(t, s)
@@ -232,7 +228,7 @@ func TestSecondFactorWithMutualTLS(t *testing.T) {
 
 	with := func(subject pkix.Name) *browser {
 		b := w.browser()
-		b.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.issue(t, subject)}
+		b.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: subject})}
 		return b
 	}
 	alice := with(pkix.Name{CommonName: "alice", Organization: []string{"Kowhai Freight"}})
@@ -257,59 +253,13 @@ func TestSecondFactorWithMutualTLS(t *testing.T) {
 	}
 }
 
-// authority signs certificates of clients.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	ca := &authority{cert: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}}
-	var err error
-	if ca.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, ca.cert, ca.cert, &ca.key.PublicKey, ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca.file = filepath.Join(t.TempDir(), "ca.pem")
-	writeFile(t, ca.file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	return ca
-}
-
 // trust makes the world's site ask for certificates of an authority, as
 // Caddyfile.example does.
-func (w *world) trust(ca *authority, gateOptions string) {
+func (w *world) trust(ca *testca.CA, gateOptions string) {
 	w.t.Helper()
 	plain := w.config
 	w.config = func(options string) string {
-		return strings.Replace(plain(options), "tls internal", "tls internal {\n client_auth {\n trust_pool file "+ca.file+"\n}\n}", 1)
+		return strings.Replace(plain(options), "tls internal", "tls internal {\n client_auth {\n trust_pool file "+ca.File+"\n}\n}", 1)
 	}
 	w.load(gateOptions)
-}
-
-func (ca *authority) issue(t *testing.T, subject pkix.Name, emails ...string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial, Subject: subject, EmailAddresses: emails, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, ca.cert, &key.PublicKey, ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

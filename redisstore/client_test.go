@@ -2,18 +2,55 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
+	"crypto/x509"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/internal/testca"
+	"github.com/caddy-websms/websms/redisstore/redistest"
 )
+
+// connect makes a client of a store's options.
+func connect(t *testing.T, s *Store) (rueidis.Client, error) {
+	t.Helper()
+	option, err := provisioned(t, s).clientOption()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rueidis.NewClient(option)
+	if err == nil {
+		t.Cleanup(client.Close)
+	}
+	return client, err
+}
+
+// wantWorking writes and reads a key.
+func wantWorking(t *testing.T, client rueidis.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := client.Do(ctx, client.B().Set().Key("websms:x").Value("1").ExSeconds(60).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.Do(ctx, client.B().Get().Key("websms:x").Build()).ToString(); err != nil || got != "1" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
 
 // Each way to a real server, and what a server says of a wrong one.
 func TestClientSocket(t *testing.T) {
-	dir := startServer(t, "port 0")
-	client, err := connect(t, &Store{Address: []string{"unix/" + dir + "/socket"}, DB: 3})
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	redistest.Server(t, "--unixsocket", dir+"/socket")
+	address := []string{"unix/" + dir + "/socket"}
+	client, err := connect(t, &Store{Address: address, DB: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +59,7 @@ func TestClientSocket(t *testing.T) {
 		t.Errorf("a single server is taken for %s", mode)
 	}
 	for db, want := range map[int]int64{3: 1, 0: 0} {
-		other, err := connect(t, &Store{Address: []string{"unix/" + dir + "/socket"}, DB: db})
+		other, err := connect(t, &Store{Address: address, DB: db})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +70,7 @@ func TestClientSocket(t *testing.T) {
 	if list, err := client.Do(t.Context(), client.B().ClientList().Build()).ToString(); err != nil || !strings.Contains(list, "name=websms") {
 		t.Errorf("the name is not in %s, %v", list, err)
 	}
-	wantRefused(t, &Store{Address: []string{"unix/" + dir + "/socket"}, DB: 99}, "DB index is out of range")
+	wantRefused(t, &Store{Address: address, DB: 99}, "DB index is out of range")
 }
 
 // wantRefused connects and fails, without a word of the password.
@@ -49,9 +86,7 @@ func wantRefused(t *testing.T, s *Store, want string) {
 }
 
 func TestClientPassword(t *testing.T) {
-	port := freePort(t)
-	startServer(t, fmt.Sprintf("port %d\nrequirepass hunter2right", port))
-	address := []string{fmt.Sprintf("localhost:%d", port)}
+	address := []string{redistest.Server(t, "--requirepass", "hunter2right").Addr()}
 	t.Setenv("REDIS_PASSWORD", "hunter2right")
 	client, err := connect(t, &Store{Address: address, Password: "{env.REDIS_PASSWORD}"})
 	if err != nil {
@@ -65,9 +100,10 @@ func TestClientPassword(t *testing.T) {
 // The permissions that connecting itself needs: those of docs/caddyfile.md
 // have no more of it than +ping and +select.
 func TestClientACL(t *testing.T) {
-	port := freePort(t)
-	startServer(t, fmt.Sprintf("port %d\nuser default off\nuser gate on >hunter2 ~websms:* -@all +ping +select +get +set", port))
-	address := []string{fmt.Sprintf("localhost:%d", port)}
+	redis := redistest.Server(t)
+	redis.Do("ACL", "SETUSER", "gate", "on", ">hunter2", "~websms:*", "-@all", "+ping", "+select", "+get", "+set")
+	redis.Do("ACL", "SETUSER", "default", "off")
+	address := []string{redis.Addr()}
 	client, err := connect(t, &Store{Address: address, Username: "gate", Password: "hunter2", DB: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -81,21 +117,20 @@ func TestClientACL(t *testing.T) {
 }
 
 func TestClientTLS(t *testing.T) {
-	ca, port := newAuthority(t), freePort(t)
-	file := writeFile(t, "ca.pem", ca.pem)
-	cert, key := ca.issue(t, "redis.example")
-	startServer(t, fmt.Sprintf("port 0\ntls-port %d\ntls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file %s\ntls-auth-clients yes", port, cert, key, file))
-	mine, mineKey := ca.issue(t, "gate")
-	strange, strangeKey := newAuthority(t).issue(t, "gate")
-	address := []string{fmt.Sprintf("127.0.0.1:%d", port)}
-	client, err := connect(t, &Store{Address: address, TLS: &TLS{CA: file, Cert: mine, Key: mineKey, ServerName: "redis.example"}})
-	if err != nil {
-		t.Fatal(err)
+	redis := redistest.TLSServer(t, "--tls-auth-clients", "yes")
+	ca, cert, key := redis.CAFile, redis.CertFile, redis.KeyFile
+	strange, strangeKey := testca.New(t).Files(t, x509.Certificate{})
+	address := []string{redis.Addr()}
+	for _, name := range []string{"", "localhost"} {
+		client, err := connect(t, &Store{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantWorking(t, client)
 	}
-	wantWorking(t, client)
-	wantRefused(t, &Store{Address: address, TLS: &TLS{Cert: mine, Key: mineKey, ServerName: "redis.example"}}, "unknown authority")
-	wantRefused(t, &Store{Address: address, TLS: &TLS{CA: file, Cert: mine, Key: mineKey}}, "127.0.0.1")
-	for _, c := range []*TLS{{CA: file, ServerName: "redis.example"}, {CA: file, Cert: strange, Key: strangeKey, ServerName: "redis.example"}} {
+	wantRefused(t, &Store{Address: address, TLS: &TLS{Cert: cert, Key: key}}, "unknown authority")
+	wantRefused(t, &Store{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: "redis.example"}}, "redis.example")
+	for _, c := range []*TLS{{CA: ca}, {CA: ca, Cert: strange, Key: strangeKey}} {
 		if _, err := connect(t, &Store{Address: address, TLS: c}); err == nil {
 			t.Errorf("the server lets in %+v", c)
 		}
@@ -107,29 +142,7 @@ func TestClientTLS(t *testing.T) {
 
 // One address of a cluster is enough to see that it is one.
 func TestClientCluster(t *testing.T) {
-	port := freePort(t)
-	dir := startServer(t, fmt.Sprintf("port %d\ncluster-enabled yes\ncluster-port %d", port, freePort(t)))
-	address := []string{fmt.Sprintf("127.0.0.1:%d", port)}
-	alone, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: address, ForceSingleClient: true, DisableCache: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer alone.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := alone.Do(ctx, alone.B().Arbitrary("CLUSTER", "ADDSLOTSRANGE", "0", "16383").Build()).Error(); err != nil {
-		t.Fatalf("%v, in %s", err, dir)
-	}
-	for {
-		info, err := alone.Do(ctx, alone.B().ClusterInfo().Build()).ToString()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(info, "cluster_state:ok") {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	address := redistest.Cluster(t).Addrs()[:1]
 	client, err := connect(t, &Store{Address: address})
 	if err != nil {
 		t.Fatal(err)
@@ -143,14 +156,12 @@ func TestClientCluster(t *testing.T) {
 
 // The sentinels name the master; its password is not theirs.
 func TestClientSentinel(t *testing.T) {
-	port, watch := freePort(t), freePort(t)
-	startServer(t, fmt.Sprintf("port %d\nrequirepass hunter2master", port))
-	startServer(t, fmt.Sprintf("port %d\nrequirepass hunter2watch\nsentinel monitor gate 127.0.0.1 %d 1\nsentinel auth-pass gate hunter2master", watch, port), "--sentinel")
-	store := func(master, password string) *Store {
-		return &Store{Address: []string{fmt.Sprintf("127.0.0.1:%d", watch)}, Password: "hunter2master", DB: 2,
-			Sentinel: &Sentinel{Master: master, Password: password}}
+	redis := redistest.Sentinel(t, "--requirepass", "hunter2master", "--masterauth", "hunter2master")
+	redis.Do("ACL", "SETUSER", "default", "resetpass", ">hunter2watch")
+	store := func(password string) *Store {
+		return &Store{Address: []string{redis.Addr()}, Password: "hunter2master", DB: 2, Sentinel: &Sentinel{Master: redis.Name(), Password: password}}
 	}
-	client, err := connect(t, store("gate", "hunter2watch"))
+	client, err := connect(t, store("hunter2watch"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,5 +169,5 @@ func TestClientSentinel(t *testing.T) {
 	if mode := client.Mode(); mode != rueidis.ClientModeSentinel {
 		t.Errorf("sentinels are taken for %s", mode)
 	}
-	wantRefused(t, store("gate", "hunter2"), "WRONGPASS")
+	wantRefused(t, store("hunter2"), "WRONGPASS")
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-websms/websms/internal/testca"
 )
 
 // writeFile writes a file of the test, and returns its path.
@@ -146,14 +148,13 @@ func TestStoreKey(t *testing.T) {
 	if tagged("x") == tagged("y") {
 		t.Error("the sentinels' password makes no other client")
 	}
-	server, other := newAuthority(t), newAuthority(t)
-	path := writeFile(t, "ca.pem", server.pem)
+	path := testca.New(t).File
 	with := func() string { return provisioned(t, &Store{Address: []string{"a"}, TLS: &TLS{CA: path}}).StoreKey() }
 	before := with()
 	if before != with() {
 		t.Error("the same file makes another client")
 	}
-	if err := os.WriteFile(path, other.pem, 0o600); err != nil {
+	if err := os.Rename(testca.New(t).File, path); err != nil {
 		t.Fatal(err)
 	}
 	if before == with() {

@@ -74,6 +74,12 @@ sentinel failover-timeout %[3]s 3000
 // Addr returns the address of the sentinel.
 func (s *RedisSentinel) Addr() string { return s.sentinel.Addr() }
 
+// Do has the sentinel run a command, as Redis.Do does.
+func (s *RedisSentinel) Do(args ...string) any {
+	s.t.Helper()
+	return s.sentinel.Do(args...)
+}
+
 // Name returns the name of the master that the sentinel is asked for.
 func (s *RedisSentinel) Name() string { return "websms" }
 
