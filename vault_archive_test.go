@@ -32,7 +32,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 			a.failing(away...)
 			v := vaultIn(t, a, now.Now)
 			for range 2 {
-				if err := v.follow(t.Context()); !errors.Is(err, errAway) {
+				if err := v.follow(t.Context()); !errors.Is(err, errTrouble) {
 					t.Errorf("the error is %v", err)
 				}
 				if v.ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
@@ -61,7 +61,7 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 		t.Error("it seals with keys that nobody else can learn")
 	}
 	a.failing("the answer to ChangeKeys")
-	if err := v.follow(t.Context()); !errors.Is(err, errAway) || !v.ring.Ready() || !v.keys.Equal(a.ring(t)) {
+	if err := v.follow(t.Context()); !errors.Is(err, errTrouble) || !v.ring.Ready() || !v.keys.Equal(a.ring(t)) {
 		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.ring.Ready(), err)
 	}
 }
@@ -177,7 +177,7 @@ func TestArchiveEmptied(t *testing.T) {
 	}
 	check("emptied", one)
 	a.failing("Keep")
-	if err := one.follow(t.Context()); !errors.Is(err, errAway) {
+	if err := one.follow(t.Context()); !errors.Is(err, errTrouble) {
 		t.Errorf("the error is %v", err)
 	}
 	a.failing()
@@ -274,11 +274,11 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 		one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now().Add(-1)),
 		one.revokeNumber("", "+6421234568", now.Now()), ending.revoke(last.ID, last.Ends),
 	} {
-		if !errors.Is(err, errAway) {
+		if !errors.Is(err, errTrouble) {
 			t.Errorf("the error is %v", err)
 		}
 	}
-	if err := one.follow(t.Context()); !errors.Is(err, errAway) || one.good(ended) || one.good(revoked) {
+	if err := one.follow(t.Context()); !errors.Is(err, errTrouble) || one.good(ended) || one.good(revoked) {
 		t.Errorf("at once: %t, %t, %v", one.good(ended), one.good(revoked), err)
 	}
 	a.failing()
@@ -410,12 +410,12 @@ func TestArchiveIsLetGoOf(t *testing.T) {
 			t.Error("its loop goes on")
 		}
 		times++
-		return errAway
+		return errTrouble
 	}
 	if err := v.begin(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Destruct(); !errors.Is(err, errAway) || times != 1 {
+	if err := v.Destruct(); !errors.Is(err, errTrouble) || times != 1 {
 		t.Errorf("%d times: %v", times, err)
 	}
 }

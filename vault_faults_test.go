@@ -25,7 +25,7 @@ func TestRevokeWithoutStorage(t *testing.T) {
 	}
 	storage.failing(revokedFolder, "Store")
 	for _, err := range revoke() {
-		if !errors.Is(err, errStorage) || strings.Contains(err.Error(), "2123456") || strings.Contains(err.Error(), "bob") {
+		if !errors.Is(err, errTrouble) || strings.Contains(err.Error(), "2123456") || strings.Contains(err.Error(), "bob") {
 			t.Errorf("the error is %v", err)
 		}
 	}
@@ -59,10 +59,10 @@ func TestRevocationsUnreadable(t *testing.T) {
 	for _, op := range []string{"List", "Load"} {
 		storage.failing(revokedFolder, op)
 		_, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
-		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
+		if !errors.Is(err, errTrouble) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
 			t.Errorf("%s fails at a start: %v", op, err)
 		}
-		if err := other.tend(t.Context()); !errors.Is(err, errStorage) || !other.good(two) || !other.good(three) {
+		if err := other.tend(t.Context()); !errors.Is(err, errTrouble) || !other.good(two) || !other.good(three) {
 			t.Errorf("%s fails later: %v", op, err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestRecordOfAKeyThatWasMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	storage.failing(keysFile, "Load")
-	if err := cut.tend(t.Context()); !errors.Is(err, errStorage) || !cut.good(bystander) {
+	if err := cut.tend(t.Context()); !errors.Is(err, errTrouble) || !cut.good(bystander) {
 		t.Errorf("a bystander is good: %t, %v", cut.good(bystander), err)
 	}
 	storage.failing("")

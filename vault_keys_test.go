@@ -104,7 +104,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 			now.Advance(31 * day)
 			storage.failing("websms", op)
 			for i := range 3 {
-				if err := v.tend(t.Context()); errors.Is(err, errStorage) != (i == 0 || op != "Unlock") { // which fails when all is written
+				if err := v.tend(t.Context()); errors.Is(err, errTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
 					t.Fatalf("the error is %v", err)
 				}
 				_, sealed := v.issue(t, "+6421234567", "")
@@ -138,7 +138,7 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 		storage := newMemStorage()
 		storage.failing("websms", op)
 		_, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
-		if !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
+		if !errors.Is(err, errTrouble) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -18,60 +17,25 @@ import (
 
 // memArchive is a volatile archive in memory, which is away, or emptied, as told.
 type memArchive struct {
+	troubled
 	every time.Duration // Follow
 
 	mu      sync.Mutex
 	keys    []byte
 	records map[string][]byte
-	journal []string                    // the names, as they were kept
-	life    int                         // another each time it is emptied
-	fault   func(op, name string) error // nil: nothing fails
-	counts  map[string]int              // how often each operation was called
+	journal []string // the names, as they were kept
+	life    int      // another each time it is emptied
 }
 
 func newMemArchive() *memArchive {
-	return &memArchive{every: time.Hour, records: make(map[string][]byte), counts: make(map[string]int)}
+	return &memArchive{every: time.Hour, records: make(map[string][]byte)}
 }
-
-var errAway = errors.New("the archive is away, as it was told")
 
 // everything is what can fail.
 var everything = []string{"Keys", "ChangeKeys", "Records", "Record", "Keep", "Drop"}
 
 // failing makes operations fail; none with none.
-func (a *memArchive) failing(ops ...string) {
-	a.faults(func(op, _ string) error {
-		if slices.Contains(ops, op) {
-			return errAway
-		}
-		return nil
-	})
-}
-
-func (a *memArchive) faults(fault func(op, name string) error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.fault = fault
-}
-
-func (a *memArchive) call(ctx context.Context, op, name string) error {
-	a.mu.Lock()
-	a.counts[op]++
-	fault := a.fault
-	a.mu.Unlock()
-	if fault != nil {
-		if err := fault(op, name); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-func (a *memArchive) count(op string) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.counts[op]
-}
+func (a *memArchive) failing(ops ...string) { a.troubled.failing("", ops...) }
 
 // empty loses all that is in it.
 func (a *memArchive) empty() {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,47 +18,15 @@ import (
 
 // memStorage is a storage in memory, of which operations fail as told.
 type memStorage struct {
+	troubled
 	lock chan struct{}
 
-	mu     sync.Mutex
-	files  map[string]string
-	fault  func(op, key string) error // nil: nothing fails
-	counts map[string]int             // how often each operation was called
+	mu    sync.Mutex
+	files map[string]string
 }
 
 func newMemStorage() *memStorage {
-	return &memStorage{lock: make(chan struct{}, 1), files: make(map[string]string), counts: make(map[string]int)}
-}
-
-var errStorage = errors.New("the storage fails, as it was told")
-
-// failing makes operations on keys that begin with prefix fail; none with no operation.
-func (s *memStorage) failing(prefix string, ops ...string) {
-	s.faults(func(op, key string) error {
-		if slices.Contains(ops, op) && strings.HasPrefix(key, prefix) {
-			return errStorage
-		}
-		return nil
-	})
-}
-
-func (s *memStorage) faults(fault func(op, key string) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault = fault
-}
-
-func (s *memStorage) call(ctx context.Context, op, key string) error {
-	s.mu.Lock()
-	s.counts[op]++
-	fault := s.fault
-	s.mu.Unlock()
-	if fault != nil {
-		if err := fault(op, key); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return &memStorage{lock: make(chan struct{}, 1), files: make(map[string]string)}
 }
 
 func (s *memStorage) Lock(ctx context.Context, name string) error {
@@ -154,12 +121,6 @@ func (s *memStorage) list(folder string) (names []string) {
 		}
 	}
 	return names
-}
-
-func (s *memStorage) count(op string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.counts[op]
 }
 
 // onStorage returns the archive in a storage.
