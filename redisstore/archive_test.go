@@ -282,7 +282,7 @@ func TestArchiveAway(t *testing.T) {
 	redis := redistest.Server(t)
 	a := openArchive(t, redis.Addr(), testSecret)
 	redis.Stop()
-	eventually(t, "it is known to be away", func() error {
+	redistest.Eventually(t, "it is known to be away", func() error {
 		if a.node.up.Load() {
 			return errors.New("it is not")
 		}

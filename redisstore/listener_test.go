@@ -35,7 +35,7 @@ func hears(t *testing.T, redis []*redistest.Redis, b *process, id otp.ID, change
 		t.Error("a change is not heard of")
 	}
 	stop()
-	eventually(t, "it is subscribed to no more", func() error {
+	redistest.Eventually(t, "it is subscribed to no more", func() error {
 		for _, r := range redis {
 			if list, ok := r.Do("PUBSUB", "CHANNELS", b.wake(id)).([]any); ok && len(list) == 1 {
 				return errors.New("it is")
@@ -48,7 +48,7 @@ func hears(t *testing.T, redis []*redistest.Redis, b *process, id otp.ID, change
 // awaitChannel waits until somebody has subscribed.
 func awaitChannel(t *testing.T, redis []*redistest.Redis, channel string) {
 	t.Helper()
-	eventually(t, "it is subscribed to", func() error {
+	redistest.Eventually(t, "it is subscribed to", func() error {
 		for _, r := range redis {
 			if list, ok := r.Do("PUBSUB", "CHANNELS", channel).([]any); ok && len(list) == 1 {
 				return nil
@@ -229,7 +229,7 @@ func TestListenerForgets(t *testing.T) {
 	_, stop := s.Watch(id)
 	awaitChannel(t, []*redistest.Redis{redis}, s.wake(id))
 	stop()
-	eventually(t, "nothing is listened for", func() error {
+	redistest.Eventually(t, "nothing is listened for", func() error {
 		s.listen.mu.Lock()
 		wanted, changed := len(s.listen.wanted), len(s.listen.changed)
 		s.listen.mu.Unlock()

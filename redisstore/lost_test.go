@@ -81,7 +81,7 @@ func TestDebtsPastARefusedOne(t *testing.T) {
 	s.node.takeBack(lost, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Set().Key("websms:undone").Value("1").Build())
 	})
-	eventually(t, "the second is paid", func() error {
+	redistest.Eventually(t, "the second is paid", func() error {
 		if redis.Do("EXISTS", "websms:undone") != int64(1) {
 			return errors.New("not yet")
 		}
@@ -105,7 +105,7 @@ func TestReportDuringAnOutage(t *testing.T) {
 		t.Errorf("the report of a Redis that stands still: %v", err)
 	}
 	redis.Resume()
-	eventually(t, "it is applied", func() error {
+	redistest.Eventually(t, "it is applied", func() error {
 		c, err := s.Get(ctx, "", r.ID, now())
 		if err == nil && c.Status != otp.Delivered {
 			err = errors.New(string(c.Status))

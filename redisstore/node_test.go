@@ -25,22 +25,6 @@ const (
 	slack    = 400 * time.Millisecond
 )
 
-// eventually waits until holds says nothing against it.
-func eventually(t testing.TB, what string, holds func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := holds()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not: %s: %v", patience, what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // process is one Caddy's share: its node, its store, and what it logs.
 type process struct {
 	*store
@@ -73,7 +57,7 @@ func at(addr string) *Store { return &Store{Address: []string{addr}} }
 // awaitLogged waits for so many lines.
 func (p *process) awaitLogged(t *testing.T, lines int) {
 	t.Helper()
-	eventually(t, "it is logged", func() error {
+	redistest.Eventually(t, "it is logged", func() error {
 		if n := p.logs.Len(); n < lines {
 			return fmt.Errorf("%d lines, want %d", n, lines)
 		}
@@ -116,14 +100,14 @@ func (p *process) works() error {
 // wantWorks waits until codes can be asked for and verified.
 func (p *process) wantWorks(t *testing.T) {
 	t.Helper()
-	eventually(t, "a code is sent and verified", p.works)
+	redistest.Eventually(t, "a code is sent and verified", p.works)
 }
 
 // wantRefuses waits until requests are refused at once, and meanwhile none may
 // wait longer than its budget, or fail in another way.
 func (p *process) wantRefuses(t *testing.T) {
 	t.Helper()
-	eventually(t, "requests are refused at once", func() error {
+	redistest.Eventually(t, "requests are refused at once", func() error {
 		began := time.Now()
 		_, err := p.Get(ctx, "", session.NewID(), now())
 		if setErr := p.Reserve(ctx, reservation()); err == nil || errors.Is(err, otp.ErrNoChallenge) {
@@ -319,7 +303,7 @@ func TestNodeEvicting(t *testing.T) {
 	p.wantLogged(t, logEvict)
 	dialled := p.node.client.Load()
 	redis.Do("REPLICAOF", "127.0.0.1", "1")
-	eventually(t, "it is dialled anew twice", func() error {
+	redistest.Eventually(t, "it is dialled anew twice", func() error {
 		client := p.node.client.Load()
 		switch {
 		case client == nil || client == dialled:

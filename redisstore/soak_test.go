@@ -160,7 +160,7 @@ func (s *soak) run() {
 	weather.Wait()
 	s.settles.Wait()
 	for i, n := range s.nodes {
-		eventually(s.T, fmt.Sprintf("node %d has paid what it owes", i), func() error {
+		redistest.Eventually(s.T, fmt.Sprintf("node %d has paid what it owes", i), func() error {
 			n.node.mu.Lock()
 			defer n.node.mu.Unlock()
 			if owed := len(n.node.owed); owed > 0 || !n.node.up.Load() {

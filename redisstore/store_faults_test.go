@@ -86,7 +86,7 @@ func (d *desk) cacheScripts() {
 func (d *desk) cut() {
 	d.Helper()
 	d.redis.Do("DEL", "websms:alive")
-	eventually(d.T, "there is a beat", func() error {
+	redistest.Eventually(d.T, "there is a beat", func() error {
 		if d.redis.Do("EXISTS", "websms:alive") == int64(0) {
 			return errors.New("there is none")
 		}
@@ -134,7 +134,7 @@ func (d *desk) paid() {
 			d.Fatal("what is owed is not paid")
 		}
 	}
-	eventually(d.T, "it is there", func() error {
+	redistest.Eventually(d.T, "it is there", func() error {
 		if !d.store.node.up.Load() {
 			return errAway
 		}

@@ -43,7 +43,7 @@ func Cluster(t testing.TB, args ...string) *RedisCluster {
 		c.Nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(node.port))
 	}
 	for _, node := range c.Nodes {
-		eventually(t, "the cluster is complete", func() error {
+		Eventually(t, "the cluster is complete", func() error {
 			info, err := node.Try("CLUSTER", "INFO")
 			if err != nil {
 				return err

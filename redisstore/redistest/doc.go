@@ -38,9 +38,9 @@ func Need(t testing.TB) {
 	t.Skip(err)
 }
 
-// eventually waits until what is true. A test that waits in vain fails with
+// Eventually waits until what is true. A test that waits in vain fails with
 // what holds said last.
-func eventually(t testing.TB, what string, holds func() error) {
+func Eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {

@@ -100,7 +100,7 @@ func (p *FaultProxy) Refuse(on bool) {
 		return
 	}
 	var l net.Listener
-	eventually(p.t, "the proxy has its port again", func() (err error) {
+	Eventually(p.t, "the proxy has its port again", func() (err error) {
 		l, err = net.Listen("tcp", p.addr)
 		return err
 	})

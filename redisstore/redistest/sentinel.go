@@ -28,7 +28,7 @@ func Sentinel(t testing.TB, args ...string) *RedisSentinel {
 	s := &RedisSentinel{t: t, master: Server(t, args...)}
 	s.replica = Server(t, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.master.port), "--repl-diskless-sync-delay", "0"}, args...)...)
 	s.sentinel = s.watch()
-	eventually(t, "the sentinel knows a replica that is in step", func() error {
+	Eventually(t, "the sentinel knows a replica that is in step", func() error {
 		replicas, err := s.sentinel.Try("SENTINEL", "REPLICAS", s.Name())
 		if err != nil {
 			return err
@@ -91,7 +91,7 @@ func (s *RedisSentinel) Master() *Redis { return s.master }
 func (s *RedisSentinel) Failover() {
 	s.t.Helper()
 	s.master.Stop()
-	eventually(s.t, "the sentinel has made the replica the master", func() error {
+	Eventually(s.t, "the sentinel has made the replica the master", func() error {
 		addr, err := s.sentinel.Try("SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.Name())
 		if err != nil {
 			return err

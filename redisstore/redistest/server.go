@@ -150,7 +150,7 @@ func (r *Redis) Restart() {
 	r.Stop()
 	// Whoever has taken the port meanwhile, such as a test in another
 	// process that was only trying, is waited for.
-	eventually(r.t, "redis-server has its port again", func() error {
+	Eventually(r.t, "redis-server has its port again", func() error {
 		err := r.start()
 		if err != nil && !errors.Is(err, errPortTaken) {
 			r.t.Fatal(err)
