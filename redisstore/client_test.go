@@ -117,12 +117,16 @@ func TestClientACL(t *testing.T) {
 }
 
 func TestClientTLS(t *testing.T) {
-	redis := redistest.TLSServer(t, "--tls-auth-clients", "yes")
+	redis := redistest.TLSServer(t, "--tls-auth-clients", "yes", "--bind", "127.0.0.1", "127.0.0.2")
 	ca, cert, key := redis.CAFile, redis.CertFile, redis.KeyFile
 	strange, strangeKey := testca.New(t).Files(t, x509.Certificate{})
 	address := []string{redis.Addr()}
-	for _, name := range []string{"", "localhost"} {
-		client, err := connect(t, &Store{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: name}})
+	other := []string{strings.Replace(redis.Addr(), "127.0.0.1", "127.0.0.2", 1)} // which its certificate does not name
+	for _, c := range []*Store{
+		{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key}},
+		{Address: other, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: "localhost"}},
+	} {
+		client, err := connect(t, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,6 +134,7 @@ func TestClientTLS(t *testing.T) {
 	}
 	wantRefused(t, &Store{Address: address, TLS: &TLS{Cert: cert, Key: key}}, "unknown authority")
 	wantRefused(t, &Store{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: "redis.example"}}, "redis.example")
+	wantRefused(t, &Store{Address: other, TLS: &TLS{CA: ca, Cert: cert, Key: key}}, "127.0.0.2")
 	for _, c := range []*TLS{{CA: ca}, {CA: ca, Cert: strange, Key: strangeKey}} {
 		if _, err := connect(t, &Store{Address: address, TLS: c}); err == nil {
 			t.Errorf("the server lets in %+v", c)
