@@ -11,6 +11,10 @@ import (
 // each change: the count serves operators, and no decision hangs on it. Where
 // an answer was lost it may be off by one, until that minute is over.
 type lives struct {
+	// telling is held while Redis is told: what is on its way is in change no
+	// longer, and not in Redis yet.
+	telling sync.Mutex
+
 	mu     sync.Mutex
 	change map[int64]int
 }

@@ -290,6 +290,8 @@ func (s *store) Live(_ context.Context, now time.Time) (int, error) {
 }
 
 func (s *store) tellLives(now time.Time) reply {
+	s.lives.telling.Lock()
+	defer s.lives.telling.Unlock()
 	change := s.lives.take()
 	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), millis(2 * otp.MaxLife)}
 	for m, n := range change {

@@ -3,7 +3,9 @@ package redisstore
 import (
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,5 +111,23 @@ func TestDocumentedPermissions(t *testing.T) {
 	}
 	if err := a.Drop(t.Context(), "name"); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the store is just telling Redis counts too.
+func TestLiveWhileItIsTold(t *testing.T) {
+	s := openStore(t, redistest.Server(t).Addr())
+	for i := range 300 {
+		if err := s.Reserve(ctx, reservation()); err != nil {
+			t.Fatal(err)
+		}
+		var told sync.WaitGroup
+		told.Go(func() { s.tellLives(now()) })
+		runtime.Gosched()
+		n, err := s.Live(ctx, now())
+		told.Wait()
+		if err != nil || n != i+1 {
+			t.Fatalf("Live: %d, %v; want %d", n, err, i+1)
+		}
 	}
 }

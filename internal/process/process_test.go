@@ -127,6 +127,7 @@ func TestStartFails(t *testing.T) {
 func TestFreePort(t *testing.T) {
 	t.Parallel()
 	seen := make(map[int]bool)
+	taken := 0 // by another program, which tests of other packages are
 	for range 20 {
 		port, err := process.FreePort(10000)
 		if err != nil {
@@ -139,7 +140,9 @@ func TestFreePort(t *testing.T) {
 		for _, p := range []int{port, port + 10000} {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 			if err != nil {
-				t.Errorf("the port is not free: %v", err)
+				if taken++; taken > 2 {
+					t.Errorf("the port is not free: %v", err)
+				}
 				continue
 			}
 			l.Close()
