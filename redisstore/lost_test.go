@@ -114,6 +114,56 @@ func TestReportDuringAnOutage(t *testing.T) {
 	})
 }
 
+// What a network held up, and was asked again meanwhile, does no more when it
+// arrives behind what was asked for after it.
+func TestHeldUp(t *testing.T) {
+	s := openStore(t, redistest.Server(t).Addr())
+	r := reservation()
+	r.Attempts = 4
+	if err := s.Reserve(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{s.challenge("", r.ID), s.failures("", otp.Digest{}), s.windows("")}
+	attempt := call(scriptAttempt, keys[:2], []string{micros(now()), s.wake(r.ID), newNonce(), string(wrong[:]), ""})
+	resend := call(scriptResend, keys, []string{micros(now()), s.wake(r.ID), newNonce(),
+		span(r.TTL), "0", span(otp.MaxLife), "5", memberOf(r.ID), "", "0"})
+	for i := range 2 {
+		for _, held := range []operation{attempt, resend} {
+			if err := s.node.do(held).err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 0 {
+			if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Proof: wrong, Now: now()}); !errors.Is(err, otp.ErrWrongCode) {
+				t.Fatal(err)
+			}
+			if _, err := s.Resend(ctx, r.ID, &otp.Renewal{Now: now(), TTL: r.TTL}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if c, err := s.Get(ctx, "", r.ID, now()); err != nil || c.AttemptsLeft != 2 || c.Sending != 3 {
+		t.Errorf("%d attempts are left after %d sendings, %v: want 2 after 3", c.AttemptsLeft, c.Sending, err)
+	}
+}
+
+// The last attempt, asked again because its answer was lost, is wrong as it was.
+func TestLastAttemptAskedAgain(t *testing.T) {
+	s := openStore(t, redistest.Server(t).Addr())
+	r := reservation()
+	r.Attempts = 1
+	if err := s.Reserve(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	attempt := call(scriptAttempt, []string{s.challenge("", r.ID), s.failures("", otp.Digest{})},
+		[]string{micros(now()), s.wake(r.ID), newNonce(), string(wrong[:]), ""})
+	for range 2 {
+		if answer, _, err := s.node.do(attempt).verdict(); err != nil || answer[0] != "wrong" {
+			t.Errorf("%q, %v: want it to be wrong", answer, err)
+		}
+	}
+}
+
 // A node that ends pays what it owes.
 func TestCloseAfterAnOutage(t *testing.T) {
 	redis := redistest.Server(t)

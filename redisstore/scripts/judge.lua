@@ -1,13 +1,14 @@
 -- What is left of an attempt: all that is not that simple.
 local c = read(KEYS[1], 'p', 'o', 'x')
+local wrong = c[12] or ''
 if c[9] and string.find(c[9], ARGV[3], 1, true) then return tonumber(c[4]) end -- asked again
-local why = over(c)
-if why then return answer(c, why) end
 local r = run(KEYS[2], ARGV[5])
-if c[12] == ARGV[3] then -- asked again
+if string.find(wrong, ARGV[3], 1, true) then -- asked again
   if r then return answer(c, 'wrong', locked(r.streak, r)) end
   return answer(c, 'wrong')
 end
+local why = over(c)
+if why then return answer(c, why) end
 if r then
   local limit, wait = locked(r.streak, r)
   if limit then return answer(c, 'limit', limit, wait) end
@@ -19,7 +20,7 @@ if ARGV[4] == c[10] and c[11] ~= '0' then -- what was refused each time, nobody 
   return tonumber(c[4])
 end
 c[3] = int(tonumber(c[3]) - 1)
-change(KEYS[1], 'a', c[3], 'x', ARGV[3])
+change(KEYS[1], 'a', c[3], 'x', wrong .. ARGV[3] .. ' ')
 wake(ARGV[2])
 if not r then return answer(c, 'wrong') end
 fail(r)

@@ -6,7 +6,7 @@
 --   p proof         o sendings that may have arrived          b born
 --   g attempts that were left when the latest sending began   r delivery state
 --   w the latest sending that WebSMS made the code for        f refused sendings
---   x the latest attempt, y the latest resend: nonces, so that each is done once
+--   x the wrong attempts, y the resends: nonces, so that each is done once
 --   k proof and d in one, while the right code opens it; or '', see change.lua
 local function read(key, ...)
   return redis.call('HMGET', key, 'u', 'l', 'a', 'd', 'e', 't', 'n', 's', 'm', ...)

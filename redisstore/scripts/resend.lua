@@ -4,7 +4,8 @@
 -- ARGV: now, channel, nonce, ttl, 5 cooldown, longest life, most sendings,
 -- 8 counters' member but for the sending, 9 run, 10 counters.
 local c = read(KEYS[1], 'b', 'o', 'y')
-if c[12] == ARGV[3] then return answer(c, 'ok') end -- asked again
+local resends = c[12] or ''
+if string.find(resends, ARGV[3], 1, true) then return answer(c, 'ok') end -- asked again
 local why = over(c)
 if why then return answer(c, why) end
 local sendings, dies = tonumber(c[7]), tonumber(c[4])
@@ -26,7 +27,7 @@ local resend = now + tonumber(ARGV[5]) * 2 ^ sendings
 dies = math.min(math.max(dies, now + tonumber(ARGV[4])), tonumber(c[10]) + tonumber(ARGV[6]))
 c[1], c[4], c[5], c[6], c[7] = 'queued', int(dies), int(resend), '0', int(sendings + 1)
 change(KEYS[1], 'u', c[1], 'd', c[4], 'e', c[5], 't', c[6], 'n', c[7], 'r', '0',
-  'o', int(tonumber(c[11]) + 1), 'g', c[3], 'y', ARGV[3])
+  'o', int(tonumber(c[11]) + 1), 'g', c[3], 'y', resends .. ARGV[3] .. ' ')
 keep(KEYS[1], dies)
 take(list, ARGV[8] .. c[7], KEYS[3])
 wake(ARGV[2])
