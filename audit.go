@@ -37,12 +37,29 @@ type entry struct {
 	challenge                   otp.ID
 }
 
+// masked returns the number as logs and events show it, "" if there is none.
+func (e *entry) masked() string {
+	if e.e164 == "" {
+		return ""
+	}
+	return number.Mask(e.e164)
+}
+
 func (g *Gate) entry(v *visit, a *ask) entry {
 	return entry{v.realm, clientIP(v.r), a.number.E164, a.user, a.id}
 }
 
 // log writes one line of the audit log.
 func (g *Gate) log(event string, e entry, more ...zap.Field) { e.write(g.audit, event, more...) }
+
+// tell tells Caddy's events app of a decision, in the words of the audit log,
+// with one more fact.
+func (g *Gate) tell(event string, e entry, name string, fact string) {
+	g.events.emit(event, map[string]any{
+		"realm": e.realm, "number": e.masked(), "user": e.user, "client_ip": e.clientIP,
+		"challenge": e.challenge.String(), name: fact,
+	})
+}
 
 // write writes one line to an audit log. The number is masked, and the
 // challenge's id opens nothing: what a browser holds is sealed.
@@ -51,12 +68,8 @@ func (e *entry) write(audit *zap.Logger, event string, more ...zap.Field) {
 	if line == nil {
 		return
 	}
-	masked := ""
-	if e.e164 != "" {
-		masked = number.Mask(e.e164)
-	}
 	fields := []zap.Field{
-		zap.String("event", event), zap.String("realm", e.realm), zap.String("number", masked),
+		zap.String("event", event), zap.String("realm", e.realm), zap.String("number", e.masked()),
 		zap.String("user", e.user), zap.String("client_ip", e.clientIP), zap.String("challenge", ""),
 	}
 	if e.challenge != (otp.ID{}) {

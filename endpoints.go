@@ -113,7 +113,7 @@ func (g *Gate) postSend(v *visit) error {
 		return g.refuseSend(v, &a, err)
 	}
 	a.id = issued.ID
-	g.log(eventRequested, g.entry(v, &a))
+	g.requested(v, &a)
 	return g.answerChallenge(v, &a, issued)
 }
 
@@ -151,11 +151,20 @@ func (g *Gate) postResend(v *visit) error {
 	if err != nil {
 		return g.refuseSend(v, &a, a.lost(err, v.now))
 	}
-	g.log(eventRequested, g.entry(v, &a))
+	g.requested(v, &a)
 	if !prefersJSON(v.r) {
 		g.leaveNotice(v, noticeSent)
 	}
 	return g.answerChallenge(v, &a, renewed)
+}
+
+// requested notes that a code is on its way, or that none will be, though
+// nothing that leaves us says so.
+func (g *Gate) requested(v *visit, a *ask) {
+	g.log(eventRequested, g.entry(v, a))
+	if a.decoy {
+		sends.WithLabelValues(sendWithheld).Inc()
+	}
 }
 
 // sending returns what the engine is to send for a, and logs how it went.
@@ -166,11 +175,14 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.challenge = id
+			sends.WithLabelValues(sendResult(err)).Inc()
 			if err == nil {
 				g.log(eventSent, e, zap.String("message_id", messageID))
+				g.tell(caddyEventSent, e, "message_id", messageID)
 				return
 			}
 			g.log(eventFailed, e, zap.Error(err))
+			g.tell(caddyEventFailed, e, "error", err.Error())
 			g.complain(err)
 		},
 		Strained: func(used int, of otp.Rate) {
@@ -197,9 +209,14 @@ func (g *Gate) complain(err error) {
 // refuseSend refuses to send a code for a.
 func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	p := g.problemOf(err)
-	if p.Type == "rate_limited" {
+	switch p.Type {
+	case "rate_limited":
 		g.log(eventLimited, g.entry(v, a), zap.Error(err))
+		sends.WithLabelValues(sendLimited).Inc()
+	case "unavailable":
+		sends.WithLabelValues(sendUnavailable).Inc()
 	}
+	noteResult(v.r.Context(), p.Type)
 	return g.refuseStep(v, a, p)
 }
 
@@ -292,7 +309,9 @@ func (g *Gate) postVerify(v *visit) error {
 	if err != nil {
 		return err
 	}
+	g.judged(v, codeRight)
 	g.log(eventVerified, e, zap.String("session", s.ID.String()))
+	g.tell(caddyEventVerified, e, "session", s.ID.String())
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
@@ -309,6 +328,7 @@ func (g *Gate) postVerify(v *visit) error {
 // of the lock that it led to.
 func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remember bool) error {
 	e := g.entry(v, a)
+	g.judged(v, codeResult(err))
 	g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
 	p := problemWrongCode(left.AttemptsLeft)
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
@@ -325,9 +345,16 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 	return g.refuse(v.w, v.r, p, form)
 }
 
+// judged counts what a code was worth.
+func (g *Gate) judged(v *visit, result string) {
+	verifications.WithLabelValues(result).Inc()
+	noteResult(v.r.Context(), result)
+}
+
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
 func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
+	g.judged(v, codeResult(err))
 	if errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
 		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
 			redirect(v.w, http.StatusSeeOther, a.rd)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -69,7 +70,28 @@ type engine struct {
 	store  otp.Store
 	vault  *vault
 	client *connexus.Client
+	tokens connexus.TokenCache // nil without an account
+	failed atomic.Pointer[failure]
 	holds  holdings
+}
+
+// failure is what a call of the API failed with last.
+type failure struct {
+	at       time.Time
+	endpoint string
+	err      error
+}
+
+// openEngines returns the engines of this process: that of the configuration
+// that runs, and those that end after it.
+func openEngines() (open []*engine) {
+	pool.Range(func(_, value any) bool {
+		if e, ok := value.(*engine); ok {
+			open = append(open, e)
+		}
+		return true
+	})
+	return open
 }
 
 func newEngine(a account, store StoreModule, v *vault) (caddy.Destructor, error) {
@@ -101,17 +123,26 @@ func (e *engine) open(a account, store StoreModule) error {
 			return err
 		}
 		e.holds = append(e.holds, func() error { return releaseShared("tokens") })
+		e.tokens = tokens.(*tokenCache).account(a.tokenKey())
 		e.client, err = connexus.New(connexus.Config{
 			BaseURL: a.baseURL, ClientID: a.id, ClientSecret: a.secret, Sandbox: a.sandbox, Timeout: a.timeout,
-			Tokens: tokens.(*tokenCache).account(a.tokenKey()), Now: clock,
+			Tokens: e.tokens, Now: clock, OnCall: e.called,
 		})
 		if err != nil {
 			return fmt.Errorf("websms: %w", err)
 		}
-		config.Sender = e.client
+		config.Sender = tracedSender{e.client}
 	}
 	e.Engine = otp.NewEngine(config)
 	return nil
+}
+
+// called notes one exchange with the API.
+func (e *engine) called(endpoint string, took time.Duration, err error) {
+	observeCall(endpoint, took, err)
+	if err != nil {
+		e.failed.Store(&failure{clock(), endpoint, err})
+	}
 }
 
 // Destruct waits for the sendings in flight, then lets go of everything.

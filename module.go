@@ -133,6 +133,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.store = store
 	a.warn(ctx.Logger())
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering the metrics: %w", err)
+	}
 	account, err := a.account()
 	if err != nil {
 		return err

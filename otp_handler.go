@@ -100,6 +100,7 @@ type Gate struct {
 	logger   *zap.Logger
 	sampled  *zap.Logger // for what a crowd brings about: one line a second of each text
 	audit    *zap.Logger
+	events   *emitter
 	now      func() time.Time
 }
 
@@ -171,6 +172,9 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	app, err := ctx.App("websms")
 	if err != nil {
+		return fmt.Errorf("websms_otp: %w", err)
+	}
+	if g.events, err = newEmitter(ctx, g.logger); err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
 	if g.engine = app.(*App).engine; app.(*App).missing != nil {
@@ -301,6 +305,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 		if match {
 			session.Strip(r.Header, g.cookies.own)
+			requestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
 	}
@@ -316,6 +321,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		g.renew(w, s, realm, https, now)
 	}
 	g.admit(r, &s)
+	requestsPassed.Inc()
 	return next.ServeHTTP(w, r)
 }
 

@@ -132,6 +132,7 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) err
 // challenge answers a request that holds no session. Nothing of its body is
 // read, or goes anywhere.
 func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
+	requestsChallenged.Inc()
 	limitBody(w, r)
 	navigation := isNavigation(r)
 	if navigation && reads(r) {

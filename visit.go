@@ -119,6 +119,9 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if refusal := v.readForm(); refusal != nil {
 			return g.refuse(w, r, *refusal, nil)
 		}
+		ctx, span := startSpan(r.Context(), "websms "+name)
+		defer span.End()
+		v.r = r.WithContext(ctx)
 		return g.answer(v, e, e.post)
 	}
 	return g.refuseMethod(w, r, e.allow())

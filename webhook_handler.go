@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
@@ -50,6 +51,7 @@ type Webhook struct {
 	secret           [sha256.Size]byte
 	replies, reports *zap.Logger
 	logger           *zap.Logger
+	events           *emitter
 }
 
 const defaultDedupe = caddy.Duration(24 * time.Hour)
@@ -100,6 +102,9 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
 	h.engine = app.(*App).engine
+	if h.events, err = newEmitter(ctx, h.logger); err != nil {
+		return fmt.Errorf("websms_webhook: %w", err)
+	}
 	return nil
 }
 
@@ -115,16 +120,27 @@ const (
 
 // ServeHTTP takes one event.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	ctx, span := startSpan(r.Context(), "websms webhook")
+	defer span.End()
+	kind, result, err := h.take(w, r.WithContext(ctx), next)
+	webhooks.WithLabelValues(kind, result).Inc()
+	span.SetAttributes(attribute.String("websms.type", kind), attribute.String("websms.result", result))
+	return err
+}
+
+// take takes one event, and returns its type and what became of it, as they
+// are counted.
+func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (kind, result string, err error) {
 	// First of all: also who is refused unread would keep the connection as
 	// long as a body trickles in.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime)) // where it can be set
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return webhookError(w, http.StatusMethodNotAllowed, "method not allowed")
+		return typeNone, eventMethod, webhookError(w, http.StatusMethodNotAllowed, "method not allowed")
 	}
 	if !h.authorized(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="websms"`)
-		return webhookError(w, http.StatusUnauthorized, "unauthorized")
+		return typeNone, eventUnauthorized, webhookError(w, http.StatusUnauthorized, "unauthorized")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 	defer cancel()
@@ -132,26 +148,27 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return webhookError(w, http.StatusRequestEntityTooLarge, "payload too large")
+			return typeNone, eventTooLarge, webhookError(w, http.StatusRequestEntityTooLarge, "payload too large")
 		}
-		return webhookError(w, http.StatusRequestTimeout, "the body did not arrive")
+		return typeNone, eventLate, webhookError(w, http.StatusRequestTimeout, "the body did not arrive")
 	}
 	event, err := connexus.ParseEvent(body)
 	if err != nil {
-		return webhookError(w, http.StatusBadRequest, "invalid payload")
+		return typeNone, eventInvalid, webhookError(w, http.StatusBadRequest, "invalid payload")
 	}
+	kind = kindOf(event)
 	key := dedupeKey(event)
 	if key != nil {
 		first, err := h.engine.First(ctx, time.Duration(h.Dedupe), key...)
 		if err != nil {
 			h.logger.Warn("handling an event that may be a repetition", zap.Error(err))
 		} else if !first {
-			return acknowledge(w)
+			return kind, eventRepeated, acknowledge(w)
 		}
 	}
 	h.handle(ctx, event)
 	if !h.Passthrough {
-		return acknowledge(w)
+		return kind, eventHandled, acknowledge(w)
 	}
 	r = r.WithContext(ctx)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -165,8 +182,21 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}()
 	err = next.ServeHTTP(answer, r)
-	taken = err == nil && answer.Status() < http.StatusMultipleChoices
-	return err
+	if taken = err == nil && answer.Status() < http.StatusMultipleChoices; taken {
+		return kind, eventPassedOn, nil
+	}
+	return kind, eventNotTaken, err
+}
+
+// kindOf returns the type that an event is counted as: a few, whatever is posted.
+func kindOf(event connexus.Event) string {
+	switch event.(type) {
+	case connexus.Reply:
+		return typeReply
+	case connexus.Report:
+		return typeReport
+	}
+	return typeUnknown
 }
 
 // authorized compares in constant time; hashing hides the length as well.
@@ -215,25 +245,38 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 		h.replies.Info("incoming reply",
 			logged("message_id", e.MessageID), logged("from", e.From), logged("to", e.To), logged("body", e.Body),
 			loggedTime(e.Timestamp), logged("encoding", e.Encoding), logged("network", e.Network))
+		h.events.emit(caddyEventReply, map[string]any{
+			"message_id": bounded(e.MessageID), "from": bounded(e.From), "to": bounded(e.To), "body": bounded(e.Body), "timestamp": toldTime(e.Timestamp),
+		})
 	case connexus.Report:
 		state := e.State()
 		h.reports.Info("delivery report",
 			logged("message_id", e.MessageID), logged("status", e.Status), zap.Int("status_code", e.StatusCode),
 			zap.Stringer("state", state), loggedTime(e.Timestamp))
-		if _, _, err := h.engine.Report(ctx, e.MessageID, state); err != nil {
+		after, moved, err := h.engine.Report(ctx, e.MessageID, state)
+		if err != nil {
 			h.logger.Error("a delivery report was logged and could not be applied yet", logged("message_id", e.MessageID), zap.Error(err))
 		}
+		if moved && state.Final() {
+			deliverySeconds.Observe(after.Seconds())
+		}
+		h.events.emit(caddyEventReport, map[string]any{
+			"message_id": bounded(e.MessageID), "status": bounded(e.Status), "status_code": e.StatusCode,
+			"state": state.String(), "timestamp": toldTime(e.Timestamp),
+		})
 	case connexus.Unknown:
 		h.logger.Warn("unknown webhook type", logged("type", e.Type))
 	}
 }
 
 // logged is a field of bounded length.
-func logged(name, value string) zap.Field {
+func logged(name, value string) zap.Field { return zap.String(name, bounded(value)) }
+
+func bounded(value string) string {
 	if len(value) > maxLogged {
-		value = strings.ToValidUTF8(value[:maxLogged], "") + "…"
+		return strings.ToValidUTF8(value[:maxLogged], "") + "…"
 	}
-	return zap.String(name, value)
+	return value
 }
 
 // loggedTime is when an event happened, null if it does not say.
@@ -242,6 +285,14 @@ func loggedTime(t time.Time) zap.Field {
 		return zap.Reflect("timestamp", nil)
 	}
 	return zap.Time("timestamp", t)
+}
+
+// toldTime is the same for who handles an event: "" if it does not say.
+func toldTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func acknowledge(w http.ResponseWriter) error {

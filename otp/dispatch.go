@@ -47,9 +47,17 @@ func (d *dispatcher) acquire() (release func(), err error) {
 	}
 }
 
-func (d *dispatcher) send(m connexus.OTP) (connexus.Receipt, error) {
-	return d.sender.SendOTP(d.ctx, m)
+// send ends with the dispatcher, and not with asked, the request that asked
+// for it: of that it has the values alone, by which it can be traced.
+func (d *dispatcher) send(asked context.Context, m connexus.OTP) (connexus.Receipt, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
+	defer cancel()
+	defer context.AfterFunc(d.ctx, cancel)()
+	return d.sender.SendOTP(ctx, m)
 }
+
+// inFlight returns how many sendings are under way.
+func (d *dispatcher) inFlight() int { return len(d.places) }
 
 // pause waits for some time between two, or until the dispatcher closes.
 func (d *dispatcher) pause(least, most time.Duration) {

@@ -132,7 +132,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 		release()
 		return Challenge{}, err
 	}
-	e.send(p, s, r.ID, 1, code, now, release)
+	e.send(ctx, p, s, r.ID, 1, code, now, release)
 	return Challenge{
 		ID: r.ID, Status: Queued, CodeLength: r.Length, AttemptsLeft: r.Attempts,
 		ExpiresAt: now.Add(r.TTL), ResendAt: now.Add(r.Cooldown),
@@ -170,7 +170,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 			return Challenge{}, &UnavailableError{Reason: "the code does not open with today's keys", RetryAfter: time.Minute, Err: err}
 		}
 	}
-	e.send(p, s, id, rec.Sending, code, now, release)
+	e.send(ctx, p, s, id, rec.Sending, code, now, release)
 	return rec.Challenge, nil
 }
 
@@ -243,6 +243,9 @@ func (e *Engine) Forget(ctx context.Context, parts ...string) error {
 	return e.store.Forget(ctx, e.ring.Digest("seen", parts...))
 }
 
+// InFlight returns how many sendings are under way, decoys among them.
+func (e *Engine) InFlight() int { return e.dispatch.inFlight() }
+
 // Live returns how many challenges await their answer.
 func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx, e.now()) }
 
@@ -288,7 +291,7 @@ func digits(code string) string {
 var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the message cannot be verified")
 
 // send hands one sending to the dispatcher. release frees its place.
-func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
+func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
 		e.strained(p, &s)
@@ -298,7 +301,7 @@ func (e *Engine) send(p *Policy, s Sending, id ID, sending int, code string, tak
 			return
 		}
 		settled := Settlement{Scope: p.Scope, Sending: sending, Status: Accepted, Taken: taken}
-		receipt, err := e.dispatch.send(connexus.OTP{
+		receipt, err := e.dispatch.send(ctx, connexus.OTP{
 			To: s.Number, Company: p.Company, Comment: p.Comment, Code: code, WebOTPDomain: s.Host,
 		})
 		settled.MessageID = receipt.MessageID

@@ -1,0 +1,220 @@
+package websms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// The metrics belong to the process: each configuration that is loaded has a
+// registry of its own, and these are in all of them, so that a reload resets
+// no counter and several gates count together. None is labelled by number, user or
+// address: those are countless, and somebody's.
+var (
+	gateRequests = newCounter("gate_requests_total",
+		"Requests that a gate has decided on, its own pages left out.", "decision")
+	requestsPassed     = gateRequests.WithLabelValues("passed")
+	requestsBypassed   = gateRequests.WithLabelValues("bypassed")
+	requestsChallenged = gateRequests.WithLabelValues("challenged")
+
+	sends = newCounter("sends_total",
+		"Codes asked for, by what became of them.", "result")
+	verifications = newCounter("verifications_total",
+		"Codes that came back, by what they were worth.", "result")
+	tokenRefreshes = newCounter("token_refreshes_total",
+		"Requests for a bearer token.", "result")
+	webhooks = newCounter("webhooks_total",
+		"Requests to the webhook, by the type of event and what became of it.", "type", "result")
+
+	apiDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "websms", Name: "api_duration_seconds",
+		Help: "How long calls of the WebSMS API took, by endpoint and result.",
+		// The API's usual third of a second lies between two of them.
+		Buckets: []float64{.05, .1, .2, .3, .4, .5, .75, 1, 2, 5, 10},
+	}, []string{"endpoint", "result"})
+	deliverySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "websms", Name: "delivery_seconds",
+		Help: "From the sending of a code to the report that says what became of it.",
+		// A code lives ten minutes at most.
+		Buckets: []float64{1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600},
+	})
+)
+
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "websms", Name: name, Help: help}, labels)
+}
+
+// What became of a code that was asked for.
+const (
+	sendSent        = "sent"                // WebSMS has taken it
+	sendFunds       = "refused_funds"       // the account cannot pay
+	sendCredentials = "refused_credentials" // the API key is refused
+	sendUnknown     = "unknown"             // no answer that says; it may arrive
+	sendFailed      = "failed"              // for any other reason; it will not arrive
+	sendLimited     = "rate_limited"        // one of the gate's limits
+	sendUnavailable = "unavailable"         // store full or down, or too many in flight
+	sendWithheld    = "withheld"            // the number is not listed: nothing was sent
+)
+
+// What a code that came back was worth.
+const (
+	codeRight       = "verified"
+	codeWrong       = "wrong_code"
+	codeLocked      = "locked_out" // a wrong one that led to a lock
+	codeTooMany     = "too_many_attempts"
+	codeExpired     = "expired"
+	codeNone        = "no_challenge"
+	codeLimited     = "rate_limited" // the number is locked, or somebody tries too many recovery codes
+	codeUnavailable = "unavailable"
+	codeRecovery    = "recovery_code" // an operator's, in place of an SMS
+)
+
+// What became of an event, and the type of one that was refused before it was read.
+const (
+	eventHandled      = "handled"
+	eventRepeated     = "repeated"
+	eventUnauthorized = "unauthorized"
+	eventInvalid      = "invalid"
+	eventTooLarge     = "too_large"
+	eventLate         = "not_arrived"
+	eventMethod       = "method_not_allowed"
+	eventPassedOn     = "passed_on" // and the next handler has taken it
+	eventNotTaken     = "not_taken" // by the next handler
+
+	typeReply   = "mo"
+	typeReport  = "dlr"
+	typeUnknown = "unknown"
+	typeNone    = "none"
+)
+
+func init() { // at zero, so that the first of each is seen as an increase
+	for _, result := range []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld} {
+		sends.WithLabelValues(result)
+	}
+	for _, result := range []string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery} {
+		verifications.WithLabelValues(result)
+	}
+	for _, result := range []string{"ok", "failed"} {
+		tokenRefreshes.WithLabelValues(result)
+	}
+	for _, result := range []string{eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod} {
+		webhooks.WithLabelValues(typeNone, result)
+	}
+	for _, kind := range []string{typeReply, typeReport, typeUnknown} {
+		for _, result := range []string{eventHandled, eventRepeated} {
+			webhooks.WithLabelValues(kind, result)
+		}
+	}
+}
+
+// registerMetrics adds the metrics to the registry of a configuration.
+func registerMetrics(registry *prometheus.Registry) error {
+	for _, c := range []prometheus.Collector{
+		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, liveChallenges{},
+	} {
+		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// liveChallenges counts, when it is asked, the challenges of all stores. A
+// store that does not answer is left out; a sample that is missing says so.
+type liveChallenges struct{}
+
+var challengesDesc = prometheus.NewDesc("caddy_websms_challenges",
+	"Challenges that take room in the store: with Redis, of all nodes together.", nil, nil)
+
+// scrapeTime bounds what a scrape waits for stores.
+const scrapeTime = time.Second
+
+// Describe implements prometheus.Collector.
+func (liveChallenges) Describe(to chan<- *prometheus.Desc) { to <- challengesDesc }
+
+// Collect implements prometheus.Collector.
+func (liveChallenges) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	sum, stores := 0, map[otp.Store]bool{}
+	for _, e := range openEngines() {
+		if stores[e.store] {
+			continue
+		}
+		stores[e.store] = true
+		live, err := e.Live(ctx)
+		if err != nil {
+			return
+		}
+		sum += live
+	}
+	to <- prometheus.MustNewConstMetric(challengesDesc, prometheus.GaugeValue, float64(sum))
+}
+
+// observeCall counts one exchange with the API.
+func observeCall(endpoint string, took time.Duration, err error) {
+	label, result := "otp", "ok"
+	var failure *connexus.Error
+	switch {
+	case errors.As(err, &failure):
+		result = failure.Kind.String()
+	case err != nil:
+		result = connexus.Kind(0).String()
+	}
+	if endpoint == connexus.EndpointToken {
+		label = "token"
+		refreshed := "ok"
+		if err != nil {
+			refreshed = "failed"
+		}
+		tokenRefreshes.WithLabelValues(refreshed).Inc()
+	}
+	apiDuration.WithLabelValues(label, result).Observe(took.Seconds())
+}
+
+// sendResult returns what an error of a sending is counted as.
+func sendResult(err error) string {
+	var failure *connexus.Error
+	switch {
+	case err == nil:
+		return sendSent
+	case errors.Is(err, connexus.ErrFunds):
+		return sendFunds
+	case errors.Is(err, connexus.ErrCredentials):
+		return sendCredentials
+	case errors.As(err, &failure) && failure.MaybeAccepted:
+		return sendUnknown
+	case errors.As(err, new(*otp.LimitError)):
+		return sendLimited
+	case errors.As(err, new(*otp.UnavailableError)):
+		return sendUnavailable
+	}
+	return sendFailed
+}
+
+// codeResult returns what an error of a verification is counted as.
+func codeResult(err error) string {
+	locked := errors.As(err, new(*otp.LimitError))
+	switch {
+	case err == nil:
+		return codeRight
+	case errors.Is(err, otp.ErrWrongCode) && locked:
+		return codeLocked
+	case errors.Is(err, otp.ErrWrongCode):
+		return codeWrong
+	case locked:
+		return codeLimited
+	case errors.Is(err, otp.ErrTooManyAttempts):
+		return codeTooMany
+	case errors.Is(err, otp.ErrExpired):
+		return codeExpired
+	case errors.Is(err, otp.ErrNoChallenge):
+		return codeNone
+	}
+	return codeUnavailable
+}
