@@ -7,11 +7,13 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -23,9 +25,13 @@ func init() {
 //
 //	POST /websms/revoke {"session": "…"} or {"number": "+64…"} or {"user": "…"}
 //	POST /websms/unlock {"number": "+64…"}
+//	POST /websms/recovery-code {"number": "+64…"} or {"user": "…"}
+//	POST /websms/challenges {"number": "+64…"}
+//	GET  /websms/status
 //
-// Each takes a "realm" too. Without one, revoke is for all realms, and unlock
-// for the gates that have none.
+// Each POST takes a "realm" too. Without one, revoke is for all realms, and the
+// others for the gates that have none. What asks about a number is a POST as
+// well, for a number belongs in no address.
 type adminAPI struct {
 	audit *zap.Logger
 }
@@ -58,6 +64,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/websms/revoke", Handler: a.post(a.revoke)},
 		{Pattern: "/websms/unlock", Handler: a.post(a.unlock)},
+		{Pattern: "/websms/recovery-code", Handler: a.post(a.recoveryCode)},
 	}
 }
 
@@ -174,6 +181,37 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, er
 	return struct {
 		Unlocked bool `json:"unlocked"`
 	}{true}, nil
+}
+
+// recoveryCode makes a code that lets one person in without an SMS.
+func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (any, error) {
+	switch {
+	case req.Session != "" || (req.Number == "") == (req.User == ""):
+		return nil, adminError(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
+	case req.User != "":
+		if err := checkUser(req.User); err != nil {
+			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+		}
+	case !e164.MatchString(req.Number):
+		return nil, errE164
+	}
+	scope, holder := holderOf(req)
+	if !app.serves(scope, req.User != "") {
+		return nil, adminError(http.StatusNotFound, "no gate would take it: give a number for a gate where people type theirs, a user for one with second_factor, and the realm as the gate's option has it, and none if it has none")
+	}
+	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
+	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
+		a.log(eventLimited, req, zap.Error(err))
+		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", wholeSeconds(limit.RetryAfter)))
+	}
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	a.log(eventRecovery, req)
+	return struct {
+		Code      string    `json:"code"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}{code, expires.UTC().Truncate(time.Second)}, nil
 }
 
 func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {

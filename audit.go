@@ -28,6 +28,7 @@ const (
 	eventLoggedOut = "logged_out"
 	eventRevoked   = "session_revoked"
 	eventUnlocked  = "number_unlocked"
+	eventRecovery  = "recovery_code_made"
 )
 
 // entry is what the audit log says of whom a decision concerns. It is made

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
+	"github.com/caddy-websms/websms/session"
 )
 
 // challengeJSON is a challenge as programs see it.
@@ -309,16 +310,22 @@ func (g *Gate) postVerify(v *visit) error {
 	if err != nil {
 		return err
 	}
+	g.learnDevice(v, a.number.E164)
 	g.judged(v, codeRight)
 	g.log(eventVerified, e, zap.String("session", s.ID.String()))
 	g.tell(caddyEventVerified, e, "session", s.ID.String())
+	return g.answerVerified(v, &a, &s)
+}
+
+// answerVerified lets on whom a session has just been given to.
+func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
 			Number    string    `json:"number"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, number.Mask(s.Number), g.life.Expires(&s).UTC().Truncate(time.Second), a.rd})
+		}{true, number.Mask(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
 	}
 	redirect(v.w, http.StatusSeeOther, a.rd)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,7 @@ type App struct {
 	store   StoreModule
 	engine  *engine
 	missing error // why no code can be sent; nil when it can
+	gates   []*Gate
 	holds   holdings
 }
 
@@ -200,6 +202,14 @@ func (a *App) account() (account, error) {
 		a.missing = fmt.Errorf("no code can be sent without a WebSMS account: add to the block websms of the global options: %s", strings.Join(missing, ", "))
 	}
 	return resolved, nil
+}
+
+// serves reports whether a gate counts under scope, and takes the number that
+// somebody types or, as a second factor, of a user.
+func (a *App) serves(scope string, second bool) bool {
+	return slices.ContainsFunc(a.gates, func(g *Gate) bool {
+		return g.scope() == scope && (g.SecondFactor != nil) == second
+	})
 }
 
 // Start makes this configuration's options the store's own.

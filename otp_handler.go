@@ -211,6 +211,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		server.RegisterOnShutdown(g.streams.close)
 	}
 	g.warn()
+	app.(*App).gates = append(app.(*App).gates, g) // one is provisioned after the other
 	return nil
 }
 

@@ -65,6 +65,7 @@ func init() { // in init, because the handlers refer back to the table
 		"status":  {get: (*Gate).getStatus, personal: true},
 		"session": {get: (*Gate).getSession},
 		"logout":  {post: (*Gate).postLogout},
+		"recover": {get: (*Gate).getRecover, post: (*Gate).postRecover, personal: true},
 	}
 }
 
@@ -275,12 +276,16 @@ func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, e
 	}
 	g.cookies.set(v.w, g.cookies.session, sealed, v.https, life)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
+	return s, nil
+}
+
+// learnDevice remembers in the browser that it has verified a number.
+func (g *Gate) learnDevice(v *visit, e164 string) {
 	known := g.device(v)
-	known.learn(numberDigest(g.engine.vault.ring, g.seal(v.realm), a.number.E164), v.now)
+	known.learn(numberDigest(g.engine.vault.ring, g.seal(v.realm), e164), v.now)
 	if sealed, err := known.seal(g.engine.vault.ring, g.seal(v.realm)); err == nil {
 		g.cookies.set(v.w, g.cookies.device, sealed, v.https, deviceLife)
 	}
-	return s, nil
 }
 
 // endSession ends the sessions that a request holds, also one that rests too

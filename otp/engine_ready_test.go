@@ -25,7 +25,11 @@ func TestEngineWithoutKeys(t *testing.T) {
 			_, err := e.Verify(ctx, p, otp.Verification{ID: session.NewID(), Code: "123456"})
 			return err
 		},
-		"Unlock": func() error { _, err := e.Unlock(ctx, "", "+6421234567"); return err },
+		"Unlock":      func() error { _, err := e.Unlock(ctx, "", "+6421234567"); return err },
+		"NewRecovery": func() error { _, _, err := e.NewRecovery(ctx, "", "x"); return err },
+		"Recover": func() error {
+			return e.Recover(ctx, "", "", "0000-0000-0000-0", func(string) bool { return true })
+		},
 		"First":  func() error { _, err := e.First(ctx, time.Minute, "x"); return err },
 		"Forget": func() error { return e.Forget(ctx, "x") },
 	} {

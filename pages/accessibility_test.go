@@ -75,6 +75,14 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 			{"heading", "No code?", "", ""},
 			{"button", "Send the code again", "Messages can take a minute. You can send it again now.", "false"},
 			{"link", "Use another number", "", ""},
+			{"link", "I have a recovery code", "", ""},
+		}},
+		"wrong recovery code": {Recover{Problem: WrongRecovery("Harbour Bank")}, []node{
+			{"heading", "Enter your recovery code", "", ""},
+			{"alert", "", "", ""},
+			{"textbox", "Recovery code", "Error: Check it letter by letter. It works once, for ten minutes; if it does not, ask Harbour Bank for a new one. 13 letters and digits, in groups of four", "true"},
+			{"button", "Continue", "", "false"},
+			{"link", "Back to sign in", "", ""},
 		}},
 		"form not sent": {FormNotSent("/login"), []node{
 			{"heading", "Your form was not sent", "", ""},
@@ -104,6 +112,10 @@ func TestFocus(t *testing.T) {
 		"code":         {codeForm(), "code"},
 		"wrong code":   {wrong, "code"},
 		"code limited": {held, "problem"},
+
+		"recovery":         {Recover{}, "recovery"},
+		"wrong recovery":   {Recover{Problem: WrongRecovery("Acme")}, "recovery"},
+		"recovery limited": {Recover{Problem: TooManyTries(0)}, "problem"},
 	} {
 		t.Log(name)
 		s.show(c.view)

@@ -50,6 +50,26 @@ func WrongCode(attemptsLeft int) *Problem {
 	}
 }
 
+// WrongRecovery is the problem of a recovery code that lets nobody in.
+func WrongRecovery(company string) *Problem {
+	return &Problem{
+		Slug:   "wrong_code",
+		Title:  "Wrong recovery code",
+		Detail: "Check it letter by letter. It works once, for ten minutes; if it does not, ask " + company + " for a new one.",
+	}
+}
+
+// TooManyTries is the problem of a place from which too many recovery codes
+// were tried.
+func TooManyTries(retryAfter time.Duration) *Problem {
+	return &Problem{
+		Slug:       "rate_limited",
+		Title:      "Please wait a little",
+		Detail:     "Too many recovery codes were tried from here.",
+		RetryAfter: retryAfter,
+	}
+}
+
 // triesLeft says how often the code may still be tried.
 func triesLeft(n int) string {
 	switch {

@@ -93,7 +93,7 @@ func New(prefix, company string) (*Pages, error) {
 		assets:    assets,
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
-	for _, v := range []View{Login{}, Verify{}, Message{}} {
+	for _, v := range []View{Login{}, Verify{}, Recover{}, Message{}} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "templates/problem.html", "templates/"+v.view()+".html")

@@ -63,6 +63,9 @@ func everyView() map[string]View {
 		"code limited":       code(func(v *Verify) { v.Problem = limited }),
 		"code last try":      code(func(v *Verify) { v.AttemptsLeft = 1 }),
 		"code expired":       code(func(v *Verify) { v.ExpiresAt = noon }),
+		"recovery":           Recover{ReturnTo: "/reports?year=2026&page=2"},
+		"recovery wrong":     Recover{Problem: WrongRecovery("Acme")},
+		"recovery limited":   Recover{Problem: TooManyTries(10 * time.Minute)},
 		"expired":            Expired(),
 		"too many attempts":  TooManyAttempts(),
 		"no challenge":       NoChallenge(),
@@ -220,6 +223,8 @@ func TestEverythingIsEscaped(t *testing.T) {
 			Login{ReturnTo: attack, Example: attack, Problem: &Problem{Slug: "invalid_number", Title: attack, Detail: attack}},
 			Login{Example: attack, Problem: other},
 			Login{ReturnTo: attack, Masked: attack},
+			Recover{ReturnTo: attack, Problem: &Problem{Slug: "wrong_code", Title: attack, Detail: attack}},
+			Recover{Problem: other},
 			code, limited,
 			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, NewTab: true},
 		} {
@@ -261,6 +266,9 @@ func withoutAttack(v View) View {
 		return v
 	case Verify:
 		v.Masked, v.ReturnTo, v.Status, v.Problem = "+64", "/", "queued", plain(v.Problem)
+		return v
+	case Recover:
+		v.ReturnTo, v.Problem = "/", plain(v.Problem)
 		return v
 	case Message:
 		return Message{Heading: "Heading", Body: []string{"Body"}, Steps: []string{"Step"}, Action: &Action{"Label", "login"}, NewTab: v.NewTab}

@@ -87,6 +87,24 @@ type verifyModel struct {
 	MaxLength  int  // room for a code pasted with a space between any two digits
 }
 
+// Recover is the page that asks for a recovery code: what the company whose
+// pages these are has given to somebody whom no SMS reaches.
+type Recover struct {
+	ReturnTo string   // where the user wanted to go; posted back as rd
+	Problem  *Problem // what was wrong with the last try
+}
+
+func (Recover) view() string { return "recover" }
+
+func (v Recover) title() string {
+	if v.Problem != nil {
+		return v.Problem.Title
+	}
+	return "Enter your recovery code"
+}
+
+func (v Recover) model() any { return v }
+
 // Message is a page that says what happened and what to do next.
 type Message struct {
 	Heading string

@@ -59,6 +59,29 @@ func TestSecondFactor(t *testing.T) {
 	}
 }
 
+func TestRecoveryForm(t *testing.T) {
+	doc := page(t, Recover{ReturnTo: "/reports?year=2026&page=2"})
+	form := one(t, doc, "form", "action", prefix+"/recover")
+	code := one(t, form, "input", "name", "code", "type", "text", "autocomplete", "off")
+	if !has(code, "required") || !has(code, "autofocus") || has(code, "inputmode") || has(code, "pattern") {
+		t.Errorf("the code field has %v", code.Attr)
+	}
+	one(t, form, "input", "type", "hidden", "name", "rd", "value", "/reports?year=2026&page=2")
+	for _, link := range find(doc, "a") {
+		if u, err := url.Parse(attr(link, "href")); err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/reports?year=2026&page=2" {
+			t.Errorf("a link leads to %q", attr(link, "href"))
+		}
+	}
+	found := false
+	for _, link := range find(page(t, codeForm()), "a") {
+		u, err := url.Parse(attr(link, "href"))
+		found = found || err == nil && u.Path == prefix+"/recover" && u.Query().Get("rd") == "/reports?year=2026&page=2"
+	}
+	if !found {
+		t.Error("the code form has no way to the recovery form")
+	}
+}
+
 func TestSignedOut(t *testing.T) {
 	if got := text(one(t, page(t, Login{SignedOut: true}), "p", "role", "status")); got != "You are signed out." {
 		t.Errorf("the notice says %q", got)

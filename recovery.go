@@ -1,0 +1,106 @@
+package websms
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/pages"
+)
+
+// Whom a recovery code is for: a number where people type theirs, a user where
+// a first factor names one.
+const (
+	holderNumber = "number "
+	holderUser   = "user "
+)
+
+var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
+
+func (g *Gate) getRecover(v *visit) error {
+	rd := g.target(v.url.Query().Get("rd"))
+	if prefersJSON(v.r) {
+		return writeJSON(v.w, http.StatusOK, "application/json", struct {
+			Mode string `json:"mode"`
+		}{"recovery_code"})
+	}
+	return g.pages.Write(v.w, http.StatusOK, pages.Recover{ReturnTo: rd})
+}
+
+// postRecover lets in whom an operator has given a recovery code, without an
+// SMS. It says nothing of who holds the phone: the browser stays unknown to
+// the number.
+func (g *Gate) postRecover(v *visit) error {
+	a := ask{rd: g.target(v.form.Get("rd")), user: v.user, number: v.number}
+	err := g.engine.Recover(v.r.Context(), g.policy.Scope, clientNetwork(v.r), v.form.Get("code"), func(holder string) bool {
+		return g.holderIs(v, &a, holder)
+	})
+	e, means := g.entry(v, &a), zap.String("means", "recovery_code")
+	if err != nil {
+		return g.refuseRecovery(v, &a, e, err)
+	}
+	g.endSession(v)
+	s, err := g.startSession(v, &a, false)
+	if err != nil {
+		return err
+	}
+	g.judged(v, codeRecovery)
+	g.log(eventVerified, e, zap.String("session", s.ID.String()), means)
+	g.tell(caddyEventVerified, e, "session", s.ID.String())
+	return g.answerVerified(v, &a, &s)
+}
+
+// holderIs reports whether a recovery code is for who has come, and in number
+// mode takes from it who that is.
+func (g *Gate) holderIs(v *visit, a *ask, holder string) bool {
+	if g.second != nil {
+		return holder == holderUser+v.user
+	}
+	e164, ok := strings.CutPrefix(holder, holderNumber)
+	if !ok {
+		return false
+	}
+	n, err := g.numbers.Parse(e164)
+	if err != nil || !g.numbers.Allowed(n) {
+		return false
+	}
+	a.number = n
+	return true
+}
+
+// refuseRecovery shows the form again, and says what to do.
+func (g *Gate) refuseRecovery(v *visit, a *ask, e entry, err error) error {
+	means := zap.String("means", "recovery_code")
+	again := pages.Recover{ReturnTo: a.rd}
+	var limit *otp.LimitError
+	switch {
+	case errors.Is(err, otp.ErrWrongCode):
+		g.judged(v, codeWrong)
+		g.log(eventWrong, e, means)
+		again.Problem = pages.WrongRecovery(g.Company)
+		return g.refuse(v.w, v.r, problemWrongRecovery, again)
+	case errors.As(err, &limit):
+		g.judged(v, codeLimited)
+		g.log(eventLimited, e, means, zap.Error(err))
+		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
+		again.Problem = pages.TooManyTries(wholeSeconds(limit.RetryAfter))
+		return g.refuse(v.w, v.r, p, again)
+	}
+	g.judged(v, codeResult(err))
+	return g.refuseStep(v, a, g.problemOf(err))
+}
+
+// holderOf returns whom an operator makes a recovery code for, and under which
+// scope it counts.
+func holderOf(req *adminRequest) (scope, holder string) {
+	if req.User == "" {
+		return req.Realm, holderNumber + req.Number
+	}
+	if req.Realm == "" {
+		return scopeSecondFactor, holderUser + req.User
+	}
+	return req.Realm, holderUser + req.User
+}
