@@ -1,0 +1,237 @@
+package websms
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// scrape reads the metrics as Prometheus does, and returns ours: a value for
+// each name and labels, for a histogram how many were observed.
+func scrape(t *testing.T, admin string) map[string]float64 {
+	t.Helper()
+	a := (&world{t: t, url: admin}).browser().get("/metrics")
+	if a.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics: %s", a.Status)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatalf("/metrics: %v", err)
+	}
+	values := map[string]float64{}
+	for name, family := range families {
+		if !strings.HasPrefix(name, "caddy_websms_") {
+			continue
+		}
+		for _, m := range family.Metric {
+			key := name + labels(m)
+			switch family.GetType() {
+			case dto.MetricType_COUNTER:
+				values[key] = m.Counter.GetValue()
+			case dto.MetricType_GAUGE:
+				values[key] = m.Gauge.GetValue()
+			case dto.MetricType_HISTOGRAM:
+				values[key] = float64(m.Histogram.GetSampleCount())
+			}
+		}
+	}
+	return values
+}
+
+func labels(m *dto.Metric) string {
+	var list []string
+	for _, l := range m.Label {
+		list = append(list, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+	}
+	if list == nil {
+		return ""
+	}
+	return "{" + strings.Join(list, ",") + "}"
+}
+
+// moves checks that what happens changes these metrics and no others.
+func moves(t *testing.T, admin, what string, happens func(), want map[string]float64) {
+	t.Helper()
+	before := scrape(t, admin)
+	happens()
+	var after map[string]float64
+	changed := func() map[string]float64 {
+		after = scrape(t, admin)
+		diff := map[string]float64{}
+		for key, value := range after {
+			if d := value - before[key]; d != 0 {
+				diff[key] = d
+			}
+		}
+		return diff
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	got := changed()
+	for !maps.Equal(got, want) && time.Now().Before(deadline) { // sendings and reports happen behind requests
+		time.Sleep(5 * time.Millisecond)
+		got = changed()
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s moved\n %v, want\n %v", what, got, want)
+	}
+}
+
+const metric = "caddy_websms_"
+
+// Every metric moves as it should while somebody walks through all that a gate
+// and a webhook can do.
+func TestMetricsThroughAWalk(t *testing.T) {
+	now := useClock(t)
+	const gate = "numbers {\n allow +6421000001 +6421000002 +6421000003 +6421000004\n}\nbypass {\n path /healthz\n}\n" +
+		"code {\n attempts 2\n}\nlimits {\n per_number 100/10m\n cooldown 30s\n lockout 3 15m\n}"
+	w := start(t, setup{gate: gate})
+	admin := w.admin(gate)
+	b := w.browser()
+	gateRequests := func(decision string) string { return metric + `gate_requests_total{decision="` + decision + `"}` }
+	sent := func(result string) string { return metric + `sends_total{result="` + result + `"}` }
+	code := func(result string) string { return metric + `verifications_total{result="` + result + `"}` }
+	api := func(endpoint, result string) string {
+		return metric + `api_duration_seconds{endpoint="` + endpoint + `",result="` + result + `"}`
+	}
+	hook := func(kind, result string) string {
+		return metric + `webhooks_total{result="` + result + `",type="` + kind + `"}`
+	}
+	const live = metric + "challenges"
+	ask := func(number string) { b.post("/.websms/send", []string{"phone", number}) }
+	answer := func(code string) { b.post("/.websms/verify", []string{"code", code}) }
+	w.sim.SetWebhook("", "") // what is reported is said below
+
+	before := scrape(t, admin)
+	moves(t, admin, "a stranger", func() { b.get("/", page) }, map[string]float64{gateRequests("challenged"): 1})
+	moves(t, admin, "a program", func() { b.get("/data", http.Header{"Accept": {"application/json"}}) }, map[string]float64{gateRequests("challenged"): 1})
+	moves(t, admin, "a bypass", func() { b.get("/healthz", page) }, map[string]float64{gateRequests("bypassed"): 1})
+	moves(t, admin, "our own page", func() { b.get("/.websms/login", page) }, map[string]float64{})
+	moves(t, admin, "what is no number", func() { ask("12") }, map[string]float64{})
+	moves(t, admin, "no challenge", func() { answer("123456") }, map[string]float64{code("no_challenge"): 1})
+
+	var right string
+	moves(t, admin, "a code", func() { right = b.ask("+6421000001") }, map[string]float64{
+		sent("sent"): 1, api("token", "ok"): 1, metric + `token_refreshes_total{result="ok"}`: 1, api("otp", "ok"): 1, live: 1,
+	})
+	message := w.sim.Messages()[0]
+	moves(t, admin, "too early a resend", func() { b.post("/.websms/resend", nil) }, map[string]float64{sent("rate_limited"): 1})
+	moves(t, admin, "a wrong code", func() { answer(other(right)) }, map[string]float64{code("wrong_code"): 1})
+	moves(t, admin, "the report", func() {
+		b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+	}, map[string]float64{hook("dlr", "handled"): 1, metric + "delivery_seconds": 1})
+	moves(t, admin, "the report again", func() {
+		b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+	}, map[string]float64{hook("dlr", "repeated"): 1})
+	moves(t, admin, "the right code", func() { answer(right) }, map[string]float64{code("verified"): 1, live: -1})
+	moves(t, admin, "a session", func() { b.get("/", page) }, map[string]float64{gateRequests("passed"): 1})
+
+	moves(t, admin, "a number that is not listed", func() { ask("+6421999999") }, map[string]float64{sent("withheld"): 1, live: 1})
+	moves(t, admin, "no answer", func() { w.sim.Next(websmstest.ResetReply()); ask("+6421000002") },
+		map[string]float64{sent("unknown"): 1, api("otp", "unavailable"): 1})
+	moves(t, admin, "no funds", func() { w.sim.Next(websmstest.InsufficientFunds200()); ask("+6421000002") },
+		map[string]float64{sent("refused_funds"): 1, api("otp", "funds"): 1})
+	moves(t, admin, "a bad request", func() { w.sim.Next(websmstest.InvalidRequest()); ask("+6421000002") },
+		map[string]float64{sent("failed"): 1, api("otp", "bad_request"): 1})
+
+	moves(t, admin, "a code that nobody waits for", func() { right = b.ask("+6421000003") }, map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
+	now.Advance(6 * time.Minute) // those replaced before are gone too
+	moves(t, admin, "a late answer", func() { answer(right) }, map[string]float64{code("expired"): 1})
+
+	b = w.browser()
+	right = b.ask("+6421000004")
+	answer(other(right))
+	eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+3 })
+	moves(t, admin, "the last try", func() { answer(other(right)) }, map[string]float64{code("wrong_code"): 1})
+	moves(t, admin, "beyond it", func() { answer(right) }, map[string]float64{code("too_many_attempts"): 1})
+	right = b.ask("+6421000004")
+	eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+4 })
+	moves(t, admin, "a wrong code that locks", func() { answer(other(right)) }, map[string]float64{code("locked_out"): 1})
+	moves(t, admin, "a code while locked", func() { answer(right) }, map[string]float64{code("rate_limited"): 1})
+	moves(t, admin, "an ask while locked", func() { ask("+6421000004") }, map[string]float64{sent("rate_limited"): 1})
+
+	recovery := recoveryCodeOf(t, admin, `{"number":"+6421000001"}`)
+	moves(t, admin, "a recovery code", func() { b.recoverWith(recovery) }, map[string]float64{code("recovery_code"): 1, live: -1})
+	moves(t, admin, "it again", func() { b.recoverWith(recovery) }, map[string]float64{code("wrong_code"): 1})
+
+	moves(t, admin, "a reply", func() { b.deliver(`{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
+	moves(t, admin, "an unknown event", func() { b.deliver(`{"type":"balance of ` + strings.Repeat("x", 50) + `"}`) }, map[string]float64{hook("unknown", "handled"): 1})
+	moves(t, admin, "no JSON", func() { b.deliver(`hello`) }, map[string]float64{hook("none", "invalid"): 1})
+	moves(t, admin, "too much", func() { b.deliver(strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
+	moves(t, admin, "no secret", func() { b.hook(http.MethodPost, w.hookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
+	moves(t, admin, "a GET", func() { b.hook(http.MethodGet, w.hookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
+
+	wantHarmlessLabels(t, admin)
+}
+
+// The credentials are asked for with the first code.
+func TestMetricsOfCredentials(t *testing.T) {
+	w := start(t, setup{api: websmstest.Options{ClientSecret: "another"}})
+	admin := w.admin("")
+	moves(t, admin, "a wrong secret", func() { w.browser().post("/.websms/send", []string{"phone", "+6421000001"}) }, map[string]float64{
+		metric + `sends_total{result="refused_credentials"}`:                   1,
+		metric + `token_refreshes_total{result="failed"}`:                      1,
+		metric + `api_duration_seconds{endpoint="token",result="credentials"}`: 1,
+		metric + "challenges": 1,
+	})
+}
+
+// Reloads neither reset nor double anything, and several gates count together.
+func TestMetricsAcrossReloads(t *testing.T) {
+	const gate = "realm one\n" + plenty
+	w := start(t, setup{gate: gate})
+	admin := w.admin(gate)
+	second := w.beside(gate, "", "websms_otp {\n company Other\n realm two\n "+unhindered(plenty)+"\n}\nrespond other")
+	challenged := map[string]float64{metric + `gate_requests_total{decision="challenged"}`: 2}
+	both := func() { w.browser().get("/", page); second.browser().get("/", page) }
+	moves(t, admin, "two gates", both, challenged)
+	before := scrape(t, admin)
+	for range 3 {
+		w.load(gate)
+	}
+	if after := scrape(t, admin); !maps.Equal(before, after) {
+		t.Errorf("reloads changed\n %v to\n %v", before, after)
+	}
+	moves(t, admin, "two gates after three reloads", both, challenged)
+	w.sim.SetWebhook("", "")
+	moves(t, admin, "a challenge", func() { w.browser().ask("+6421000001") }, map[string]float64{
+		metric + `sends_total{result="sent"}`: 1, metric + `api_duration_seconds{endpoint="otp",result="ok"}`: 1,
+		metric + `api_duration_seconds{endpoint="token",result="ok"}`: 1, metric + `token_refreshes_total{result="ok"}`: 1,
+		metric + "challenges": 1,
+	})
+}
+
+// wantHarmlessLabels checks that no label's value is anything that somebody
+// could choose: each is a word of ours.
+func wantHarmlessLabels(t *testing.T, admin string) {
+	t.Helper()
+	words := regexp.MustCompile(`="([^"]*)"`)
+	known := slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"},
+		[]string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld},
+		[]string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery},
+		[]string{eventHandled, eventRepeated, eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod, eventPassedOn, eventNotTaken},
+		[]string{typeReply, typeReport, typeUnknown, typeNone},
+		[]string{"funds", "credentials", "bad_request", "throttled", "unavailable", "malformed", "timeout", "canceled"})
+	for key, value := range scrape(t, admin) {
+		for _, found := range words.FindAllStringSubmatch(key, -1) {
+			if !slices.Contains(known, found[1]) {
+				t.Errorf("%s has a label that is not ours", key)
+			}
+		}
+		if math.IsNaN(value) || value < 0 {
+			t.Errorf("%s is %v", key, value)
+		}
+	}
+}
