@@ -1,0 +1,159 @@
+package websms
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+func init() { caddy.RegisterModule(eventRecorder{}) }
+
+// eventRecorder is a handler of events that keeps them, or does as it is told.
+type eventRecorder struct{}
+
+var recorded struct {
+	sync.Mutex
+	events []caddy.Event
+	handle func(context.Context, caddy.Event) error // nil: keeps it
+}
+
+func (eventRecorder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.recorder", New: func() caddy.Module { return new(eventRecorder) }}
+}
+
+func (eventRecorder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { d.Next(); return nil }
+
+func (eventRecorder) Handle(ctx context.Context, e caddy.Event) error {
+	recorded.Lock()
+	recorded.events = append(recorded.events, e)
+	handle := recorded.handle
+	recorded.Unlock()
+	if handle != nil {
+		return handle(ctx, e)
+	}
+	return nil
+}
+
+var _ caddyevents.Handler = eventRecorder{}
+
+// recordEvents forgets what was recorded, and has what follows handled so.
+func recordEvents(t *testing.T, handle func(context.Context, caddy.Event) error) {
+	set := func(handle func(context.Context, caddy.Event) error) {
+		recorded.Lock()
+		defer recorded.Unlock()
+		recorded.events, recorded.handle = nil, handle
+	}
+	set(handle)
+	t.Cleanup(func() { set(nil) })
+}
+
+// eventsNamed returns the data of the recorded events of a name.
+func eventsNamed(name string) (data []map[string]any) {
+	recorded.Lock()
+	defer recorded.Unlock()
+	for _, e := range recorded.events {
+		if e.Name() == name {
+			data = append(data, e.Data)
+		}
+	}
+	return data
+}
+
+const onOurs = "events {\n on websms.sent recorder\n on websms.verified recorder\n on websms.failed recorder\n on websms.mo recorder\n on websms.dlr recorder\n}"
+
+// Each event comes once for what happened once, with what the logs say of it:
+// a number that a gate sent to is masked, the words of a reply are whole.
+func TestEvents(t *testing.T) {
+	recordEvents(t, nil)
+	w := start(t, setup{gate: "realm staff\n" + plenty, global: onOurs})
+	w.sim.SetWebhook("", "")
+	b := w.browser()
+	code := b.ask("+6421000555")
+	message := w.sim.Messages()[0]
+	once := func(name string) map[string]any {
+		t.Helper()
+		eventually(t, name, func() bool { return len(eventsNamed(name)) > 0 })
+		return eventsNamed(name)[0]
+	}
+	sent := once("websms.sent")
+	challenge, _ := sent["challenge"].(string)
+	if len(challenge) != 32 {
+		t.Errorf("the challenge is %q", challenge)
+	}
+	want := func(name string, fields map[string]any) {
+		t.Helper()
+		if got := once(name); !reflect.DeepEqual(got, fields) {
+			t.Errorf("%s has %v, want %v", name, got, fields)
+		}
+	}
+	whose := func(name string, value any) map[string]any {
+		return map[string]any{"realm": "staff", "number": "+64•••555", "user": "", "client_ip": "127.0.0.1", "challenge": challenge, name: value}
+	}
+	want("websms.sent", whose("message_id", message.ID))
+	b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
+	want("websms.dlr", map[string]any{"message_id": message.ID, "status": "DELIVRD", "status_code": 1, "state": "delivered", "timestamp": "2009-02-13T23:31:30Z"})
+	wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
+	var session any
+	eventually(t, "the audit log", func() bool {
+		for _, line := range w.logged("websms.audit") {
+			if line["event"] == "verified" {
+				session = line["session"]
+			}
+		}
+		return session != nil
+	})
+	want("websms.verified", whose("session", session))
+	for range 2 { // the second is a repetition
+		b.deliver(`{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
+	}
+	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321", "body": "STOP {env.HOME} $(id)", "timestamp": ""})
+	w.sim.Next(websmstest.InvalidRequest())
+	w.browser().request("+6421000557")
+	if failed := once("websms.failed"); failed["number"] != "+64•••557" || failed["error"] == "" {
+		t.Errorf("websms.failed has %v", failed)
+	}
+	for _, name := range []string{"websms.sent", "websms.verified", "websms.failed", "websms.mo", "websms.dlr"} {
+		if n := len(eventsNamed(name)); n != 1 {
+			t.Errorf("%d of %s", n, name)
+		}
+	}
+}
+
+// Whoever handles events may hang, fail or panic: nobody waits for it, and
+// nothing else changes.
+func TestEventHandlersInTrouble(t *testing.T) {
+	release := make(chan struct{})
+	recordEvents(t, func(_ context.Context, e caddy.Event) error {
+		switch e.Name() {
+		case "websms.sent":
+			panic("a handler of somebody else's")
+		case "websms.verified":
+			return fmt.Errorf("did not work")
+		}
+		<-release
+		return nil
+	})
+	w := start(t, setup{gate: plenty, global: onOurs})
+	t.Cleanup(func() { close(release) }) // before Caddy is stopped
+	b := w.browser()
+	began := time.Now()
+	for i := range 4 {
+		wantAnswer(t, "a reply", b.deliver(fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, acknowledged)
+	}
+	b.login("+6421000558")
+	wantStatus(t, "the app", b.get("/", page), http.StatusOK)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	eventually(t, "the panic in the log", func() bool { return len(w.logged("http.handlers.websms_otp")) > 0 })
+}
