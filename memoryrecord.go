@@ -2,6 +2,7 @@ package websms
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -13,7 +14,8 @@ import (
 // record is one challenge in the memory store. It is put once and changes in
 // place, under its own mutex.
 type record struct {
-	id otp.ID
+	id  otp.ID
+	tag uint64 // of the number's keyed hash; 0: of nobody's
 	// Guarded by the store's mutex:
 	place   int  // in its heap, -1 when it is in none
 	claimed bool // its room is promised to the challenge that replaces it
@@ -38,11 +40,14 @@ type record struct {
 
 func newRecord(r *otp.Reservation) *record {
 	return &record{
-		id: r.ID, place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
+		id: r.ID, tag: tagOf(r.Run.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
 		born: r.Now, dies: r.Now.Add(min(r.TTL, otp.MaxLife)), resend: r.Now.Add(r.Cooldown),
 	}
 }
+
+// tagOf is as much of a number's keyed hash as finds its challenges again.
+func tagOf(number otp.Digest) uint64 { return binary.NativeEndian.Uint64(number[:]) }
 
 func (r *record) expires() time.Time {
 	r.mu.Lock()

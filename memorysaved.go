@@ -91,6 +91,7 @@ type savedRow struct {
 // savedChallenge is a record.
 type savedChallenge struct {
 	ID                                           otp.ID
+	Tag                                          uint64
 	Sealed                                       []byte
 	Proof                                        otp.Digest
 	Length, Left, Sending, Begun, Possible, Made uint8
@@ -172,7 +173,7 @@ func (r *record) save() savedChallenge {
 	defer r.mu.Unlock()
 	r.finished = true
 	return savedChallenge{
-		r.id, r.sealed, r.proof, r.length, r.left, r.sending, r.begun, r.possible, r.made,
+		r.id, r.tag, r.sealed, r.proof, r.length, r.left, r.sending, r.begun, r.possible, r.made,
 		r.settled, r.status, r.state, r.born, r.dies, r.resend,
 	}
 }
@@ -188,7 +189,7 @@ func (m *memoryStore) restore(rows []savedRow) {
 	for _, row := range rows {
 		for _, c := range row.Challenges {
 			rec := &record{
-				id: c.ID, place: -1, sealed: c.Sealed, proof: c.Proof, length: c.Length, left: c.Left,
+				id: c.ID, tag: c.Tag, place: -1, sealed: c.Sealed, proof: c.Proof, length: c.Length, left: c.Left,
 				sending: c.Sending, begun: c.Begun, possible: c.Possible, made: c.Made, settled: c.Settled,
 				status: c.Status, state: c.State, born: c.Born, dies: c.Dies, resend: c.Resend,
 			}

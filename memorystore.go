@@ -4,7 +4,9 @@ import (
 	"container/heap"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -277,6 +279,28 @@ func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time)
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	return rec.get(now)
+}
+
+// Of implements otp.Store. It looks at all that are live, and keeps nobody
+// waiting meanwhile.
+func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
+	m.ready()
+	m.mu.Lock()
+	live := slices.Clone(m.live)
+	m.mu.Unlock()
+	tag := tagOf(number)
+	live = slices.DeleteFunc(live, func(rec *record) bool { return tag == 0 || rec.tag != tag })
+	slices.SortFunc(live, func(a, b *record) int { return b.born.Compare(a.born) })
+	for _, rec := range live {
+		found, err := rec.get(now)
+		if err != nil && !errors.Is(err, otp.ErrTooManyAttempts) {
+			continue
+		}
+		if found.Sealed = nil; len(list) < otp.MaxOf {
+			list = append(list, found)
+		}
+	}
+	return list, nil
 }
 
 // Report implements otp.Store.

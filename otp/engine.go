@@ -243,12 +243,6 @@ func (e *Engine) Forget(ctx context.Context, parts ...string) error {
 	return e.store.Forget(ctx, e.ring.Digest("seen", parts...))
 }
 
-// InFlight returns how many sendings are under way, decoys among them.
-func (e *Engine) InFlight() int { return e.dispatch.inFlight() }
-
-// Live returns how many challenges await their answer.
-func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx, e.now()) }
-
 // newCode returns length digits, each as likely as any other.
 func (e *Engine) newCode(length int) (string, error) {
 	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(length)), nil)

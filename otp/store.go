@@ -56,6 +56,12 @@ type Store interface {
 	// record, ErrTooManyAttempts.
 	Get(ctx context.Context, scope string, id ID, now time.Time) (Record, error)
 
+	// Of returns the challenges of a number, newest first, as Get does: those
+	// that await their answer, and those that died of wrong ones and have not
+	// expired; without what was sealed, and no more than MaxOf. It is for
+	// operators.
+	Of(ctx context.Context, scope string, number Digest, now time.Time) ([]Record, error)
+
 	// Report applies a delivery report to the challenge whose code was sent
 	// as messageID. A report that arrives before its sending is settled is
 	// kept for it. It returns how long ago that sending began, and true, if
@@ -83,6 +89,9 @@ type Store interface {
 	// operators, and may be off by a few where answers were lost.
 	Live(ctx context.Context, now time.Time) (int, error)
 }
+
+// MaxOf bounds the challenges that Of returns.
+const MaxOf = 20
 
 // Digest is a keyed hash.
 type Digest [32]byte

@@ -19,6 +19,7 @@ import (
 //	                                         sorted set of sendings, by when they were given back
 //	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
 //	websms:{realm:<scope>}:failures:<digest> hash, see run.lua
+//	websms:{realm:<scope>}:asked:<digest>    sorted set of a number's challenges, by when they end at the latest
 //	websms:live                              hash, by minute: how many challenges die in it
 //	websms:message:<digest>                  string, what a message id stands for
 //	websms:seen:<digest>                     string, until when
@@ -48,6 +49,10 @@ func (k keys) returned(scope string, c *otp.Counter) string {
 
 func (k keys) failures(scope string, number otp.Digest) string {
 	return k.scope(scope) + "failures:" + short(number)
+}
+
+func (k keys) asked(scope string, number otp.Digest) string {
+	return k.scope(scope) + "asked:" + short(number)
 }
 
 func (k keys) message(id string) string {

@@ -20,7 +20,7 @@ var strange = []string{
 func ofScope(k keys, scope string, id otp.ID, d otp.Digest) []string {
 	c := otp.Counter{Limit: "per_number", Key: d}
 	return []string{
-		k.challenge(scope, id), k.windows(scope), k.taken(scope, &c), k.returned(scope, &c), k.failures(scope, d),
+		k.challenge(scope, id), k.windows(scope), k.taken(scope, &c), k.returned(scope, &c), k.failures(scope, d), k.asked(scope, d),
 	}
 }
 

@@ -68,11 +68,12 @@ func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 		former, formerKey = name(r.Replaces), s.challenge(r.Scope, r.Replaces)
 	}
 	member := memberOf(r.ID)
-	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.failures(r.Scope, r.Run.Number), s.windows(r.Scope)}
+	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.failures(r.Scope, r.Run.Number), s.windows(r.Scope), s.asked(r.Scope, r.Run.Number)}
 	args := []string{
 		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
 		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
 		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), runOf(&r.Run),
+		micros(r.Now.Add(otp.MaxLife)), millis(otp.MaxLife),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
 	answer, err := s.node.do(call(scriptReserve, keys, args)).strings()
@@ -235,6 +236,32 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 		return rec, otp.ErrTooManyAttempts
 	}
 	return rec, nil
+}
+
+// Of implements otp.Store.
+func (s *store) Of(ctx context.Context, scope string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
+	names, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Zrevrange().Key(s.asked(scope, number)).Start(0).Stop(-1).Build())
+	}).strings()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		id, ours := session.ParseID(n)
+		if !ours || len(list) == otp.MaxOf {
+			continue
+		}
+		rec, err := s.Get(ctx, scope, id, now)
+		switch {
+		case errors.Is(err, otp.ErrNoChallenge), errors.Is(err, otp.ErrExpired):
+			continue
+		case err != nil && !errors.Is(err, otp.ErrTooManyAttempts):
+			return nil, err
+		}
+		rec.Sealed = nil
+		list = append(list, rec)
+	}
+	return list, nil
 }
 
 // Unlock implements otp.Store.

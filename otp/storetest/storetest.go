@@ -53,6 +53,7 @@ func run(t *testing.T, open Open) {
 		{"challenge", challengeTests},
 		{"limits", limitTests},
 		{"used", usedTests},
+		{"of a number", ofTests},
 		{"lockout", lockoutTests},
 		{"runs", runTests},
 		{"resend", resendTests},

@@ -1,14 +1,15 @@
 -- Makes a challenge, and takes its sending from every counter.
 -- It returns when the challenge dies that it replaces, if it does.
--- KEYS: challenge, former, run, windows, then counters.
+-- KEYS: challenge, former, run, windows, the number's challenges, then counters.
 -- ARGV: now, id, former's id or '', channel of former, counters' member,
--- 6 sealed, proof, length, attempts, dies, resend after, 12 run, 13 counters.
+-- 6 sealed, proof, length, attempts, dies, resend after, 12 run,
+-- 13 its latest end, 14 its longest life in milliseconds, 15 counters.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'ok'} end -- asked again
 local limit, wait
 local r = run(KEYS[3], ARGV[12])
 if r then limit, wait = locked(r.streak, r) end
 if limit and wait == 0 then return {'limit', limit, '0'} end
-local list = counters(13, 5)
+local list = counters(15, 6)
 limit, wait = refuses(list, limit, wait)
 if limit then return {'limit', limit, int(wait)} end
 
@@ -18,6 +19,12 @@ redis.call('HSET', KEYS[1], 'k', ARGV[7] .. ARGV[10], 'm', '', 'p', ARGV[7], 'd'
   's', ARGV[6])
 keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
+if ARGV[12] ~= '' then -- whose it is can be asked by an operator; as many as anybody looks at
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', int(now))
+  for _, oldest in ipairs(redis.call('ZREVRANGE', KEYS[5], 99, -1)) do redis.call('ZREM', KEYS[5], oldest) end
+  redis.call('ZADD', KEYS[5], ARGV[13], ARGV[2])
+  redis.call('PEXPIRE', KEYS[5], ARGV[14])
+end
 if ARGV[3] ~= '' then
   local former = redis.call('HMGET', KEYS[2], 'd', 'm')
   if former[1] then -- also one that ended: what ended it may be taken back
