@@ -65,6 +65,8 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/websms/revoke", Handler: a.post(a.revoke)},
 		{Pattern: "/websms/unlock", Handler: a.post(a.unlock)},
 		{Pattern: "/websms/recovery-code", Handler: a.post(a.recoveryCode)},
+		{Pattern: "/websms/challenges", Handler: a.post(a.challenges)},
+		{Pattern: "/websms/status", Handler: caddy.AdminHandlerFunc(a.status)},
 	}
 }
 
@@ -85,7 +87,7 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 		}
 		app := a.app()
 		if app == nil {
-			return adminError(http.StatusNotFound, "the running configuration has no gate")
+			return errNoApp
 		}
 		var req adminRequest
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
@@ -157,20 +159,16 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 // unlock forgets the wrong codes of a number.
 func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number == "" {
-		return nil, adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
+		return nil, errOneNumber
 	}
 	if !e164.MatchString(req.Number) {
 		return nil, errE164
 	}
-	scopes := []string{req.Realm}
-	if req.Realm == "" {
-		scopes = append(scopes, scopeSecondFactor)
-	}
 	was := false
-	for _, scope := range scopes {
+	for _, scope := range scopesOf(req.Realm) {
 		counted, err := app.engine.Unlock(r.Context(), scope, req.Number)
 		if err != nil {
-			return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+			return nil, unavailable(err)
 		}
 		was = was || counted
 	}
@@ -205,7 +203,7 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", wholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+		return nil, unavailable(err)
 	}
 	a.log(eventRecovery, req)
 	return struct {

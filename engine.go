@@ -67,12 +67,14 @@ func (a account) tokenKey() string {
 // configurations that name the same account and store.
 type engine struct {
 	*otp.Engine
-	store  otp.Store
-	vault  *vault
-	client *connexus.Client
-	tokens connexus.TokenCache // nil without an account
-	failed atomic.Pointer[failure]
-	holds  holdings
+	account account
+	kind    string // of store, as a configuration names it
+	store   otp.Store
+	vault   *vault
+	client  *connexus.Client
+	tokens  connexus.TokenCache // nil without an account
+	failed  atomic.Pointer[failure]
+	holds   holdings
 }
 
 // failure is what a call of the API failed with last.
@@ -95,7 +97,10 @@ func openEngines() (open []*engine) {
 }
 
 func newEngine(a account, store StoreModule, v *vault) (caddy.Destructor, error) {
-	e := &engine{vault: v}
+	e := &engine{vault: v, account: a}
+	if module, ok := store.(caddy.Module); ok {
+		e.kind = module.CaddyModule().ID.Name()
+	}
 	if err := e.open(a, store); err != nil {
 		return nil, errors.Join(err, e.holds.release())
 	}

@@ -130,6 +130,13 @@ func (m *memoryStore) setCapacity(capacity int) {
 	m.cache.resize(max(capacity, len(m.live)))
 }
 
+// room returns how many live challenges the store may hold.
+func (m *memoryStore) room() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.capacity
+}
+
 // Reserve implements otp.Store.
 func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	m.ready()

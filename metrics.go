@@ -158,7 +158,7 @@ func (liveChallenges) Collect(to chan<- prometheus.Metric) {
 
 // observeCall counts one exchange with the API.
 func observeCall(endpoint string, took time.Duration, err error) {
-	label, result := "otp", "ok"
+	label, result := endpointLabel(endpoint), "ok"
 	var failure *connexus.Error
 	switch {
 	case errors.As(err, &failure):
@@ -167,7 +167,6 @@ func observeCall(endpoint string, took time.Duration, err error) {
 		result = connexus.Kind(0).String()
 	}
 	if endpoint == connexus.EndpointToken {
-		label = "token"
 		refreshed := "ok"
 		if err != nil {
 			refreshed = "failed"

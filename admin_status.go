@@ -1,0 +1,210 @@
+package websms
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// engineStatus is the state of one engine: what a configuration's gates share.
+type engineStatus struct {
+	BaseURL       string         `json:"base_url"`
+	Sandbox       bool           `json:"sandbox"`
+	Token         *tokenStatus   `json:"token"` // null: none is held
+	Store         storeStatus    `json:"store"`
+	KeysReady     bool           `json:"keys_ready"`
+	Challenges    int            `json:"challenges"`
+	Capacity      int            `json:"capacity,omitempty"` // of a store that has one
+	SendsInFlight int            `json:"sends_in_flight"`
+	Gates         []gateStatus   `json:"gates"`      // none of an engine that ends
+	LastError     *failureStatus `json:"last_error"` // of the API; null: there was none
+}
+
+type tokenStatus struct {
+	Held       bool      `json:"held"`
+	AgeSeconds int       `json:"age_seconds"`
+	ExpiresAt  time.Time `json:"expires_at"`
+}
+
+type storeStatus struct {
+	Kind  string `json:"kind"`
+	Up    bool   `json:"up"`
+	Error string `json:"error,omitempty"`
+}
+
+type gateStatus struct {
+	Realm  string       `json:"realm"`
+	Mode   string       `json:"mode"` // number or second_factor
+	Prefix string       `json:"prefix"`
+	Budget []rateStatus `json:"budget"`
+}
+
+// rateStatus is how much of a rate is used.
+type rateStatus struct {
+	Rate Rate `json:"rate"`
+	Used int  `json:"used"`
+}
+
+type failureStatus struct {
+	At       time.Time `json:"at"`
+	Endpoint string    `json:"endpoint"`
+	Message  string    `json:"message"`
+}
+
+// statusTime bounds how long a store may take to say how it is.
+const statusTime = 2 * time.Second
+
+// status tells the state of every engine of this process, that of the running
+// configuration first.
+func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		return adminError(http.StatusMethodNotAllowed, "use GET")
+	}
+	app := a.app()
+	if app == nil {
+		return errNoApp
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), statusTime)
+	defer cancel()
+	list := []engineStatus{app.engine.status(ctx, app.gates)}
+	for _, e := range openEngines() {
+		if e != app.engine {
+			list = append(list, e.status(ctx, nil))
+		}
+	}
+	return writeJSON(w, http.StatusOK, "application/json", struct {
+		Engines []engineStatus `json:"engines"`
+	}{list})
+}
+
+func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
+	s := engineStatus{
+		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: storeStatus{Kind: e.kind, Up: true},
+		KeysReady: e.vault.ring.Ready(), SendsInFlight: e.InFlight(), Gates: []gateStatus{},
+	}
+	if e.tokens != nil {
+		if t, held := e.tokens.Load(); held {
+			s.Token = &tokenStatus{true, int(clock().Sub(t.IssuedAt) / time.Second), t.ExpiresAt.UTC().Truncate(time.Second)}
+		}
+	}
+	if m, ok := e.store.(*memoryStore); ok {
+		s.Capacity = m.room()
+	}
+	var err error
+	if s.Challenges, err = e.Live(ctx); err != nil {
+		s.Store.Up, s.Store.Error = false, err.Error()
+	}
+	for _, g := range gates {
+		s.Gates = append(s.Gates, g.status(ctx))
+	}
+	if f := e.failed.Load(); f != nil {
+		s.LastError = &failureStatus{f.at.UTC().Truncate(time.Second), endpointLabel(f.endpoint), f.err.Error()}
+	}
+	return s
+}
+
+func (g *Gate) status(ctx context.Context) gateStatus {
+	s := gateStatus{Realm: g.Realm, Mode: "number", Prefix: g.Prefix, Budget: []rateStatus{}}
+	if g.second != nil {
+		s.Mode = "second_factor"
+	}
+	if used, err := g.engine.Spent(ctx, &g.policy); err == nil { // the store's error is said once, above
+		s.Budget = rateStatuses(g.policy.Budget, used)
+	}
+	return s
+}
+
+func rateStatuses(rates []otp.Rate, used []int) []rateStatus {
+	list := make([]rateStatus, len(rates))
+	for i, rate := range rates {
+		list[i] = rateStatus{Rate(rate), used[i]}
+	}
+	return list
+}
+
+// challengeStatus is a challenge as an operator sees it.
+type challengeStatus struct {
+	ID           string     `json:"id"`
+	Status       otp.Status `json:"status"`
+	AttemptsLeft int        `json:"attempts_left"`
+	ExpiresAt    time.Time  `json:"expires_at"`
+	ResendAt     time.Time  `json:"resend_at"`
+}
+
+// challenges tells which challenges a number has, and what counts for it.
+func (a *adminAPI) challenges(r *http.Request, app *App, req *adminRequest) (any, error) {
+	if req.Session != "" || req.User != "" || req.Number == "" {
+		return nil, errOneNumber
+	}
+	if !e164.MatchString(req.Number) {
+		return nil, errE164
+	}
+	answer := struct {
+		Challenges []challengeStatus `json:"challenges"`
+		Sends      []rateStatus      `json:"sends"`
+	}{[]challengeStatus{}, []rateStatus{}}
+	for _, scope := range scopesOf(req.Realm) {
+		found, err := app.engine.Of(r.Context(), scope, req.Number)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		for _, c := range found {
+			answer.Challenges = append(answer.Challenges, challengeStatus{
+				c.ID.String(), c.Status, c.AttemptsLeft, c.ExpiresAt.UTC().Truncate(time.Second), roundUp(c.ResendAt).UTC(),
+			})
+		}
+	}
+	for _, g := range app.gatesOf(req.Realm) {
+		used, err := app.engine.Sent(r.Context(), &g.policy, req.Number)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		answer.Sends = append(answer.Sends, rateStatuses(g.policy.PerNumber, used)...)
+	}
+	return answer, nil
+}
+
+// scopesOf returns what the gates of a realm count under: those without one
+// apart from those of them with a second factor.
+func scopesOf(realm string) []string {
+	if realm == "" {
+		return []string{realm, scopeSecondFactor}
+	}
+	return []string{realm}
+}
+
+// gatesOf returns a gate of each scope of a realm: those of one scope count
+// together.
+func (a *App) gatesOf(realm string) (gates []*Gate) {
+	seen := map[string]bool{}
+	for _, g := range a.gates {
+		if scope := g.scope(); g.Realm == realm && !seen[scope] {
+			seen[scope] = true
+			gates = append(gates, g)
+		}
+	}
+	return gates
+}
+
+func unavailable(err error) error {
+	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+}
+
+var (
+	errNoApp     = adminError(http.StatusNotFound, "the running configuration has no gate")
+	errOneNumber = adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
+)
+
+// endpointLabel returns an endpoint of the API as metrics and the status name it.
+func endpointLabel(endpoint string) string {
+	if endpoint == connexus.EndpointToken {
+		return "token"
+	}
+	return "otp"
+}
