@@ -20,6 +20,8 @@ const stopTime = 10 * time.Second
 type site struct {
 	app   string // URL of the gated legacy app
 	inbox string // URL of the simulator's inbox
+	admin string // address of Caddy's admin endpoint
+	file  string // its Caddyfile
 	*process.Process
 }
 
@@ -39,7 +41,10 @@ func startSite(caddyfile, dir string) (*site, error) {
 		oldNew = append(oldNew, own, "localhost:"+strconv.Itoa(port))
 	}
 	caddyfile = strings.NewReplacer(oldNew...).Replace(caddyfile) // at once: a port of ours may begin as one of its own
-	s := &site{app: "http://localhost:" + ports[0], inbox: "http://localhost:" + ports[1]}
+	s := &site{
+		app: "http://localhost:" + ports[0], inbox: "http://localhost:" + ports[1],
+		admin: "localhost:" + ports[2], file: filepath.Join(dir, "Caddyfile"),
+	}
 	var err error
 	s.Process, err = process.Caddy{
 		Program: program, Caddyfile: caddyfile, Dir: dir, Work: root,

@@ -43,6 +43,9 @@ func (n *node) run() {
 		if n.ctx.Err() != nil {
 			return
 		}
+		if err != nil {
+			n.ails.Store(&err)
+		}
 		switch {
 		case err == nil:
 			for range n.kept.Swap(0) {

@@ -34,6 +34,7 @@ type node struct {
 	alive  string // key that is written to see whether Redis is there
 	client atomic.Pointer[rueidis.Client]
 	up     atomic.Bool
+	ails   atomic.Pointer[error] // what the latest try failed with
 	turn   atomic.Pointer[turn]
 	known  chan struct{} // closed when it is first known whether Redis is there
 	poke   chan struct{}
@@ -85,6 +86,14 @@ func (n *node) close() {
 // errAway says that Redis is away, or may not be written to.
 var errAway = errors.New("redis is away")
 
+// awayFor returns errAway with its reason, if that is known.
+func (n *node) awayFor() error {
+	if why := n.ails.Load(); why != nil {
+		return fmt.Errorf("%w: %w", errAway, *why)
+	}
+	return errAway
+}
+
 // errBusy says that as many wait for Redis as may.
 var errBusy = errors.New("too many wait for redis")
 
@@ -99,7 +108,7 @@ func unavailable(err error) error {
 // he is gone: half a change would be worse than one that nobody waits for.
 func (n *node) do(op operation) reply {
 	if !n.up.Load() {
-		return reply{failed: unavailable(errAway)}
+		return reply{failed: unavailable(n.awayFor())}
 	}
 	return n.ask(n.within(), op)
 }
@@ -155,7 +164,7 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		client := n.client.Load()
 		if client == nil {
-			return failed(errAway)
+			return failed(n.awayFor())
 		}
 		result := op(ctx, *client)
 		err := result.Error()
@@ -183,9 +192,9 @@ func (n *node) insist(ctx context.Context, op operation) reply {
 		select {
 		case <-n.arrival():
 		case <-ctx.Done():
-			return reply{failed: unavailable(errAway)}
+			return reply{failed: unavailable(n.awayFor())}
 		case <-n.ctx.Done():
-			return reply{failed: unavailable(errAway)}
+			return reply{failed: unavailable(n.awayFor())}
 		}
 		within, cancel := context.WithTimeout(ctx, time.Second)
 		r := n.ask(within, op)

@@ -1,0 +1,182 @@
+package websms
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-websms/websms/number"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "websms",
+		Usage: "<command>",
+		Short: "Looks after the SMS gate: what is wrong, who is in, who is locked out",
+		Long: `
+Looks after the SMS gate of this machine.
+
+    caddy websms doctor             what is wrong with the configuration, the
+                                    account, the store, the webhook
+    caddy websms send 021234567     one real test code
+    caddy websms status             how the running gates are
+    caddy websms challenges 021…    which codes a number waits for
+    caddy websms revoke --user bob  ends sessions
+    caddy websms unlock 021234567   forgets the wrong codes of a number
+    caddy websms recovery-code …    lets one person in without an SMS, once
+
+doctor and send read a configuration, as "caddy run" does. All others ask the
+Caddy that runs, over its admin endpoint; whoever reaches that may do anything.
+
+A number may be written as people here write it (--country says where), and as
+"-" it is read from standard input, so that it stands in no list of processes.
+
+Exit codes: 0 done, or all well; 1 refused, failed, or not well; 2 wrong usage;
+3 the admin endpoint of Caddy does not answer; 4 there is nothing of the kind.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				return fail(cmd, exitf(exitUsage, "there is no command %q: see caddy websms --help", args[0]))
+			}
+			cmd.AddCommand(doctorCommand(), sendCommand(), statusCommand(), challengesCommand(), revokeCommand(), unlockCommand(), recoveryCommand())
+		},
+	})
+}
+
+// The exit codes of the commands.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitNoCaddy = 3
+	exitNothing = 4
+)
+
+// exit is an error that says with which code to end.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string { return e.err.Error() }
+func (e *exit) Unwrap() error { return e.err }
+
+func exitf(code int, format string, args ...any) error {
+	return &exit{code, fmt.Errorf(format, args...)}
+}
+
+// fail has Caddy say an error on standard error, as it does for its own
+// commands, and end with the error's code.
+func fail(cmd *cobra.Command, err error) error {
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
+		code := exitFailed
+		if e := (*exit)(nil); errors.As(err, &e) {
+			code = e.code
+		}
+		return code, err
+	})(cmd, nil)
+}
+
+// subcommand returns a command that runs do.
+func subcommand(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: strings.TrimSpace(long), SilenceUsage: true,
+		Args: func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return fail(cmd, exitf(exitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := do(cmd, args); err != nil {
+				return fail(cmd, err)
+			}
+			return nil
+		},
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fail(cmd, exitf(exitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
+	})
+	cmd.Flags().Bool("json", false, "Print JSON, and nothing else, for programs")
+	return cmd
+}
+
+// withConfig adds the flags that say which configuration to read.
+func withConfig(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile of this folder, if there is one)")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter to apply")
+}
+
+// withNumber adds the flag that says how numbers are written.
+func withNumber(cmd *cobra.Command) {
+	cmd.Flags().String("country", "NZ", "ISO code of the country whose way of writing numbers is understood")
+}
+
+func flag(cmd *cobra.Command, name string) string {
+	value, _ := cmd.Flags().GetString(name) // every name is one that was added
+	return value
+}
+
+func isSet(cmd *cobra.Command, name string) bool {
+	value, _ := cmd.Flags().GetBool(name)
+	return value
+}
+
+// readNumber returns a number in E.164. The error does not repeat it.
+func readNumber(cmd *cobra.Command, written string) (string, error) {
+	if written == "-" {
+		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 256)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return "", exitf(exitUsage, "reading the number from standard input: %w", err)
+		}
+		written = strings.TrimSpace(line)
+	}
+	if e164.MatchString(written) { // also of a country that the library knows nothing of
+		return written, nil
+	}
+	country := strings.ToUpper(flag(cmd, "country"))
+	if !number.KnownRegion(country) {
+		return "", exitf(exitUsage, "--country %s is no ISO code of a country: give one such as NZ", country)
+	}
+	n, err := number.Parse(written, []string{country})
+	if err != nil {
+		return "", exitf(exitUsage, "that is no mobile number: write it like %s, or with its country code: %w", number.Example(country), err)
+	}
+	return n.E164, nil
+}
+
+// printJSON prints what a program asked for.
+func printJSON(cmd *cobra.Command, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
+	return err
+}
+
+// confirmed asks on a terminal, and takes --yes elsewhere.
+func confirmed(cmd *cobra.Command, question string) (bool, error) {
+	if isSet(cmd, "yes") {
+		return true, nil
+	}
+	if file, ok := cmd.InOrStdin().(*os.File); ok {
+		if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+			return false, exitf(exitUsage, "%s: add --yes where nobody can be asked", question)
+		}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return strings.EqualFold(strings.TrimSpace(line), "y"), nil
+}

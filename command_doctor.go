@@ -1,0 +1,92 @@
+package websms
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is what the doctor found in one respect.
+type finding struct {
+	Check string `json:"check"`
+	State state  `json:"state"`
+	Found string `json:"found"`
+	Do    string `json:"do,omitempty"` // what to do about it
+}
+
+// state says how serious it is.
+type state string
+
+const (
+	well    state = "ok"
+	risky   state = "risk"
+	ill     state = "failed"
+	unknown state = "skipped"
+)
+
+// marks say it without colour.
+var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
+
+func doctorCommand() *cobra.Command {
+	cmd := subcommand("doctor", "Finds what is wrong, and says what to do", `
+Looks at the configuration and at all that the gate depends on: whether it
+loads, the credentials, WebSMS and its token, the clock, the store, the webhook
+as this machine reaches it, the Caddy that runs, and what is risky.
+
+    caddy websms doctor --config /etc/caddy/Caddyfile
+
+    ✓ well   ! a risk to know of   ✗ does not work   - was not looked at
+
+It sends no SMS and changes nothing. Run it as the user and with the
+environment that Caddy has, or secrets may be missing. It ends with 1 if
+anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		found := examine(cmd)
+		if err := report(cmd, found); err != nil {
+			return err
+		}
+		failed := 0
+		for _, f := range found {
+			if f.State == ill {
+				failed++
+			}
+		}
+		if failed > 0 {
+			return exitf(exitFailed, "%d of %d checks failed", failed, len(found))
+		}
+		return nil
+	})
+	withConfig(cmd)
+	cmd.Flags().String("address", "", "Address of Caddy's admin endpoint (default: the configuration's)")
+	cmd.Flags().String("webhook", "", "URL of the webhook, without its secret, where the configuration does not tell it")
+	return cmd
+}
+
+// examine makes every check that the ones before it leave any sense in.
+func examine(cmd *cobra.Command) []finding {
+	p, err := readPatient(flag(cmd, "config"), flag(cmd, "adapter"))
+	if err != nil {
+		return []finding{{"configuration", ill, err.Error(), "correct it, or name another with --config"}}
+	}
+	found := []finding{p.checkConfiguration()}
+	found = append(found, p.checkAccount(cmd.Context())...)
+	found = append(found, p.checkStore(cmd.Context()))
+	found = append(found, p.checkWebhooks(cmd.Context(), flag(cmd, "webhook"))...)
+	found = append(found, p.checkRunning(flag(cmd, "address")))
+	return append(found, p.risks()...)
+}
+
+func report(cmd *cobra.Command, found []finding) error {
+	if isSet(cmd, "json") {
+		return printJSON(cmd, found)
+	}
+	var b strings.Builder
+	for _, f := range found {
+		fmt.Fprintf(&b, "%s %s: %s\n", marks[f.State], f.Check, f.Found)
+		if f.Do != "" {
+			fmt.Fprintf(&b, "    → %s\n", f.Do)
+		}
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
+	return err
+}

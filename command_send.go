@@ -1,0 +1,79 @@
+package websms
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/number"
+)
+
+func sendCommand() *cobra.Command {
+	cmd := subcommand("send <number>", "Sends one real test code", `
+Sends one real code, from the account of the configuration, and says what WebSMS
+said. It costs what an SMS costs, unless the configuration has sandbox. The code
+opens nothing, and is not printed: look at the phone.
+
+    caddy websms send 021234567 --config /etc/caddy/Caddyfile
+
+WebSMS reports the delivery to the webhook of a Caddy that runs, which logs it
+as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+		e164, err := readNumber(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		found, err := readPatient(flag(cmd, "config"), flag(cmd, "adapter"))
+		if err != nil {
+			return err
+		}
+		client, err := found.client(nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		company := flag(cmd, "company")
+		if company == "" {
+			company = found.company()
+		}
+		question := "This sends one SMS to " + number.Mask(e164) + ", which is billed. Go on?"
+		if found.app.Sandbox {
+			question = "This asks WebSMS's sandbox to take one SMS to " + number.Mask(e164) + ". Go on?"
+		}
+		if ok, err := confirmed(cmd, question); err != nil || !ok {
+			return errors.Join(err, exitf(exitFailed, "nothing was sent"))
+		}
+		return sendOne(cmd, client, e164, company)
+	})
+	withConfig(cmd)
+	withNumber(cmd)
+	cmd.Flags().String("company", "", "Who the message says it is from (default: that of the first gate)")
+	cmd.Flags().BoolP("yes", "y", false, "Do not ask")
+	return cmd
+}
+
+func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) error {
+	code, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	receipt, err := client.SendOTP(cmd.Context(), connexus.OTP{To: e164, Company: company, Comment: "A test.", Code: fmt.Sprintf("%06d", code)})
+	if err != nil {
+		var failure *connexus.Error
+		if errors.As(err, &failure) && failure.MaybeAccepted {
+			return exitf(exitFailed, "nobody knows whether it was sent: look at the phone: %w", err)
+		}
+		return exitf(exitFailed, "not sent: %w", err)
+	}
+	took := time.Since(began).Round(time.Millisecond)
+	if isSet(cmd, "json") {
+		return printJSON(cmd, map[string]any{"message_id": receipt.MessageID, "took_ms": took.Milliseconds()})
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "WebSMS took it in %s as message %s. Look at the phone, and for websms.dlr in Caddy's log.\n", took, receipt.MessageID)
+	return err
+}
