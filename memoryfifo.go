@@ -1,76 +1,106 @@
 package websms
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // fifo is a map that forgets its oldest entries, past their time or past max.
 // The store's mutex guards it.
 type fifo[K comparable, V any] struct {
-	max   int
-	byKey map[K]fifoEntry[V]
-	queue []fifoKey[K] // oldest first, from head on
-	head  int
-	next  uint64
+	max    int
+	places map[K]uint64       // where the entry of a key stands
+	chunks [][]fifoItem[K, V] // so that it grows without being copied
+	base   uint64             // the place of the first chunk's first item
+	head   uint64             // the place of the oldest item
+	next   uint64             // the place of the next one
 }
 
-type fifoEntry[V any] struct {
-	value  V
-	until  time.Time
-	serial uint64
+// fifoItem is an entry, unless its key has another by now, or was removed.
+type fifoItem[K comparable, V any] struct {
+	key   K
+	value V
+	until int64 // nanoseconds since 1970
 }
 
-type fifoKey[K comparable] struct {
-	key    K
-	serial uint64
+const fifoChunk = 512
+
+func (f *fifo[K, V]) at(place uint64) *fifoItem[K, V] {
+	n := place - f.base
+	return &f.chunks[n/fifoChunk][n%fifoChunk]
 }
 
 func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
-	entry, ok := f.byKey[key]
-	if !ok || !now.Before(entry.until) {
-		var none V
-		return none, false
+	if place, ok := f.places[key]; ok {
+		if item := f.at(place); now.UnixNano() < item.until {
+			return item.value, true
+		}
 	}
-	return entry.value, true
+	var none V
+	return none, false
 }
 
 func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
-	if f.byKey == nil {
-		f.byKey = make(map[K]fifoEntry[V])
-	}
-	f.next++
-	f.byKey[key] = fifoEntry[V]{value, until, f.next}
-	f.queue = append(f.queue, fifoKey[K]{key, f.next})
-	for f.head < len(f.queue) {
-		oldest := f.queue[f.head]
-		entry, ok := f.byKey[oldest.key]
-		stands := ok && entry.serial == oldest.serial
-		if stands && len(f.byKey) <= f.max && now.Before(entry.until) {
+	f.append(fifoItem[K, V]{key, value, until.UnixNano()})
+	for f.head < f.next {
+		oldest := f.at(f.head)
+		stands := f.stands(f.head)
+		if stands && len(f.places) <= f.max && now.UnixNano() < oldest.until {
 			break
 		}
 		if stands {
-			delete(f.byKey, oldest.key)
+			delete(f.places, oldest.key)
 		}
-		f.head++
+		f.drop()
 	}
-	switch waiting := f.queue[f.head:]; {
-	case len(waiting) > 2*len(f.byKey)+64: // most of them were removed meanwhile
-		f.queue = slices.DeleteFunc(waiting, func(k fifoKey[K]) bool { return f.byKey[k.key].serial != k.serial })
-		f.head = 0
-	case f.head > len(f.queue)/2:
-		f.queue = append(f.queue[:0], waiting...)
-		f.head = 0
+	if f.next-f.head > uint64(2*len(f.places))+fifoChunk { // most of them were removed meanwhile
+		f.compact()
 	}
 }
 
-func (f *fifo[K, V]) remove(key K) { delete(f.byKey, key) }
+// append makes an item the latest.
+func (f *fifo[K, V]) append(item fifoItem[K, V]) {
+	if f.places == nil {
+		f.places = make(map[K]uint64)
+	}
+	if f.next-f.base == uint64(len(f.chunks))*fifoChunk {
+		f.chunks = append(f.chunks, make([]fifoItem[K, V], fifoChunk))
+	}
+	f.places[item.key] = f.next
+	f.next++
+	*f.at(f.next - 1) = item
+}
+
+// stands reports whether the item at a place is its key's entry.
+func (f *fifo[K, V]) stands(place uint64) bool {
+	now, ok := f.places[f.at(place).key]
+	return ok && now == place
+}
+
+// drop forgets the oldest item.
+func (f *fifo[K, V]) drop() {
+	*f.at(f.head) = fifoItem[K, V]{}
+	if f.head++; f.head-f.base == fifoChunk {
+		f.chunks[0] = nil
+		f.chunks, f.base = f.chunks[1:], f.head
+	}
+}
+
+// compact forgets the items that are no entries.
+func (f *fifo[K, V]) compact() {
+	left := fifo[K, V]{max: f.max}
+	for place := f.head; place < f.next; place++ {
+		if f.stands(place) {
+			left.append(*f.at(place))
+		}
+	}
+	*f = left
+}
+
+func (f *fifo[K, V]) remove(key K) { delete(f.places, key) }
 
 // each calls do for every entry, the oldest first.
 func (f *fifo[K, V]) each(do func(key K, value V, until time.Time)) {
-	for _, k := range f.queue[f.head:] {
-		if entry, ok := f.byKey[k.key]; ok && entry.serial == k.serial {
-			do(k.key, entry.value, entry.until)
+	for place := f.head; place < f.next; place++ {
+		if item := f.at(place); f.stands(place) {
+			do(item.key, item.value, time.Unix(0, item.until))
 		}
 	}
 }

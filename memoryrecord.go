@@ -33,23 +33,33 @@ type record struct {
 	finished bool  // met or replaced
 	status   otp.Status
 	state    connexus.State // the latest delivery report's
-	born     time.Time      // first sending
-	dies     time.Time      // the code's life ends
-	resend   time.Time      // before it a resend is refused
+	born     instant        // first sending
+	dies     instant        // the code's life ends
+	resend   instant        // before it a resend is refused
 }
+
+// instant is a time in microseconds since 1970, which is as fine as a store is
+// told it: a third of a time.Time, and nothing for the garbage collector to follow.
+type instant int64
+
+func instantOf(t time.Time) instant { return instant(t.UnixMicro()) }
+
+func (i instant) time() time.Time { return time.UnixMicro(int64(i)) }
+
+func (i instant) add(d time.Duration) instant { return i + instant(d.Microseconds()) }
 
 func newRecord(r *otp.Reservation) *record {
 	return &record{
 		id: r.ID, tag: tagOf(r.Run.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
-		born: r.Now, dies: r.Now.Add(min(r.TTL, otp.MaxLife)), resend: r.Now.Add(r.Cooldown),
+		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))), resend: instantOf(r.Now.Add(r.Cooldown)),
 	}
 }
 
 // tagOf is as much of a number's keyed hash as finds its challenges again.
 func tagOf(number otp.Digest) uint64 { return binary.NativeEndian.Uint64(number[:]) }
 
-func (r *record) expires() time.Time {
+func (r *record) expires() instant {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dies
@@ -60,7 +70,7 @@ func (r *record) usable(now time.Time) error {
 	switch {
 	case r.finished:
 		return otp.ErrNoChallenge
-	case !now.Before(r.dies):
+	case instantOf(now) >= r.dies:
 		return otp.ErrExpired
 	case r.left == 0:
 		return otp.ErrTooManyAttempts
@@ -73,7 +83,7 @@ func (r *record) snapshot() otp.Record {
 	return otp.Record{
 		Challenge: otp.Challenge{
 			ID: r.id, Status: r.status, CodeLength: int(r.length), AttemptsLeft: int(r.left),
-			ExpiresAt: r.dies, ResendAt: r.resend, Settled: r.settled,
+			ExpiresAt: r.dies.time(), ResendAt: r.resend.time(), Settled: r.settled,
 		},
 		Sending: int(r.sending),
 		Sealed:  r.sealed,
@@ -130,9 +140,9 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	if err := r.usable(n.Now); err != nil {
 		return r.snapshot(), err
 	}
-	wait := r.resend.Sub(n.Now)
+	wait := r.resend.time().Sub(n.Now)
 	if r.sending >= maxSendings {
-		wait = max(wait, r.dies.Sub(n.Now))
+		wait = max(wait, r.dies.time().Sub(n.Now))
 	}
 	var cooldown *otp.LimitError
 	if wait > 0 {
@@ -141,17 +151,12 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	if err := take(cooldown); err != nil {
 		return r.snapshot(), err
 	}
-	r.resend = n.Now.Add(n.Cooldown << r.sending)
+	r.resend = instantOf(n.Now.Add(n.Cooldown << r.sending))
 	r.sending++
 	r.possible++
 	r.begun, r.settled = r.left, false
 	r.status, r.state = otp.Queued, connexus.StateUnknown
-	if dies := n.Now.Add(n.TTL); dies.After(r.dies) {
-		r.dies = dies
-	}
-	if last := r.born.Add(otp.MaxLife); r.dies.After(last) {
-		r.dies = last
-	}
+	r.dies = min(max(r.dies, instantOf(n.Now.Add(n.TTL))), r.born.add(otp.MaxLife))
 	return r.snapshot(), nil
 }
 
@@ -171,16 +176,16 @@ func (r *record) settle(s *otp.Settlement) (returnable bool) {
 	if s.Refused && r.possible > 0 {
 		r.possible--
 	}
-	return s.Refused && latest && !r.finished && s.Now.Before(r.dies) && r.left == r.begun
+	return s.Refused && latest && !r.finished && instantOf(s.Now) < r.dies && r.left == r.begun
 }
 
 // report applies a delivery report of one sending, and reports whether it
 // changed anything. Of a sending that was followed by another only its
 // arrival matters: the code is the same.
-func (r *record) report(sending int, state connexus.State) bool {
+func (r *record) report(sending uint8, state connexus.State) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if sending != int(r.sending) && state != connexus.StateDelivered || !state.Supersedes(r.state) {
+	if sending != r.sending && state != connexus.StateDelivered || !state.Supersedes(r.state) {
 		return false
 	}
 	r.state = state
@@ -204,7 +209,7 @@ type expiries []*record
 var _ heap.Interface = (*expiries)(nil)
 
 func (e expiries) Len() int           { return len(e) }
-func (e expiries) Less(i, j int) bool { return e[i].expires().Before(e[j].expires()) }
+func (e expiries) Less(i, j int) bool { return e[i].expires() < e[j].expires() }
 func (e expiries) Swap(i, j int) {
 	e[i], e[j] = e[j], e[i]
 	e[i].place, e[j].place = i, j

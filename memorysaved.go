@@ -102,9 +102,9 @@ type savedChallenge struct {
 }
 
 type savedMessage struct {
-	ID        string
+	Key       tableKey
 	Challenge otp.ID
-	Sending   int
+	Sending   uint8
 	At, Until time.Time
 }
 
@@ -148,9 +148,9 @@ func (m *memoryStore) save() []savedRow {
 		row.Challenges = append(row.Challenges, rec.save())
 	}
 	n := 0
-	m.sent.each(func(id string, s sentMessage, until time.Time) {
+	m.sent.each(func(key tableKey, s sentMessage, until time.Time) {
 		row := next(n)
-		row.Messages = append(row.Messages, savedMessage{id, s.challenge, s.sending, s.at, until})
+		row.Messages = append(row.Messages, savedMessage{key, s.challenge, s.sending, s.at.time(), until})
 		n++
 	})
 	n = 0
@@ -174,7 +174,7 @@ func (r *record) save() savedChallenge {
 	r.finished = true
 	return savedChallenge{
 		r.id, r.tag, r.sealed, r.proof, r.length, r.left, r.sending, r.begun, r.possible, r.made,
-		r.settled, r.status, r.state, r.born, r.dies, r.resend,
+		r.settled, r.status, r.state, r.born.time(), r.dies.time(), r.resend.time(),
 	}
 }
 
@@ -191,14 +191,14 @@ func (m *memoryStore) restore(rows []savedRow) {
 			rec := &record{
 				id: c.ID, tag: c.Tag, place: -1, sealed: c.Sealed, proof: c.Proof, length: c.Length, left: c.Left,
 				sending: c.Sending, begun: c.Begun, possible: c.Possible, made: c.Made, settled: c.Settled,
-				status: c.Status, state: c.State, born: c.Born, dies: c.Dies, resend: c.Resend,
+				status: c.Status, state: c.State, born: instantOf(c.Born), dies: instantOf(c.Dies), resend: instantOf(c.Resend),
 			}
 			if m.cache.put(string(c.ID[:]), rec) {
 				heap.Push(&m.live, rec)
 			}
 		}
 		for _, s := range row.Messages {
-			m.sent.put(s.ID, sentMessage{s.Challenge, s.Sending, s.At}, now, s.Until)
+			m.sent.put(s.Key, sentMessage{s.Challenge, instantOf(s.At), s.Sending}, now, s.Until)
 		}
 		for _, s := range row.Early {
 			m.early.put(s.ID, s.State, now, s.Until)

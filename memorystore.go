@@ -1,8 +1,10 @@
 package websms
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -43,7 +45,7 @@ type memoryStore struct {
 	live     expiries
 	counters counters
 	runs     runs
-	sent     fifo[string, sentMessage]    // by message id, for delivery reports
+	sent     fifo[tableKey, sentMessage]  // by message id, for delivery reports
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
 	seen     fifo[otp.Digest, struct{}]   // webhook deliveries
 }
@@ -51,9 +53,13 @@ type memoryStore struct {
 // sentMessage is what a message id stands for.
 type sentMessage struct {
 	challenge otp.ID
-	sending   int
-	at        time.Time
+	at        instant
+	sending   uint8
 }
+
+// messageKey stands for a message id: of two that are not alike, none meet by
+// chance, and whoever could choose them knows the webhook's secret.
+func messageKey(id string) tableKey { return keyOf(sha256.Sum256([]byte(id))) }
 
 // Bounds of what the store keeps beside challenges. Past them the oldest are
 // forgotten, which costs a late delivery report its page, or a very late
@@ -74,7 +80,7 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 		now:      clock,
 		log:      memoryLog,
 		capacity: capacity,
-		sent:     fifo[string, sentMessage]{max: 2*capacity + 1024},
+		sent:     fifo[tableKey, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
 		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
 	}
@@ -176,7 +182,7 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 	if live >= m.capacity {
 		return false, &otp.UnavailableError{
 			Reason:     fmt.Sprintf("all %d challenges that the memory store may hold are live", m.capacity),
-			RetryAfter: max(m.live[0].expires().Sub(r.Now), time.Second),
+			RetryAfter: max(m.live[0].expires().time().Sub(r.Now), time.Second),
 		}
 	}
 	if err := m.take(&r.Run, r.Counters, r.Now, nil); err != nil {
@@ -233,11 +239,11 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 		m.counters.giveBack(s.Return, s.Taken, s.Now)
 	}
 	if s.MessageID != "" {
-		m.sent.put(s.MessageID, sentMessage{id, s.Sending, s.Taken}, s.Now, s.Now.Add(otp.MaxLife))
+		m.sent.put(messageKey(s.MessageID), sentMessage{id, instantOf(s.Taken), uint8(s.Sending)}, s.Now, s.Now.Add(otp.MaxLife))
 		if state, came := m.early.get(s.MessageID, s.Now); came {
 			m.early.remove(s.MessageID)
 			if rec != nil {
-				rec.report(s.Sending, state)
+				rec.report(uint8(s.Sending), state)
 			}
 		}
 	}
@@ -297,7 +303,7 @@ func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now tim
 	m.mu.Unlock()
 	tag := tagOf(number)
 	live = slices.DeleteFunc(live, func(rec *record) bool { return tag == 0 || rec.tag != tag })
-	slices.SortFunc(live, func(a, b *record) int { return b.born.Compare(a.born) })
+	slices.SortFunc(live, func(a, b *record) int { return cmp.Compare(b.born, a.born) })
 	for _, rec := range live {
 		found, err := rec.get(now)
 		if err != nil && !errors.Is(err, otp.ErrTooManyAttempts) {
@@ -315,7 +321,7 @@ func (m *memoryStore) Report(_ context.Context, messageID string, state connexus
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	sent, known := m.sent.get(messageID, now)
+	sent, known := m.sent.get(messageKey(messageID), now)
 	if !known {
 		if was, twice := m.early.get(messageID, now); !twice || state.Supersedes(was) {
 			m.early.put(messageID, state, now, now.Add(otp.MaxLife))
@@ -324,10 +330,10 @@ func (m *memoryStore) Report(_ context.Context, messageID string, state connexus
 	}
 	rec := m.find(sent.challenge)
 	if rec == nil || !rec.report(sent.sending, state) {
-		return now.Sub(sent.at), false, nil
+		return now.Sub(sent.at.time()), false, nil
 	}
 	m.wakes.Wake(sent.challenge)
-	return now.Sub(sent.at), true, nil
+	return now.Sub(sent.at.time()), true, nil
 }
 
 // Watch implements otp.Store.
@@ -403,7 +409,7 @@ func (m *memoryStore) drop(rec *record) {
 // be cleared away. The caller holds mu.
 func (m *memoryStore) expire(now time.Time) {
 	for range 16 {
-		if len(m.live) == 0 || now.Before(m.live[0].expires()) {
+		if len(m.live) == 0 || instantOf(now) < m.live[0].expires() {
 			return
 		}
 		rec := m.live[0]

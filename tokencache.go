@@ -29,7 +29,10 @@ type cache[V any] struct {
 
 func newCache[V any](capacity int) (*cache[V], error) {
 	values, err := ristretto.NewCache(&ristretto.Config[string, V]{
-		NumCounters:        int64(max(10*capacity, 1000)),
+		// By these it would choose what to evict. It never has to, so they
+		// need not be the ten for each value that its documentation advises:
+		// those took 40 bytes a value.
+		NumCounters:        int64(max(capacity, 1000)),
 		MaxCost:            maxCost(capacity),
 		BufferItems:        64, // what ristretto's documentation advises for all
 		IgnoreInternalCost: true,

@@ -1,0 +1,89 @@
+package websms
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// sizes are what must not make anything dearer.
+var sizes = []int{1_000, 10_000, 100_000, 1_000_000}
+
+// BenchmarkChallengeSize is what a live challenge takes of memory, all in: as
+// the engine makes them, sent and settled, without what is counted for its number.
+func BenchmarkChallengeSize(b *testing.B) {
+	ring, err := session.NewRing(session.NewKeys(storeEpoch))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			each := 0.0
+			for b.Loop() {
+				before := heapInUse()
+				store, err := newMemoryStore(n)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range n {
+					reserveAsEngine(b, ring, store, i)
+				}
+				each = float64(heapInUse()-before) / float64(n)
+				if err := store.Destruct(); err != nil {
+					b.Fatal(err)
+				}
+				runtime.KeepAlive(store)
+			}
+			b.ReportMetric(each, "B/challenge")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/challenge")
+		})
+	}
+}
+
+func reserveAsEngine(tb testing.TB, ring *session.Ring, store *memoryStore, i int) {
+	id := session.NewID()
+	sealed, err := ring.Seal(session.ForCode, string(id[:]), []byte("482174"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r := &otp.Reservation{
+		ID: id, Sealed: []byte(sealed), Length: 6, Attempts: 5, Now: storeEpoch, TTL: 5 * time.Minute, Cooldown: 30 * time.Second,
+		Run: otp.Run{Number: ring.Digest("failures", "", fmt.Sprint(i))},
+	}
+	r.Proof = ring.Digest("code", string(id[:]), "482174")
+	if err := store.Reserve(context.Background(), r); err != nil {
+		tb.Fatal(err)
+	}
+	settled := &otp.Settlement{Sending: 1, MessageID: fmt.Sprintf("MSG%016d", i), Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch}
+	if err := store.Settle(context.Background(), id, settled); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// BenchmarkCounterSize is what it takes to remember that a number was sent a code.
+func BenchmarkCounterSize(b *testing.B) {
+	rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			each := 0.0
+			for b.Loop() {
+				before := heapInUse()
+				c := newCounters()
+				for i := range n {
+					if err := c.take([]otp.Counter{memoryCounter(1+i, rates...)}, storeEpoch, nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+				each = float64(heapInUse()-before) / float64(n)
+				runtime.KeepAlive(&c)
+			}
+			b.ReportMetric(each, "B/counter")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/counter")
+		})
+	}
+}
