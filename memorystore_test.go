@@ -289,8 +289,8 @@ func TestMemoryStoreFootprint(t *testing.T) {
 	}
 	challenge := (heapInUse() - before) / n
 	t.Logf("%d bytes for each of %d live challenges, settled; %d of them before there is one", challenge, n, (empty-before)/n)
-	if challenge > 1024 {
-		t.Errorf("%d bytes for each live challenge, want 1024 at most", challenge)
+	if challenge > 512 {
+		t.Errorf("%d bytes for each live challenge, want 512 at most", challenge)
 	}
 	if live, err := store.Live(context.Background(), storeEpoch); live != n || err != nil {
 		t.Errorf("Live: %d, %v; want %d", live, err, n)

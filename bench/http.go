@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// warmup is how long each is asked before it counts.
+const warmup = 2 * time.Second
+
+// connections are those of the project's budgets.
+const connections = 32
+
+// target is a way to the application, and what passes it.
+type target struct {
+	name   string
+	url    string
+	header string
+	*gate  // nil: of somebody else
+}
+
+// sample is what one round saw of one target.
+type sample struct {
+	Round     int
+	Target    string
+	PerSecond float64
+	P50, P99  float64 // milliseconds
+	CPU       float64 // microseconds a request; 0: not known
+	Mallocs   float64 // a request
+}
+
+// measureHTTP asks each gate in turn, round after round.
+func measureHTTP(ctx context.Context, l *lab) error {
+	targets, err := l.targets()
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if _, err := t.ask(ctx, l, warmup); err != nil {
+			return err
+		}
+	}
+	var samples []sample
+	for round := range l.rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, l.rounds)
+		for i := range targets { // another begins each round
+			t := targets[(i+round)%len(targets)]
+			s, err := t.ask(ctx, l, l.duration)
+			if err != nil {
+				return err
+			}
+			s.Round = round + 1
+			samples = append(samples, s)
+		}
+	}
+	if err := l.keep("http", samples); err != nil {
+		return err
+	}
+	l.reportHTTP(targets, samples)
+	return nil
+}
+
+const denied = "gate, no session"
+
+// targets starts a Caddy for each way to the application.
+func (l *lab) targets() ([]target, error) {
+	memory := "store memory {\n\t\t\tcapacity 1000000\n\t\t}"
+	otp := "websms_otp {\n\t\tcompany Bench\n\t\t" + plentiful + "\n\t}"
+	gated, err := l.startGate("memory", memory, otp)
+	if err != nil {
+		return nil, err
+	}
+	cookie, err := gated.login(l, "+64220000001")
+	if err != nil {
+		return nil, err
+	}
+	session := "Cookie: theme=dark; " + cookie
+	if err := gated.checkPassed(session); err != nil {
+		return nil, err
+	}
+	bare, err := l.startGate("ungated", "", "")
+	if err != nil {
+		return nil, err
+	}
+	list := []target{
+		{"ungated", bare.url, session, bare},
+		{"gate, store memory", gated.url, session, gated},
+	}
+	if l.redis != "" {
+		g, err := l.startGate("redis", "store redis {\n\t\t\taddress "+l.redis+"\n\t\t}", otp)
+		if err != nil {
+			return nil, err
+		}
+		cookie, err := g.login(l, "+64220000002")
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, target{"gate, store redis", g.url, "Cookie: theme=dark; " + cookie, g})
+	}
+	list = append(list, target{denied, gated.url, "Cookie: theme=dark", gated})
+	hash, err := l.passwordHash("bench")
+	if err != nil {
+		return nil, err
+	}
+	basic, err := l.startGate("basic_auth", "", "basic_auth {\n\t\tbench "+hash+"\n\t}")
+	if err != nil {
+		return nil, err
+	}
+	authorizer, err := l.startPart("authorizer")
+	if err != nil {
+		return nil, err
+	}
+	forward, err := l.startGate("forward_auth", "", "forward_auth "+authorizer+" {\n\t\turi /authorize\n\t}")
+	if err != nil {
+		return nil, err
+	}
+	list = append(list,
+		target{"basic_auth", basic.url, "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("bench:bench")), basic},
+		target{"forward_auth to a bare 200", forward.url, session, forward})
+	return append(list, l.gates...), nil
+}
+
+// checkPassed sees that the application gets the number and not our cookie.
+func (g *gate) checkPassed(session string) error {
+	req, err := http.NewRequest(http.MethodGet, g.url+"/seen", nil)
+	if err != nil {
+		return err
+	}
+	name, value, _ := strings.Cut(session, ": ")
+	req.Header.Set(name, value)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	var seen http.Header
+	if err := json.NewDecoder(res.Body).Decode(&seen); err != nil {
+		return fmt.Errorf("a request with a session does not pass: %s", res.Status)
+	}
+	if seen.Get("X-Verified-Number") != "+64220000001" || seen.Get("Cookie") != "theme=dark" {
+		return errors.New("the application does not see what it should of a request that passed")
+	}
+	return nil
+}
+
+// ask asks a target for some time.
+func (t *target) ask(ctx context.Context, l *lab, duration time.Duration) (s sample, err error) {
+	s.Target = t.name
+	var before, after usage
+	if t.gate != nil {
+		if before, err = t.use(); err != nil {
+			return s, err
+		}
+	}
+	o, err := load{url: t.url, headers: []string{t.header}, threads: 2, connections: connections, duration: duration}.run(ctx)
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", t.name, err)
+	}
+	if refused := o.Refused > 0; refused != (t.name == denied) || o.Unwell > 0 {
+		return s, fmt.Errorf("%s: %.0f of %.0f answers were refusals, and %.0f connections failed", t.name, o.Refused, o.Requests, o.Unwell)
+	}
+	s.PerSecond, s.P50, s.P99 = o.PerSecond, o.P50, o.P99
+	if t.gate != nil {
+		if after, err = t.use(); err != nil {
+			return s, err
+		}
+		s.CPU = float64((after.cpu - before.cpu).Microseconds()) / o.Requests
+		s.Mallocs = (after.mallocs - before.mallocs) / o.Requests
+	}
+	return s, nil
+}
+
+// reportHTTP prints the table, and keeps the figure.
+func (l *lab) reportHTTP(targets []target, samples []sample) {
+	column := func(name string, of func(sample) float64) (list []float64) {
+		for _, s := range samples {
+			if s.Target == name {
+				list = append(list, of(s))
+			}
+		}
+		return list
+	}
+	perSecond := func(s sample) float64 { return s.PerSecond }
+	cpu := func(s sample) float64 { return s.CPU }
+	t := table{head: []string{"gate", "requests/s", "of ungated", "p50 ms", "p99 ms", "CPU µs/request", "of ungated", "allocations/request", "budget"}}
+	l.figure = &figure{title: "Requests per second, of those of an ungated proxy"}
+	bare, bareCPU := column("ungated", perSecond), column("ungated", cpu)
+	for _, target := range targets {
+		rate := median(ratios(column(target.name, perSecond), bare))
+		cost := median(ratios(column(target.name, cpu), bareCPU))
+		cells := []string{target.name, figures(median(column(target.name, perSecond))), figures(rate),
+			figures(median(column(target.name, func(s sample) float64 { return s.P50 }))),
+			figures(median(column(target.name, func(s sample) float64 { return s.P99 })))}
+		if target.gate == nil {
+			cells = append(cells, "–", "–", "–", "")
+		} else {
+			cells = append(cells, figures(median(column(target.name, cpu))), figures(cost),
+				figures(median(column(target.name, func(s sample) float64 { return s.Mallocs }))), "")
+		}
+		switch target.name {
+		case "gate, store memory", "gate, store redis":
+			cells[len(cells)-1] = "requests " + atLeast(rate, 0.97) + "; CPU " + atMost(cost, 1.05)
+		case denied:
+			passed := median(ratios(column(denied, cpu), column("gate, store memory", cpu)))
+			cells[len(cells)-1] = "CPU of a passed one " + atMost(passed, 1)
+		}
+		t.add(cells...)
+		if target.name != denied {
+			l.figure.bars = append(l.figure.bars, bar{target.name, rate})
+		}
+	}
+	fmt.Printf("Requests: %d connections, %d rounds of %s, medians; the ratios are medians of each round's.\n\n%s\n", connections, l.rounds, l.duration, &t)
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddy-websms/websms/internal/process"
+	"github.com/caddy-websms/websms/websmstest"
+)
+
+// lab is what the measurements share: a Caddy, what stands behind its gates,
+// and a WebSMS that keeps the codes it was given.
+type lab struct {
+	*options
+	dir      string // of what is thrown away
+	program  string // path of Caddy
+	upstream string // address of the application
+	redis    string // address of Redis; "": there is none
+	phones   *phones
+	figure   *figure
+	ends     []func() error // latest first
+}
+
+func newLab(ctx context.Context, o *options) (l *lab, err error) {
+	if err := needWrk(); err != nil {
+		return nil, err
+	}
+	l = &lab{options: o}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if err = os.MkdirAll(o.out, 0o755); err != nil {
+		return l, err
+	}
+	if l.dir, err = os.MkdirTemp("", "websms-bench-"); err != nil {
+		return l, err
+	}
+	l.ends = append(l.ends, func() error { return os.RemoveAll(l.dir) })
+	root, err := moduleRoot()
+	if err != nil {
+		return l, err
+	}
+	l.program = filepath.Join(l.dir, "caddy")
+	fmt.Fprintln(os.Stderr, "building Caddy")
+	if err = process.BuildCaddy(root, l.program); err != nil {
+		return l, err
+	}
+	if l.phones, err = newPhones(); err != nil {
+		return l, err
+	}
+	l.ends = append(l.ends, l.phones.close)
+	if l.upstream, err = l.startPart("upstream"); err != nil {
+		return l, err
+	}
+	return l, l.startRedis(ctx)
+}
+
+// moduleRoot returns the folder of the module that this command belongs to.
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	root := strings.TrimSpace(string(out))
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "cmd", "caddy")); err != nil {
+		return "", errors.New("run it in the checkout of caddy-websms")
+	}
+	return root, nil
+}
+
+// close ends all that was started, the latest first.
+func (l *lab) close() error {
+	var errs []error
+	for i := len(l.ends) - 1; i >= 0; i-- {
+		errs = append(errs, l.ends[i]())
+	}
+	l.ends = nil
+	return errors.Join(errs...)
+}
+
+// keep writes the raw samples of a section.
+func (l *lab) keep(section string, samples any) error {
+	text, err := json.MarshalIndent(samples, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(l.out, section+".json"), append(text, '\n'), 0o644)
+}
+
+// partEnv says, in the environment of this program, that it is to play a part
+// of the scene, in a process of its own, at the address it names.
+const partEnv = "WEBSMS_BENCH_PART"
+
+// startPart runs this program as a part.
+func (l *lab) startPart(part string) (address string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	port, err := process.FreePort()
+	if err != nil {
+		return "", err
+	}
+	address = fmt.Sprintf("127.0.0.1:%d", port)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), partEnv+"="+address)
+	p, err := process.Start(cmd)
+	if err != nil {
+		return "", err
+	}
+	l.ends = append(l.ends, func() error { p.Kill(); return nil })
+	return address, awaitDial(address)
+}
+
+// playPart is the application, and the authorizer: it has nothing against anybody.
+func playPart(address string) error {
+	body := []byte("the application\n")
+	return http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/seen" { // what arrives of a request
+			_ = json.NewEncoder(w).Encode(r.Header)
+			return
+		}
+		_, _ = w.Write(body)
+	}))
+}
+
+func awaitDial(address string) error {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// startRedis runs a Redis, if one is installed.
+func (l *lab) startRedis(context.Context) error {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "redis-server is not installed: nothing of store redis is measured")
+		return nil
+	}
+	port, err := process.FreePort()
+	if err != nil {
+		return err
+	}
+	p, err := process.Start(exec.Command(path, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--dir", l.dir))
+	if err != nil {
+		return err
+	}
+	l.ends = append(l.ends, func() error { p.Kill(); return nil })
+	l.redis = fmt.Sprintf("127.0.0.1:%d", port)
+	return awaitDial(l.redis)
+}
+
+// phones is a WebSMS, and all phones: it keeps the latest code of each number.
+type phones struct {
+	sim    *websmstest.Simulator
+	server *http.Server
+	url    string
+	mu     sync.Mutex
+	codes  map[string]string
+}
+
+func newPhones() (*phones, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &phones{sim: websmstest.New(websmstest.Options{}), codes: map[string]string{}}
+	p.url = "http://" + listener.Addr().String() + "/api/connexus"
+	p.server = &http.Server{Handler: p}
+	go func() { _ = p.server.Serve(listener) }() // until close
+	return p, nil
+}
+
+func (p *phones) close() error {
+	p.sim.Close()
+	return p.server.Close()
+}
+
+// ServeHTTP notes the code, and has the simulator answer.
+func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/sms/otp") {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			to, code := field(string(body), "to"), field(string(body), "msgCode")
+			p.mu.Lock()
+			p.codes["+"+to] = code
+			p.mu.Unlock()
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	p.sim.ServeHTTP(w, r)
+}
+
+// field returns a field of a form that needs no unescaping.
+func field(form, name string) string {
+	for part := range strings.SplitSeq(form, "&") {
+		if value, ok := strings.CutPrefix(part, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// code waits for the code of a number.
+func (p *phones) code(number string) (string, error) {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		p.mu.Lock()
+		code := p.codes[number]
+		p.mu.Unlock()
+		if code != "" {
+			return code, nil
+		}
+		if time.Now().After(deadline) {
+			return "", errors.New("no code arrives")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// measureWork measures what is not a request that passes: sends, verifies and
+// webhook deliveries, over HTTP, with wrk, the simulator and Caddy on the same
+// cores.
+func measureWork(ctx context.Context, l *lab) error {
+	const app = "store memory {\n\t\t\tcapacity 10000000\n\t\t}"
+	g, err := l.startGate("work", app, "websms_webhook /webhook {\n\t\tsecret bench-secret\n\t}\n\twebsms_otp {\n\t\tcompany Bench\n\t\tcode {\n\t\t\tttl 10m\n\t\t}\n\t\t"+plentiful+"\n\t}")
+	if err != nil {
+		return err
+	}
+	rounds, seconds, prepared := 5, 4, 60_000
+	if l.quick {
+		rounds, seconds, prepared = 2, 1, 10_000
+	}
+	w := &worker{lab: l, gate: g, seconds: seconds, prepared: prepared}
+	var samples []workSample
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "work, round %d of %d\n", round+1, rounds)
+		for _, job := range []struct {
+			name string
+			do   func(context.Context) (outcome, error)
+		}{{"sends", w.sends}, {"verifies", w.verifies}, {"webhook deliveries", w.deliveries}} {
+			o, err := job.do(ctx)
+			if err != nil {
+				return fmt.Errorf("%s: %w", job.name, err)
+			}
+			samples = append(samples, workSample{round + 1, job.name, (o.Requests - o.Refused) / o.Seconds, o.Refused, o.P99})
+		}
+	}
+	if err := l.keep("work", samples); err != nil {
+		return err
+	}
+	t := table{head: []string{"work, store memory", "a second", "p99 ms", "budget"}}
+	for _, job := range []struct {
+		name string
+		bar  float64
+	}{{"sends", 10_000}, {"verifies", 10_000}, {"webhook deliveries", 15_000}} {
+		var rates, slow []float64
+		for _, s := range samples {
+			if s.Job == job.name {
+				rates, slow = append(rates, s.PerSecond), append(slow, s.P99)
+			}
+		}
+		t.add(job.name, figures(median(rates)), figures(median(slow)), atLeast(median(rates), job.bar))
+	}
+	fmt.Printf("Work: %d rounds; wrk, Caddy and the simulator share the machine.\n\n%s\n", rounds, &t)
+	return nil
+}
+
+type workSample struct {
+	Round     int
+	Job       string
+	PerSecond float64 // that were done
+	Refused   float64
+	P99       float64 // milliseconds
+}
+
+// worker makes each number and each message its own.
+type worker struct {
+	*lab
+	gate     *gate
+	seconds  int
+	prepared int
+	numbers  int // so many were used
+	messages int
+}
+
+// number returns the i-th mobile number.
+func number(i int) string { return fmt.Sprintf("+6422%07d", i%10_000_000) }
+
+// script writes a Lua script for wrk.
+func (w *worker) script(name, text string) (string, error) {
+	file := filepath.Join(w.dir, name+".lua")
+	return file, os.WriteFile(file, []byte(text), 0o600)
+}
+
+func (w *worker) wrk(ctx context.Context, script string) (outcome, error) {
+	return load{
+		url: w.gate.url, threads: 1, connections: connections, // a script's counter is one thread's
+		duration: time.Duration(w.seconds) * time.Second, script: script,
+	}.run(ctx)
+}
+
+// sends asks for codes, each for another number, as fast as they are taken.
+func (w *worker) sends(ctx context.Context) (outcome, error) {
+	script, err := w.script("sends", fmt.Sprintf(`
+local n = %d
+local headers = {["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json"}
+request = function()
+  n = n + 1
+  return wrk.format("POST", "/.websms/send", headers, "phone=%%2B6422" .. string.format("%%07d", n))
+end
+`, w.numbers))
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := w.wrk(ctx, script)
+	w.numbers += int(o.Requests) + connections
+	return o, err
+}
+
+// verifies answers codes that were asked for before, each right, each once.
+func (w *worker) verifies(ctx context.Context) (outcome, error) {
+	pairs, err := w.prepare(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	var list strings.Builder
+	for _, p := range pairs {
+		fmt.Fprintln(&list, p.cookie, p.code)
+	}
+	file := filepath.Join(w.dir, "verifies.list") // Lua takes no table as long
+	if err := os.WriteFile(file, []byte(list.String()), 0o600); err != nil {
+		return outcome{}, err
+	}
+	script, err := w.script("verifies", `
+local next = io.lines(`+luaString(file)+`)
+local last
+request = function()
+  local line = next and next()
+  if not line then
+    next = nil
+    wrk.thread:stop()
+    return last
+  end
+  local cookie, code = line:match("^(%S+) (%d+)$")
+  last = wrk.format("POST", "/.websms/verify", {["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json", ["Cookie"] = cookie}, "code=" .. code)
+  return last
+end
+`)
+	if err != nil {
+		return outcome{}, err
+	}
+	return w.wrk(ctx, script)
+}
+
+type awaited struct{ cookie, code string }
+
+// prepare asks for codes, and returns who waits for which.
+func (w *worker) prepare(ctx context.Context) ([]awaited, error) {
+	pairs := make([]awaited, w.prepared)
+	first := w.numbers
+	w.numbers += w.prepared
+	transport := &http.Transport{MaxIdleConnsPerHost: connections}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for worker := range connections {
+		wg.Go(func() {
+			for i := worker; i < len(pairs) && ctx.Err() == nil; i += connections {
+				p, err := w.ask(ctx, client, number(first+i+1))
+				if err != nil {
+					mu.Lock()
+					failed = errors.Join(failed, err)
+					mu.Unlock()
+					return
+				}
+				pairs[i] = p
+			}
+		})
+	}
+	wg.Wait()
+	return pairs, errors.Join(failed, ctx.Err())
+}
+
+func (w *worker) ask(ctx context.Context, client *http.Client, number string) (awaited, error) {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.gate.url+"/.websms/send", strings.NewReader("phone="+url.QueryEscape(number)))
+		if err != nil {
+			return awaited{}, err
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Accept", "application/json")
+		res, err := client.Do(req)
+		if err != nil {
+			return awaited{}, err
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusServiceUnavailable { // as many are on their way as may
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		if res.StatusCode != http.StatusAccepted {
+			return awaited{}, fmt.Errorf("send answers %s", res.Status)
+		}
+		code, err := w.phones.code(number)
+		if err != nil {
+			return awaited{}, err
+		}
+		for _, c := range res.Cookies() {
+			if c.Name == "websms_session_challenge" {
+				return awaited{c.Name + "=" + c.Value, code}, nil
+			}
+		}
+		return awaited{}, errors.New("no challenge cookie was set")
+	}
+}
+
+// deliveries posts delivery reports, each of another message.
+func (w *worker) deliveries(ctx context.Context) (outcome, error) {
+	script, err := w.script("deliveries", fmt.Sprintf(`
+local n = %d
+local headers = {["Content-Type"] = "application/json", ["Authorization"] = "Bearer bench-secret"}
+request = function()
+  n = n + 1
+  return wrk.format("POST", "/webhook", headers, '{"type":"dlr","messageId":"MSG' .. n .. '","status":"DELIVRD","statusCode":1,"timestamp":1234567890}')
+end
+`, w.messages))
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := w.wrk(ctx, script)
+	w.messages += int(o.Requests) + connections
+	if err == nil && o.Refused > 0 {
+		err = fmt.Errorf("%.0f were refused", o.Refused)
+	}
+	return o, err
+}
