@@ -71,6 +71,8 @@ const denied = "gate, no session"
 
 // targets starts a Caddy for each way to the application.
 func (l *lab) targets() ([]target, error) {
+	l.phones.listen(true)
+	defer l.phones.listen(false)
 	memory := "store memory {\n\t\t\tcapacity 1000000\n\t\t}"
 	otp := "websms_otp {\n\t\tcompany Bench\n\t\t" + plentiful + "\n\t}"
 	gated, err := l.startGate("memory", memory, otp)

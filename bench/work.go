@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,14 +18,14 @@ import (
 // webhook deliveries, over HTTP, with wrk, the simulator and Caddy on the same
 // cores.
 func measureWork(ctx context.Context, l *lab) error {
-	const app = "store memory {\n\t\t\tcapacity 10000000\n\t\t}"
+	const app = "store memory {\n\t\t\tcapacity 1000000\n\t\t}"
 	g, err := l.startGate("work", app, "websms_webhook /webhook {\n\t\tsecret bench-secret\n\t}\n\twebsms_otp {\n\t\tcompany Bench\n\t\tcode {\n\t\t\tttl 10m\n\t\t}\n\t\t"+plentiful+"\n\t}")
 	if err != nil {
 		return err
 	}
 	rounds, seconds, prepared := 5, 4, 60_000
 	if l.quick {
-		rounds, seconds, prepared = 2, 1, 10_000
+		rounds, seconds, prepared = 2, 1, 30_000
 	}
 	w := &worker{lab: l, gate: g, seconds: seconds, prepared: prepared}
 	var samples []workSample
@@ -32,30 +33,36 @@ func measureWork(ctx context.Context, l *lab) error {
 		fmt.Fprintf(os.Stderr, "work, round %d of %d\n", round+1, rounds)
 		for _, job := range []struct {
 			name string
-			do   func(context.Context) (outcome, error)
+			do   job
 		}{{"sends", w.sends}, {"verifies", w.verifies}, {"webhook deliveries", w.deliveries}} {
-			o, err := job.do(ctx)
+			s, err := w.watch(ctx, job.do)
 			if err != nil {
 				return fmt.Errorf("%s: %w", job.name, err)
 			}
-			samples = append(samples, workSample{round + 1, job.name, (o.Requests - o.Refused) / o.Seconds, o.Refused, o.P99})
+			s.Round, s.Job = round+1, job.name
+			samples = append(samples, s)
 		}
 	}
 	if err := l.keep("work", samples); err != nil {
 		return err
 	}
-	t := table{head: []string{"work, store memory", "a second", "p99 ms", "budget"}}
+	t := table{head: []string{"work, store memory", "a second", "p99 ms", "CPU µs of Caddy", "and of the simulator", "budget"}}
 	for _, job := range []struct {
 		name string
 		bar  float64
 	}{{"sends", 10_000}, {"verifies", 10_000}, {"webhook deliveries", 15_000}} {
-		var rates, slow []float64
-		for _, s := range samples {
-			if s.Job == job.name {
-				rates, slow = append(rates, s.PerSecond), append(slow, s.P99)
+		of := func(what func(workSample) float64) float64 {
+			var list []float64
+			for _, s := range samples {
+				if s.Job == job.name {
+					list = append(list, what(s))
+				}
 			}
+			return median(list)
 		}
-		t.add(job.name, figures(median(rates)), figures(median(slow)), atLeast(median(rates), job.bar))
+		rate := of(func(s workSample) float64 { return s.PerSecond })
+		t.add(job.name, figures(rate), figures(of(func(s workSample) float64 { return s.P99 })),
+			figures(of(func(s workSample) float64 { return s.CPU })), figures(of(func(s workSample) float64 { return s.Simulator })), atLeast(rate, job.bar))
 	}
 	fmt.Printf("Work: %d rounds; wrk, Caddy and the simulator share the machine.\n\n%s\n", rounds, &t)
 	return nil
@@ -67,6 +74,8 @@ type workSample struct {
 	PerSecond float64 // that were done
 	Refused   float64
 	P99       float64 // milliseconds
+	CPU       float64 // of Caddy, microseconds for each that was done
+	Simulator float64 // of this process
 }
 
 // worker makes each number and each message its own.
@@ -79,6 +88,34 @@ type worker struct {
 	messages int
 }
 
+// job is some work; it begins the measuring when all is prepared.
+type job func(ctx context.Context, begin func()) (outcome, error)
+
+// watch does a job, and tells what it cost.
+func (w *worker) watch(ctx context.Context, do job) (s workSample, err error) {
+	var caddy, own time.Duration
+	begin := func() {
+		var failed error
+		caddy, err = cpuOf(w.gate.Pid())
+		own, failed = cpuOf(os.Getpid())
+		err = errors.Join(err, failed)
+	}
+	o, failed := do(ctx, begin)
+	if err = errors.Join(err, failed); err != nil {
+		return s, err
+	}
+	caddyAfter, err := cpuOf(w.gate.Pid())
+	if err != nil {
+		return s, err
+	}
+	ownAfter, err := cpuOf(os.Getpid())
+	done := o.Requests - o.Refused
+	return workSample{
+		PerSecond: done / o.Seconds, Refused: o.Refused, P99: o.P99,
+		CPU: float64((caddyAfter - caddy).Microseconds()) / done, Simulator: float64((ownAfter - own).Microseconds()) / done,
+	}, err
+}
+
 // number returns the i-th mobile number.
 func number(i int) string { return fmt.Sprintf("+6422%07d", i%10_000_000) }
 
@@ -88,15 +125,17 @@ func (w *worker) script(name, text string) (string, error) {
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
-func (w *worker) wrk(ctx context.Context, script string) (outcome, error) {
+func (w *worker) wrk(ctx context.Context, connections int, script string) (outcome, error) {
 	return load{
 		url: w.gate.url, threads: 1, connections: connections, // a script's counter is one thread's
 		duration: time.Duration(w.seconds) * time.Second, script: script,
 	}.run(ctx)
 }
 
-// sends asks for codes, each for another number, as fast as they are taken.
-func (w *worker) sends(ctx context.Context) (outcome, error) {
+// sends asks for codes, each for another number. The gate answers before the
+// code is sent, and refuses when 512 are on their way: the pause keeps who asks
+// from using the machine up for refusals.
+func (w *worker) sends(ctx context.Context, begin func()) (outcome, error) {
 	script, err := w.script("sends", fmt.Sprintf(`
 local n = %d
 local headers = {["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json"}
@@ -104,17 +143,19 @@ request = function()
   n = n + 1
   return wrk.format("POST", "/.websms/send", headers, "phone=%%2B6422" .. string.format("%%07d", n))
 end
+
 `, w.numbers))
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := w.wrk(ctx, script)
-	w.numbers += int(o.Requests) + connections
+	begin()
+	o, err := w.wrk(ctx, 4*connections, script)
+	w.numbers += int(o.Requests) + 4*connections
 	return o, err
 }
 
 // verifies answers codes that were asked for before, each right, each once.
-func (w *worker) verifies(ctx context.Context) (outcome, error) {
+func (w *worker) verifies(ctx context.Context, begin func()) (outcome, error) {
 	pairs, err := w.prepare(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -145,13 +186,16 @@ end
 	if err != nil {
 		return outcome{}, err
 	}
-	return w.wrk(ctx, script)
+	begin()
+	return w.wrk(ctx, connections, script)
 }
 
 type awaited struct{ cookie, code string }
 
 // prepare asks for codes, and returns who waits for which.
 func (w *worker) prepare(ctx context.Context) ([]awaited, error) {
+	w.phones.listen(true)
+	defer w.phones.listen(false)
 	pairs := make([]awaited, w.prepared)
 	first := w.numbers
 	w.numbers += w.prepared
@@ -191,6 +235,7 @@ func (w *worker) ask(ctx context.Context, client *http.Client, number string) (a
 		if err != nil {
 			return awaited{}, err
 		}
+		_, _ = io.Copy(io.Discard, res.Body) // or the connection cannot be used again
 		res.Body.Close()
 		if res.StatusCode == http.StatusServiceUnavailable { // as many are on their way as may
 			time.Sleep(5 * time.Millisecond)
@@ -213,7 +258,7 @@ func (w *worker) ask(ctx context.Context, client *http.Client, number string) (a
 }
 
 // deliveries posts delivery reports, each of another message.
-func (w *worker) deliveries(ctx context.Context) (outcome, error) {
+func (w *worker) deliveries(ctx context.Context, begin func()) (outcome, error) {
 	script, err := w.script("deliveries", fmt.Sprintf(`
 local n = %d
 local headers = {["Content-Type"] = "application/json", ["Authorization"] = "Bearer bench-secret"}
@@ -225,7 +270,8 @@ end
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := w.wrk(ctx, script)
+	begin()
+	o, err := w.wrk(ctx, connections, script)
 	w.messages += int(o.Requests) + connections
 	if err == nil && o.Refused > 0 {
 		err = fmt.Errorf("%.0f were refused", o.Refused)
