@@ -1,0 +1,20 @@
+package websms
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// The alert rules are raised by what they are for, and by nothing else, as
+// Prometheus' own tool sees it.
+func TestAlertRules(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed: it comes with Prometheus")
+	}
+	for _, args := range [][]string{{"check", "rules", "docs/alerts.yml"}, {"test", "rules", "docs/alerts_test.yml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %v: %v\n%s", args, err, out)
+		}
+	}
+}
