@@ -26,7 +26,7 @@ func adminStatus(t *testing.T, admin string) (engines []engineStatus) {
 func TestAdminStatus(t *testing.T) {
 	now := useClock(t)
 	const gate = "realm staff\nlimits {\n per_number 100/1h\n budget 50/1h 500/24h\n cooldown 0s\n}"
-	w := start(t, setup{gate: gate, app: "store memory {\n capacity 1000\n}"})
+	w := start(t, setup{gate: gate, app: "timeout 1s\nstore memory {\n capacity 1000\n}"})
 	w.sim.SetWebhook("", "")
 	admin := w.admin(gate)
 	first := adminStatus(t, admin)[0]
@@ -37,6 +37,7 @@ func TestAdminStatus(t *testing.T) {
 	b := w.browser()
 	b.ask("+6421000001")
 	w.browser().ask("+6421000002")
+	eventually(t, "both are sent", func() bool { return adminStatus(t, admin)[0].SendsInFlight == 0 })
 	now.Advance(90 * time.Second)
 	s := adminStatus(t, admin)[0]
 	if s.Token == nil || !s.Token.Held || s.Token.AgeSeconds != 90 || !s.Token.ExpiresAt.After(now.Now()) {

@@ -1,0 +1,69 @@
+package websms
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/caddy-websms/websms/internal/testca"
+)
+
+// Every configuration of docs/recipes.md loads, and every other file of it can
+// be read for what it is.
+func TestRecipes(t *testing.T) {
+	text, err := os.ReadFile("docs/recipes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	hash, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"WEBSMS_CLIENT_ID": "cid_test", "WEBSMS_CLIENT_SECRET": "csk_test", "WEBSMS_WEBHOOK_SECRET": "hook", "REDIS_PASSWORD": "x", "AROHA_PASSWORD_HASH": string(hash),
+	} {
+		t.Setenv(name, value)
+	}
+	files := map[string]string{"users.csv": "aroha,+6421234567\n", "websms_id": "cid_test", "websms_secret": "csk_test"}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := strings.NewReplacer("users.csv", filepath.Join(dir, "users.csv"), "ca.pem", testca.New(t).File, "/run/secrets", dir)
+	section, kinds := "", map[string]int{}
+	for _, found := range regexp.MustCompile("(?ms)^## (.*?)$|^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		kind, block := found[2], found[3]
+		if found[1] != "" {
+			section = found[1]
+			continue
+		}
+		kinds[kind]++
+		switch kind {
+		case "caddyfile":
+			config, err := adapt(here.Replace(block))
+			if err == nil {
+				err = validate(t, config)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", section, err)
+			}
+		case "yaml":
+			for _, document := range strings.Split(block, "\n---\n") {
+				var v map[string]any
+				if err := yaml.Unmarshal([]byte(document), &v); err != nil || len(v) == 0 {
+					t.Errorf("%s: %v", section, err)
+				}
+			}
+		}
+	}
+	if kinds["caddyfile"] < 7 || kinds["yaml"] != 2 {
+		t.Errorf("found %v", kinds)
+	}
+}
