@@ -61,6 +61,8 @@ const (
 	sendWithheld    = "withheld"            // the number is not listed: nothing was sent
 )
 
+var sendResults = []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld}
+
 // What a code that came back was worth.
 const (
 	codeRight       = "verified"
@@ -73,6 +75,8 @@ const (
 	codeUnavailable = "unavailable"
 	codeRecovery    = "recovery_code" // an operator's, in place of an SMS
 )
+
+var codeResults = []string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery}
 
 // What became of an event, and the type of one that was refused before it was read.
 const (
@@ -93,10 +97,10 @@ const (
 )
 
 func init() { // at zero, so that the first of each is seen as an increase
-	for _, result := range []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld} {
+	for _, result := range sendResults {
 		sends.WithLabelValues(result)
 	}
-	for _, result := range []string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery} {
+	for _, result := range codeResults {
 		verifications.WithLabelValues(result)
 	}
 	for _, result := range []string{"ok", "failed"} {

@@ -218,12 +218,7 @@ func TestMetricsAcrossReloads(t *testing.T) {
 func wantHarmlessLabels(t *testing.T, admin string) {
 	t.Helper()
 	words := regexp.MustCompile(`="([^"]*)"`)
-	known := slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"},
-		[]string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld},
-		[]string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery},
-		[]string{eventHandled, eventRepeated, eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod, eventPassedOn, eventNotTaken},
-		[]string{typeReply, typeReport, typeUnknown, typeNone},
-		[]string{"funds", "credentials", "bad_request", "throttled", "unavailable", "malformed", "timeout", "canceled"})
+	_, known := vocabulary()
 	for key, value := range scrape(t, admin) {
 		for _, found := range words.FindAllStringSubmatch(key, -1) {
 			if !slices.Contains(known, found[1]) {

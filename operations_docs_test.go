@@ -20,9 +20,7 @@ func vocabulary() (names, values []string) {
 	for d := range described {
 		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
 	}
-	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"},
-		[]string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld},
-		[]string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery},
+	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"}, sendResults, codeResults,
 		[]string{eventHandled, eventRepeated, eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod, eventPassedOn, eventNotTaken},
 		[]string{typeReply, typeReport, typeUnknown, typeNone},
 		[]string{"funds", "credentials", "bad_request", "throttled", "unavailable", "malformed", "timeout", "canceled"})
