@@ -1,9 +1,11 @@
 package websms
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -81,13 +83,14 @@ func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
-// The route that a matcher restricts serves the gate's own prefix as well, and
-// a second route keeps the rest of the site from claiming an identity.
+// The route that a matcher restricts also serves the gate's own prefix, and
+// takes in a doubtful path that the matcher could mean. A second route keeps
+// the rest of the site from claiming an identity.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	matcher, err := h.ExtractMatcherSet()
+	matcher, err := gateMatcher(h)
 	if err != nil {
 		return nil, h.WrapErr(err)
 	}
@@ -99,12 +102,38 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if matcher == nil || len(values) == 0 {
 		return values, nil
 	}
-	own := caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"})}
 	route := values[0].Value.(caddyhttp.Route)
-	route.MatcherSetsRaw = append(route.MatcherSetsRaw, own)
+	route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"})})
+	judges, err := judgesPath(matcher)
+	if err != nil {
+		return nil, h.WrapErr(err)
+	}
+	if judges {
+		both := MatchDoubtful{SetsRaw: caddyhttp.RawMatcherSets{matcher}}
+		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"websms_doubtful": h.JSON(both)})
+	}
 	values[0].Value = route
-	others := caddy.ModuleMap{"not": h.JSON([]caddy.ModuleMap{matcher, own})}
+	others := caddy.ModuleMap{"not": h.JSON(route.MatcherSetsRaw)}
 	return append(values, h.NewRoute(others, &Identity{Headers: gate.Headers})...), nil
+}
+
+// gateMatcher returns the matcher on the directive's line, or nil. A path
+// `/x/*` there also stands for `/x`, which applications serve as the same page.
+func gateMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	line := *h.Dispenser
+	inline := line.NextArg() && strings.HasPrefix(line.Val(), "/")
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil || !inline {
+		return matcher, err
+	}
+	var paths caddyhttp.MatchPath
+	if json.Unmarshal(matcher["path"], &paths) != nil || len(paths) != 1 {
+		return matcher, nil
+	}
+	if folder, ok := strings.CutSuffix(paths[0], "/*"); ok && folder != "" {
+		matcher["path"] = h.JSON(append(paths, folder))
+	}
+	return matcher, nil
 }
 
 // UnmarshalCaddyfile reads a gate. Syntax:

@@ -299,7 +299,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if own := g.ownURL(r); own != nil {
 		return g.serveOwn(w, r, own)
 	}
-	if len(g.bypass) > 0 {
+	if len(g.bypass) > 0 && requestDoubt(r) == plain {
 		match, err := g.bypass.AnyMatchWithError(r)
 		if err != nil {
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))

@@ -1,0 +1,91 @@
+package websms
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// doubtfulTargets are spellings that one server reads as a public page, and
+// another as one that is guarded.
+var doubtfulTargets = []string{
+	"/admin/../public/x", "/public/../admin/x", "/public/%2e%2e/admin/x", "/public/..%2fadmin", "/public/..%5cadmin", `/public\..\admin`, "//public/admin/x", "/public//x", "/./public/x",
+	"/public/%2fadmin", "/public/x%00", "/public/x%0a", "/public/%252e%252e/admin", "/public/%25252fx", "/public/x%3f/admin", "/public/x%23", "/public/%3b/x", "/public/x.", "/public/x%20", "/public./x", "/public%20/x",
+	"/public/x::$DATA", "/public/admin~1", "/public/%7e1/ADMI%7e1", "/public/x%7f", "/public/x%1f/y",
+}
+
+// Without a session no doubtful path is let through by a bypass. A session
+// passes each of them, and the app gets the bytes that were sent.
+func TestBypassAndDoubtfulPaths(t *testing.T) {
+	w := start(t, setup{gate: "bypass {\n path /public/*\n}\n" + plenty})
+	b := w.browser()
+	b.login("+6421234567")
+	session := "Cookie: " + b.cookies()
+	for _, target := range append([]string{"/public/..;/admin/x", "/public;/x", "/public/x;jsessionid=1", "/public/%c0%ae%c0%ae%c0%afadmin", "/public/caf%E9"}, doubtfulTargets...) {
+		for _, form := range []string{target, w.url + target} {
+			before := len(w.app.seen())
+			if a := w.raw("GET", form); a.StatusCode != http.StatusUnauthorized || len(w.app.seen()) != before {
+				t.Errorf("%s passes without a session: %s", form, a.Status)
+			}
+			if a := w.raw("GET", form, session); a.StatusCode != http.StatusOK || len(w.app.seen()) != before+1 {
+				t.Errorf("%s with a session: %s", form, a.Status)
+			} else if got := w.app.seen()[before].URI; got != target && !strings.Contains(target, `\`) { // Go escapes a backslash
+				t.Errorf("%s reaches the app as %s", target, got)
+			}
+		}
+	}
+	for _, target := range []string{"/public/x", "/PUBLIC/x", "/public/", "/public/a.b/c.css?x=../%2f;", "/public/caf%C3%A9", "/%70ublic/x", "/public/.well-known/x"} {
+		if a := w.raw("GET", target); a.StatusCode != http.StatusOK {
+			t.Errorf("%s is bypassed no more: %s", target, a.Status)
+		}
+	}
+}
+
+// A gate for a part of the site sees what could be that part, and leaves the
+// links of old applications alone.
+func TestMatcherAndDoubtfulPaths(t *testing.T) {
+	for _, setting := range []setup{
+		{matcher: "/admin/*"},
+		{matcher: "@admin", front: "@admin {\n path /admin /admin/*\n method GET\n}"},
+		{matcher: "@admin", front: "@admin path_regexp ^/admin(/|$)"},
+		{matcher: "@admin", front: "@admin expression `path('/admin', '/admin/*')`"},
+		{matcher: "@admin", front: "@admin vars {path} /admin /admin/x"},
+	} {
+		setting.gate = plenty
+		w := start(t, setting)
+		what := setting.matcher + " " + setting.front
+		gated := append([]string{"/admin", "/admin;/x", "/x/..;/admin/x", "/admin;jsessionid=1", "/%c0%afadmin/x", "/;/admin/x", "//x/admin/x", "/admin/x"}, doubtfulTargets...)
+		for _, target := range gated {
+			before := len(w.app.seen())
+			if a := w.raw("GET", target); a.StatusCode != http.StatusUnauthorized || len(w.app.seen()) != before {
+				t.Errorf("%s: %s passes beside the gate: %s", what, target, a.Status)
+			}
+		}
+		for _, target := range []string{"/", "/public/x", "/public/x;jsessionid=1", "/public/caf%E9", "/administration", "/x;/y", "/public/a%20b"} {
+			if a := w.raw("GET", target, "X-Verified-Number: "+victim); a.StatusCode != http.StatusOK || w.app.seen()[len(w.app.seen())-1].Header.Get("X-Verified-Number") != "" {
+				t.Errorf("%s: %s is not passed on as if there were no gate: %s", what, target, a.Status)
+			}
+		}
+	}
+	w := start(t, setup{matcher: "@post", front: "@post {\n path /admin/*\n method POST\n}", gate: plenty})
+	if a := w.raw("GET", "/x/../admin/y"); a.StatusCode != http.StatusOK {
+		t.Errorf("a matcher for POST takes in a GET: %s", a.Status)
+	}
+	if a := w.raw("POST", "/x/../y", "Content-Length: 0"); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a matcher for POST misses a POST: %s", a.Status)
+	}
+}
+
+// What a rewrite in front of the gate leaves is judged too.
+func TestRewriteAndDoubtfulPaths(t *testing.T) {
+	w := start(t, setup{front: "rewrite /go/* /public/{query.to}\nuri strip_prefix /strip", gate: "bypass {\n path /public/*\n}\n" + plenty})
+	for _, target := range []string{"/go/x?to=../admin", "/go/x?to=%2e%2e/admin", "/strip/public/../admin", "/strip/public/x/", "/go/../x?to=y", "/strip//public/x", "/strip/public/x%2f"} {
+		want := http.StatusUnauthorized
+		if target == "/strip/public/x/" {
+			want = http.StatusOK
+		}
+		if a := w.raw("GET", target); a.StatusCode != want {
+			t.Errorf("%s: %s; want %d", target, a.Status, want)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package websms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(MatchDoubtful{})
+}
+
+// MatchDoubtful matches requests whose path servers read in several ways, if
+// one of these readings could be what the matcher sets of a gate match. With
+// it beside those sets, a gate for `/admin/*` also sees `/admin;/x`,
+// `/x/..;/admin` and `/public/../admin`.
+//
+// A path is doubtful if it holds one of these, as it was sent or as a rewrite
+// has left it: a dot segment or an empty one; a backslash or a control
+// character; an escaped `/ \ . ; % ? #` or control character; a segment that
+// ends in a dot or a space; `::`; `~` and a digit. For such a path the
+// conditions on the path count as met, and the rest of a set decides. If the
+// only doubt is `;…` or a byte outside UTF-8, the sets are asked about each
+// way to read the path.
+//
+// The Caddyfile directive `websms_otp` with a matcher adds it by itself.
+type MatchDoubtful struct {
+	// The matcher sets of the gate.
+	SetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	sets caddyhttp.MatcherSets // as they stand
+	rest caddyhttp.MatcherSets // without what they say of the path
+}
+
+// CaddyModule returns the Caddy module information.
+func (MatchDoubtful) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.matchers.websms_doubtful",
+		New: func() caddy.Module { return new(MatchDoubtful) },
+	}
+}
+
+// Provision loads the matcher sets.
+func (m *MatchDoubtful) Provision(ctx caddy.Context) error {
+	rest := MatchDoubtful{}
+	for _, set := range m.SetsRaw {
+		possible, err := withoutPath(set)
+		if err != nil {
+			return fmt.Errorf("websms_doubtful: %w", err)
+		}
+		rest.SetsRaw = append(rest.SetsRaw, possible)
+	}
+	for _, load := range []struct {
+		from *MatchDoubtful
+		into *caddyhttp.MatcherSets
+	}{{m, &m.sets}, {&rest, &m.rest}} {
+		loaded, err := ctx.LoadModule(load.from, "SetsRaw")
+		if err == nil {
+			err = load.into.FromInterface(loaded)
+		}
+		if err != nil {
+			return fmt.Errorf("websms_doubtful: %w", err)
+		}
+	}
+	return nil
+}
+
+// MatchWithError reports whether the path is doubtful and could be one that
+// the sets match.
+func (m *MatchDoubtful) MatchWithError(r *http.Request) (bool, error) {
+	switch requestDoubt(r) {
+	case plain:
+		return false, nil
+	case doubtful:
+		return m.rest.AnyMatchWithError(r)
+	}
+	paths := []string{r.URL.Path}
+	if sent := asked(r).Path; sent != r.URL.Path {
+		paths = append(paths, sent)
+	}
+	for _, p := range paths {
+		list, clear := readings(p)
+		if !clear {
+			return m.rest.AnyMatchWithError(r)
+		}
+		for _, reading := range list {
+			if match, err := m.sets.AnyMatchWithError(readAs(r, reading)); match || err != nil {
+				return match, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// readAs returns r as if its path were p, for matchers. Its placeholders of
+// the URL say so too; all others are those of r.
+func readAs(r *http.Request, p string) *http.Request {
+	former := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	u := *r.URL
+	u.Path, u.RawPath = p, ""
+	read := r.WithContext(r.Context())
+	read.URL, read.RequestURI = &u, u.RequestURI()
+	own := caddy.NewEmptyReplacer()
+	read = caddyhttp.PrepareRequest(read, own, nil, server)
+	repl := caddy.NewEmptyReplacer()
+	repl.Map(func(key string) (any, bool) {
+		if strings.HasPrefix(key, "http.request.uri") || strings.HasPrefix(key, "http.request.orig_uri") {
+			return own.Get(key)
+		}
+		return former.Get(key)
+	})
+	ctx := context.WithValue(read.Context(), caddy.ReplacerCtxKey, repl)
+	return read.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, r.Context().Value(caddyhttp.VarsCtxKey)))
+}
+
+// pathless are the matchers of Caddy that do not judge the path. Any other
+// may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
+var pathless = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
+
+// judgesPath reports whether a matcher set says something of the path.
+func judgesPath(set caddy.ModuleMap) (bool, error) {
+	for name, raw := range set {
+		switch {
+		case slices.Contains(pathless, name):
+		case name == "not":
+			inner, err := notSets(raw)
+			if err != nil {
+				return false, err
+			}
+			for _, set := range inner {
+				if judges, err := judgesPath(set); judges || err != nil {
+					return judges, err
+				}
+			}
+		default:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// withoutPath returns a set that matches a request if the given one could
+// match it for some path.
+func withoutPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
+	possible := caddy.ModuleMap{}
+	for name, raw := range set {
+		switch {
+		case slices.Contains(pathless, name):
+			possible[name] = raw
+		case name == "not":
+			excluded, err := eachSet(raw, whateverPath)
+			if err != nil {
+				return nil, err
+			}
+			possible[name] = excluded
+		}
+	}
+	return possible, nil
+}
+
+// whateverPath returns a set that matches a request if the given one matches
+// it for every path, or nil if there is no such request.
+func whateverPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
+	certain := caddy.ModuleMap{}
+	for name, raw := range set {
+		switch {
+		case slices.Contains(pathless, name):
+			certain[name] = raw
+		case name == "not":
+			excluded, err := eachSet(raw, withoutPath)
+			if err != nil {
+				return nil, err
+			}
+			certain[name] = excluded
+		default:
+			return nil, nil
+		}
+	}
+	return certain, nil
+}
+
+// eachSet changes the sets that a `not` excludes, and drops those that become nil.
+func eachSet(raw json.RawMessage, change func(caddy.ModuleMap) (caddy.ModuleMap, error)) (json.RawMessage, error) {
+	sets, err := notSets(raw)
+	if err != nil {
+		return nil, err
+	}
+	changed := []caddy.ModuleMap{}
+	for _, set := range sets {
+		set, err := change(set)
+		if err != nil {
+			return nil, err
+		}
+		if set != nil {
+			changed = append(changed, set)
+		}
+	}
+	return json.Marshal(changed)
+}
+
+// notSets returns the matcher sets that a `not` excludes.
+func notSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
+	if err := json.Unmarshal(raw, &sets); err != nil {
+		return nil, fmt.Errorf("reading a matcher not: %w", err)
+	}
+	return sets, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                 = (*MatchDoubtful)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchDoubtful)(nil)
+)
