@@ -73,7 +73,7 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), statusTime)
 	defer cancel()
 	list := []engineStatus{app.engine.status(ctx, app.gates)}
-	for _, e := range openEngines() {
+	for _, e := range openEngines.all() {
 		if e != app.engine {
 			list = append(list, e.status(ctx, nil))
 		}

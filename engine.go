@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,10 +16,41 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// pool holds what outlives a configuration: the engines, and under them the
-// vaults, the stores and the token cache. Each reference that is acquired is
-// released exactly once.
+// pool holds what outlives a configuration: engines, vaults, the memory store
+// and the token cache. Each reference that is acquired is released exactly
+// once. No constructor calls the pool, and nothing is looked up by its Range:
+// while a constructor waits for a slow storage, Range would hold the pool's
+// lock and wait for it, and with it whoever loads, stops or scrapes.
 var pool = caddy.NewUsagePool()
+
+// live lists the values of pool that are in use. The zero list is empty.
+type live[T comparable] struct {
+	mu   sync.Mutex
+	list []T
+}
+
+func (l *live[T]) add(value T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, value)
+}
+
+func (l *live[T]) remove(value T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(other T) bool { return other == value })
+}
+
+// all returns the values, the oldest first.
+func (l *live[T]) all() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// openEngines are those of the configuration that runs, of one that is being
+// loaded, and of those that end.
+var openEngines live[*engine]
 
 // clock is what time it is. Only tests replace it, before they load a
 // configuration; everything else reads the fields that are made from it.
@@ -58,13 +91,18 @@ func (a account) key() string {
 	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %t", a.baseURL, a.id, a.secret, a.timeout, a.sandbox)))
 }
 
+// complete reports whether codes can be sent with the account.
+func (a account) complete() bool { return a.id != "" && a.secret != "" }
+
 // tokenKey identifies what a bearer token is good for.
 func (a account) tokenKey() string {
 	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", a.baseURL, a.id, a.secret)))
 }
 
 // engine is an otp.Engine with all that it stands on, shared by the
-// configurations that name the same account and store.
+// configurations that name the same account and store. Each of them holds a
+// reference to the vault, the store and the tokens too, so that these outlive
+// the engine.
 type engine struct {
 	*otp.Engine
 	account account
@@ -74,7 +112,6 @@ type engine struct {
 	client  *connexus.Client
 	tokens  connexus.TokenCache // nil without an account
 	failed  atomic.Pointer[failure]
-	holds   holdings
 }
 
 // failure is what a call of the API failed with last.
@@ -84,62 +121,27 @@ type failure struct {
 	err      error
 }
 
-// openEngines returns the engines of this process: that of the configuration
-// that runs, and those that end after it.
-func openEngines() (open []*engine) {
-	pool.Range(func(_, value any) bool {
-		if e, ok := value.(*engine); ok {
-			open = append(open, e)
-		}
-		return true
-	})
-	return open
-}
-
-func newEngine(a account, store StoreModule, v *vault) (caddy.Destructor, error) {
-	e := &engine{vault: v, account: a}
-	if module, ok := store.(caddy.Module); ok {
-		e.kind = module.CaddyModule().ID.Name()
-	}
-	if err := e.open(a, store); err != nil {
-		return nil, errors.Join(err, e.holds.release())
-	}
-	return e, nil
-}
-
-func (e *engine) open(a account, store StoreModule) error {
-	if err := e.vault.join(); err != nil {
-		return err
-	}
-	e.holds = append(e.holds, e.vault.release)
-	challenges, release, err := store.Open()
-	if err != nil {
-		return fmt.Errorf("opening the store: %w", err)
-	}
-	e.holds = append(e.holds, release)
-	e.store = challenges
-	if m, ok := challenges.(*memoryStore); ok {
-		m.keyedBy(e.vault.ring.Digest("memory file"))
-	}
-	config := otp.Config{Store: challenges, Ring: e.vault.ring, Now: clock}
-	if a.id != "" && a.secret != "" {
-		tokens, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })
-		if err != nil {
-			return err
-		}
-		e.holds = append(e.holds, func() error { return releaseShared("tokens") })
-		e.tokens = tokens.(*tokenCache).account(a.tokenKey())
+// newEngine returns an engine on a store and a vault that are open. It asks
+// neither of them anything: it runs as a constructor of pool. The cache of
+// tokens may be nil where the account is missing.
+func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenCache) (*engine, error) {
+	e := &engine{account: a, kind: kind, store: store, vault: v}
+	config := otp.Config{Store: store, Ring: v.ring, Now: clock}
+	if a.complete() {
+		e.tokens = tokens.account(a.tokenKey())
+		var err error
 		e.client, err = connexus.New(connexus.Config{
 			BaseURL: a.baseURL, ClientID: a.id, ClientSecret: a.secret, Sandbox: a.sandbox, Timeout: a.timeout,
 			Tokens: e.tokens, Now: clock, OnCall: e.called,
 		})
 		if err != nil {
-			return fmt.Errorf("websms: %w", err)
+			return nil, fmt.Errorf("websms: %w", err)
 		}
 		config.Sender = tracedSender{e.client}
 	}
 	e.Engine = otp.NewEngine(config)
-	return nil
+	openEngines.add(e)
+	return e, nil
 }
 
 // called notes one exchange with the API.
@@ -150,13 +152,15 @@ func (e *engine) called(endpoint string, took time.Duration, err error) {
 	}
 }
 
-// Destruct waits for the sendings in flight, then lets go of everything.
+// Destruct waits for the sendings in flight. Whoever released the engine lets
+// go of what it stands on after that.
 func (e *engine) Destruct() error {
+	openEngines.remove(e)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	e.Close(ctx)
 	if e.client != nil {
 		e.client.Close()
 	}
-	return e.holds.release()
+	return nil
 }

@@ -142,15 +142,41 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	vault, err := openVault(ctx, store, account.secret)
+	return a.open(ctx, account)
+}
+
+// open acquires the vault, the store and the tokens, and the engine on them.
+// One comes after the other, and the engine last: each may wait long, and no
+// constructor of pool may wait for another.
+func (a *App) open(ctx caddy.Context, account account) error {
+	vault, err := openVault(ctx, a.store, account.secret)
 	if err != nil {
 		return err
 	}
 	a.holds = append(a.holds, vault.release)
-	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), store.StoreKey(), vault.key)))
-	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newEngine(account, store, vault)
-	})
+	challenges, release, err := a.store.Open()
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	a.holds = append(a.holds, release)
+	if m, ok := challenges.(*memoryStore); ok {
+		m.keyedBy(vault.ring.Digest("memory file"))
+	}
+	var tokens *tokenCache
+	if account.complete() {
+		value, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })
+		if err != nil {
+			return err
+		}
+		a.holds = append(a.holds, func() error { return releaseShared("tokens") })
+		tokens = value.(*tokenCache)
+	}
+	kind := ""
+	if module, ok := a.store.(caddy.Module); ok {
+		kind = module.CaddyModule().ID.Name()
+	}
+	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), a.store.StoreKey(), vault.key)))
+	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return newEngine(account, kind, challenges, vault, tokens) })
 	if err != nil {
 		return err
 	}

@@ -68,9 +68,8 @@ func references() map[string]int {
 	return counts
 }
 
-// running is what one configuration holds: the app has the engine and the
-// vault, the engine has the vault too, the store and the tokens.
-var running = map[string]int{"engine": 1, "vault": 2, "store": 1, "tokens": 1}
+// running is what one configuration holds.
+var running = map[string]int{"engine": 1, "vault": 1, "store": 1, "tokens": 1}
 
 func wantPool(t *testing.T, want map[string]int) {
 	t.Helper()

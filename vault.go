@@ -91,7 +91,7 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 		return nil, fmt.Errorf("opening the archive of the store: %w", err)
 	}
 	key = "vault archive " + key
-	others := openVaults() // not below, where the pool waits for what it makes
+	others := openVaults.all()
 	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		v := makeVault(key, archive, clock)
 		v.letGo = letGo
@@ -115,16 +115,8 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 	return v, nil
 }
 
-// openVaults returns the vaults of this process.
-func openVaults() (open []*vault) {
-	pool.Range(func(_, value any) bool {
-		if v, ok := value.(*vault); ok {
-			open = append(open, v)
-		}
-		return true
-	})
-	return open
-}
+// openVaults are the vaults of this process.
+var openVaults live[*vault]
 
 // newVault returns a vault whose keys and revocations are loaded, and that
 // tends itself until Destruct.
@@ -180,16 +172,9 @@ func (v *vault) begin(ctx context.Context) error {
 	v.complain(err)
 	loop, stop := context.WithCancel(context.Background())
 	v.stop = stop
+	openVaults.add(v)
 	go v.run(loop)
 	return nil
-}
-
-// join takes another reference to an open vault.
-func (v *vault) join() error {
-	_, _, err := pool.LoadOrNew(v.key, func() (caddy.Destructor, error) {
-		return nil, errors.New("joining a vault that is closed")
-	})
-	return err
 }
 
 // release lets go of one reference.
@@ -198,6 +183,7 @@ func (v *vault) release() error { return releaseShared(v.key) }
 // Destruct ends the loop, and lets go of the archive, which has all that the
 // vault holds.
 func (v *vault) Destruct() error {
+	openVaults.remove(v)
 	v.stop()
 	var late error
 	select {

@@ -28,9 +28,10 @@ func (b *backend) Destruct() error {
 	return nil
 }
 
-// startTime is how long a configuration waits to know whether Redis is there.
-// It goes on without.
-const startTime = 2 * time.Second
+// startTime bounds the wait of the first configuration that uses a Redis. One
+// that answers does so within it, so that the first request finds it there. A
+// Redis that does not answer delays the start of the server by no more.
+const startTime = requestBudget
 
 // acquire opens the way to Redis, or joins the one that is open.
 func (s *Store) acquire() (*backend, func() error, error) {
@@ -39,7 +40,7 @@ func (s *Store) acquire() (*backend, func() error, error) {
 		return nil, nil, err
 	}
 	key := s.StoreKey()
-	value, _, err := backends.LoadOrNew(key, func() (caddy.Destructor, error) {
+	value, joined, err := backends.LoadOrNew(key, func() (caddy.Destructor, error) {
 		n := newNode(s.prefix()+"alive", func() (rueidis.Client, error) { return rueidis.NewClient(option) }, logger)
 		return &backend{node: n, store: newStore(n, s.prefix())}, nil
 	})
@@ -47,9 +48,11 @@ func (s *Store) acquire() (*backend, func() error, error) {
 		return nil, nil, err
 	}
 	b := value.(*backend)
-	select {
-	case <-b.node.known:
-	case <-time.After(startTime):
+	if !joined {
+		select {
+		case <-b.node.known:
+		case <-time.After(startTime):
+		}
 	}
 	return b, func() error {
 		_, err := backends.Delete(key)
