@@ -31,6 +31,7 @@ type problem struct {
 var (
 	problemUnverified  = problem{Type: "unverified", Title: "Not verified", Status: http.StatusUnauthorized}
 	problemCrossOrigin = problem{Type: "cross_origin", Title: "Sent from another site", Status: http.StatusForbidden, page: pages.CrossOrigin()}
+	problemTooEarly    = problem{Type: "too_early", Title: "Sent before the connection was proved", Status: http.StatusTooEarly, page: pages.TooEarly()}
 	problemNotFound    = problem{Type: "not_found", Title: "No such page", Status: http.StatusNotFound, page: pages.NotFound()}
 	problemMethod      = problem{Type: "method_not_allowed", Title: "Method not allowed", Status: http.StatusMethodNotAllowed, page: pages.MethodNotAllowed()}
 	problemTooLarge    = problem{Type: "too_large", Title: "Body too large", Status: http.StatusRequestEntityTooLarge, page: pages.TooLarge()}

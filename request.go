@@ -77,6 +77,18 @@ func clientIP(r *http.Request) string {
 	return ip
 }
 
+// inEarlyData reports whether r was sent before its TLS handshake was complete
+// (0-RTT). Then nobody has proved the client's address, and whoever recorded
+// the request can send it again (RFC 8470). A trusted proxy says so in a header
+// field, of which any value counts as 1 (RFC 8470, 5.1).
+func inEarlyData(r *http.Request) bool {
+	if r.TLS != nil && !r.TLS.HandshakeComplete {
+		return true
+	}
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted && len(r.Header["Early-Data"]) > 0
+}
+
 // clientNetwork returns what the client's address counts as: itself, or of an
 // IPv6 address its /64, which is the least that one customer is given
 // (RFC 6177) and may change within at will.

@@ -114,6 +114,9 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	case reads(r) && e.get != nil:
 		return g.answer(v, e, e.get)
 	case r.Method == http.MethodPost && e.post != nil:
+		if inEarlyData(r) {
+			return g.refuse(w, r, problemTooEarly, nil)
+		}
 		if g.crossOrigin(r, v.https) {
 			return g.refuse(w, r, problemCrossOrigin, nil)
 		}

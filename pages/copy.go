@@ -207,6 +207,16 @@ func CrossOrigin() Message {
 	}
 }
 
+// TooEarly is the page of a form that was posted in TLS early data. Browsers
+// send it again by themselves.
+func TooEarly() Message {
+	return Message{
+		Heading: "Please send that again",
+		Body:    []string{"Your browser sent the form before the secure connection was ready, so nothing was done. Go back and try once more."},
+		Action:  toLogin("Start again"),
+	}
+}
+
 // NotFound is the page of an address that leads nowhere.
 func NotFound() Message {
 	return Message{

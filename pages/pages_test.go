@@ -76,6 +76,7 @@ func everyView() map[string]View {
 		"unavailable":        Unavailable(30 * time.Second),
 		"code unavailable":   CodeUnavailable(30 * time.Second),
 		"cross origin":       CrossOrigin(),
+		"too early":          TooEarly(),
 		"not found":          NotFound(),
 		"method not allowed": MethodNotAllowed(),
 		"too large":          TooLarge(),
