@@ -232,7 +232,7 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (l *LimitsConfig) parseLockout(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
-		return errors.New("lockout takes two values, such as 10 15m: so many wrong codes in a row, and for how long they lock a number")
+		return errors.New("lockout takes two values, such as 10 30m: so many wrong codes in a row, and for how long they lock a number")
 	}
 	failures, err := strconv.Atoi(args[0])
 	if err != nil || failures == 0 {
@@ -240,7 +240,7 @@ func (l *LimitsConfig) parseLockout(d *caddyfile.Dispenser) error {
 	}
 	length, err := caddy.ParseDuration(args[1])
 	if err != nil || length <= 0 {
-		return fmt.Errorf("lockout is for %q: give a duration with its unit, such as 15m", args[1])
+		return fmt.Errorf("lockout is for %q: give a duration with its unit, such as 30m", args[1])
 	}
 	l.Lockout = LockoutConfig{Failures: failures, Duration: caddy.Duration(length)}
 	return nil

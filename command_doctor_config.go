@@ -26,16 +26,8 @@ type patient struct {
 
 // placed is a handler, and where requests reach it.
 type placed[H any] struct {
-	handler H
+	handler *H
 	at      place
-}
-
-// place is where a route is served, as far as the configuration tells.
-type place struct {
-	hosts, paths []string
-	listen       []string
-	https        bool
-	proxied      bool // the server trusts proxies
 }
 
 // readPatient reads a configuration as Caddy does.
@@ -66,7 +58,14 @@ func readPatient(file, adapter string) (*patient, error) {
 	}
 	if config.Apps.HTTP != nil {
 		for _, s := range config.Apps.HTTP.Servers {
-			p.walk(s.Routes, place{listen: s.Listen, proxied: s.TrustedProxiesRaw != nil}, s)
+			at := place{listen: s.Listen, proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
+			visitRoutes(serverRoutes(s, viewJSON), at, s, func(h handlerView, at place) {
+				if h.gate != nil {
+					p.gates = append(p.gates, placed[Gate]{h.gate, at})
+				} else {
+					p.webhooks = append(p.webhooks, placed[Webhook]{h.webhook, at})
+				}
+			})
 		}
 	}
 	if p.gates == nil && p.webhooks == nil {
@@ -75,49 +74,8 @@ func readPatient(file, adapter string) (*patient, error) {
 	return p, nil
 }
 
-// walk finds the handlers of routes, and what leads to them.
-func (p *patient) walk(routes caddyhttp.RouteList, at place, server *caddyhttp.Server) {
-	for _, route := range routes {
-		here := at
-		for _, set := range route.MatcherSetsRaw {
-			here.hosts = append(here.hosts[:len(here.hosts):len(here.hosts)], literals(set["host"])...)
-			if paths := literals(set["path"]); paths != nil {
-				here.paths = paths // the innermost says most
-			}
-		}
-		here.https = overTLS(here, server)
-		for _, raw := range route.HandlersRaw {
-			var kind struct {
-				Handler string              `json:"handler"`
-				Routes  caddyhttp.RouteList `json:"routes"`
-			}
-			if json.Unmarshal(raw, &kind) != nil {
-				continue // what is wrong with it, loading tells
-			}
-			switch kind.Handler {
-			case "websms_otp":
-				var g Gate
-				if json.Unmarshal(raw, &g) == nil {
-					p.gates = append(p.gates, placed[Gate]{g, here})
-				}
-			case "websms_webhook":
-				var h Webhook
-				if json.Unmarshal(raw, &h) == nil {
-					p.webhooks = append(p.webhooks, placed[Webhook]{h, here})
-				}
-			default:
-				p.walk(kind.Routes, here, server)
-			}
-		}
-	}
-}
-
 // literals returns the values of a matcher that stand for themselves.
-func literals(raw json.RawMessage) (values []string) {
-	var list []string
-	if json.Unmarshal(raw, &list) != nil {
-		return nil
-	}
+func literals(list []string) (values []string) {
 	for _, value := range list {
 		if value = strings.TrimSuffix(value, "*"); value != "" && !strings.ContainsAny(value, "*{") {
 			values = append(values, value)
@@ -133,13 +91,14 @@ func overTLS(at place, server *caddyhttp.Server) bool {
 		return true
 	}
 	auto := server.AutoHTTPS
-	if len(at.hosts) == 0 || auto != nil && auto.Disabled {
+	hosts := append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)
+	if len(hosts) == 0 || auto != nil && auto.Disabled {
 		return false
 	}
 	if port := portOf(at.listen); port == strconv.Itoa(caddyhttp.DefaultHTTPPort) {
 		return false
 	}
-	for _, host := range at.hosts {
+	for _, host := range hosts {
 		if auto == nil || !slices.Contains(auto.Skip, host) {
 			return true
 		}

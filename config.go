@@ -190,7 +190,7 @@ type LockoutConfig struct {
 	// Every so many wrong codes in a row, 1 to 100. Default: 10.
 	Failures int `json:"failures,omitempty"`
 
-	// For so long, 1s to 720h. Default: `15m`.
+	// For so long, 1s to 720h. Default: `30m` (PCI DSS 4, 8.3.4).
 	Duration caddy.Duration `json:"duration,omitempty"`
 }
 
@@ -215,7 +215,7 @@ const maxFailures = 100
 
 // lockout returns what wrong codes lead to, with the defaults.
 func (l LimitsConfig) lockout() otp.Lockout {
-	out := otp.Lockout{Count: 10, For: 15 * time.Minute, Max: maxFailures}
+	out := otp.Lockout{Count: 10, For: 30 * time.Minute, Max: maxFailures}
 	if l.Lockout.Failures != 0 {
 		out.Count = l.Lockout.Failures
 	}

@@ -12,14 +12,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/secret"
@@ -66,6 +63,7 @@ type App struct {
 	missing error // why no code can be sent; nil when it can
 	gates   []*Gate
 	holds   holdings
+	ctx     caddy.Context
 }
 
 // stores is the namespace of the guest modules that are stores.
@@ -88,6 +86,13 @@ type StoreModule interface {
 	// several modules that have started, the latest decides.
 	Start(store otp.Store)
 	Stop(store otp.Store)
+}
+
+// RiskyModule is a StoreModule that can tell what is risky about its options,
+// before it is provisioned too.
+type RiskyModule interface {
+	// Risks returns pairs: what is risky, and what to do about it.
+	Risks() [][2]string
 }
 
 // ArchiveModule is a StoreModule that keeps the keys and the revocations too,
@@ -113,6 +118,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the account, the store and the keys, or joins those that a
 // configuration before this one has open.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	if a.BaseURL == "" {
 		a.BaseURL = connexus.DefaultBaseURL
 	}
@@ -134,7 +140,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("module %T is not a store of challenges", module)
 	}
 	a.store = store
-	a.warn(ctx.Logger())
+	logRisks(ctx.Logger(), append(a.risks(), a.storeRisks()...))
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
@@ -182,18 +188,7 @@ func (a *App) open(ctx caddy.Context, account account) error {
 	}
 	a.holds = append(a.holds, func() error { return releaseShared(key) })
 	a.engine = value.(*engine)
-	return nil
-}
-
-// warn tells of an address to which the secret would travel in clear.
-func (a *App) warn(logger *zap.Logger) {
-	u, err := url.Parse(a.BaseURL)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
-		return
-	}
-	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
-		logger.Warn("base_url is plain HTTP: the client secret and every code can be read on the way", zap.String("host", u.Host))
-	}
+	return a.watchStart(ctx)
 }
 
 // check returns what is wrong with the options that need nothing else to be judged.

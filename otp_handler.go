@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -63,7 +65,9 @@ type Gate struct {
 
 	// The host that messages are bound to, so that browsers offer to fill in
 	// the code (WebOTP), or `off`. Default: the host of a request over TLS, if
-	// it is the one that the TLS handshake named.
+	// the TLS handshake named it too and this Caddy can prove that it is its
+	// own. It is a host of the site's address, or one of a certificate that was
+	// not made on demand, and has at most 64 characters.
 	WebOTP string `json:"web_otp,omitempty"`
 
 	// Which numbers may ask for a code.
@@ -85,23 +89,25 @@ type Gate struct {
 	// How the handlers behind learn who was verified.
 	Headers HeadersConfig `json:"headers,omitzero"`
 
-	engine   *engine
-	policy   otp.Policy
-	numbers  *number.Policy
-	second   *secondFactor // nil: people type their number
-	named    string        // what cookies are sealed for, if the realm is not the request's host
-	life     session.Life
-	cookies  cookies
-	identity identity
-	bypass   caddyhttp.MatcherSets
-	pages    *pages.Pages
-	origin   *http.CrossOriginProtection
-	streams  *streams
-	logger   *zap.Logger
-	sampled  *zap.Logger // for what a crowd brings about: one line a second of each text
-	audit    *zap.Logger
-	events   *emitter
-	now      func() time.Time
+	engine     *engine
+	policy     otp.Policy
+	numbers    *number.Policy
+	second     *secondFactor // nil: people type their number
+	named      string        // what cookies are sealed for, if the realm is not the request's host
+	life       session.Life
+	cookies    cookies
+	identity   identity
+	bypass     caddyhttp.MatcherSets
+	bypassSets caddyhttp.RawMatcherSets    // what bypass was made of
+	hosts      *atomic.Pointer[boundHosts] // to nil until Caddy has started
+	pages      *pages.Pages
+	origin     *http.CrossOriginProtection
+	streams    *streams
+	logger     *zap.Logger
+	sampled    *zap.Logger // for what a crowd brings about: one line a second of each text
+	audit      *zap.Logger
+	events     *emitter
+	now        func() time.Time
 }
 
 // DefaultPrefix is where a gate's pages live unless it is told otherwise.
@@ -163,6 +169,7 @@ func (g *Gate) prefix() string {
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
 	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock
+	g.hosts = new(atomic.Pointer[boundHosts])
 	g.sampled = g.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
 	}))
@@ -195,6 +202,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
 	if g.BypassRaw != nil {
+		g.bypassSets = slices.Clone(g.BypassRaw)
 		matchers, err := ctx.LoadModule(g, "BypassRaw")
 		if err != nil {
 			return fmt.Errorf("websms_otp: bypass: %w", err)
@@ -210,27 +218,9 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		// stream is one that would last.
 		server.RegisterOnShutdown(g.streams.close)
 	}
-	g.warn()
+	logRisks(g.logger, g.optionRisks())
 	app.(*App).gates = append(app.(*App).gates, g) // one is provisioned after the other
 	return nil
-}
-
-// warn tells of options that are allowed and less than the standards ask for.
-func (g *Gate) warn() {
-	if g.policy.Length < 6 {
-		g.logger.Warn("codes are shorter than 6 digits, which NIST SP 800-63B asks for", zap.Int("length", g.policy.Length))
-	}
-	if g.life.TTL > 24*time.Hour {
-		g.logger.Warn("sessions last longer than 24h, which NIST SP 800-63B allows at AAL2", zap.Duration("ttl", g.life.TTL))
-	}
-	if g.SecondFactor != nil {
-		for _, text := range g.SecondFactor.warnings() {
-			g.logger.Warn(text)
-		}
-	}
-	if g.numbers.Restricted() && g.numbers.Len() == 0 {
-		g.logger.Warn("the list of allowed numbers is empty: nobody will get a code")
-	}
 }
 
 // scope returns what limits are counted under. A gate behind a first factor does

@@ -55,15 +55,16 @@ func hostOf(r *http.Request) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// webOTPHost returns the host that a message asked for in r is bound to. A
-// Host header alone proves nothing: whoever asks can write what they like into
-// the SMS of somebody else. The name of the TLS handshake has a certificate.
+// webOTPHost returns the host that a message asked for in r is bound to, or "".
+// Whoever asks chooses the Host header and the name of the TLS handshake, and
+// somebody else reads the message: so the host must be one of ours.
 func (g *Gate) webOTPHost(r *http.Request) string {
 	switch g.WebOTP {
 	case "off":
 		return ""
 	case "":
-		if host := hostOf(r); r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && domainName.MatchString(host) {
+		host := hostOf(r)
+		if r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && g.hosts.Load().proves(host) {
 			return host
 		}
 		return ""

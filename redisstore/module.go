@@ -79,13 +79,12 @@ func (Store) CaddyModule() caddy.ModuleInfo {
 
 // Provision replaces the placeholders, and reads the files of tls. It does not
 // connect: Redis may be away when Caddy starts.
-func (s *Store) Provision(ctx caddy.Context) error {
+func (s *Store) Provision(caddy.Context) error {
 	r, err := s.resolve()
 	if err != nil {
 		return block.Within("store redis", err)
 	}
 	s.resolved = r
-	r.options.warn(ctx.Logger())
 	return nil
 }
 

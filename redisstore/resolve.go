@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-websms/websms/internal/block"
 	"github.com/caddy-websms/websms/internal/secret"
 )
@@ -112,11 +110,11 @@ func replace(into *string, option, value string) (err error) {
 	return err
 }
 
-// warn tells of a password that would travel in clear, and so of all that the
-// store holds of sealing keys and limits to whoever reads it on the way.
-func (s *Store) warn(logger *zap.Logger) {
-	if s.TLS != nil || s.Password == "" && (s.Sentinel == nil || s.Sentinel.Password == "") {
-		return
+// Risks returns what is risky about the options: a password that travels in
+// clear, and with it all that the store holds of sealing keys and limits.
+func (s *Store) Risks() [][2]string {
+	if s.TLS != nil {
+		return nil
 	}
 	for _, address := range s.Address {
 		host, _, err := net.SplitHostPort(address)
@@ -126,7 +124,7 @@ func (s *Store) warn(logger *zap.Logger) {
 		if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
 			continue
 		}
-		logger.Warn("store redis without tls: the password can be read on the way", zap.String("host", host))
-		return
+		return [][2]string{{"store redis asks " + host + " without TLS: its password and the sealing keys can be read on the way", "add tls"}}
 	}
+	return nil
 }

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-websms/websms/internal/testca"
 )
@@ -162,26 +160,25 @@ func TestStoreKey(t *testing.T) {
 	}
 }
 
-// A password on its way in clear over a network draws one warning.
-func TestWarning(t *testing.T) {
+// A Redis on another machine without TLS is one risk, which shows no password.
+func TestRisks(t *testing.T) {
 	for _, c := range []struct {
 		store Store
-		warns int
+		risks int
 	}{
 		{Store{Address: []string{"localhost:1", "127.0.0.2:1", "[::1]:1", "unix//x"}, Password: "hunter2"}, 0},
 		{Store{Address: []string{"localhost:1", "redis:1", "10.0.0.1:1"}, Password: "hunter2"}, 1},
 		{Store{Address: []string{"10.0.0.1:1"}, Sentinel: &Sentinel{Password: "hunter2"}}, 1},
 		{Store{Address: []string{"10.0.0.1:1"}, Password: "hunter2", TLS: new(TLS)}, 0},
-		{Store{Address: []string{"10.0.0.1:1"}}, 0},
+		{Store{Address: []string{"10.0.0.1:1"}}, 1},
 	} {
-		core, logs := observer.New(zap.DebugLevel)
-		c.store.warn(zap.New(core))
-		if logs.Len() != c.warns {
-			t.Errorf("%v draws %d warnings, want %d", c.store.Address, logs.Len(), c.warns)
+		list := c.store.Risks()
+		if len(list) != c.risks {
+			t.Errorf("%v has %d risks, want %d", c.store.Address, len(list), c.risks)
 		}
-		for _, entry := range logs.All() {
-			if text := entry.Message; !strings.Contains(text, "without tls") || strings.Contains(text, "hunter2") {
-				t.Errorf("it warns %q", text)
+		for _, r := range list {
+			if !strings.Contains(r[0], "without TLS") || strings.Contains(r[0], "hunter2") || r[1] == "" {
+				t.Errorf("it says %q", r)
 			}
 		}
 	}

@@ -1,0 +1,165 @@
+package websms
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// riskCases are site blocks, and words of each risk that they have. Every
+// address is local, so that only what is named shows.
+var riskCases = map[string]struct {
+	site  string
+	finds []string
+}{
+	"nothing":                   {"websms_otp {\n company Acme\n}", nil},
+	"a folder":                  {"websms_otp /admin/* {\n company Acme\n}", nil},
+	"a folder by name":          {"@a path /admin/*\nwebsms_otp @a {\n company Acme\n}", []string{"its matcher holds /admin/* and not /admin,"}},
+	"a folder by name, whole":   {"@a path /admin /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"a folder by name, prefix":  {"@a path /Admin* /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"all but a folder":          {"@a not path /public/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"suffix":                    {"websms_otp {\n company Acme\n bypass {\n  path *.css\n }\n}", []string{"the path *.css begins with a wildcard, so it also opens pages that PHP and others serve for a longer path, as /admin.php for /admin.php/x.css"}},
+	"wildcards around":          {"websms_otp {\n company Acme\n bypass {\n  path /x/* */public/*\n }\n}", []string{"the path */public/* begins with a wildcard"}},
+	"a loose expression":        {"websms_otp {\n company Acme\n bypass {\n  path_regexp \\.css$\n }\n}", []string{`the expression \.css$ is not bound to the beginning`}},
+	"a bound expression":        {"websms_otp {\n company Acme\n bypass {\n  path_regexp ^/static/\n }\n}", nil},
+	"a bypass of all but":       {"websms_otp {\n company Acme\n bypass {\n  not path /admin/*\n }\n}", []string{"it spares /admin/* and not /admin,"}},
+	"a bypass of all but both":  {"websms_otp {\n company Acme\n bypass {\n  not path /admin /admin/*\n }\n}", nil},
+	"in a handle":               {"handle /admin/* {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path /admin/*"`}},
+	"in a route":                {"route /admin/* {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path /admin/*"`}},
+	"in a handle by expression": {"@a path_regexp ^/admin\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path_regexp ^/admin"`}},
+	"in a handle by method":     {"@a method POST\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", nil},
+	"beside a handle":           {"handle /public/* {\n respond public\n}\nhandle {\n websms_otp {\n  company Acme\n }\n}", []string{`another route takes first, with "path /public/*"`}},
+	"in every handle":           {"handle {\n websms_otp {\n  company Acme\n }\n}", nil},
+	"short codes":               {"websms_otp {\n company Acme\n code {\n  length 4\n }\n}", []string{"shorter than 6 digits"}},
+	"a lockout that never acts": {"websms_otp {\n company Acme\n limits {\n  lockout 50 30m\n  max_failures 20\n }\n}", []string{"it never acts"}},
+	"a large budget":            {"websms_otp {\n company Acme\n limits {\n  budget 100000/1h\n }\n}", []string{"allows 100000 codes an hour"}},
+	"no binding":                {"websms_otp {\n company Acme\n web_otp off\n}", []string{"web_otp is off"}},
+	"a user in a header":        {"websms_otp {\n company Acme\n second_factor {\n  user {http.request.header.Remote-User}\n  phone {http.auth.user.phone}\n }\n}", []string{"second_factor: user comes from the request header"}},
+	"a path of the address":     {"", []string{`stands in a route that asks for "path /app/*"`}},
+}
+
+// The doctor and a load know the same risks.
+func TestOneListOfRisks(t *testing.T) {
+	for name, c := range riskCases {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, setup{})
+			address := w.url
+			if c.site == "" {
+				address, c.site = w.url+"/app/*", "websms_otp {\n company Acme\n}"
+			}
+			w.config = func(string) string {
+				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s {\n%s\n}\n",
+					w.dir, w.logFile(), w.sim.URL, address, c.site)
+			}
+			file := filepath.Join(t.TempDir(), "Caddyfile")
+			writeFile(t, file, w.config(""))
+			p, err := readPatient(file, "caddyfile")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			for _, f := range p.risks() {
+				if f.State == risky && f.Check == "gate" {
+					found = append(found, f.Found)
+				}
+			}
+			if len(found) != len(c.finds) {
+				t.Errorf("the doctor finds %q; want %q", found, c.finds)
+			}
+			for i, want := range c.finds {
+				if i < len(found) && !strings.Contains(found[i], want) {
+					t.Errorf("the doctor finds %q; want %q", found[i], want)
+				}
+			}
+			before := len(w.logged("http.handlers.websms_otp"))
+			w.load("")
+			var logged []string
+			for _, line := range w.logged("http.handlers.websms_otp")[before:] {
+				if line["do"] != nil {
+					logged = append(logged, line["msg"].(string))
+				}
+			}
+			slices.Sort(found)
+			slices.Sort(logged)
+			if !slices.Equal(found, logged) {
+				t.Errorf("the doctor finds %q, the load %q", found, logged)
+			}
+		})
+	}
+}
+
+// A site that faces the world has risks that a local one has not.
+func TestRisksOfPublicSite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	for name, c := range map[string]struct {
+		config string
+		finds  []string
+	}{
+		"plain HTTP":      {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"served over plain HTTP", "lets in whoever holds any mobile phone", "no trusted_proxies"}},
+		"any host":        {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"serves any host", "lets in whoever", "no trusted_proxies"}},
+		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}", []string{"lets in whoever", "no trusted_proxies"}},
+		"a wildcard":      {"https://*.example.com {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"lets in whoever", "no trusted_proxies"}},
+		"a long name":     {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"is longer than 64 characters", "lets in whoever", "no trusted_proxies"}},
+		"two of one name": {"app.example.com {\n websms_otp {\n  company Acme\n  numbers {\n   allow +6421234567\n  }\n }\n}", []string{"no trusted_proxies"}},
+		"a webhook":       {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}", []string{"its secret stands in the configuration", "is served over plain HTTP: the secret"}},
+		"secrets":         {"{\n websms {\n  client_id cid\n  client_secret csk\n  base_url http://websms.example/api\n  sandbox\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"base_url is plain HTTP", "sandbox", "client_secret stands"}},
+		"redis":           {"{\n websms {\n  client_id cid\n  client_secret {env.X}\n  store redis {\n   address 10.0.0.1:6379\n  }\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"without TLS"}},
+		"admin":           {"{\n admin :2019\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"listens on more than this machine"}},
+	} {
+		writeFile(t, file, c.config)
+		p, err := readPatient(file, "caddyfile")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var found []string
+		for _, f := range p.risks() {
+			if f.State == risky {
+				found = append(found, f.Found)
+			}
+		}
+		if len(found) != len(c.finds) {
+			t.Errorf("%s: %q; want %q", name, found, c.finds)
+			continue
+		}
+		for i, want := range c.finds {
+			if !strings.Contains(found[i], want) {
+				t.Errorf("%s: %q; want %q", name, found[i], want)
+			}
+		}
+	}
+}
+
+// A handler that caches in front of a gate is a risk; behind it, it is not.
+func TestRiskOfACache(t *testing.T) {
+	gate := handlerView{gate: &Gate{}}
+	for name, c := range map[string]struct {
+		routes []routeView
+		want   bool
+	}{
+		"in front":               {[]routeView{{handlers: []handlerView{{name: "cache"}}}, {handlers: []handlerView{gate}}}, true},
+		"in front, in one route": {[]routeView{{handlers: []handlerView{{name: "cache"}, gate}}}, true},
+		"in front, around":       {[]routeView{{handlers: []handlerView{{name: "cache"}, {routes: []routeView{{handlers: []handlerView{gate}}}}}}}, true},
+		"behind":                 {[]routeView{{handlers: []handlerView{gate}}, {handlers: []handlerView{{name: "cache"}}}}, false},
+		"behind, in one route":   {[]routeView{{handlers: []handlerView{gate, {name: "cache"}}}}, false},
+		"in another part":        {[]routeView{{handlers: []handlerView{{routes: []routeView{{handlers: []handlerView{{name: "cache"}}}}}}}, {handlers: []handlerView{gate}}}, false},
+		"nothing that caches":    {[]routeView{{handlers: []handlerView{{name: "encode"}}}, {handlers: []handlerView{gate}}}, false},
+		"another module's cache": {[]routeView{{handlers: []handlerView{{name: "my_cache"}}}, {handlers: []handlerView{gate}}}, true},
+	} {
+		visits := 0
+		visitRoutes(c.routes, place{hosts: []string{"localhost"}, https: true, proxied: true}, new(caddyhttp.Server), func(h handlerView, at place) {
+			visits++
+			caught := slices.ContainsFunc(h.gate.placeRisks(&at), func(r risk) bool { return strings.Contains(r.Text, "a handler that caches") })
+			if caught != c.want {
+				t.Errorf("%s: %t; want %t", name, caught, c.want)
+			}
+		})
+		if visits != 1 {
+			t.Errorf("%s: %d gates were found", name, visits)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package websms
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// routeView is what the risks look at of one of Caddy's routes. It is made
+// from a configuration in JSON (the doctor) or from the routes that Caddy has
+// provisioned (a load).
+type routeView struct {
+	group    string
+	sets     []setView // one of them matches
+	handlers []handlerView
+}
+
+// setView is a matcher set: all of its matchers match.
+type setView []matcherView
+
+type matcherView struct {
+	name   string    // such as path
+	values []string  // of host and path; the pattern of path_regexp
+	sets   []setView // of not
+}
+
+type handlerView struct {
+	name    string // such as reverse_proxy
+	gate    *Gate
+	webhook *Webhook
+	routes  []routeView // of a subroute
+}
+
+// viewJSON reads routes from a configuration. It passes over what is
+// malformed: loading the configuration tells of that.
+func viewJSON(routes caddyhttp.RouteList) (views []routeView) {
+	for _, route := range routes {
+		view := routeView{group: route.Group}
+		for _, set := range route.MatcherSetsRaw {
+			view.sets = append(view.sets, readSet(set))
+		}
+		for _, raw := range route.HandlersRaw {
+			view.handlers = append(view.handlers, readHandler(raw))
+		}
+		views = append(views, view)
+	}
+	return views
+}
+
+func readSet(set caddy.ModuleMap) (view setView) {
+	for name, raw := range set {
+		m := matcherView{name: name}
+		switch name {
+		case "not":
+			sets, _ := notSets(raw)
+			for _, inner := range sets {
+				m.sets = append(m.sets, readSet(inner))
+			}
+		case "path_regexp":
+			var re caddyhttp.MatchRegexp
+			_ = json.Unmarshal(raw, &re)
+			m.values = []string{re.Pattern}
+		case "host", "path":
+			_ = json.Unmarshal(raw, &m.values)
+		}
+		view = append(view, m)
+	}
+	return view
+}
+
+func readHandler(raw json.RawMessage) handlerView {
+	var kind struct {
+		Handler string              `json:"handler"`
+		Routes  caddyhttp.RouteList `json:"routes"`
+	}
+	if json.Unmarshal(raw, &kind) != nil {
+		return handlerView{}
+	}
+	view := handlerView{name: kind.Handler}
+	switch kind.Handler {
+	case "websms_otp":
+		if g := new(Gate); json.Unmarshal(raw, g) == nil {
+			view.gate = g
+		}
+	case "websms_webhook":
+		if h := new(Webhook); json.Unmarshal(raw, h) == nil {
+			view.webhook = h
+		}
+	default:
+		view.routes = viewJSON(kind.Routes)
+	}
+	return view
+}
+
+// viewProvisioned reads routes that Caddy has provisioned, which has dropped
+// their JSON.
+func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
+	for _, route := range routes {
+		view := routeView{group: route.Group}
+		for _, set := range route.MatcherSets {
+			view.sets = append(view.sets, setProvisioned(set))
+		}
+		for _, handler := range route.Handlers {
+			h := handlerView{name: moduleName(handler)}
+			switch handler := handler.(type) {
+			case *Gate:
+				h.gate = handler
+			case *Webhook:
+				h.webhook = handler
+			case *caddyhttp.Subroute:
+				h.routes = viewProvisioned(handler.Routes)
+			}
+			view.handlers = append(view.handlers, h)
+		}
+		views = append(views, view)
+	}
+	return views
+}
+
+func setProvisioned(set caddyhttp.MatcherSet) (view setView) {
+	for _, matcher := range set {
+		m := matcherView{name: moduleName(matcher)}
+		switch matcher := matcher.(type) {
+		case *caddyhttp.MatchHost:
+			m.values = *matcher
+		case *caddyhttp.MatchPath:
+			m.values = *matcher
+		case *caddyhttp.MatchPathRE:
+			m.values = []string{matcher.Pattern}
+		case *caddyhttp.MatchNot:
+			for _, inner := range matcher.MatcherSets {
+				m.sets = append(m.sets, setProvisioned(inner))
+			}
+		}
+		view = append(view, m)
+	}
+	return view
+}
+
+func moduleName(v any) string {
+	module, ok := v.(caddy.Module)
+	if !ok {
+		return ""
+	}
+	return module.CaddyModule().ID.Name()
+}
+
+// judgesPath reports whether a set says something of the path.
+func (s setView) judgesPath() bool {
+	return slices.ContainsFunc(s, func(m matcherView) bool {
+		if m.name == "not" {
+			return slices.ContainsFunc(m.sets, setView.judgesPath)
+		}
+		return !slices.Contains(pathless, m.name)
+	})
+}
+
+// pathCondition returns the first condition on the path, as a Caddyfile has it.
+func pathCondition(sets []setView) (condition string, found bool) {
+	for _, set := range sets {
+		for _, m := range set {
+			switch {
+			case slices.Contains(pathless, m.name):
+			case m.name == "not":
+				if inner, found := pathCondition(m.sets); found {
+					return "not " + inner, true
+				}
+			default:
+				return strings.Join(append([]string{m.name}, m.values...), " "), true
+			}
+		}
+	}
+	return "", false
+}
+
+// place is where a handler is served, as far as the configuration tells.
+type place struct {
+	hosts, paths []string
+	wildcards    []string // hosts such as *.example.com
+	listen       []string
+	https        bool
+	proxied      bool      // the server trusts proxies
+	own          []setView // of the handler's own route
+	outer        string    // the condition on the path of a route around it, if there is one
+	beside       string    // that of a route in front of it, which takes requests away from it
+	cached       bool      // a handler that caches stands in front of it
+}
+
+// visitRoutes calls visit for each gate and webhook, with its place.
+func visitRoutes(routes []routeView, at place, server *caddyhttp.Server, visit func(handlerView, place)) {
+	groups := map[string]string{} // of each group, the condition of a route that is not gated
+	for _, route := range routes {
+		here := at
+		here.own = route.sets
+		for _, set := range route.sets {
+			for _, m := range set {
+				switch m.name {
+				case "host":
+					here.hosts = append(here.hosts[:len(here.hosts):len(here.hosts)], literals(m.values)...)
+					for _, host := range m.values {
+						if strings.HasPrefix(host, "*.") && !strings.Contains(host, "{") {
+							here.wildcards = append(here.wildcards[:len(here.wildcards):len(here.wildcards)], host)
+						}
+					}
+				case "path":
+					if paths := literals(m.values); paths != nil {
+						here.paths = paths // the innermost says most
+					}
+				}
+			}
+		}
+		here.https = overTLS(here, server)
+		condition, conditioned := pathCondition(route.sets)
+		if inFront := groups[route.group]; route.group != "" && inFront != "" {
+			here.beside = inFront
+		}
+		if route.group != "" && conditioned && !hasGate(route.handlers) && groups[route.group] == "" {
+			groups[route.group] = condition
+		}
+		for _, h := range route.handlers {
+			switch {
+			case h.gate != nil || h.webhook != nil:
+				visit(h, here)
+			case h.routes != nil:
+				inner := here
+				if conditioned {
+					inner.outer = condition
+				}
+				visitRoutes(h.routes, inner, server, visit)
+			case caches(h.name):
+				at.cached, here.cached = true, true
+			}
+		}
+	}
+}
+
+func hasGate(handlers []handlerView) bool {
+	return slices.ContainsFunc(handlers, func(h handlerView) bool {
+		return h.gate != nil || slices.ContainsFunc(h.routes, func(r routeView) bool { return hasGate(r.handlers) })
+	})
+}
+
+// caches reports whether a handler is one that keeps answers for others:
+// `cache` of github.com/caddyserver/cache-handler, or another by that name.
+func caches(handler string) bool { return handler == "cache" || strings.HasSuffix(handler, "_cache") }
+
+// serverRoutes returns all routes of a server, by view.
+func serverRoutes(s *caddyhttp.Server, view func(caddyhttp.RouteList) []routeView) []routeView {
+	views := view(s.Routes)
+	if s.Errors != nil {
+		views = append(views, view(s.Errors.Routes)...)
+	}
+	for _, named := range s.NamedRoutes {
+		views = append(views, view(caddyhttp.RouteList{*named})...)
+	}
+	return views
+}

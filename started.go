@@ -1,0 +1,103 @@
+package websms
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
+)
+
+// maxBoundHost bounds the host that messages are bound to by default, in
+// characters. Whoever asks can choose it within a wildcard, and a message of
+// more than 160 characters is billed as two.
+const maxBoundHost = 64
+
+// boundHosts are the hosts that this Caddy can prove to be its own.
+type boundHosts struct {
+	site []string // of the site's address: names, or wildcards of one label
+	// certified reports whether Caddy manages a certificate for a host, or has
+	// loaded one, other than on demand.
+	certified func(host string) bool
+}
+
+// proves reports whether messages may be bound to host. A nil *boundHosts
+// proves none.
+func (b *boundHosts) proves(host string) bool {
+	if b == nil || len(host) > maxBoundHost || !domainName.MatchString(host) {
+		return false
+	}
+	for _, own := range b.site {
+		if own == host {
+			return true
+		}
+		if parent, ok := strings.CutPrefix(own, "*."); ok && strings.Contains(parent, ".") {
+			if _, under, found := strings.Cut(host, "."); found && under == parent {
+				return true
+			}
+		}
+	}
+	return b.certified != nil && b.certified(host)
+}
+
+// started is called when all apps of a configuration have started. Routes and
+// certificates are known only then: a gate is provisioned before the routes
+// around it, and the TLS app writes to its list of certificates while the
+// first listeners serve already.
+type started struct{ app *App }
+
+// watchStart has the app told when its configuration has started.
+func (a *App) watchStart(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the events app: %w", err)
+	}
+	return events.(*caddyevents.App).On("started", started{a})
+}
+
+// Handle implements caddyevents.Handler.
+func (s started) Handle(context.Context, caddy.Event) error {
+	s.app.placeGates()
+	return nil
+}
+
+// placeGates finds where the gates and webhooks stand, tells what is risky
+// there, and lets the gates bind messages to the hosts that are their own.
+func (a *App) placeGates() {
+	app, err := a.ctx.AppIfConfigured("http")
+	server, ok := app.(*caddyhttp.App)
+	if err != nil || !ok {
+		return
+	}
+	certified := func(string) bool { return false }
+	if app, err := a.ctx.AppIfConfigured("tls"); err == nil {
+		certified = app.(*caddytls.TLS).HasCertificateForSubject
+	}
+	hosts := map[*Gate]*boundHosts{}
+	for name, s := range server.Servers {
+		at := place{listen: s.Listen, proxied: true} // Caddy has forgotten by now whether it trusts proxies; the doctor reads it
+		visitRoutes(serverRoutes(s, viewProvisioned), at, s, func(h handlerView, at place) {
+			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.hosts)}
+			switch {
+			case h.gate != nil:
+				if hosts[h.gate] == nil {
+					hosts[h.gate] = &boundHosts{certified: certified}
+				}
+				hosts[h.gate].site = append(hosts[h.gate].site, append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)...)
+				logRisks(h.gate.logger, h.gate.placeRisks(&at), fields...)
+			case h.webhook != nil:
+				logRisks(h.webhook.logger, h.webhook.risks(&at), fields...)
+			}
+		})
+	}
+	for gate, own := range hosts {
+		gate.hosts.Store(own)
+	}
+	for _, gate := range a.gates { // one in a place that is not looked at
+		gate.hosts.CompareAndSwap(nil, &boundHosts{certified: certified})
+	}
+}
