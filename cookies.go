@@ -60,6 +60,11 @@ func (c *cookies) name(base string, https bool) string {
 // set writes a cookie. It lasts as long as the browser runs if life is 0, and
 // is deleted if life is negative.
 func (c *cookies) set(w http.ResponseWriter, base, value string, https bool, life time.Duration) {
+	w.Header().Add("Set-Cookie", c.field(base, value, https, life))
+}
+
+// field returns the field that sets a cookie, as set does.
+func (c *cookies) field(base, value string, https bool, life time.Duration) string {
 	cookie := http.Cookie{
 		Name: c.name(base, https), Value: value, Path: "/", Secure: https, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
@@ -72,7 +77,7 @@ func (c *cookies) set(w http.ResponseWriter, base, value string, https bool, lif
 	case life > 0:
 		cookie.MaxAge = int(life / time.Second)
 	}
-	w.Header().Add("Set-Cookie", cookie.String())
+	return cookie.String()
 }
 
 // maxSame is how many cookies of one name are tried. A parent domain, or a

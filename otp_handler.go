@@ -308,12 +308,17 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !ok {
 		return g.challenge(w, r)
 	}
+	cookie := ""
 	if g.life.Stale(&s, now) {
-		g.renew(w, s, realm, https, now)
+		cookie = g.renewal(s, realm, https, now)
 	}
 	g.admit(r, &s)
 	requestsPassed.Inc()
-	return next.ServeHTTP(w, r)
+	err := next.ServeHTTP(keepPrivate(w, cookie), r)
+	if err != nil { // another handler answers now, and writes past us
+		w.Header()["Cache-Control"] = []string{"no-store"}
+	}
+	return err
 }
 
 // admit makes r what the handlers behind us are to see of a verified request.
@@ -366,15 +371,16 @@ func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
 	return user == ""
 }
 
-// renew moves the end of a session's idle life.
-func (g *Gate) renew(w http.ResponseWriter, s session.Session, realm string, https bool, now time.Time) {
+// renewal returns the field that sets a session's cookie anew, with the end of
+// its idle life moved, or "".
+func (g *Gate) renewal(s session.Session, realm string, https bool, now time.Time) string {
 	s.Seen = now
 	sealed, err := s.Seal(g.engine.vault.ring, g.seal(realm))
 	if err != nil {
 		g.logger.Error("renewing a session", zap.Error(err))
-		return
+		return ""
 	}
-	g.cookies.set(w, g.cookies.session, sealed, https, 0)
+	return g.cookies.field(g.cookies.session, sealed, https, 0)
 }
 
 // Interface guards

@@ -1,0 +1,167 @@
+package websms
+
+import (
+	"io"
+	"net/http"
+	"strings"
+)
+
+// privateWriter keeps shared caches from storing the answer to a verified
+// request: an application may mark it public, and it may carry our cookie.
+// Everything else goes through as without it.
+type privateWriter struct {
+	http.ResponseWriter
+	cookie string // a Set-Cookie field, or ""
+	begun  bool   // the final header was written
+}
+
+// privateHijacker is for a connection that a handler can take over.
+type privateHijacker struct {
+	privateWriter
+	http.Hijacker
+}
+
+// keepPrivate returns a writer on w whose answer no shared cache may store. It
+// sets a cookie with that answer and no other: one that an error page writes
+// past this writer may be public. A cookie of "" is none.
+func keepPrivate(w http.ResponseWriter, cookie string) http.ResponseWriter {
+	private := privateWriter{ResponseWriter: w, cookie: cookie}
+	if hijacker, ok := w.(http.Hijacker); ok {
+		return &privateHijacker{private, hijacker}
+	}
+	return &private
+}
+
+// begin is called before the header goes out with a final status.
+func (w *privateWriter) begin() {
+	if !w.begun {
+		makePrivate(w.Header())
+		w.setCookie()
+	}
+}
+
+func (w *privateWriter) setCookie() {
+	w.begun = true
+	if w.cookie != "" {
+		w.Header().Add("Set-Cookie", w.cookie)
+	}
+}
+
+// WriteHeader implements http.ResponseWriter. An informational answer is not
+// stored, and after a switch of protocols there is none (RFC 9110, 15.2).
+func (w *privateWriter) WriteHeader(status int) {
+	switch {
+	case w.begun:
+	case status == http.StatusSwitchingProtocols:
+		w.setCookie()
+	case status >= 200:
+		w.begin()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *privateWriter) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (w *privateWriter) WriteString(s string) (int, error) {
+	w.begin()
+	return io.WriteString(w.ResponseWriter, s)
+}
+
+// ReadFrom implements io.ReaderFrom, by which net/http uses sendfile.
+func (w *privateWriter) ReadFrom(r io.Reader) (int64, error) {
+	w.begin()
+	return io.Copy(w.ResponseWriter, r)
+}
+
+// FlushError is called by http.ResponseController.
+func (w *privateWriter) FlushError() error {
+	w.begin()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (w *privateWriter) Flush() { _ = w.FlushError() }
+
+// Push implements http.Pusher.
+func (w *privateWriter) Push(target string, opts *http.PushOptions) error {
+	if pusher, ok := w.ResponseWriter.(http.Pusher); ok {
+		return pusher.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// Unwrap is called by http.ResponseController.
+func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// makePrivate forbids shared caches to store an answer with this header
+// (RFC 9111, 5.2.2.7), and leaves browsers what the application allows them.
+func makePrivate(h http.Header) {
+	var fields []string
+	for name, values := range h {
+		switch {
+		case len(name) < len("Cache-Control"):
+			if strings.EqualFold(name, "Edge-Control") {
+				delete(h, name)
+			}
+		case strings.EqualFold(name, "Cache-Control"):
+			fields = append(fields, values...)
+			if name != "Cache-Control" {
+				delete(h, name)
+			}
+		case forSharedCaches(name):
+			delete(h, name)
+		}
+	}
+	h["Cache-Control"] = []string{privateDirectives(fields)}
+}
+
+// forSharedCaches reports whether a field tells CDNs and reverse proxies what
+// to store, whatever Cache-Control says: CDN-Cache-Control (RFC 9213) and its
+// variants (Cloudflare-CDN-Cache-Control, X-LiteSpeed-Cache-Control), and the
+// older ones of Fastly and nginx.
+func forSharedCaches(name string) bool {
+	const cacheControl = "-Cache-Control"
+	return len(name) > len(cacheControl) && strings.EqualFold(name[len(name)-len(cacheControl):], cacheControl) ||
+		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "X-Accel-Expires")
+}
+
+// privateDirectives returns the directives of Cache-Control fields as one
+// field that no shared cache may store. Of a malformed one nothing is kept.
+func privateDirectives(fields []string) string {
+	const private = "private"
+	kept := make([]string, 0, 4)
+	for _, field := range fields {
+		quoted, start := false, 0
+		for i := 0; i <= len(field); i++ {
+			switch {
+			case i < len(field) && quoted && field[i] == '\\':
+				i++ // a quoted pair (RFC 9110, 5.6.4)
+			case i < len(field) && field[i] == '"':
+				quoted = !quoted
+			case i == len(field) && quoted:
+				return private
+			case i == len(field) || field[i] == ',' && !quoted:
+				directive := strings.TrimSpace(field[start:i])
+				start = i + 1
+				name, _, _ := strings.Cut(directive, "=")
+				switch strings.ToLower(strings.TrimSpace(name)) {
+				case "", "public", "s-maxage", private:
+				default:
+					kept = append(kept, directive)
+				}
+			}
+		}
+		if start <= len(field) { // a backslash at the end of a quoted string
+			return private
+		}
+	}
+	if len(kept) == 1 && strings.EqualFold(kept[0], "no-store") {
+		return kept[0]
+	}
+	return strings.Join(append(kept, private), ", ")
+}

@@ -1,0 +1,300 @@
+package websms
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPrivateDirectives(t *testing.T) {
+	for _, c := range []struct {
+		fields []string
+		want   string
+	}{
+		{nil, "private"},
+		{[]string{""}, "private"},
+		{[]string{"public"}, "private"},
+		{[]string{"public, max-age=60"}, "max-age=60, private"},
+		{[]string{"Public,S-MaxAge=600,Max-Age=5"}, "Max-Age=5, private"},
+		{[]string{"s-maxage = 600", "public", "immutable"}, "immutable, private"},
+		{[]string{"private"}, "private"},
+		{[]string{`private="set-cookie, x", max-age=1`}, "max-age=1, private"},
+		{[]string{"no-store"}, "no-store"},
+		{[]string{"No-Store, public"}, "No-Store"},
+		{[]string{"no-store, must-understand"}, "no-store, must-understand, private"},
+		{[]string{"no-cache", "must-revalidate"}, "no-cache, must-revalidate, private"},
+		{[]string{`no-cache="a, public", x="\""`}, `no-cache="a, public", x="\"", private`},
+		{[]string{`max-age="60, public`}, "private"},
+		{[]string{`x="\`}, "private"},
+		{[]string{`x="a\"`, "public"}, "private"},
+		{[]string{"max-age=60, , ,"}, "max-age=60, private"},
+	} {
+		if got := privateDirectives(c.fields); got != c.want {
+			t.Errorf("%q: %q; want %q", c.fields, got, c.want)
+		}
+	}
+}
+
+// FuzzPrivateDirectives: whatever an application writes, the field forbids
+// shared caches to store, as a reader by RFC 9111 takes it.
+func FuzzPrivateDirectives(f *testing.F) {
+	for _, seed := range []string{"public, max-age=1", `private="x", s-maxage=1`, `x="\`, "no-store", `a="b,c",,public`, "\x00", `"`} {
+		f.Add(seed, "")
+	}
+	f.Fuzz(func(t *testing.T, one, two string) {
+		got := privateDirectives([]string{one, two})
+		again := privateDirectives([]string{got})
+		if again != got {
+			t.Errorf("%q becomes %q when it is read again", got, again)
+		}
+		if !strings.HasSuffix(got, "private") && !strings.EqualFold(got, "no-store") {
+			t.Errorf("%q, %q: %q", one, two, got)
+		}
+	})
+}
+
+// What passes the gate is stored by no shared cache, whatever the application
+// says; what is let through unverified is left alone.
+func TestPassedAnswersArePrivate(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Add("Cache-Control", "public, max-age=60")
+		h.Add("Cache-Control", "s-maxage=600")
+		for _, name := range []string{"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control", "Surrogate-Control", "Edge-Control", "X-Accel-Expires", "X-LiteSpeed-Cache-Control"} {
+			h.Set(name, "max-age=600")
+		}
+		h.Set("Expires", "Thu, 01 Jan 2037 00:00:00 GMT")
+		switch r.URL.Path {
+		case "/304":
+			w.WriteHeader(http.StatusNotModified)
+		case "/500":
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(app.Close)
+	w := start(t, setup{gate: "bypass {\n path /open\n}\n" + plenty})
+	plain := w.config
+	w.config = func(options string) string {
+		return strings.Replace(plain(options), strings.TrimPrefix(w.app.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
+	}
+	w.load("bypass {\n path /open\n}\n" + plenty)
+	b := w.browser()
+	b.login(freshNumber())
+	for _, path := range []string{"/", "/304", "/500", "/public/x.css"} {
+		a := b.get(path)
+		if got := a.Header["Cache-Control"]; !slices.Equal(got, []string{"max-age=60, private"}) {
+			t.Errorf("%s: Cache-Control %q", path, got)
+		}
+		for name := range a.Header {
+			if forSharedCaches(name) || name == "Edge-Control" {
+				t.Errorf("%s: %s is %q", path, name, a.Header[name])
+			}
+		}
+	}
+	if a := b.get("/open"); !slices.Equal(a.Header["Cache-Control"], []string{"public, max-age=60", "s-maxage=600"}) || a.Header.Get("Surrogate-Control") == "" {
+		t.Errorf("a bypassed answer was changed: %v", a.Header)
+	}
+}
+
+// A renewed cookie rides on no answer that a shared cache may store: where the
+// application is away, whoever answers instead sets none. The next answer does.
+func TestRenewedCookieIsPrivate(t *testing.T) {
+	for name, front := range map[string]string{"Caddy's own error": "", "an error page": "handle_errors {\n header Cache-Control public\n respond sorry 502\n}"} {
+		t.Run(name, func(t *testing.T) {
+			now := useClock(t)
+			w := start(t, setup{gate: plenty, front: front + "\nhandle /away {\n reverse_proxy localhost:1\n}\nhandle /plain {\n respond hello\n}"})
+			b := w.browser()
+			b.login(freshNumber())
+			now.Advance(10 * time.Minute)
+			a := b.get("/away")
+			if got := a.Header.Get("Cache-Control"); a.StatusCode != http.StatusBadGateway || a.setCookie("websms_session") != nil || front == "" && got != "no-store" {
+				t.Errorf("an error: %s, %v", a.Status, a.Header)
+			}
+			for _, path := range []string{"/", "/plain"} {
+				a = b.get(path)
+				if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "private" || (a.setCookie("websms_session") != nil) != (path == "/") {
+					t.Errorf("%s: %s, %v", path, a.Status, a.Header)
+				}
+			}
+		})
+	}
+}
+
+// recording notes which way an answer came.
+type recording struct {
+	http.ResponseWriter
+	calls []string
+}
+
+func (r *recording) WriteHeader(status int) {
+	r.calls = append(r.calls, fmt.Sprint("WriteHeader ", status))
+	r.ResponseWriter.WriteHeader(status)
+}
+func (r *recording) ReadFrom(from io.Reader) (int64, error) {
+	r.calls = append(r.calls, "ReadFrom")
+	return io.Copy(r.ResponseWriter, from)
+}
+func (r *recording) WriteString(s string) (int, error) {
+	r.calls = append(r.calls, "WriteString")
+	return io.WriteString(r.ResponseWriter, s)
+}
+func (r *recording) FlushError() error { r.calls = append(r.calls, "Flush"); return nil }
+func (r *recording) Push(string, *http.PushOptions) error {
+	r.calls = append(r.calls, "Push")
+	return nil
+}
+
+type hijackable struct{ *recording }
+
+var errHijacked = errors.New("hijacked")
+
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h.calls = append(h.calls, "Hijack")
+	return nil, nil, errHijacked
+}
+
+// Each way to answer goes through to the writer around it, with the header set
+// before anything is sent.
+func TestPrivateWriterForwards(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(http.ResponseWriter)
+		want string
+		kept bool // the header is as it was
+	}{
+		"Write":       {func(w http.ResponseWriter) { _, _ = w.Write([]byte("x")) }, "", false},
+		"WriteHeader": {func(w http.ResponseWriter) { w.WriteHeader(404) }, "WriteHeader 404", false},
+		"WriteString": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "x") }, "WriteString", false},
+		"ReadFrom":    {func(w http.ResponseWriter) { _, _ = io.Copy(w, struct{ io.Reader }{strings.NewReader("x")}) }, "ReadFrom", false},
+		"Flush":       {func(w http.ResponseWriter) { w.(http.Flusher).Flush() }, "Flush", false},
+		"FlushError":  {func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }, "Flush", false},
+		"Push":        {func(w http.ResponseWriter) { _ = w.(http.Pusher).Push("/", nil) }, "Push", true},
+		"103":         {func(w http.ResponseWriter) { w.WriteHeader(103) }, "WriteHeader 103", true},
+		"103, 200":    {func(w http.ResponseWriter) { w.WriteHeader(103); w.WriteHeader(200) }, "WriteHeader 103 WriteHeader 200", false},
+		"101":         {func(w http.ResponseWriter) { w.WriteHeader(101); _, _ = w.Write(nil) }, "WriteHeader 101", true},
+		"Hijack": {func(w http.ResponseWriter) {
+			if _, _, err := w.(http.Hijacker).Hijack(); err != errHijacked {
+				panic(err)
+			}
+		}, "Hijack", true},
+		"Hijack by the controller": {func(w http.ResponseWriter) {
+			if _, _, err := http.NewResponseController(w).Hijack(); err != errHijacked {
+				panic(err)
+			}
+		}, "Hijack", true},
+	} {
+		inner := &recording{ResponseWriter: httptest.NewRecorder()}
+		inner.Header().Set("Cache-Control", "public")
+		c.do(keepPrivate(hijackable{inner}, "a=b"))
+		if got := strings.Join(inner.calls, " "); got != c.want {
+			t.Errorf("%s: %q; want %q", name, got, c.want)
+		}
+		if got := inner.Header().Get("Cache-Control"); (got == "public") != c.kept {
+			t.Errorf("%s: Cache-Control is %q", name, got)
+		}
+		if got := len(inner.Header()["Set-Cookie"]); (got == 1) != (!c.kept || name == "101") || got > 1 {
+			t.Errorf("%s: %d cookies are set", name, got)
+		}
+	}
+	if _, ok := keepPrivate(&recording{ResponseWriter: httptest.NewRecorder()}, "").(http.Hijacker); ok {
+		t.Error("a connection that cannot be taken over looks as if it could")
+	}
+}
+
+// Streams, early hints and upgrades pass the gate as if it were not there.
+func TestStreamsPassTheGate(t *testing.T) {
+	next := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/stream":
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: 1\n\n")
+			w.(http.Flusher).Flush()
+			<-next
+			_, _ = io.WriteString(w, "data: 2\n\n")
+		case "/hints":
+			w.Header().Set("Link", "</x.css>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			_, _ = io.WriteString(w, "page")
+		case "/upgrade":
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			_ = rw.Flush()
+			line, _ := rw.ReadString('\n')
+			_, _ = rw.WriteString("echo " + line)
+			_ = rw.Flush()
+		}
+	}))
+	t.Cleanup(app.Close)
+	w := start(t, setup{gate: plenty})
+	plain := w.config
+	w.config = func(options string) string {
+		return strings.Replace(plain(options), strings.TrimPrefix(w.app.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
+	}
+	w.load(plenty)
+	b := w.browser()
+	b.login(freshNumber())
+	request := func(path string) *http.Request {
+		req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return req
+	}
+
+	res, err := b.client.Do(request("/stream"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, len("data: 1\n\n"))
+	if _, err := io.ReadFull(res.Body, first); err != nil || res.Header.Get("Cache-Control") != "private" {
+		t.Errorf("the first event: %q, %v, %v", first, err, res.Header)
+	}
+	close(next) // the first has come while the second was not there
+	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "data: 2\n\n" {
+		t.Errorf("the second event: %q, %v", rest, err)
+	}
+	res.Body.Close()
+
+	hinted := false
+	req := request("/hints")
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hinted = code == http.StatusEarlyHints && h.Get("Link") != ""
+		return nil
+	}}))
+	if res, err = b.client.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if !hinted || res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != "private" {
+		t.Errorf("early hints: %t, then %s %v", hinted, res.Status, res.Header)
+	}
+
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s\r\n\r\n", strings.TrimPrefix(w.url, "http://"), b.cookies())
+	reader := bufio.NewReader(conn)
+	if res, err = http.ReadResponse(reader, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the upgrade: %v, %v", res, err)
+	}
+	fmt.Fprintf(conn, "hello\n")
+	if line, err := reader.ReadString('\n'); err != nil || line != "echo hello\n" {
+		t.Errorf("over the connection: %q, %v", line, err)
+	}
+}
