@@ -35,13 +35,41 @@ func ParseID(text string) (id ID, ok bool) {
 // the nanosecond, so that one issued right after a revocation is good.
 type Session struct {
 	ID       ID
-	Number   string    // E.164
-	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified
+	Number   string    // E.164; "" of a user without a number, who proved something else
+	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified; "" without a number
 	User     string    // whom a first factor named; "" in number mode
 	Issued   time.Time // when the challenge was met
 	Ends     time.Time // its absolute end, as it was when it was issued
 	Seen     time.Time // when the cookie was last renewed
 	Remember bool      // the person ticked "trust this device"
+	Means    Means     // how the person proved who they are
+
+	unknown string // fields of a newer version, which a renewal keeps
+}
+
+// Means says how a person proved who they are.
+type Means uint8
+
+// The means. A session without any is one of SMS, as all were before there
+// were others. A newer node may know more.
+const (
+	SMS Means = iota // a code that came by SMS
+	Passkey
+	RecoveryCode
+)
+
+// String returns the name that the JSON API, the placeholder and the audit log
+// have for the means.
+func (m Means) String() string {
+	switch m {
+	case SMS:
+		return "sms"
+	case Passkey:
+		return "passkey"
+	case RecoveryCode:
+		return "recovery_code"
+	}
+	return "unknown"
 }
 
 // Life says how long sessions live: the gate's configuration of today. One
@@ -104,36 +132,62 @@ func (l Life) Stale(s *Session, now time.Time) bool {
 }
 
 // The sealed form: version, flags, id, three times as nanoseconds since 1970,
-// region, then the lengths of number and user and their bytes.
+// region, then the lengths of number and user and their bytes. From version 3
+// on fields follow (see AppendField). A session that needs none, because it has
+// a number and was proved by SMS, is sealed as version 2: nodes that know no
+// fields can open it too. The other bits of flags stay unused, because older
+// nodes drop them: what is new is a field.
 const (
 	sessionVersion  = 2
+	sessionFields   = 3 // fields follow, or the number is missing
 	sessionHead     = 2 + 16 + 3*8 + 2 + 1 + 2
 	flagRemember    = 1
+	noRegion        = "\x00\x00"
 	maxSessionField = 1024
 )
 
+// The fields of a session. A tag is never used again for something else.
+const fieldMeans = 1 // one byte; without it: SMS
+
 // Seal returns s as a cookie value for realm.
 func (s *Session) Seal(r *Ring, realm string) (string, error) {
-	if len(s.Number) > 255 || len(s.User) > maxSessionField || len(s.Region) != 2 {
+	if len(s.Number) > 255 || len(s.User) > maxSessionField || s.Number != "" && len(s.Region) != 2 {
 		return "", fmt.Errorf("sealing a session: region of %d bytes, number of %d, user of %d: at most 2, 255 and %d",
 			len(s.Region), len(s.Number), len(s.User), maxSessionField)
+	}
+	if s.Number == "" && (s.User == "" || s.Region != "") {
+		return "", fmt.Errorf("sealing a session without a number: region of %d bytes, user of %d: give no region, and a user", len(s.Region), len(s.User))
+	}
+	return r.Seal(ForSession, realm, s.encode())
+}
+
+func (s *Session) encode() []byte {
+	version, region := byte(sessionVersion), s.Region
+	if s.Number == "" {
+		version, region = sessionFields, noRegion
+	}
+	if s.Means != SMS || s.unknown != "" {
+		version = sessionFields
 	}
 	var flags byte
 	if s.Remember {
 		flags |= flagRemember
 	}
-	plain := make([]byte, 0, sessionHead+len(s.Number)+len(s.User))
-	plain = append(plain, sessionVersion, flags)
+	plain := make([]byte, 0, sessionHead+len(s.Number)+len(s.User)+fieldHead+1+len(s.unknown))
+	plain = append(plain, version, flags)
 	plain = append(plain, s.ID[:]...)
-	for _, t := range []time.Time{s.Issued, s.Seen, s.Ends} {
+	for _, t := range [...]time.Time{s.Issued, s.Seen, s.Ends} {
 		plain = binary.BigEndian.AppendUint64(plain, uint64(t.UnixNano()))
 	}
-	plain = append(plain, s.Region...)
+	plain = append(plain, region...)
 	plain = append(plain, byte(len(s.Number)))
 	plain = binary.BigEndian.AppendUint16(plain, uint16(len(s.User)))
 	plain = append(plain, s.Number...)
 	plain = append(plain, s.User...)
-	return r.Seal(ForSession, realm, plain)
+	if s.Means != SMS {
+		plain = AppendField(plain, fieldMeans, string([]byte{byte(s.Means)}))
+	}
+	return append(plain, s.unknown...)
 }
 
 // Open returns the session that a cookie value holds for realm, or ErrSealed.
@@ -145,7 +199,7 @@ func Open(r *Ring, realm, sealed string) (Session, error) {
 }
 
 func (s *Session) decode(plain []byte) error {
-	if len(plain) < sessionHead || plain[0] != sessionVersion {
+	if len(plain) < sessionHead || plain[0] != sessionVersion && plain[0] != sessionFields {
 		return ErrSealed
 	}
 	s.Remember = plain[1]&flagRemember != 0
@@ -154,11 +208,38 @@ func (s *Session) decode(plain []byte) error {
 	s.Seen = time.Unix(0, int64(binary.BigEndian.Uint64(plain[26:])))
 	s.Ends = time.Unix(0, int64(binary.BigEndian.Uint64(plain[34:])))
 	number, user := int(plain[44]), int(binary.BigEndian.Uint16(plain[45:]))
-	if len(plain) != sessionHead+number+user {
+	end := sessionHead + number + user
+	if len(plain) < end || len(plain) > end && plain[0] == sessionVersion {
 		return ErrSealed
 	}
-	// One string for all three: the only allocation of an open.
+	// One string for all of them: the only allocation of an open.
 	text := string(plain[42:44]) + string(plain[sessionHead:])
-	s.Region, s.Number, s.User = text[:2], text[2:2+number], text[2+number:]
+	s.Region, s.Number, s.User = text[:2], text[2:2+number], text[2+number:2+number+user]
+	if number == 0 {
+		if plain[0] == sessionVersion || user == 0 || s.Region != noRegion {
+			return ErrSealed
+		}
+		s.Region = ""
+	}
+	return s.decodeFields(text[2+number+user:])
+}
+
+func (s *Session) decodeFields(fields string) error {
+	for fields != "" {
+		tag, value, size, ok := CutField(fields)
+		if !ok {
+			return ErrSealed
+		}
+		switch tag {
+		case fieldMeans:
+			if len(value) != 1 {
+				return ErrSealed
+			}
+			s.Means = Means(value[0])
+		default:
+			s.unknown += fields[:size] // no copy, of one field that is unknown
+		}
+		fields = fields[size:]
+	}
 	return nil
 }
