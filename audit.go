@@ -39,11 +39,15 @@ type entry struct {
 }
 
 // masked returns the number as logs and events show it, "" if there is none.
-func (e *entry) masked() string {
-	if e.e164 == "" {
+func (e *entry) masked() string { return maskedNumber(e.e164) }
+
+// maskedNumber returns a number as logs, events and answers show it, "" if
+// there is none.
+func maskedNumber(e164 string) string {
+	if e164 == "" {
 		return ""
 	}
-	return number.Mask(e.e164)
+	return number.Mask(e164)
 }
 
 func (g *Gate) entry(v *visit, a *ask) entry {

@@ -18,7 +18,7 @@ import (
 )
 
 // benchGate returns a gate that can decide, and a session cookie for it.
-func benchGate(b *testing.B) (*Gate, string) {
+func benchGate(b testing.TB) (*Gate, string) {
 	b.Helper()
 	ring, err := session.NewRing(session.NewKeys(time.Now()))
 	if err != nil {

@@ -19,10 +19,17 @@ type ask struct {
 	decoy   bool      // nothing was sent: the number is not listed
 	expires time.Time // of the code, when the cookie was written
 	rd      string
+
+	unknown string // fields of a newer version, which a resend keeps
 }
 
+// The sealed form: version, flags, id, expires in seconds since 1970, then
+// number, region, user and rd, each with its length (two bytes). From version 3
+// on fields follow, see session.AppendField. A challenge that needs none is
+// sealed as version 2, which nodes that know no fields open too.
 const (
 	askVersion  = 2
+	askFields   = 3
 	flagDecoy   = 1
 	flagGuarded = 2
 )
@@ -39,13 +46,18 @@ func (a *ask) seal(ring *session.Ring, realm string) (string, error) {
 	if a.guarded {
 		flags |= flagGuarded
 	}
-	plain := append(make([]byte, 0, 64+len(a.rd)), askVersion, flags)
+	version := byte(askVersion)
+	if a.unknown != "" {
+		version = askFields
+	}
+	plain := append(make([]byte, 0, 64+len(a.rd)), version, flags)
 	plain = append(plain, a.id[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, uint64(a.expires.Unix()))
 	for _, text := range []string{a.number.E164, a.number.Region, a.user, a.rd} {
 		plain = binary.BigEndian.AppendUint16(plain, uint16(len(text)))
 		plain = append(plain, text...)
 	}
+	plain = append(plain, a.unknown...)
 	return ring.Seal(session.ForChallenge, realm, plain)
 }
 
@@ -53,7 +65,7 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 	var a ask
 	plain, err := ring.Open(session.ForChallenge, realm, sealed)
 	const head = 2 + 16 + 8
-	if err != nil || len(plain) < head || plain[0] != askVersion {
+	if err != nil || len(plain) < head || plain[0] != askVersion && plain[0] != askFields {
 		return a, false
 	}
 	a.decoy, a.guarded = plain[1]&flagDecoy != 0, plain[1]&flagGuarded != 0
@@ -70,5 +82,9 @@ func openAsk(ring *session.Ring, realm, sealed string) (ask, bool) {
 		}
 		*into, rest = string(rest[2:2+n]), rest[2+n:]
 	}
-	return a, len(rest) == 0
+	if len(rest) > 0 && plain[0] == askVersion {
+		return a, false
+	}
+	a.unknown = string(rest)
+	return a, session.AreFields(a.unknown)
 }

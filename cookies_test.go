@@ -310,6 +310,9 @@ func FuzzOpenAsk(f *testing.F) {
 	f.Add([]byte{askVersion}, "AAAA")
 	f.Add(append([]byte{askVersion, 1}, make([]byte, 30)...), strings.Repeat("A", 100))
 	f.Add(append([]byte{askVersion, 0}, make([]byte, 29)...), "%")
+	f.Add(append([]byte{askFields, 0}, make([]byte, 32)...), "%")
+	f.Add(append([]byte{askFields, 3}, session.AppendField(make([]byte, 32), 200, "newer")...), "%")
+	f.Add(append([]byte{askFields, 3}, append(make([]byte, 32), 200, 0, 9)...), "%")
 	f.Fuzz(func(t *testing.T, plain []byte, cookie string) {
 		if _, ok := openAsk(ring, "realm", cookie); ok {
 			t.Fatalf("a forgery opens: %q", cookie)

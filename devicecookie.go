@@ -13,6 +13,7 @@ import (
 // Sheet, device cookies), and shows it how a delivery went.
 type device struct {
 	verified []verifiedNumber // the latest first
+	unknown  string           // fields of a newer version, which learning a number keeps
 }
 
 // verifiedNumber is a number that a device has verified. Its id is another
@@ -24,8 +25,15 @@ type verifiedNumber struct {
 	at     time.Time
 }
 
+// The sealed form: version, then the digest, the id and the time (nanoseconds
+// since 1970) of each number. From version 2 on the count of the numbers (one
+// byte) stands before them, and fields follow, see session.AppendField. A
+// device without fields is sealed as version 1, which nodes that know no fields
+// open too. What a later version has to say of one number is a field too, with
+// the digest in its value.
 const (
 	deviceVersion = 1
+	deviceFields  = 2
 	deviceNumbers = 4 // that one device remembers
 	deviceDigest  = 16
 	deviceLife    = 180 * 24 * time.Hour
@@ -59,25 +67,39 @@ func (d *device) learn(digest string, now time.Time) {
 
 func (d *device) seal(ring *session.Ring, realm string) (string, error) {
 	plain := []byte{deviceVersion}
+	if d.unknown != "" {
+		plain = []byte{deviceFields, byte(len(d.verified))}
+	}
 	for _, n := range d.verified {
 		plain = append(plain, n.digest...)
 		plain = append(plain, n.id[:]...)
 		plain = binary.BigEndian.AppendUint64(plain, uint64(n.at.UnixNano()))
 	}
+	plain = append(plain, d.unknown...)
 	return ring.Seal(session.ForDevice, realm, plain)
 }
 
 func openDevice(ring *session.Ring, realm, sealed string) (device, bool) {
 	var d device
 	plain, err := ring.Open(session.ForDevice, realm, sealed)
-	const head, entry = 1, deviceDigest + 16 + 8
-	if err != nil || len(plain) < head || plain[0] != deviceVersion || (len(plain)-head)%entry != 0 {
+	if err != nil || len(plain) == 0 {
 		return d, false
 	}
-	for rest := plain[head:]; len(rest) > 0; rest = rest[entry:] {
+	const entry = deviceDigest + 16 + 8
+	version, rest, count := plain[0], plain[1:], (len(plain)-1)/entry
+	if version == deviceFields && len(rest) > 0 {
+		count, rest = int(rest[0]), rest[1:]
+	} else if version != deviceVersion {
+		return d, false
+	}
+	if len(rest) < count*entry || version == deviceVersion && len(rest) > count*entry {
+		return d, false
+	}
+	for ; count > 0; count, rest = count-1, rest[entry:] {
 		n := verifiedNumber{digest: string(rest[:deviceDigest]), at: time.Unix(0, int64(binary.BigEndian.Uint64(rest[deviceDigest+16:])))}
 		copy(n.id[:], rest[deviceDigest:])
 		d.verified = append(d.verified, n)
 	}
-	return d, true
+	d.unknown = string(rest)
+	return d, session.AreFields(d.unknown)
 }

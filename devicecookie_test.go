@@ -21,6 +21,11 @@ func FuzzOpenDevice(f *testing.F) {
 	f.Add(append([]byte{deviceVersion}, make([]byte, 40)...), strings.Repeat("A", 100))
 	f.Add(append([]byte{deviceVersion}, make([]byte, 80)...), "%")
 	f.Add(append([]byte{deviceVersion}, make([]byte, 39)...), "%")
+	f.Add([]byte{deviceFields}, "")
+	f.Add([]byte{deviceFields, 0}, "")
+	f.Add(append(append([]byte{deviceFields, 1}, make([]byte, 40)...), session.AppendField(nil, 200, "newer")...), "")
+	f.Add(append(append([]byte{deviceFields, 2}, make([]byte, 80)...), 200, 0, 9), "")
+	f.Add(append([]byte{deviceFields, 3}, make([]byte, 80)...), "")
 	f.Fuzz(func(t *testing.T, plain []byte, cookie string) {
 		if _, ok := openDevice(ring, "realm", cookie); ok {
 			t.Fatalf("a forgery opens: %q", cookie)

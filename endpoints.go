@@ -306,13 +306,13 @@ func (g *Gate) postVerify(v *visit) error {
 		return g.refuseVerify(v, &a, a.lost(err, v.now))
 	}
 	g.endSession(v)
-	s, err := g.startSession(v, &a, remember)
+	s, err := g.startSession(v, &a, session.SMS, remember)
 	if err != nil {
 		return err
 	}
 	g.learnDevice(v, a.number.E164)
 	g.judged(v, codeRight)
-	g.log(eventVerified, e, zap.String("session", s.ID.String()))
+	g.log(eventVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
 	g.tell(caddyEventVerified, e, "session", s.ID.String())
 	return g.answerVerified(v, &a, &s)
 }
@@ -322,10 +322,10 @@ func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
-			Number    string    `json:"number"`
+			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, number.Mask(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
+		}{true, maskedNumber(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
 	}
 	redirect(v.w, http.StatusSeeOther, a.rd)
 	return nil
@@ -379,11 +379,12 @@ func (g *Gate) getSession(v *visit) error {
 	}
 	return writeJSON(v.w, http.StatusOK, "application/json", struct {
 		Verified   bool      `json:"verified"`
-		Number     string    `json:"number"`
+		Number     string    `json:"number,omitempty"`
 		User       string    `json:"user,omitempty"`
+		Means      string    `json:"means"`
 		VerifiedAt time.Time `json:"verified_at"`
 		ExpiresAt  time.Time `json:"expires_at"`
-	}{true, number.Mask(s.Number), s.User, s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
+	}{true, maskedNumber(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
 }
 
 func (g *Gate) postLogout(v *visit) error {

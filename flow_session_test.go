@@ -288,6 +288,9 @@ func TestAudit(t *testing.T) {
 		if line["msg"] != event || line["realm"] != "staff" || line["number"] != masked || line["user"] != "" || line["client_ip"] != "203.0.113.7" || line["level"] != "info" {
 			t.Errorf("the audit log has %v", line)
 		}
+		if means := line["means"]; (means == "sms") != (event == "verified") {
+			t.Errorf("the means of %s is %v", event, means)
+		}
 		id, _ := line["challenge"].(string)
 		if none := event == "logged_out" || event == "rate_limited"; none && id != "" || !none && len(id) != 32 {
 			t.Errorf("the challenge of %s is %q", event, id)

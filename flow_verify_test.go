@@ -125,7 +125,7 @@ func TestVerified(t *testing.T) {
 		t.Errorf("verify: %s %s; want %s", a.Status, a.body, want)
 	}
 	a = b.get("/.websms/session", api)
-	if want := `{"verified":true,"number":"+64•••567","verified_at":"2026-07-01T09:00:00Z","expires_at":"2026-07-01T11:00:00Z"}`; a.body != want {
+	if want := `{"verified":true,"number":"+64•••567","means":"sms","verified_at":"2026-07-01T09:00:00Z","expires_at":"2026-07-01T11:00:00Z"}`; a.body != want {
 		t.Errorf("session: %s %s; want %s", a.Status, a.body, want)
 	}
 	wantProblem(t, "the code again", b.answerWith(code), http.StatusConflict, "no_challenge")

@@ -194,7 +194,7 @@ func TestBypass(t *testing.T) {
 func TestPlaceholders(t *testing.T) {
 	now := useClock(t)
 	w := start(t, setup{
-		front: `header >Who "{http.auth.user.id}|{http.auth.user.phone}|{http.websms.number}|{http.websms.verified_at}"`,
+		front: `header >Who "{http.auth.user.id}|{http.auth.user.phone}|{http.websms.number}|{http.websms.verified_at}|{http.websms.means}"`,
 		gate:  plenty,
 	})
 	b := w.browser()
@@ -202,7 +202,7 @@ func TestPlaceholders(t *testing.T) {
 		t.Errorf("of a stranger they tell %q", got)
 	}
 	b.login("+6421234567")
-	const want = "+6421234567|+6421234567|+6421234567|2026-07-01T09:00:00Z"
+	const want = "+6421234567|+6421234567|+6421234567|2026-07-01T09:00:00Z|sms"
 	if got := b.get("/", api).Header.Get("Who"); got != want {
 		t.Errorf("they tell %q; want %q", got, want)
 	}

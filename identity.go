@@ -3,6 +3,8 @@ package websms
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-websms/websms/session"
 )
 
 // identity is the request headers by which the upstream learns who was
@@ -91,10 +93,22 @@ func (id identity) scrubConnection(h http.Header, fields []string) {
 	}
 }
 
-// set tells the upstream who was verified.
+// set tells the upstream who was verified. A header that would be empty is
+// not set: a session can be without a number, or without a user.
 func (id identity) set(h http.Header, number, user string) {
-	h[id.number] = []string{number}
+	if number != "" {
+		h[id.number] = []string{number}
+	}
 	if user != "" {
 		h[id.user] = []string{user}
 	}
 }
+
+// meansValues are the values of the placeholder of the means. They are strings,
+// so that expressions can compare them, made once, so that no request allocates one.
+var meansValues = func() (values [1 << 8]any) {
+	for m := range values {
+		values[m] = session.Means(m).String()
+	}
+	return values
+}()

@@ -39,6 +39,7 @@ func init() {
 // `{http.auth.user.phone}` | The verified number, in E.164
 // `{http.websms.number}` | The same
 // `{http.websms.verified_at}` | When it was verified, in RFC 3339
+// `{http.websms.means}` | How it was verified: `sms` or `recovery_code`
 //
 // The gate's own pages live under its prefix, of which nothing ever reaches
 // the handlers behind it.
@@ -334,6 +335,7 @@ func (g *Gate) admit(r *http.Request, s *session.Session) {
 	}
 	repl.Set("http.auth.user.phone", s.Number)
 	repl.Set("http.websms.number", s.Number)
+	repl.Set("http.websms.means", meansValues[s.Means])
 	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
 }
 

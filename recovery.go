@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
+	"github.com/caddy-websms/websms/session"
 )
 
 // Whom a recovery code is for: a number where people type theirs, a user where
@@ -38,12 +39,12 @@ func (g *Gate) postRecover(v *visit) error {
 	err := g.engine.Recover(v.r.Context(), g.policy.Scope, clientNetwork(v.r), v.form.Get("code"), func(holder string) bool {
 		return g.holderIs(v, &a, holder)
 	})
-	e, means := g.entry(v, &a), zap.String("means", "recovery_code")
+	e, means := g.entry(v, &a), zap.Stringer("means", session.RecoveryCode)
 	if err != nil {
 		return g.refuseRecovery(v, &a, e, err)
 	}
 	g.endSession(v)
-	s, err := g.startSession(v, &a, false)
+	s, err := g.startSession(v, &a, session.RecoveryCode, false)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (g *Gate) holderIs(v *visit, a *ask, holder string) bool {
 
 // refuseRecovery shows the form again, and says what to do.
 func (g *Gate) refuseRecovery(v *visit, a *ask, e entry, err error) error {
-	means := zap.String("means", "recovery_code")
+	means := zap.Stringer("means", session.RecoveryCode)
 	again := pages.Recover{ReturnTo: a.rd}
 	var limit *otp.LimitError
 	switch {

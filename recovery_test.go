@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/session"
 )
 
 // recoveryCode asks an operator for a recovery code.
@@ -31,6 +33,50 @@ func recoveryCodeOf(t *testing.T, admin, body string) string {
 func (b *browser) recoverWith(code string, more ...string) answer {
 	b.t.Helper()
 	return b.post("/.websms/recover", append([]string{"code", code}, more...), api)
+}
+
+// How a session was proved shows to programs, to the log and to what stands
+// behind the gate, and a renewal of the cookie changes nothing of it.
+func TestMeans(t *testing.T) {
+	now := useClock(t)
+	w := start(t, setup{
+		front: "@recovered expression {http.websms.means} == \"recovery_code\"\n request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
+		gate:  plenty,
+	})
+	code := recoveryCodeOf(t, w.admin(""), `{"number":"+6421000779"}`)
+	by := map[string]*browser{"sms": w.browser(), "recovery_code": w.browser()}
+	by["sms"].login("+6421000778")
+	wantStatus(t, "the recovery code", by["recovery_code"].recoverWith(code), http.StatusOK)
+	for range 3 {
+		for means, b := range by {
+			if a := b.get("/.websms/session", api); a.json("means") != means {
+				t.Errorf("by %s: the session is %s", means, a.body)
+			}
+			before := b.cookie("websms_session").Value
+			now.Advance(2 * session.Renewal)
+			wantStatus(t, "the app", b.get("/", api), http.StatusOK)
+			if b.cookie("websms_session").Value == before {
+				t.Error("the cookie was not renewed")
+			}
+			seen := w.app.seen()
+			header := seen[len(seen)-1].Header
+			if got := header.Get("App-Means"); got != means {
+				t.Errorf("by %s: the app is told %q", means, got)
+			}
+			if got := header.Get("App-Recovered"); (got == "yes") != (means == "recovery_code") {
+				t.Errorf("by %s: an expression finds %q", means, got)
+			}
+		}
+	}
+	told := map[any]int{}
+	for _, line := range w.logged("websms.audit") {
+		if line["event"] == "verified" {
+			told[line["means"]]++
+		}
+	}
+	if told["sms"] != 1 || told["recovery_code"] != 1 || len(told) != 2 {
+		t.Errorf("the audit log has %v", told)
+	}
 }
 
 // A recovery code lets one user in, once, and leaves no trace but the audit's.

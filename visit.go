@@ -262,11 +262,11 @@ func (g *Gate) device(v *visit) device {
 }
 
 // startSession gives the browser a session for a number that it has just
-// verified, in place of whatever it held.
-func (g *Gate) startSession(v *visit, a *ask, remember bool) (session.Session, error) {
+// verified by means, in place of whatever it held.
+func (g *Gate) startSession(v *visit, a *ask, means session.Means, remember bool) (session.Session, error) {
 	s := session.Session{
 		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,
-		Remember: remember && g.life.Remember > 0,
+		Remember: remember && g.life.Remember > 0, Means: means,
 	}
 	g.life.Begin(&s, v.now)
 	sealed, err := s.Seal(g.engine.vault.ring, g.seal(v.realm))
