@@ -38,6 +38,7 @@ type setup struct {
 	redis []string // arguments of redis-server
 	away  bool     // Redis is not there when the nodes start
 	store string   // options of store redis; "": the address of a redis-server
+	next  string   // path of the program of the second node; "": that of all
 }
 
 // roomy are limits that no test reaches: all its people have one address.
@@ -60,6 +61,9 @@ func start(t *testing.T, s setup) *world {
 	}
 	for i := range w.nodes {
 		w.nodes[i] = w.newNode(s)
+		if i == 1 {
+			w.nodes[i].program = s.next
+		}
 		w.nodes[i].start()
 	}
 	w.balancer = newBalancer(t, w.nodes)
@@ -87,6 +91,8 @@ type node struct {
 	addr  string // of its gated site
 	admin string
 	dir   string
+	// program is the path of its Caddy; "": that of all tests.
+	program string
 	// config returns its Caddyfile, with other text in place of some.
 	config func(oldNew ...string) string
 
@@ -156,9 +162,12 @@ func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1
 // start runs the node until it answers.
 func (n *node) start() {
 	n.t.Helper()
-	path, err := program()
-	if err != nil {
-		n.t.Fatal(err)
+	path := n.program
+	if path == "" {
+		var err error
+		if path, err = program(); err != nil {
+			n.t.Fatal(err)
+		}
 	}
 	p, err := process.Caddy{
 		Program: path, Caddyfile: n.config(), Dir: n.dir, Work: n.dir, URLs: []string{"http://" + n.addr + "/.websms/login"},

@@ -18,9 +18,10 @@ const (
 )
 
 // BuildCaddy builds cmd/caddy of the repository at root, with the flags that
-// the test itself was built with: under go test -race it finds races too.
-func BuildCaddy(root, to string) error {
-	args := []string{"build", "-o", to}
+// the test itself was built with, under go test -race it finds races too, and
+// with more.
+func BuildCaddy(root, to string, more ...string) error {
+	args := append([]string{"build", "-o", to}, more...)
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
