@@ -233,3 +233,22 @@ func TestCutField(t *testing.T) {
 		}
 	})
 }
+
+// A session without a number is its user's and names no region, and no version
+// before fields had one.
+func TestSessionOfNobody(t *testing.T) {
+	s := Session{User: "ada"}
+	good := s.encode()
+	if err := new(Session).decode(good); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(plain []byte) []byte{
+		"of the version before": func(plain []byte) []byte { plain[0] = sessionVersion; return plain },
+		"with a region":         func(plain []byte) []byte { copy(plain[42:], "NZ"); return plain },
+		"without a user":        func(plain []byte) []byte { plain[46] = 0; return plain[:sessionHead] },
+	} {
+		if err := new(Session).decode(change(append([]byte(nil), good...))); !errors.Is(err, ErrSealed) {
+			t.Errorf("a session without a number %s: %v", what, err)
+		}
+	}
+}
