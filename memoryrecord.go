@@ -96,8 +96,9 @@ func (r *record) get(now time.Time) (otp.Record, error) {
 	return r.snapshot(), r.usable(now)
 }
 
-// attempt counts an attempt, against the challenge and in runs, then compares.
-// A code that nobody can have got is not there to be guessed.
+// attempt counts an attempt, compares, and counts a wrong code in runs. Nobody
+// sees a step of it: the caller holds the store's mutex. A code that nobody
+// can have got is not there to be guessed, nor one that could not be counted.
 func (r *record) attempt(a *otp.Answer, runs *runs) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +108,7 @@ func (r *record) attempt(a *otp.Answer, runs *runs) (otp.Record, error) {
 	if lock := runs.locked(&a.Run, a.Now); lock != nil {
 		return r.snapshot(), lock
 	}
-	if err := runs.fail(&a.Run, a.Now); err != nil {
+	if err := runs.admit(&a.Run, a.Now); err != nil {
 		return r.snapshot(), err
 	}
 	r.left--
@@ -116,6 +117,7 @@ func (r *record) attempt(a *otp.Answer, runs *runs) (otp.Record, error) {
 		r.finished = true
 		return r.snapshot(), nil
 	}
+	runs.fail(&a.Run, a.Now)
 	if lock := runs.locked(&a.Run, a.Now); lock != nil {
 		return r.snapshot(), errors.Join(otp.ErrWrongCode, lock)
 	}

@@ -78,9 +78,8 @@ func (r *runs) of(run *otp.Run) *streak {
 }
 
 // maxDevices bounds the devices of one number that have a run of their own.
-// The others share one: who verified a number often, and kept each cookie, has
-// no more guesses for it.
-const maxDevices = 4
+// The others share one.
+const maxDevices = otp.MaxDevices
 
 // others is under what they share it.
 var others = tableKey{}
@@ -109,17 +108,27 @@ func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
 	return nil
 }
 
-// fail counts one more wrong code, and locks the run if that is one too many.
-func (r *runs) fail(run *otp.Run, now time.Time) error {
-	if run.Number == (otp.Digest{}) {
+// admit sees that there is room to count a wrong code of the run. It is asked
+// before the code is compared: else whoever finds no room guesses for free.
+func (r *runs) admit(run *otp.Run, now time.Time) error {
+	if run.Number == (otp.Digest{}) || r.get(run.Number) != nil {
 		return nil
+	}
+	r.sweep(2, func(f *failures) bool { return f.idle(now) })
+	if !r.room(1) {
+		return &otp.UnavailableError{Reason: "the memory store counts the wrong codes of as many numbers as it can", RetryAfter: time.Minute}
+	}
+	return nil
+}
+
+// fail counts one more wrong code, which admit has found room for, and locks
+// the run if that is one too many.
+func (r *runs) fail(run *otp.Run, now time.Time) {
+	if run.Number == (otp.Digest{}) {
+		return
 	}
 	known := r.get(run.Number)
 	if known == nil {
-		r.sweep(2, func(f *failures) bool { return f.idle(now) })
-		if !r.room(1) {
-			return &otp.UnavailableError{Reason: "the memory store counts the wrong codes of as many numbers as it can", RetryAfter: time.Minute}
-		}
 		known = r.add(run.Number)
 	}
 	s := &known.strangers
@@ -146,13 +155,12 @@ func (r *runs) fail(run *otp.Run, now time.Time) error {
 		known.strangers.noted = true
 		r.notes.add(noteRun, keyOf(run.Number), 0)
 	}
-	return nil
 }
 
 // succeed ends a run, and no other: not the one that several devices share.
 func (r *runs) succeed(run *otp.Run) {
 	known := r.get(run.Number)
-	if known == nil {
+	if known == nil || r.of(run) == nil {
 		return
 	}
 	if run.Device == (otp.Digest{}) {

@@ -38,11 +38,12 @@ type Store interface {
 	// that is gone it only remembers the message id.
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
-	// Attempt counts an attempt against the challenge and against the run of
-	// failures, and then compares the proof with the challenge's, in constant
-	// time; nothing is right while every sending was refused. It returns nil
-	// for the one attempt that is right, and both the challenge and the run
-	// are gone; else ErrWrongCode, with the record as it now is and joined
+	// Attempt counts an attempt against the challenge, compares the proof with
+	// the challenge's, in constant time, and counts a wrong one against the run
+	// of failures, all in one step; nothing is right while every sending was
+	// refused. It returns nil for the one attempt that is right, which counts
+	// no failure: the challenge is gone, and so is the run, unless it is the
+	// one that the devices beyond MaxDevices share. Else it returns ErrWrongCode, with the record as it now is and joined
 	// with the *LimitError of the lock that this attempt brought about, if it
 	// did. It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, while
 	// the run is locked, a *LimitError; then nothing was counted or compared.
@@ -109,11 +110,16 @@ type Run struct {
 	Number Digest // a keyed hash of it
 	// Device is one that has verified the number before, and has a run of its
 	// own, so that a stranger's guesses do not lock its owner out; zero: all
-	// others, who share one. A store bounds how many devices of a number have
-	// one, to ten at most: those beyond share another.
+	// others, who share one. A run begins with its first wrong code. While
+	// MaxDevices runs of a number are not the strangers', devices without one
+	// share one more, and no right code ends that.
 	Device  Digest
 	Lockout Lockout
 }
+
+// MaxDevices bounds the devices of a number that have a run of their own: a
+// person who verified the number often, and kept each cookie, has no more guesses for it.
+const MaxDevices = 4
 
 // RunLife is how long a run of failures is remembered after the latest of
 // them: as long as any session can last.

@@ -25,7 +25,26 @@ type model struct {
 // runKey is whose wrong codes are counted together.
 type runKey struct{ number, device otp.Digest }
 
-func keyOf(run otp.Run) runKey { return runKey{run.Number, run.Device} }
+// beyond stands for the devices that share a run.
+var beyond = otp.Digest{1}
+
+// keyOf returns where the wrong codes of a run are counted.
+func (m *model) keyOf(run otp.Run) runKey {
+	key := runKey{run.Number, run.Device}
+	if _, known := m.failures[key]; known || run.Device == (otp.Digest{}) {
+		return key
+	}
+	runs := 0
+	for k := range m.failures {
+		if k.number == run.Number && k.device != (otp.Digest{}) {
+			runs++
+		}
+	}
+	if runs >= otp.MaxDevices {
+		key.device = beyond
+	}
+	return key
+}
 
 // modelled is one challenge.
 type modelled struct {
@@ -155,7 +174,7 @@ func (m *model) used(c otp.Counter, now time.Time) []int {
 // lock returns until when a run is locked, and whether only an operator ends
 // it. The zero time is no lock's end.
 func (m *model) lock(run otp.Run) (until time.Time, forever bool) {
-	list := m.failures[keyOf(run)]
+	list := m.failures[m.keyOf(run)]
 	switch n := len(list); {
 	case n == 0:
 		return time.Time{}, false
@@ -175,7 +194,15 @@ func (m *model) locked(run otp.Run, at time.Time) bool {
 // fail counts a wrong code.
 func (m *model) fail(run otp.Run, now time.Time) {
 	if run.Number != (otp.Digest{}) {
-		m.failures[keyOf(run)] = append(m.failures[keyOf(run)], now)
+		key := m.keyOf(run)
+		m.failures[key] = append(m.failures[key], now)
+	}
+}
+
+// succeed ends a run, unless several devices share it.
+func (m *model) succeed(run otp.Run) {
+	if key := m.keyOf(run); key.device != beyond {
+		delete(m.failures, key)
 	}
 }
 

@@ -42,6 +42,7 @@ func randomSequences(t *testing.T, open Open, capacities []int) {
 			"reserve": p.reserve,
 			"attempt": p.attempt,
 			"guess":   p.guess,
+			"devices": p.devices,
 			"resend":  p.resend,
 			"settle":  p.settle,
 			"report":  p.report,
@@ -203,6 +204,25 @@ func (p *player) guess(t *rapid.T) {
 	}
 }
 
+// devices answers from many devices of one number, one code each: the first
+// wrong ones fill the places of those with a run of their own.
+func (p *player) devices(t *rapid.T) {
+	number := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "number")
+	for _, device := range rapid.SliceOfN(rapid.IntRange(0, 2*otp.MaxDevices), 1, 2*otp.MaxDevices).Draw(t, "devices") {
+		r := p.d.usual()
+		p.ask(t, r, nil)
+		c := p.m.find(r.ID)
+		if c == nil {
+			t.Skip("no room")
+		}
+		p.answer(t, c, r.ID, runOf(p.name+number, fmt.Sprint("d", device), p.lockout))
+		if !c.gone {
+			p.d.mustMeet(r.ID) // in nobody's run, for the next one's room
+			c.gone = true
+		}
+	}
+}
+
 func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Run) {
 	proof := wrong(rapid.IntRange(0, 2).Draw(t, "wrong"))
 	correct := c != nil && rapid.IntRange(0, 3).Draw(t, "right") == 3
@@ -223,7 +243,7 @@ func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Run) {
 		c.AttemptsLeft--
 		if correct && c.possible() {
 			c.gone = true
-			delete(p.m.failures, keyOf(run))
+			p.m.succeed(run)
 			if err != nil {
 				t.Fatalf("Attempt with the right proof: %v", err)
 			}

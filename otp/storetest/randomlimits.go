@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,21 +33,28 @@ func (p *player) some(t *rapid.T) []otp.Counter {
 }
 
 // runs returns those of the sequence: of two numbers, each of its strangers
-// and of one device.
+// and of one device; and then of more devices than have one of their own.
 func (p *player) runs() []otp.Run {
 	var runs []otp.Run
 	for _, number := range []string{"a", "b"} {
-		for _, device := range []string{"", "d"} {
+		for _, device := range []string{"", "d0"} {
 			runs = append(runs, runOf(p.name+number, device, p.lockout))
 		}
+	}
+	for device := 1; device <= 2*otp.MaxDevices; device++ {
+		runs = append(runs, runOf(p.name+"a", fmt.Sprint("d", device), p.lockout))
 	}
 	return runs
 }
 
 // run draws whose wrong code it is. It favours few, so that they get somewhere.
 func (p *player) run(t *rapid.T) otp.Run {
-	all := append(p.runs(), otp.Run{Lockout: p.lockout})
-	return all[rapid.SampledFrom([]int{0, 0, 0, 0, 1, 1, 2, 3, 4}).Draw(t, "run")]
+	all := append([]otp.Run{{Lockout: p.lockout}}, p.runs()...)
+	favoured := []int{1, 1, 1, 1, 2, 2, 3, 4, 0}
+	for i := len(favoured); i < len(all); i++ {
+		favoured = append(favoured, i)
+	}
+	return all[rapid.SampledFrom(favoured).Draw(t, "run")]
 }
 
 // limited checks a refusal for limits, or that there was none to refuse for.

@@ -1,0 +1,154 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// Compare plays the same random histories to two stores, which hold a thousand
+// challenges or more, and compares each answer of the one with the other's and
+// both with the model's. Where the interface leaves a store free, they may differ.
+func Compare(t *testing.T, one, other func(t *testing.T) otp.Store) {
+	randomSequences(t, func(t *testing.T, _ int) otp.Store {
+		return &pair{t: t, one: one(t), other: other(t)}
+	}, []int{math.MaxInt})
+}
+
+// pair asks two stores, sees that they answer alike, and answers as the first.
+type pair struct {
+	t          *testing.T
+	one, other otp.Store
+}
+
+// gone are the errors of which a store may choose, once a challenge is over.
+var gone = []error{otp.ErrNoChallenge, otp.ErrExpired, otp.ErrTooManyAttempts}
+
+// alike reports an answer that differs. The test's reporter is rapid's, which
+// this does not have: the sequence is in the log of the run that fails.
+func (p *pair) alike(call string, one, other error) {
+	var a, b *otp.LimitError
+	errors.As(one, &a)
+	errors.As(other, &b)
+	switch {
+	case (one == nil) != (other == nil), (a == nil) != (b == nil), a != nil && a.RetryAfter != b.RetryAfter,
+		errors.Is(one, otp.ErrWrongCode) != errors.Is(other, otp.ErrWrongCode), oneOf(one, gone) != oneOf(other, gone):
+		p.t.Errorf("%s: one store answers %v, the other %v", call, one, other)
+	}
+}
+
+func (p *pair) records(call string, one, other otp.Record, err, otherErr error) {
+	p.alike(call, err, otherErr)
+	if oneOf(err, gone) || errors.As(err, new(*otp.LimitError)) && !errors.Is(err, otp.ErrWrongCode) {
+		return // what they say of such a challenge is theirs
+	}
+	if diff := same(one, other); diff != "" {
+		p.t.Errorf("%s: the stores differ: %s", call, diff)
+	}
+}
+
+func (p *pair) Reserve(ctx context.Context, r *otp.Reservation) error {
+	one, other := p.one.Reserve(ctx, r), p.other.Reserve(ctx, r)
+	p.alike("Reserve", one, other)
+	return one
+}
+
+func (p *pair) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	one, err := p.one.Resend(ctx, id, r)
+	other, otherErr := p.other.Resend(ctx, id, r)
+	p.records("Resend", one, other, err, otherErr)
+	return one, err
+}
+
+func (p *pair) Settle(ctx context.Context, id otp.ID, s *otp.Settlement) error {
+	one, other := p.one.Settle(ctx, id, s), p.other.Settle(ctx, id, s)
+	p.alike("Settle", one, other)
+	return one
+}
+
+func (p *pair) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	one, err := p.one.Attempt(ctx, id, a)
+	other, otherErr := p.other.Attempt(ctx, id, a)
+	if p.alike("Attempt", err, otherErr); err != nil {
+		p.records("Attempt", one, other, err, otherErr)
+	}
+	return one, err
+}
+
+func (p *pair) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
+	one, err := p.one.Unlock(ctx, scope, number)
+	other, otherErr := p.other.Unlock(ctx, scope, number)
+	if p.alike("Unlock", err, otherErr); one != other {
+		p.t.Errorf("Unlock: %t, and %t", one, other)
+	}
+	return one, err
+}
+
+func (p *pair) Get(ctx context.Context, scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	one, err := p.one.Get(ctx, scope, id, now)
+	other, otherErr := p.other.Get(ctx, scope, id, now)
+	p.records("Get", one, other, err, otherErr)
+	return one, err
+}
+
+func (p *pair) Of(ctx context.Context, scope string, number otp.Digest, now time.Time) ([]otp.Record, error) {
+	one, err := p.one.Of(ctx, scope, number, now)
+	other, otherErr := p.other.Of(ctx, scope, number, now)
+	if p.alike("Of", err, otherErr); len(one) != len(other) {
+		p.t.Errorf("Of: %d, and %d", len(one), len(other))
+	}
+	return one, err
+}
+
+// Report compares what moved: whether a challenge that is over is found is theirs.
+func (p *pair) Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	age, moved, err := p.one.Report(ctx, messageID, state, now)
+	otherAge, otherMoved, otherErr := p.other.Report(ctx, messageID, state, now)
+	if p.alike("Report", err, otherErr); moved && otherMoved && age != otherAge {
+		p.t.Errorf("Report: %v after the sending, and %v", age, otherAge)
+	}
+	return age, moved, err
+}
+
+// Watch hears of the first store alone.
+func (p *pair) Watch(id otp.ID) (<-chan struct{}, func()) { return p.one.Watch(id) }
+
+func (p *pair) First(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+	one, err := p.one.First(ctx, key, ttl, now)
+	other, otherErr := p.other.First(ctx, key, ttl, now)
+	if p.alike("First", err, otherErr); one != other {
+		p.t.Errorf("First: %t, and %t", one, other)
+	}
+	return one, err
+}
+
+func (p *pair) Forget(ctx context.Context, key otp.Digest) error {
+	one, other := p.one.Forget(ctx, key), p.other.Forget(ctx, key)
+	p.alike("Forget", one, other)
+	return one
+}
+
+func (p *pair) Used(ctx context.Context, scope string, c otp.Counter, now time.Time) ([]int, error) {
+	one, err := p.one.Used(ctx, scope, c, now)
+	other, otherErr := p.other.Used(ctx, scope, c, now)
+	if p.alike("Used", err, otherErr); !slices.Equal(one, other) {
+		p.t.Errorf("Used: %d, and %d", one, other)
+	}
+	return one, err
+}
+
+// Live is not compared: when a store counts the expired no more is its own.
+func (p *pair) Live(ctx context.Context, now time.Time) (int, error) {
+	if _, err := p.other.Live(ctx, now); err != nil {
+		return 0, err
+	}
+	return p.one.Live(ctx, now)
+}
+
+var _ otp.Store = (*pair)(nil)
