@@ -41,10 +41,13 @@ func newCounters() counters {
 // *otp.LimitError for the counter that keeps the asker waiting longest. It
 // counts none either if limit, which refuses already, is not nil.
 func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError) error {
-	defer c.sweep(4, func(at *counter) bool { return at.idle(now) })
+	defer c.sweep(4, func(key tableKey, at *counter) bool {
+		c.settle(key, at, now)
+		return at.idle(now)
+	})
 	added := 0
 	for _, k := range list {
-		known := c.get(k.Key)
+		known := c.look(k.Key, now)
 		if known == nil {
 			added++
 			continue
@@ -66,6 +69,28 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 		c.notes.add(noteSending, keyOf(k.Key), now.UnixNano())
 	}
 	return nil
+}
+
+// look returns a counter as it counts now, or nil.
+func (c *counters) look(key otp.Digest, now time.Time) *counter {
+	known := c.get(key)
+	if known != nil {
+		c.settle(keyOf(key), known, now)
+	}
+	return known
+}
+
+// settle moves to now what a clock that was ahead has counted, and notes it.
+func (c *counters) settle(key tableKey, known *counter, now time.Time) {
+	for _, kind := range windowKinds {
+		moved := known.windowOf(kind).Settle(now)
+		for _, at := range moved {
+			c.notes.add(kind, key, at)
+		}
+		if moved != nil {
+			c.notes.add(kind, key, now.UnixNano())
+		}
+	}
 }
 
 // known returns the counter for k, a new one if there is none.
@@ -100,7 +125,7 @@ func (c *counters) shared(d demand) *demand {
 // within the rates as they allow sendings.
 func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 	for _, k := range list {
-		known := c.get(k.Key)
+		known := c.look(k.Key, now)
 		if known == nil {
 			continue // forgotten: it is so long ago that it counts no more
 		}
@@ -129,7 +154,7 @@ func (c *counters) undo(list []otp.Counter, at time.Time) {
 // used returns how many sendings count within each rate.
 func (c *counters) used(k otp.Counter, now time.Time) []int {
 	used := make([]int, len(k.Rates))
-	if known := c.get(k.Key); known != nil {
+	if known := c.look(k.Key, now); known != nil {
 		for i, r := range k.Rates {
 			used[i] = known.window.Count(now, r.Window)
 		}

@@ -35,6 +35,7 @@ type record struct {
 	state    connexus.State // the latest delivery report's
 	born     instant        // first sending
 	dies     instant        // the code's life ends
+	sent     instant        // latest sending; 0: as if at born
 	resend   instant        // before it a resend is refused
 }
 
@@ -52,7 +53,28 @@ func newRecord(r *otp.Reservation) *record {
 	return &record{
 		id: r.ID, tag: tagOf(r.Run.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
-		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))), resend: instantOf(r.Now.Add(r.Cooldown)),
+		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))), sent: instantOf(r.Now), resend: instantOf(r.Now.Add(r.Cooldown)),
+	}
+}
+
+// disorder is otp.Disorder between instants.
+const disorder = instant(otp.Disorder / time.Microsecond)
+
+// settleClock has what a clock that was ahead has noted begin now.
+func (r *record) settleClock(now instant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sent := r.sent
+	if sent == 0 {
+		sent = r.born
+	}
+	if ahead := r.born - now; ahead > disorder {
+		r.born -= ahead
+		r.dies -= ahead
+	}
+	if ahead := sent - now; ahead > disorder {
+		r.sent = now
+		r.resend -= ahead
 	}
 }
 
@@ -153,6 +175,7 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	if err := take(cooldown); err != nil {
 		return r.snapshot(), err
 	}
+	r.sent = instantOf(n.Now)
 	r.resend = instantOf(n.Now.Add(n.Cooldown << r.sending))
 	r.sending++
 	r.possible++

@@ -115,8 +115,7 @@ func (c *counter) windowOf(kind noteKind) *otp.Window {
 	return &noReturns
 }
 
-// A window shows its moments through what it is asked: how many there are
-// since 1970, and until when one of them keeps a rate that forgets at once.
+// A window shows how many moments there are by how many came since 1970.
 
 func countAll(w *otp.Window) int { return w.Count(time.Unix(0, 0), 1) }
 
@@ -127,7 +126,7 @@ func countAt(w *otp.Window, at int64) int {
 
 // momentAt returns the moment of the i-th event from the end, from 1.
 func momentAt(w *otp.Window, i int) int64 {
-	return int64(w.Wait([]otp.Rate{{Count: i}}, time.Unix(0, 0)))
+	return w.Latest(i).UnixNano()
 }
 
 // counterRows is a counter as it is read.

@@ -93,8 +93,48 @@ func (f *failures) place(device otp.Digest) tableKey {
 	return key
 }
 
+// settle has what a clock that was ahead has counted for a number count as now.
+func (r *runs) settle(key tableKey, known *failures, now time.Time) {
+	moved := known.strangers.settle(now)
+	for _, s := range known.devices {
+		moved = s.settle(now) || moved
+	}
+	if moved {
+		r.notes.add(noteRun, key, 0)
+	}
+}
+
+// settle moves what is in the future to now, and reports whether anything was.
+// The lock that one of them has made ends as much later than now as it would
+// have after that one; a lock of before they came stands as it is.
+func (s *streak) settle(now time.Time) (moved bool) {
+	at := now.UnixNano()
+	maker := int64(0)
+	for _, m := range s.moments {
+		if m-at > int64(otp.Disorder) {
+			moved = true
+			if m <= s.until {
+				maker = max(maker, m)
+			}
+		}
+	}
+	if !moved {
+		return false
+	}
+	for i, m := range s.moments {
+		s.moments[i] = min(m, at)
+	}
+	if maker != 0 && s.until != forever {
+		s.until -= maker - at
+	}
+	return true
+}
+
 // locked returns the refusal of a run that is locked, or nil.
 func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
+	if known := r.get(run.Number); known != nil {
+		r.settle(keyOf(run.Number), known, now)
+	}
 	s := r.of(run)
 	if s == nil {
 		return nil
@@ -114,15 +154,18 @@ func (r *runs) admit(run *otp.Run, now time.Time) error {
 	if run.Number == (otp.Digest{}) || r.get(run.Number) != nil {
 		return nil
 	}
-	r.sweep(2, func(f *failures) bool { return f.idle(now) })
+	r.sweep(2, func(key tableKey, f *failures) bool {
+		r.settle(key, f, now)
+		return f.idle(now)
+	})
 	if !r.room(1) {
 		return &otp.UnavailableError{Reason: "the memory store counts the wrong codes of as many numbers as it can", RetryAfter: time.Minute}
 	}
 	return nil
 }
 
-// fail counts one more wrong code, which admit has found room for, and locks
-// the run if that is one too many.
+// fail counts one more wrong code, which admit has found room for and locked
+// has let through, and locks the run if that is one too many.
 func (r *runs) fail(run *otp.Run, now time.Time) {
 	if run.Number == (otp.Digest{}) {
 		return

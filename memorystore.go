@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,6 +37,8 @@ type memoryStore struct {
 	load  sync.Once   // reads the file, before the first call
 	file  *memoryFile // nil: there is none
 	notes notebook    // for it; guarded by mu
+
+	latest atomic.Int64 // the latest instant that the store was told, since the clock went back
 
 	// mu guards what follows. It may be held while a record's own mutex is
 	// taken, never the other way round, and never while ristretto is awaited.
@@ -107,7 +110,56 @@ func (m *memoryStore) keyedBy(ring otp.Digest) {
 }
 
 // ready sees that what a process before this one has counted is there.
-func (m *memoryStore) ready() { m.load.Do(m.openFile) }
+func (m *memoryStore) ready() {
+	m.load.Do(func() {
+		m.openFile()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if len(m.live) > 0 {
+			m.settleClocks(instantOf(m.now()))
+		}
+	})
+}
+
+// tick notices a clock that went back. What lives by the one that was ahead
+// begins its life now: else it would live on until its time comes.
+func (m *memoryStore) tick(now time.Time) {
+	if at := instantOf(now); !m.told(at) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.settleClocks(at)
+	}
+}
+
+// tickLocked is tick for who holds mu. Who adds a challenge calls it, so that
+// none is added by a clock that has gone back since.
+func (m *memoryStore) tickLocked(now time.Time) {
+	if at := instantOf(now); !m.told(at) {
+		m.settleClocks(at)
+	}
+}
+
+// told notes what time it is, and reports whether that is no leap back.
+func (m *memoryStore) told(at instant) bool {
+	for {
+		latest := m.latest.Load()
+		if at <= instant(latest) {
+			return instant(latest)-at <= disorder
+		}
+		if m.latest.CompareAndSwap(latest, int64(at)) {
+			return true
+		}
+	}
+}
+
+// settleClocks looks at all challenges. The caller holds mu.
+func (m *memoryStore) settleClocks(at instant) {
+	for _, rec := range m.live {
+		rec.settleClock(at)
+	}
+	heap.Init(&m.live)
+	m.latest.Store(int64(at))
+}
 
 // Destruct closes the store, when the last engine that used it is gone.
 func (m *memoryStore) Destruct() error {
@@ -173,6 +225,7 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tickLocked(r.Now)
 	m.expire(r.Now)
 	live := len(m.live)
 	heir = former != nil && former.place >= 0 && !former.claimed
@@ -214,6 +267,7 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tickLocked(r.Now)
 	rec := m.find(id)
 	if rec == nil || rec.place < 0 {
 		return otp.Record{}, otp.ErrNoChallenge
@@ -234,6 +288,7 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tickLocked(s.Now)
 	rec := m.find(id)
 	if rec != nil && rec.settle(s) {
 		m.counters.giveBack(s.Return, s.Taken, s.Now)
@@ -259,6 +314,7 @@ func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	m.mu.Lock()
+	m.tickLocked(a.Now)
 	after, err := rec.attempt(a, &m.runs)
 	if err == nil {
 		m.drop(rec)
@@ -287,6 +343,7 @@ func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.
 // Get implements otp.Store.
 func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
 	m.ready()
+	m.tick(now)
 	rec := m.find(id)
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge
@@ -299,6 +356,7 @@ func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time)
 func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
 	m.ready()
 	m.mu.Lock()
+	m.tickLocked(now)
 	live := slices.Clone(m.live)
 	m.mu.Unlock()
 	tag := tagOf(number)
@@ -330,10 +388,10 @@ func (m *memoryStore) Report(_ context.Context, messageID string, state connexus
 	}
 	rec := m.find(sent.challenge)
 	if rec == nil || !rec.report(sent.sending, state) {
-		return now.Sub(sent.at.time()), false, nil
+		return max(0, now.Sub(sent.at.time())), false, nil
 	}
 	m.wakes.Wake(sent.challenge)
-	return now.Sub(sent.at.time()), true, nil
+	return max(0, now.Sub(sent.at.time())), true, nil
 }
 
 // Watch implements otp.Store.
@@ -365,6 +423,7 @@ func (m *memoryStore) Live(_ context.Context, now time.Time) (int, error) {
 	m.ready()
 	for {
 		m.mu.Lock()
+		m.tickLocked(now)
 		before := len(m.live)
 		m.expire(now)
 		after := len(m.live)

@@ -84,12 +84,12 @@ func (t *table[V]) remove(key tableKey) {
 }
 
 // sweep looks at a few rows, and forgets those that are idle.
-func (t *table[V]) sweep(looks int, idle func(*V) bool) {
+func (t *table[V]) sweep(looks int, idle func(tableKey, *V) bool) {
 	for range min(looks, len(t.places)) {
 		if t.hand >= len(t.places) {
 			t.hand = 0
 		}
-		if r := t.at(t.hand); idle(&r.value) {
+		if r := t.at(t.hand); idle(r.key, &r.value) {
 			t.remove(r.key)
 		} else {
 			t.hand++

@@ -86,7 +86,7 @@ func TestTable(t *testing.T) {
 			"sweep a few": func(t *rapid.T) {
 				looks := rapid.IntRange(0, 5).Draw(t, "looks")
 				asked, swept := 0, make(map[int]bool)
-				table.sweep(looks, func(v *value) bool {
+				table.sweep(looks, func(_ tableKey, v *value) bool {
 					asked++
 					if v.idle == 1 {
 						swept[v.at] = true
@@ -104,7 +104,7 @@ func TestTable(t *testing.T) {
 			},
 			"sweep all": func(t *rapid.T) { // two looks for each row find all that are idle
 				for range 2 * len(plain) {
-					table.sweep(1, func(v *value) bool { return v.idle == 1 })
+					table.sweep(1, func(_ tableKey, v *value) bool { return v.idle == 1 })
 				}
 				for key, v := range plain {
 					if v.idle == 1 {

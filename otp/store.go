@@ -15,6 +15,12 @@ import (
 // every store can reckon with (to a Redis script a number is a float of 53
 // bits, in which the microseconds since 1970 are exact until the year 2255).
 //
+// The time may leap, both ways. What a clock has noted that was ahead by more
+// than Skew counts as of now, from the first call on that meets it: a window,
+// a lock and a life end as late as if they had begun with that call. So no
+// clock that was ahead shuts anybody out until its time comes. A store whose
+// callers share one clock does so for what is ahead by more than Disorder.
+//
 // A scope (Policy.Scope) parts what a store keeps: whoever made a challenge or
 // a counter in one names the same one to find it again. What is to change at
 // once is always of one scope, so a store may keep each on another machine.
@@ -90,6 +96,9 @@ type Store interface {
 	// operators, and may be off by a few where answers were lost.
 	Live(ctx context.Context, now time.Time) (int, error)
 }
+
+// Skew is how far the clocks of nodes that share a store may differ.
+const Skew = 30 * time.Minute
 
 // MaxOf bounds the challenges that Of returns.
 const MaxOf = 20

@@ -8,13 +8,41 @@ import (
 // Window counts events in sliding windows of time, exactly: it keeps the
 // moments of the latest events, eight bytes each, as many as a rate may ask
 // for. The zero Window is empty. It is not safe for concurrent use.
+//
+// The clock may leap, both ways. An event in the future counts as now: no wait
+// is longer than the window of a rate.
 type Window struct {
 	moments []int64 // nanoseconds since 1970, ascending
 }
 
+// Disorder is how far in the future a moment may be that callers of one clock
+// have noted: they read it, and then come in another order. What is farther was
+// noted by a clock that was ahead.
+const Disorder = time.Second
+
+// Settle moves the events to now that a clock which was ahead has counted, and
+// returns the moments that it moved, ascending. Wait and Add do so themselves.
+func (w *Window) Settle(now time.Time) (moved []int64) {
+	bound := now.Add(Disorder).UnixNano()
+	if n := len(w.moments); n == 0 || w.moments[n-1] <= bound {
+		return nil
+	}
+	i, _ := slices.BinarySearch(w.moments, bound+1)
+	moved = slices.Clone(w.moments[i:])
+	for ; i < len(w.moments); i++ {
+		w.moments[i] = now.UnixNano()
+	}
+	slices.Sort(w.moments) // some may be in the future by less
+	return moved
+}
+
+// Latest returns the moment of the i-th event from the end, from 1.
+func (w *Window) Latest(i int) time.Time { return time.Unix(0, w.moments[len(w.moments)-i]) }
+
 // Wait returns how long after now one more event would be within every rate;
 // 0: it is now.
 func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
+	w.Settle(now)
 	var wait time.Duration
 	for _, r := range rates {
 		// The event that must have left the window is the Count-th from the end.
@@ -22,13 +50,14 @@ func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
 		if i < 0 {
 			continue
 		}
-		free := time.Unix(0, w.moments[i]).Add(r.Window)
+		free := time.Unix(0, min(w.moments[i], now.UnixNano())).Add(r.Window)
 		wait = max(wait, free.Sub(now))
 	}
 	return wait
 }
 
-// Count returns how many of the events it keeps are less than window ago.
+// Count returns how many of the events it keeps are less than window ago, or
+// in the future.
 func (w *Window) Count(now time.Time, window time.Duration) int {
 	since := now.Add(-window).UnixNano()
 	i, _ := slices.BinarySearch(w.moments, since+1)
@@ -38,6 +67,7 @@ func (w *Window) Count(now time.Time, window time.Duration) int {
 // Add counts an event at now. It keeps the latest events, as many as keep:
 // the largest Count that the window will be asked with.
 func (w *Window) Add(now time.Time, keep int) {
+	w.Settle(now) // else those in the future stay, and this one is the oldest
 	at := now.UnixNano()
 	i, _ := slices.BinarySearch(w.moments, at) // the end, but for clocks that disagree
 	w.moments = slices.Insert(w.moments, i, at)
@@ -52,7 +82,8 @@ func (w *Window) Trim(now time.Time, longest time.Duration) {
 	w.moments = w.moments[i:] // not moved: a budget may hold millions
 }
 
-// Remove takes back one event counted at that moment, if it is still known.
+// Remove takes back one event counted at that moment, if it is still known
+// and was not moved since.
 func (w *Window) Remove(at time.Time) {
 	if i, found := slices.BinarySearch(w.moments, at.UnixNano()); found {
 		w.moments = slices.Delete(w.moments, i, i+1)
@@ -60,6 +91,7 @@ func (w *Window) Remove(at time.Time) {
 }
 
 // Idle reports whether every event counted is at least as long ago as longest.
+// Whoever waits for that has to Settle what is in the future.
 func (w *Window) Idle(now time.Time, longest time.Duration) bool {
 	n := len(w.moments)
 	return n == 0 || !now.Before(time.Unix(0, w.moments[n-1]).Add(longest))

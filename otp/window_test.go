@@ -14,7 +14,7 @@ var noon = time.Date(2030, time.January, 2, 12, 0, 0, 123456789, time.UTC)
 type naive []time.Time
 
 // full reports whether some rate has all it allows in its window at that
-// moment. What is yet to come, by a clock that is ahead, is in it.
+// moment.
 func (n naive) full(rates []Rate, at time.Time) bool {
 	for _, r := range rates {
 		within := 0
@@ -30,8 +30,15 @@ func (n naive) full(rates []Rate, at time.Time) bool {
 	return false
 }
 
-// wait tries now and each moment at which an event leaves a window.
+// wait tries now and each moment at which an event leaves a window. What is in
+// the future counts as now.
 func (n naive) wait(rates []Rate, now time.Time) time.Duration {
+	n = slices.Clone(n)
+	for i, event := range n {
+		if event.After(now) {
+			n[i] = now
+		}
+	}
 	waits := []time.Duration{0}
 	for _, r := range rates {
 		for _, event := range n {
@@ -204,6 +211,97 @@ func TestWindowCount(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWindowClockLeaps has the clock leap both ways. Whatever it did before: no
+// wait is longer than the longest window, whoever waits it out is let through,
+// and while the clock does not leap ahead no window holds more than its count.
+func TestWindowClockLeaps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rates := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Rate {
+			return Rate{
+				Count:  rapid.IntRange(1, 4).Draw(t, "count"),
+				Window: time.Duration(rapid.Int64Range(1, int64(72*time.Hour)).Draw(t, "window")),
+			}
+		}), 1, 3).Draw(t, "rates")
+		most, longest := keep(rates)
+		var w Window
+		var passed []time.Duration // by a clock that does not leap
+		var elapsed time.Duration
+		now := noon
+		add := func() {
+			if w.Wait(rates, now) == 0 {
+				w.Add(now, most)
+				passed = append(passed, elapsed)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				wait := w.Wait(rates, now)
+				if wait > longest {
+					t.Fatalf("Wait %v, the longest window is %v", wait, longest)
+				}
+				later := Window{slices.Clone(w.moments)}
+				if wait := later.Wait(rates, now.Add(longest+Disorder)); wait != 0 {
+					t.Fatalf("Wait %v when all windows are over", wait)
+				}
+				if got := w.Count(now, longest); got > most {
+					t.Fatalf("%d count, %d are kept", got, most)
+				}
+				for _, r := range rates {
+					for i := r.Count; i < len(passed); i++ {
+						if stretch := passed[i] - passed[i-r.Count]; stretch < r.Window-Disorder {
+							t.Fatalf("%d events within %v, the limit is %v", r.Count+1, stretch, r)
+						}
+					}
+				}
+			},
+			"add": func(*rapid.T) { add() },
+			"wait": func(t *rapid.T) {
+				step := time.Duration(rapid.Int64Range(0, int64(longest)).Draw(t, "for"))
+				now, elapsed = now.Add(step), elapsed+step
+			},
+			"wait as told": func(*rapid.T) {
+				step := w.Wait(rates, now)
+				now, elapsed = now.Add(step), elapsed+step
+				if wait := w.Wait(rates, now); wait > Disorder {
+					t.Fatalf("Wait %v after the wait", wait)
+				}
+			},
+			"leap back": func(t *rapid.T) {
+				now = now.Add(-time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "by")))
+			},
+			"leap ahead": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "by")))
+				passed = nil // it lets more through than it should, and nobody can know
+			},
+			"idle": func(t *rapid.T) {
+				w.Settle(now)
+				if later := now.Add(longest + Disorder); !w.Idle(later, longest) {
+					t.Fatalf("not idle %v later", longest)
+				}
+			},
+		})
+	})
+}
+
+// TestWindowSettle: what is moved is told, so that it can be written.
+func TestWindowSettle(t *testing.T) {
+	var w Window
+	for _, at := range []time.Duration{-time.Hour, 0, Disorder, Disorder + 1, time.Hour, 720 * time.Hour} {
+		w.moments = append(w.moments, noon.Add(at).UnixNano())
+	}
+	before := slices.Clone(w.moments)
+	if moved := w.Settle(noon); !slices.Equal(moved, before[3:]) {
+		t.Errorf("moved %v, want %v", moved, before[3:])
+	}
+	at := noon.UnixNano()
+	if want := []int64{before[0], at, at, at, at, before[2]}; !slices.Equal(w.moments, want) {
+		t.Errorf("%v, want %v", w.moments, want)
+	}
+	if moved := w.Settle(noon); moved != nil {
+		t.Errorf("moved %v again", moved)
+	}
 }
 
 func TestWindowRemoveOneOfMany(t *testing.T) {

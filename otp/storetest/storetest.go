@@ -61,6 +61,7 @@ func run(t *testing.T, open Open) {
 		{"report", reportTests},
 		{"watch", watchTests},
 		{"seen", seenTests},
+		{"clock", clockTests},
 		{"crowd", crowdTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,111 @@
+package websms
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// TestMemoryFileClockAhead: what a process with a clock that was ahead has left
+// in the file counts as of the start of the next one, and a restart after that
+// does not begin it anew.
+func TestMemoryFileClockAhead(t *testing.T) {
+	for _, leap := range []time.Duration{otp.Skew + time.Minute, 720 * time.Hour, 20 * 365 * 24 * time.Hour} {
+		dir := t.TempDir()
+		budget := memoryCounter(1, otp.Rate{Count: 2, Window: time.Hour})
+		strangers, device := memoryRun(1, 0), memoryRun(1, 1)
+		fail := func(s *savedStore, now time.Time, run otp.Run) error {
+			t.Helper()
+			r := memoryReservation(now)
+			if err := s.Reserve(ctxBg, r); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Now: now, Run: run})
+			return err
+		}
+		ahead := storeEpoch.Add(leap)
+		s := openSaved(t, dir, ahead)
+		pending := memoryReservation(ahead, budget)
+		if err := errors.Join(s.Reserve(ctxBg, pending), s.Reserve(ctxBg, memoryReservation(ahead, budget))); err != nil {
+			t.Fatal(err)
+		}
+		for _, run := range []otp.Run{strangers, strangers, strangers, device, device} {
+			if err := fail(s, ahead, run); !errors.Is(err, otp.ErrWrongCode) {
+				t.Fatal(err)
+			}
+		}
+		s.close()
+
+		check := func(s *savedStore, after time.Duration) {
+			t.Helper()
+			now := storeEpoch.Add(after)
+			wantLimit(t, s.Reserve(ctxBg, memoryReservation(now, budget)), "number", time.Hour-after)
+			if after < time.Minute {
+				r := memoryReservation(now)
+				r.Run = strangers
+				wantLimit(t, s.Reserve(ctxBg, r), "lockout", time.Minute-after)
+			}
+			rec, err := s.Get(ctxBg, "", pending.ID, now)
+			if life := rec.ExpiresAt.Sub(now); after < 5*time.Minute && (err != nil || life != 5*time.Minute-after) {
+				t.Errorf("a pending code lives for %v, %v; want %v", life, err, 5*time.Minute-after)
+			}
+			if pause := rec.ResendAt.Sub(now); after < 5*time.Minute && pause != 30*time.Second-after {
+				t.Errorf("it may be sent again in %v, want %v", pause, 30*time.Second-after)
+			}
+		}
+		for _, after := range []time.Duration{0, 30 * time.Second, 50 * time.Minute} {
+			s = openSaved(t, dir, storeEpoch.Add(after))
+			check(s, after)
+			s.close()
+		}
+		now := storeEpoch.Add(time.Hour)
+		s = openSaved(t, dir, now)
+		if err := s.Reserve(ctxBg, memoryReservation(now, budget)); err != nil {
+			t.Errorf("an hour after the clock was put right: %v", err)
+		}
+		var lock *otp.LimitError
+		if err := fail(s, now, device); !errors.As(err, &lock) || lock.RetryAfter != time.Minute {
+			t.Errorf("the third wrong code of a device: %v, want its lock", err)
+		}
+		s.close()
+	}
+}
+
+// TestMemoryClockAheadIdle: what counts by a clock that was ahead makes room
+// for others when its time is over, though nobody asks for it.
+func TestMemoryClockAheadIdle(t *testing.T) {
+	ahead := storeEpoch.Add(720 * time.Hour)
+	c, r := newCounters(), newRuns()
+	r.max = 1
+	rates := []otp.Rate{{Count: 1, Window: time.Minute}}
+	take := func(i int, now time.Time) {
+		t.Helper()
+		if err := c.take([]otp.Counter{memoryCounter(i, rates...)}, now, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		take(i, ahead)
+	}
+	run, other := memoryRun(1, 0), memoryRun(2, 0)
+	r.fail(&run, ahead)
+	for i := range 100 { // each is looked at
+		take(1000+i, storeEpoch)
+		if err := r.admit(&other, storeEpoch); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		take(2000+i, storeEpoch.Add(time.Minute))
+	}
+	for i := range 100 {
+		if c.get(memoryCounter(i).Key) != nil {
+			t.Fatalf("counter %d is kept", i)
+		}
+	}
+	if err := r.admit(&other, storeEpoch.Add(otp.RunLife)); err != nil {
+		t.Error(err)
+	}
+}
