@@ -224,6 +224,45 @@ func TestRefreshBehindTheCallersBacks(t *testing.T) {
 	}
 }
 
+// A token that was issued by a clock which was ahead is renewed when the clock is
+// put right, though its time seems far, and used until then. So is one whose
+// renewal was put off by that clock.
+func TestTokenOfAClockAhead(t *testing.T) {
+	const leap = 720 * time.Hour
+	for name, ahead := range map[string]time.Duration{"a new token": 0, "a renewal put off": 24*time.Hour - 5*time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var offset atomic.Int64
+				offset.Store(int64(leap))
+				calls := 0
+				script := []func(*http.Request) (*http.Response, error){replying(200, `{"access_token":"wst_1"}`)}
+				if ahead > 0 {
+					script = append(script, replying(500, ""))
+				}
+				c := newClient(t, withTransport(scripted(&calls, append(script, replying(200, `{"access_token":"wst_2"}`))...)), func(c *connexus.Config) {
+					c.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+				})
+				use := func(want string) {
+					t.Helper()
+					got, err := c.Token(t.Context())
+					if synctest.Wait(); err != nil || got != want {
+						t.Fatalf("got %q, %v; want %q", got, err, want)
+					}
+				}
+				use("wst_1")
+				time.Sleep(ahead)
+				use("wst_1")
+				offset.Store(0)
+				use("wst_1")
+				use("wst_2")
+				if calls != len(script)+1 {
+					t.Errorf("%d token requests, want %d", calls, len(script)+1)
+				}
+			})
+		})
+	}
+}
+
 // A refresh behind the callers' backs that fails is tried again after half a minute,
 // or when WebSMS says, and nobody notices while the old token works.
 func TestFailingRefreshPauses(t *testing.T) {

@@ -30,6 +30,10 @@ const (
 	// backs, so that one that fails is not tried again at every call.
 	refreshPause = 30 * time.Second
 
+	// maxHoldOff is the longest that a refresh is put off: Error.RetryAfter is a
+	// day at most.
+	maxHoldOff = 24 * time.Hour
+
 	// maxToken bounds a token, in bytes.
 	maxToken = 4096
 )
@@ -47,6 +51,13 @@ func (t Token) refreshAt() time.Time {
 		return t.IssuedAt.Add(life * 4 / 5)
 	}
 	return t.ExpiresAt.Add(-refreshAhead)
+}
+
+// due reports whether t should be renewed now. One that was issued in the future,
+// by a clock that was ahead, has a life that nobody knows: it is used until WebSMS
+// refuses it, and renewed behind the callers' backs.
+func (t Token) due(now time.Time) bool {
+	return !now.Before(t.refreshAt()) || t.IssuedAt.Sub(now) > minLife
 }
 
 // TokenCache keeps the bearer token between calls. It is used from several
@@ -119,7 +130,7 @@ func (c *Client) bearer(ctx context.Context, rejected Token) (Token, error) {
 	now := c.now()
 	if t, ok := c.cached(now); ok {
 		if t.replaces(rejected) {
-			if !now.Before(t.refreshAt()) {
+			if t.due(now) {
 				c.refreshBehind(now)
 			}
 			return t, nil
@@ -145,7 +156,7 @@ func (c *Client) cached(now time.Time) (Token, bool) {
 // refreshBehind renews the token while nobody waits, at most once in a pause.
 func (c *Client) refreshBehind(now time.Time) {
 	c.mu.Lock()
-	due := !now.Before(c.behind)
+	due := !now.Before(c.behind) || c.behind.Sub(now) > maxHoldOff // by a clock that was ahead
 	if due {
 		c.behind = now.Add(refreshPause)
 	}
@@ -187,7 +198,7 @@ func (c *Client) refresh() <-chan singleflight.Result {
 		}
 		defer c.running.Done()
 		now := c.now()
-		if t, ok := c.cached(now); ok && now.Before(t.refreshAt()) {
+		if t, ok := c.cached(now); ok && !t.due(now) {
 			return refreshed{token: t}, nil
 		}
 		ctx, cancel := context.WithTimeout(c.life, c.timeout)
