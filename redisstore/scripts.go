@@ -15,9 +15,10 @@ import (
 var sources embed.FS
 
 var (
-	scriptReserve   = script("head", "wake", "record", "change", "run", "counters", "reserve")
-	scriptResend    = script("head", "wake", "record", "change", "run", "counters", "resend")
-	scriptAttempt   = script("wake", "attempt", "head", "record", "change", "run", "judge")
+	scriptReserve   = script("head", "wake", "change", "record", "run", "counters", "reserve")
+	scriptResend    = script("head", "wake", "change", "record", "run", "counters", "resend")
+	scriptAttempt   = script("wake", "attempt", "head", "change", "record", "run", "judge")
+	scriptLook      = script("head", "change", "record", "look")
 	scriptSettle    = script("head", "wake", "change", "counters", "report", "settle")
 	scriptArrive    = script("head", "wake", "report", "arrive")
 	scriptSent      = script("sent")

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (s *store) run() {
 			return
 		case <-ticker.C:
 			if s.lives.changed() {
-				s.tellLives(time.Now())
+				s.tellLives(time.Now(), math.MaxInt32) // who asks judges by a clock that may be another
 			}
 		}
 	}
@@ -193,7 +194,7 @@ func (s *store) Report(_ context.Context, messageID string, state connexus.State
 	if moved == 1 {
 		s.wakes.Wake(of.id)
 	}
-	return now.Sub(of.taken), moved == 1, nil
+	return max(0, now.Sub(of.taken)), moved == 1, nil
 }
 
 // report applies a delivery report, to what it sets of. A message id and its
@@ -227,15 +228,36 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	rec, err := readRecord(id, fields[:8])
+	if err == nil && max(rec.ExpiresAt.Sub(now), rec.ResendAt.Sub(now)) > otp.Skew { // by a clock that was ahead, perhaps
+		return s.look(scope, id, now)
+	}
+	return rec, overdue(&rec, err, now)
+}
+
+// look is Get for a challenge whose times may have to be put right.
+func (s *store) look(scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	fields, err := s.node.do(call(scriptLook, []string{s.challenge(scope, id)}, []string{micros(now)})).strings()
+	if err != nil {
+		return otp.Record{}, err
+	}
+	if len(fields) != 9 || fields[0] == "" || fields[8] != "" {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	rec, err := readRecord(id, fields[:8])
+	return rec, overdue(&rec, err, now)
+}
+
+// overdue returns err, or why the challenge is none any more.
+func overdue(rec *otp.Record, err error, now time.Time) error {
 	switch {
 	case err != nil:
-		return rec, err
+		return err
 	case !now.Before(rec.ExpiresAt):
-		return rec, otp.ErrExpired
+		return otp.ErrExpired
 	case rec.AttemptsLeft == 0:
-		return rec, otp.ErrTooManyAttempts
+		return otp.ErrTooManyAttempts
 	}
-	return rec, nil
+	return nil
 }
 
 // Of implements otp.Store.
@@ -312,15 +334,17 @@ func (s *store) Used(_ context.Context, scope string, c otp.Counter, now time.Ti
 // Live implements otp.Store, of all nodes: what each has told last, twice a
 // second. It counts a challenge until the minute is over in which it dies.
 func (s *store) Live(_ context.Context, now time.Time) (int, error) {
-	n, err := s.tellLives(now).int()
+	n, err := s.tellLives(now, minute(now.Add(otp.MaxLife+otp.Skew).UnixMicro())).int()
 	return int(n), err
 }
 
-func (s *store) tellLives(now time.Time) reply {
+// tellLives counts no challenge that died before now, nor any that dies after
+// the last minute.
+func (s *store) tellLives(now time.Time, last int64) reply {
 	s.lives.telling.Lock()
 	defer s.lives.telling.Unlock()
 	change := s.lives.take()
-	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), millis(2 * otp.MaxLife)}
+	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), strconv.FormatInt(last, 10), millis(2 * otp.MaxLife)}
 	for m, n := range change {
 		args = append(args, strconv.FormatInt(m, 10), strconv.Itoa(n))
 	}

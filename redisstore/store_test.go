@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -122,7 +123,7 @@ func TestLiveWhileItIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		var told sync.WaitGroup
-		told.Go(func() { s.tellLives(now()) })
+		told.Go(func() { s.tellLives(now(), math.MaxInt32) })
 		runtime.Gosched()
 		n, err := s.Live(ctx, now())
 		told.Wait()

@@ -16,12 +16,17 @@ local function counters(a, k)
 end
 
 -- room returns how long it takes until one more is within every rate: the
--- event that must have left a window is the count-th from its end.
+-- event that must have left a window is the count-th from its end. What a
+-- clock that was ahead has counted is moved to now; what another node's clock
+-- has, that may be ahead, counts as now, and stays for that node.
 local function room(key, rates)
+  for _, event in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(ahead), '+inf')) do
+    redis.call('ZADD', key, int(now), event)
+  end
   local longest = 0
   for _, r in ipairs(rates) do
     local event = redis.call('ZREVRANGE', key, int(r.count - 1), int(r.count - 1), 'WITHSCORES')
-    if event[2] then longest = math.max(longest, tonumber(event[2]) + r.window - now) end
+    if event[2] then longest = math.max(longest, math.min(tonumber(event[2]), now) + r.window - now) end
   end
   return longest
 end

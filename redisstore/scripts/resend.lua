@@ -27,7 +27,7 @@ local resend = now + tonumber(ARGV[5]) * 2 ^ sendings
 dies = math.min(math.max(dies, now + tonumber(ARGV[4])), tonumber(c[10]) + tonumber(ARGV[6]))
 c[1], c[4], c[5], c[6], c[7] = 'queued', int(dies), int(resend), '0', int(sendings + 1)
 change(KEYS[1], 'u', c[1], 'd', c[4], 'e', c[5], 't', c[6], 'n', c[7], 'r', '0',
-  'o', int(tonumber(c[11]) + 1), 'g', c[3], 'y', resends .. ARGV[3] .. ' ')
+  'z', int(now), 'o', int(tonumber(c[11]) + 1), 'g', c[3], 'y', resends .. ARGV[3] .. ' ')
 keep(KEYS[1], dies)
 take(list, ARGV[8] .. c[7], KEYS[3])
 wake(ARGV[2])

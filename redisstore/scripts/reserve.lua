@@ -21,6 +21,9 @@ keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
 if ARGV[12] ~= '' then -- whose it is can be asked by an operator; as many as anybody looks at
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', int(now))
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. int(tonumber(ARGV[13]) + ahead - now), '+inf')) do
+    redis.call('ZADD', KEYS[5], ARGV[13], id)
+  end
   for _, oldest in ipairs(redis.call('ZREVRANGE', KEYS[5], 99, -1)) do redis.call('ZREM', KEYS[5], oldest) end
   redis.call('ZADD', KEYS[5], ARGV[13], ARGV[2])
   redis.call('PEXPIRE', KEYS[5], ARGV[14])
