@@ -24,7 +24,7 @@ func init() {
 // adminAPI is what an operator may do, on Caddy's admin endpoint:
 //
 //	POST /websms/revoke {"session": "…"} or {"number": "+64…"} or {"user": "…"}
-//	POST /websms/unlock {"number": "+64…"}
+//	POST /websms/unlock {"number": "+64…"} or {"budget": true}
 //	POST /websms/recovery-code {"number": "+64…"} or {"user": "…"}
 //	POST /websms/challenges {"number": "+64…"}
 //	GET  /websms/status
@@ -76,6 +76,7 @@ type adminRequest struct {
 	Number  string `json:"number"`
 	User    string `json:"user"`
 	Realm   string `json:"realm"`
+	Budget  bool   `json:"budget"` // of unlock alone
 }
 
 // post reads a request, and answers it with what do returns.
@@ -93,7 +94,10 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		body.DisallowUnknownFields()
 		if err := body.Decode(&req); err != nil {
-			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm`)
+			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
+		}
+		if req.Budget && r.URL.Path != "/websms/unlock" {
+			return adminError(http.StatusBadRequest, "budget goes with unlock alone")
 		}
 		if utf8.RuneCountInString(req.Realm) > maxText {
 			return adminError(http.StatusBadRequest, "realm is longer than that of any gate")
@@ -156,8 +160,12 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 	}{true}, nil
 }
 
-// unlock forgets the wrong codes of a number.
+// unlock forgets the wrong codes of a number, or the codes that count against
+// the budget of a realm.
 func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, error) {
+	if req.Budget {
+		return a.unlockBudget(r, app, req)
+	}
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
 	}
@@ -176,6 +184,33 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, er
 		return nil, adminError(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
 	}
 	a.log(eventUnlocked, req)
+	return struct {
+		Unlocked bool `json:"unlocked"`
+	}{true}, nil
+}
+
+func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (any, error) {
+	if req.Session != "" || req.User != "" || req.Number != "" {
+		return nil, adminError(http.StatusBadRequest, "give a number or budget, not both, and the realm of the gate if that has one")
+	}
+	was := false
+	for _, scope := range scopesOf(req.Realm) {
+		var rates []otp.Rate // a warning is remembered by its rate
+		for _, g := range app.gates {
+			if g.scope() == scope {
+				rates = append(rates, g.policy.Budget...)
+			}
+		}
+		counted, err := app.engine.ClearBudget(r.Context(), scope, rates)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		was = was || counted
+	}
+	if !was {
+		return nil, adminError(http.StatusNotFound, "no code counts against a budget there: give the realm as the gate's option has it, and none if it has none")
+	}
+	a.log(eventUnlocked, req, zap.String("limit", "budget"))
 	return struct {
 		Unlocked bool `json:"unlocked"`
 	}{true}, nil

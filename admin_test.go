@@ -151,6 +151,42 @@ func TestAdminUnlocks(t *testing.T) {
 	}
 }
 
+// A budget that is spent is cleared by an operator: that of one realm, and
+// nothing else. The warning of it comes again.
+func TestAdminClearsBudget(t *testing.T) {
+	for _, realm := range []string{"", "staff"} {
+		gate := "limits {\n per_number 2/1h\n cooldown 0s\n budget 3/1h\n lockout 100 1s\n max_failures 3\n}"
+		if realm != "" {
+			gate += "\nrealm " + realm
+		}
+		w := start(t, setup{gate: gate})
+		admin := w.admin(gate)
+		locked := freshNumber()
+		unlock := func(realm string, want int) {
+			t.Helper()
+			a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"budget": true, "realm": %q}`, realm))
+			if a.StatusCode != want {
+				t.Errorf("unlock of the budget in %q: %s %s, want %d", realm, a.Status, a.body, want)
+			}
+		}
+		unlock(realm, http.StatusNotFound)
+		w.wrongs(locked, 3)
+		for range 2 {
+			wantStatus(t, "within the budget", w.browser().request(freshNumber()), http.StatusAccepted)
+		}
+		wantStatus(t, "past the budget", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		unlock("another", http.StatusNotFound)
+		wantStatus(t, "cleared elsewhere", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		unlock(realm, http.StatusOK)
+		unlock(realm, http.StatusNotFound)
+		wantStatus(t, "a number that is locked", w.browser().request(locked), http.StatusTooManyRequests)
+		for range 3 {
+			wantStatus(t, "within the budget anew", w.browser().request(freshNumber()), http.StatusAccepted)
+		}
+		wantStatus(t, "past the budget again", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+	}
+}
+
 // What an operator gets wrong is refused, with what to do, and changes nothing.
 func TestAdminMistakes(t *testing.T) {
 	w := start(t, setup{gate: plenty})
@@ -173,6 +209,10 @@ func TestAdminMistakes(t *testing.T) {
 		{"unlock", `{"number": "6421234567"}`, "country code"},
 		{"unlock", `{"user": "alice"}`, "give a number"},
 		{"unlock", `{"number": "+6421234567", "session": "x"}`, "give a number"},
+		{"unlock", `{"number": "+6421234567", "budget": true}`, "not both"},
+		{"unlock", `{"budget": "yes"}`, "not understood"},
+		{"revoke", `{"user": "alice", "budget": true}`, "unlock alone"},
+		{"challenges", `{"number": "+6421234567", "budget": true}`, "unlock alone"},
 		{"revoke", `{"user": " alice"}`, "space"},
 		{"revoke", `{"user": "` + strings.Repeat("a", 1100) + `"}`, "bytes"},
 		{"revoke", `{"user": "alice", "realm": "` + strings.Repeat("a", 200) + `"}`, "realm is longer"},

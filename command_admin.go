@@ -253,18 +253,31 @@ their number off the list as well.
 }
 
 func unlockCommand() *cobra.Command {
-	return personCommand("unlock <number>", "Forgets the wrong codes of a number", `
+	cmd := personCommand("unlock (<number> | --budget)", "Forgets the wrong codes of a number, or what counts against the budget", `
 Forgets the wrong codes that were entered for a number, and with them its lock.
+With --budget it forgets the codes that count against the budget of a realm: all
+of it can be spent again.
 
     caddy websms unlock 021234567
+    caddy websms unlock --budget --realm staff
 
-It ends with 4 if none counted.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+It ends with 4 if none counted.`, func(cmd *cobra.Command, args []string) error {
+		if isSet(cmd, "budget") {
+			return cobra.NoArgs(cmd, args)
+		}
+		return cobra.ExactArgs(1)(cmd, args)
+	}, func(cmd *cobra.Command, args []string) error {
+		if isSet(cmd, "budget") {
+			return tellAdmin(cmd, "/websms/unlock", adminRequest{Budget: true, Realm: flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
+		}
 		e164, err := readNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
 		return tellAdmin(cmd, "/websms/unlock", adminRequest{Number: e164, Realm: flag(cmd, "realm")}, "Unlocked. The next code that is asked for is sent, and taken.")
 	})
+	cmd.Flags().Bool("budget", false, "Forget what counts against the budget, in place of a number's wrong codes")
+	return cmd
 }
 
 func recoveryCommand() *cobra.Command {

@@ -133,7 +133,9 @@ func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 			known.returns = new(otp.Window)
 		}
 		if known.returns.Wait(k.Rates, now) <= 0 {
-			known.window.Remove(at)
+			if !known.window.Remove(at) && now.Sub(at) < known.demand.longest {
+				continue // it was cleared since
+			}
 			known.returns.Add(now, known.demand.keep)
 			c.notes.add(noteSending, keyOf(k.Key), at.UnixNano())
 			c.notes.add(noteReturn, keyOf(k.Key), now.UnixNano())

@@ -340,6 +340,16 @@ func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.
 	return m.counters.used(c, now), nil
 }
 
+// Clear implements otp.Store.
+func (m *memoryStore) Clear(_ context.Context, _ string, c otp.Counter) (bool, error) {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.counters.get(c.Key) != nil
+	m.counters.remove(keyOf(c.Key))
+	return known, nil
+}
+
 // Get implements otp.Store.
 func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
 	m.ready()

@@ -268,6 +268,9 @@ func TestCommands(t *testing.T) {
 	}
 
 	run("", "unlock").want(t, "no number", 2, "--help")
+	run("", "unlock", "--budget").want(t, "unlock the budget", 0, "Unlocked")
+	run("", "unlock", "--budget").want(t, "unlock the budget again", 4, "no code counts against a budget")
+	run("", "unlock", "--budget", "021234901").want(t, "a number and the budget", 2, "--help")
 	run("", "unlock", "12").want(t, "what is no number", 2, "no mobile number")
 	run("", "revoke").want(t, "nobody to revoke", 2, "give one of")
 	run("", "revoke", "--numbr", "1").want(t, "an unknown flag", 2, "--numbr")

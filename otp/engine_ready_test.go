@@ -30,11 +30,12 @@ func TestEngineWithoutKeys(t *testing.T) {
 		"Recover": func() error {
 			return e.Recover(ctx, "", "", "0000-0000-0000-0", func(string) bool { return true })
 		},
-		"Of":     func() error { _, err := e.Of(ctx, "", "+6421234567"); return err },
-		"Sent":   func() error { _, err := e.Sent(ctx, p, "+6421234567"); return err },
-		"Spent":  func() error { _, err := e.Spent(ctx, p); return err },
-		"First":  func() error { _, err := e.First(ctx, time.Minute, "x"); return err },
-		"Forget": func() error { return e.Forget(ctx, "x") },
+		"Of":          func() error { _, err := e.Of(ctx, "", "+6421234567"); return err },
+		"Sent":        func() error { _, err := e.Sent(ctx, p, "+6421234567"); return err },
+		"Spent":       func() error { _, err := e.Spent(ctx, p); return err },
+		"ClearBudget": func() error { _, err := e.ClearBudget(ctx, "", nil); return err },
+		"First":       func() error { _, err := e.First(ctx, time.Minute, "x"); return err },
+		"Forget":      func() error { return e.Forget(ctx, "x") },
 	} {
 		var down *otp.UnavailableError
 		if err := call(); !errors.As(err, &down) || down.Reason != "the keys are not known yet" || down.RetryAfter != otp.UnreadyRetry {

@@ -35,6 +35,21 @@ func (e *Engine) Spent(ctx context.Context, p *Policy) ([]int, error) {
 	return e.store.Used(ctx, p.Scope, e.budget(p), e.now())
 }
 
+// ClearBudget forgets the codes that count against the budget of a scope, and
+// that its gates were warned of these rates. It reports whether any counted.
+func (e *Engine) ClearBudget(ctx context.Context, scope string, rates []Rate) (bool, error) {
+	if err := e.ready(); err != nil {
+		return false, err
+	}
+	had, err := e.store.Clear(ctx, scope, e.budget(&Policy{Scope: scope}))
+	for _, r := range rates {
+		if err == nil {
+			err = e.Forget(ctx, "budget", scope, r.String())
+		}
+	}
+	return had, err
+}
+
 // InFlight returns how many sendings are under way, decoys among them.
 func (e *Engine) InFlight() int { return e.dispatch.inFlight() }
 

@@ -91,6 +91,10 @@ type Store interface {
 	// Used returns how many sendings count within each of the counter's rates.
 	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)
 
+	// Clear forgets all that was counted under a counter, and what was given
+	// back there, and reports whether it knew the counter. It is for operators.
+	Clear(ctx context.Context, scope string, c Counter) (bool, error)
+
 	// Live returns how many challenges take room: those that await their
 	// answer, and those that died of wrong ones and have not expired. It is for
 	// operators, and may be off by a few where answers were lost.

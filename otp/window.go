@@ -83,11 +83,13 @@ func (w *Window) Trim(now time.Time, longest time.Duration) {
 }
 
 // Remove takes back one event counted at that moment, if it is still known
-// and was not moved since.
-func (w *Window) Remove(at time.Time) {
-	if i, found := slices.BinarySearch(w.moments, at.UnixNano()); found {
+// and was not moved since. It reports whether it was.
+func (w *Window) Remove(at time.Time) bool {
+	i, found := slices.BinarySearch(w.moments, at.UnixNano())
+	if found {
 		w.moments = slices.Delete(w.moments, i, i+1)
 	}
+	return found
 }
 
 // Idle reports whether every event counted is at least as long ago as longest.

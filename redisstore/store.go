@@ -294,6 +294,14 @@ func (s *store) Unlock(_ context.Context, scope string, number otp.Digest) (bool
 	return had > 0, err
 }
 
+// Clear implements otp.Store.
+func (s *store) Clear(_ context.Context, scope string, c otp.Counter) (bool, error) {
+	had, err := s.node.do(func(ctx context.Context, r rueidis.Client) rueidis.RedisResult {
+		return r.Do(ctx, r.B().Del().Key(s.taken(scope, &c), s.returned(scope, &c)).Build())
+	}).int()
+	return had > 0, err
+}
+
 // Watch implements otp.Store: it hears of the changes of every node.
 func (s *store) Watch(id otp.ID) (<-chan struct{}, func()) {
 	changed, stop := s.wakes.Watch(id)

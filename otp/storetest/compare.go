@@ -143,6 +143,15 @@ func (p *pair) Used(ctx context.Context, scope string, c otp.Counter, now time.T
 	return one, err
 }
 
+func (p *pair) Clear(ctx context.Context, scope string, c otp.Counter) (bool, error) {
+	one, err := p.one.Clear(ctx, scope, c)
+	other, otherErr := p.other.Clear(ctx, scope, c)
+	if p.alike("Clear", err, otherErr); one != other {
+		p.t.Errorf("Clear: %t, and %t", one, other)
+	}
+	return one, err
+}
+
 // Live is not compared: when a store counts the expired no more is its own.
 func (p *pair) Live(ctx context.Context, now time.Time) (int, error) {
 	if _, err := p.other.Live(ctx, now); err != nil {

@@ -156,9 +156,10 @@ func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 		if !within(m.returns[c.Key], c.Rates, now) {
 			continue
 		}
-		m.returns[c.Key] = append(m.returns[c.Key], now)
-		i := slices.IndexFunc(m.events[c.Key], taken.Equal)
-		m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
+		if i := slices.IndexFunc(m.events[c.Key], taken.Equal); i >= 0 { // it was not cleared
+			m.returns[c.Key] = append(m.returns[c.Key], now)
+			m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ func randomSequences(t *testing.T, open Open, capacities []int) {
 			"live":    p.live,
 			"unlock":  p.unlock,
 			"used":    p.used,
+			"clear":   p.clear,
 		})
 	})
 }

@@ -96,3 +96,18 @@ func (p *player) used(t *rapid.T) {
 	c := rapid.SampledFrom(p.counters()).Draw(t, "counter")
 	p.d.used(c, p.m.used(c, p.d.now)...)
 }
+
+// clear is drawn seldom, so that limits are reached.
+func (p *player) clear(t *rapid.T) {
+	if rapid.IntRange(0, 4).Draw(t, "clear") > 0 {
+		t.Skip("later")
+	}
+	c := rapid.SampledFrom(p.counters()).Draw(t, "counter")
+	had, err := p.d.store.Clear(ctx, scope, c)
+	if len(p.m.events[c.Key]) > 0 && p.d.now.Sub(p.m.events[c.Key][len(p.m.events[c.Key])-1]) < time.Minute && !had || err != nil {
+		t.Fatalf("Clear: %t, %v", had, err)
+	}
+	delete(p.m.events, c.Key)
+	delete(p.m.returns, c.Key)
+	p.d.now = p.d.now.Add(tick) // a sending is known by its moment
+}

@@ -13,6 +13,9 @@ var usedTests = []test{
 	{"after what was given back", usedAfterReturn},
 	{"nothing", usedNothing},
 	{"by another gate", usedByAnother},
+	{"cleared", usedCleared},
+	{"cleared, while a sending is under way", clearedInFlight},
+	{"cleared, by a clock that was ahead", clearedAhead},
 }
 
 // used checks what Used says of each rate of a counter.
@@ -120,4 +123,65 @@ func usedByAnother(t *testing.T, open Open) {
 	d.now = epoch.Add(time.Hour)
 	d.used(lax, 1)
 	d.used(strict, 0, 2)
+}
+
+// clear checks what Clear says.
+func (d *desk) clear(c otp.Counter, want bool) {
+	d.Helper()
+	if got, err := d.store.Clear(ctx, scope, c); got != want || err != nil {
+		d.Fatalf("Clear: %t, %v; want %t", got, err, want)
+	}
+}
+
+// usedCleared: what an operator has cleared counts no more, and nothing else
+// changes: neither another counter, nor a challenge, nor a run.
+func usedCleared(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	rate := otp.Rate{Count: 2, Window: time.Hour}
+	c, other := counter("budget", "b", rate), counter("budget", "other", rate)
+	run := runOf("n", "", strict)
+	d.clear(c, false)
+	d.fail(run, 2)
+	for range 2 {
+		id := d.reserve(c, other)
+		again := d.renewal(c)
+		d.now = d.now.Add(cooldown)
+		again.Now = d.now
+		_, _ = d.store.Resend(ctx, id, again)
+		d.refused(d.store.Reserve(ctx, d.usual(c)), "budget", time.Hour-cooldown)
+		d.clear(otp.Counter{Limit: c.Limit, Key: c.Key}, true) // whoever clears knows no rates
+		d.clear(c, false)
+		d.used(c, 0)
+		d.mustMiss(id)
+		d.mustMeet(id)
+	}
+	d.used(other, 2)
+	d.reserve(c)
+	d.used(c, 1)
+	d.failAndLock(run, "lockout", time.Minute)
+}
+
+// clearedInFlight: a sending of before that fails gives nothing back.
+func clearedInFlight(t *testing.T, open Open) {
+	d := newDesk(t, open, 10)
+	c := counter("budget", "b", otp.Rate{Count: 2, Window: time.Hour})
+	id := d.reserve(c)
+	taken := d.now
+	d.clear(c, true)
+	d.now = d.now.Add(time.Second)
+	d.reserve(c)
+	d.mustSettle(id, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: taken, Now: d.now, Refused: true, Return: []otp.Counter{c}})
+	d.used(c, 1)
+}
+
+func clearedAhead(t *testing.T, open Open) {
+	eachLeap(t, open, func(d *desk, right func()) {
+		c := counter("budget", "b", otp.Rate{Count: 1, Window: 24 * time.Hour})
+		d.mustMeet(d.reserve(c))
+		right()
+		d.clear(c, true)
+		d.used(c, 0)
+		d.mustMeet(d.reserve(c))
+		d.used(c, 1)
+	})
 }
