@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +75,8 @@ func (n *node) run() {
 	}
 }
 
-// beat writes to Redis: one that only answers is of no use.
+// beat writes to Redis: one that only answers is of no use. It fails, too, where
+// a newer build keeps what this one does not understand.
 func (n *node) beat() error {
 	client := n.client.Load()
 	if client == nil {
@@ -97,6 +99,12 @@ func (n *node) beat() error {
 		if err == nil && !n.greeted {
 			n.greeted = true
 			n.greet(ctx, c)
+		}
+		if err == nil {
+			err = n.checkSchema(ctx, c)
+		}
+		if newer := (*schemaError)(nil); errors.As(err, &newer) {
+			return err
 		}
 		_, refused := rueidis.IsRedisErr(err)
 		if err == nil || refused || try == beatTries || ctx.Err() != nil {
@@ -136,6 +144,10 @@ func (n *node) leave(err error) {
 		n.mu.Lock()
 		n.back = make(chan struct{})
 		n.mu.Unlock()
+	}
+	if newer := (*schemaError)(nil); errors.As(err, &newer) {
+		n.logger().Error("redis holds the data of a newer version: this process leaves it as it is, and sends and verifies no code; sessions go on", zap.Error(err))
+		return
 	}
 	n.logger().Error("redis is away or cannot be written to: no code is sent or verified until it is back; sessions go on", zap.Error(err))
 }

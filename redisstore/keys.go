@@ -24,6 +24,7 @@ import (
 //	websms:message:<digest>                  string, what a message id stands for
 //	websms:seen:<digest>                     string, until when
 //	websms:alive                             string, written to see that Redis takes it
+//	websms:{websms:alive}:schema             string, see schema.go
 //	websms:wake:<id>                         channel of a challenge's changes
 //
 // What the archive keeps is named in archive.go.

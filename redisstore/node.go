@@ -18,6 +18,12 @@ const (
 	// requestBudget is how long a request waits for Redis, in all.
 	requestBudget = 250 * time.Millisecond
 
+	// maxPause is the longest pause before Redis is asked again.
+	maxPause = 50 * time.Millisecond
+
+	// movingEvery is how often it is logged that a slot is moved.
+	movingEvery = time.Minute
+
 	// maxAsking bounds what Redis has yet to answer: rueidis makes whoever finds
 	// its ring full wait for a place without regard to any deadline.
 	maxAsking = 512
@@ -40,6 +46,7 @@ type node struct {
 	poke   chan struct{}
 	places chan struct{} // one for each that Redis has yet to answer
 	kept   atomic.Int64  // places of those who gave up waiting for their answer
+	moving atomic.Int64  // when it was last logged that a slot is moved, in nanoseconds since 1970
 	stop   context.CancelFunc
 	ctx    context.Context
 	tasks  sync.WaitGroup
@@ -133,7 +140,8 @@ func (n *node) within() context.Context {
 	return ctx
 }
 
-// ask asks Redis until ctx ends, more than once if a connection breaks.
+// ask asks Redis until ctx ends, more than once if a connection breaks, or while
+// a cluster moves the slot of the keys to another node.
 func (n *node) ask(ctx context.Context, op operation) reply {
 	select {
 	case n.places <- struct{}{}:
@@ -161,7 +169,7 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 		}
 		return reply{failed: unavailable(err)}
 	}
-	for pause := 5 * time.Millisecond; ; pause *= 2 {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		client := n.client.Load()
 		if client == nil {
 			return failed(n.awayFor())
@@ -171,18 +179,39 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 		if err == nil || rueidis.IsRedisNil(err) {
 			return reply{result: result}
 		}
-		if _, ok := rueidis.IsRedisErr(err); ok {
+		if refusal, ok := rueidis.IsRedisErr(err); ok && !refusal.IsTryAgain() {
 			return failed(err)
+		} else if ok { // and nothing was done
+			n.tellMoving(err)
+			err = fmt.Errorf("the cluster moves the slot of these keys to another node: %w", err)
+		} else {
+			lost = err
+			n.ping()
 		}
-		lost = err
-		n.ping()
 		select {
 		case <-ctx.Done():
-			return failed(ctx.Err())
+			return failed(errors.Join(ctx.Err(), moved(err)))
 		case <-n.ctx.Done():
 			return failed(n.ctx.Err())
 		case <-time.After(pause):
 		}
+	}
+}
+
+// moved returns err if it is of a slot that is moved.
+func moved(err error) error {
+	if refusal := (*rueidis.RedisError)(nil); errors.As(err, &refusal) {
+		return err
+	}
+	return nil
+}
+
+// tellMoving logs that a slot is moved, at most once in movingEvery.
+func (n *node) tellMoving(err error) {
+	now := time.Now().UnixNano()
+	last := n.moving.Load()
+	if now-last > int64(movingEvery) && n.moving.CompareAndSwap(last, now) {
+		n.logger().Warn("the redis cluster moves a slot to another node, and refuses what needs several of its keys (TRYAGAIN): requests of a realm in it wait, and are refused if that takes too long", zap.Error(err))
 	}
 }
 

@@ -84,6 +84,8 @@ func (p *process) wantLogged(t *testing.T, want ...string) {
 const (
 	logAway  = "error redis is away"
 	logThere = "info redis is there again"
+	logNewer = "error redis holds the data of a newer version"
+	logMoves = "warn the redis cluster moves a slot"
 	logEvict = "warn redis forgets"
 )
 

@@ -65,6 +65,39 @@ func Cluster(t testing.TB, args ...string) *RedisCluster {
 	return c
 }
 
+// Owner returns the node that has the slot of a key, until it is moved.
+func (c *RedisCluster) Owner(key string) *Redis {
+	slot := c.Slot(key)
+	for i, node := range c.Nodes {
+		if slot < (i+1)*slots/masters {
+			return node
+		}
+	}
+	panic("a cluster has no more slots")
+}
+
+// Slot returns the slot of a key.
+func (c *RedisCluster) Slot(key string) int {
+	return int(c.Nodes[0].Do("CLUSTER", "KEYSLOT", key).(int64))
+}
+
+// Move begins to move the slot of a key from its owner to another node, as a
+// reshard does. Stay ends that: the slot stays where it is.
+func (c *RedisCluster) Move(key string) (stay func()) {
+	slot, from := strconv.Itoa(c.Slot(key)), c.Owner(key)
+	to := c.Nodes[0]
+	if from == to {
+		to = c.Nodes[1]
+	}
+	name := func(node *Redis) string { return node.Do("CLUSTER", "MYID").(string) }
+	to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", name(from))
+	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", name(to))
+	return func() {
+		from.Do("CLUSTER", "SETSLOT", slot, "STABLE")
+		to.Do("CLUSTER", "SETSLOT", slot, "STABLE")
+	}
+}
+
 // Addrs returns the addresses of all nodes.
 func (c *RedisCluster) Addrs() []string {
 	var addrs []string
