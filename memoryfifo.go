@@ -1,16 +1,44 @@
 package websms
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
-// fifo is a map that forgets its oldest entries, past their time or past max.
-// The store's mutex guards it.
+// fifo is a map whose entries have a life. It forgets an entry when its life is
+// over, and the oldest entry when it holds more than max. The store's mutex
+// guards it.
+//
+// Entries with the same life stand in one queue, in the order in which they
+// end. So an entry with a long life, such as the mark of a monthly budget's
+// warning, keeps no entry with a shorter one.
+//
+// No entry ends later than its life from now: if the clock was ahead when an
+// entry was put, the entry counts as put now, as soon as the fifo is told an
+// earlier time.
 type fifo[K comparable, V any] struct {
 	max    int
-	places map[K]uint64       // where the entry of a key stands
+	places map[K]fifoPlace
+	queues []*fifoQueue[K, V]       // nil where a queue is gone
+	lives  map[time.Duration]uint16 // the index of a life's queue
+}
+
+// fifoPlace says where an entry stands: the index of its queue in the upper 16
+// bits, its place there in the lower 48. It is half as large as a struct of
+// both, and a store may hold a million.
+type fifoPlace uint64
+
+func (p fifoPlace) split() (queue int, place uint64) { return int(p >> 48), uint64(p) & (1<<48 - 1) }
+
+// fifoQueue holds the entries of one life. The ends of its items never descend.
+type fifoQueue[K comparable, V any] struct {
+	life   time.Duration
+	index  uint16
 	chunks [][]fifoItem[K, V] // so that it grows without being copied
 	base   uint64             // the place of the first chunk's first item
 	head   uint64             // the place of the oldest item
 	next   uint64             // the place of the next one
+	stand  uint64             // how many of the items are entries
 }
 
 // fifoItem is an entry, unless its key has another by now, or was removed.
@@ -20,16 +48,24 @@ type fifoItem[K comparable, V any] struct {
 	until int64 // nanoseconds since 1970
 }
 
-const fifoChunk = 512
+const (
+	fifoChunk = 512
 
-func (f *fifo[K, V]) at(place uint64) *fifoItem[K, V] {
-	n := place - f.base
-	return &f.chunks[n/fifoChunk][n%fifoChunk]
+	// maxFifoLives bounds the queues. Past it a life is rounded up to a power of
+	// two nanoseconds. Operators configure the lives, so there are a handful.
+	maxFifoLives = 1024
+)
+
+func (q *fifoQueue[K, V]) at(place uint64) *fifoItem[K, V] {
+	n := place - q.base
+	return &q.chunks[n/fifoChunk][n%fifoChunk]
 }
 
 func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
-	if place, ok := f.places[key]; ok {
-		if item := f.at(place); now.UnixNano() < item.until {
+	f.bound(now)
+	if at, ok := f.places[key]; ok {
+		queue, place := at.split()
+		if item := f.queues[queue].at(place); now.UnixNano() < item.until {
 			return item.value, true
 		}
 	}
@@ -37,70 +73,197 @@ func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
 	return none, false
 }
 
+// put makes an entry, whose life begins now.
 func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
-	f.append(fifoItem[K, V]{key, value, until.UnixNano()})
-	for f.head < f.next {
-		oldest := f.at(f.head)
-		stands := f.stands(f.head)
-		if stands && len(f.places) <= f.max && now.UnixNano() < oldest.until {
-			break
-		}
-		if stands {
-			delete(f.places, oldest.key)
-		}
-		f.drop()
+	f.bound(now)
+	q := f.queue(until.Sub(now))
+	f.append(q, fifoItem[K, V]{key, value, now.Add(q.life).UnixNano()})
+	f.trim(now)
+}
+
+// restore makes an entry whose life began before, in another process. If
+// nobody knows how long that life was, it is 0, and a guess does.
+func (f *fifo[K, V]) restore(key K, value V, now, until time.Time, life time.Duration) {
+	left := until.Sub(now)
+	if left <= 0 {
+		return
 	}
-	if f.next-f.head > uint64(2*len(f.places))+fifoChunk { // most of them were removed meanwhile
-		f.compact()
+	f.bound(now)
+	if life <= 0 {
+		life = roundedLife(max(left, time.Minute))
+	}
+	q := f.queue(life)
+	end := now.Add(min(left, q.life)).UnixNano()
+	if q.next > q.head {
+		end = max(end, q.at(q.next-1).until) // no item ends before the one in front of it
+	}
+	f.append(q, fifoItem[K, V]{key, value, end})
+	f.trim(now)
+}
+
+// lifeOf returns how long the whole life of a key's entry is, 0 if there is none.
+func (f *fifo[K, V]) lifeOf(key K) time.Duration {
+	at, ok := f.places[key]
+	if !ok {
+		return 0
+	}
+	queue, _ := at.split()
+	return f.queues[queue].life
+}
+
+// bound has every entry end at most its life from now. Only the latest entries
+// of a queue can end later, so this looks at one item of a queue unless the
+// clock went back.
+func (f *fifo[K, V]) bound(now time.Time) {
+	for _, q := range f.queues {
+		if q == nil {
+			continue
+		}
+		latest := now.Add(q.life).UnixNano()
+		for place := q.next; place > q.head && q.at(place-1).until > latest; place-- {
+			q.at(place - 1).until = latest
+		}
 	}
 }
 
-// append makes an item the latest.
-func (f *fifo[K, V]) append(item fifoItem[K, V]) {
+// queue returns the queue of a life.
+func (f *fifo[K, V]) queue(life time.Duration) *fifoQueue[K, V] {
+	if index, ok := f.lives[life]; ok {
+		return f.queues[index]
+	}
+	if len(f.lives) >= maxFifoLives {
+		if rounded := roundedLife(life); rounded != life {
+			return f.queue(rounded)
+		}
+	}
+	if f.lives == nil {
+		f.lives = make(map[time.Duration]uint16)
+	}
+	index := 0
+	for index < len(f.queues) && f.queues[index] != nil {
+		index++
+	}
+	if index == len(f.queues) {
+		f.queues = append(f.queues, nil)
+	}
+	f.queues[index] = &fifoQueue[K, V]{life: life, index: uint16(index)}
+	f.lives[life] = uint16(index)
+	return f.queues[index]
+}
+
+// roundedLife returns the next power of two nanoseconds: 24h becomes 39h5m.
+func roundedLife(life time.Duration) time.Duration {
+	if life <= 1 {
+		return 1
+	}
+	return 1 << min(62, bits.Len64(uint64(life-1)))
+}
+
+// append makes an item the latest of a queue, and its key's entry.
+func (f *fifo[K, V]) append(q *fifoQueue[K, V], item fifoItem[K, V]) {
 	if f.places == nil {
-		f.places = make(map[K]uint64)
+		f.places = make(map[K]fifoPlace)
 	}
-	if f.next-f.base == uint64(len(f.chunks))*fifoChunk {
-		f.chunks = append(f.chunks, make([]fifoItem[K, V], fifoChunk))
+	f.remove(item.key)
+	f.places[item.key] = fifoPlace(uint64(q.index)<<48 | q.add(item))
+	q.stand++
+}
+
+// add appends an item and returns its place.
+func (q *fifoQueue[K, V]) add(item fifoItem[K, V]) uint64 {
+	if q.next-q.base == uint64(len(q.chunks))*fifoChunk {
+		q.chunks = append(q.chunks, make([]fifoItem[K, V], fifoChunk))
 	}
-	f.places[item.key] = f.next
-	f.next++
-	*f.at(f.next - 1) = item
+	q.next++
+	*q.at(q.next - 1) = item
+	return q.next - 1
+}
+
+// trim forgets what has ended, and the oldest past max.
+func (f *fifo[K, V]) trim(now time.Time) {
+	for _, q := range f.queues {
+		for q != nil && q.head < q.next && (!f.stands(q, q.head) || now.UnixNano() >= q.at(q.head).until) {
+			f.drop(q)
+		}
+	}
+	for len(f.places) > f.max {
+		f.drop(f.oldest())
+	}
+	for _, q := range f.queues {
+		if q == nil {
+			continue
+		}
+		if q.head == q.next {
+			delete(f.lives, q.life)
+			f.queues[q.index] = nil
+		} else if q.next-q.head > 2*q.stand+fifoChunk { // most of them were removed meanwhile
+			f.compact(q)
+		}
+	}
+}
+
+// oldest returns the queue whose first item was put before all others.
+func (f *fifo[K, V]) oldest() (oldest *fifoQueue[K, V]) {
+	var least int64
+	for _, q := range f.queues {
+		if q == nil || q.head == q.next {
+			continue
+		}
+		if put := q.at(q.head).until - int64(q.life); oldest == nil || put < least {
+			oldest, least = q, put
+		}
+	}
+	return oldest
 }
 
 // stands reports whether the item at a place is its key's entry.
-func (f *fifo[K, V]) stands(place uint64) bool {
-	now, ok := f.places[f.at(place).key]
-	return ok && now == place
+func (f *fifo[K, V]) stands(q *fifoQueue[K, V], place uint64) bool {
+	now, ok := f.places[q.at(place).key]
+	return ok && now == fifoPlace(uint64(q.index)<<48|place)
 }
 
-// drop forgets the oldest item.
-func (f *fifo[K, V]) drop() {
-	*f.at(f.head) = fifoItem[K, V]{}
-	if f.head++; f.head-f.base == fifoChunk {
-		f.chunks[0] = nil
-		f.chunks, f.base = f.chunks[1:], f.head
+// drop forgets the oldest item of a queue.
+func (f *fifo[K, V]) drop(q *fifoQueue[K, V]) {
+	if f.stands(q, q.head) {
+		f.remove(q.at(q.head).key)
+	}
+	*q.at(q.head) = fifoItem[K, V]{}
+	if q.head++; q.head-q.base == fifoChunk {
+		q.chunks[0] = nil
+		q.chunks, q.base = q.chunks[1:], q.head
 	}
 }
 
-// compact forgets the items that are no entries.
-func (f *fifo[K, V]) compact() {
-	left := fifo[K, V]{max: f.max}
-	for place := f.head; place < f.next; place++ {
-		if f.stands(place) {
-			left.append(*f.at(place))
+// compact forgets the items of a queue that are no entries.
+func (f *fifo[K, V]) compact(q *fifoQueue[K, V]) {
+	left := fifoQueue[K, V]{life: q.life, index: q.index, stand: q.stand}
+	for place := q.head; place < q.next; place++ {
+		if f.stands(q, place) {
+			item := *q.at(place)
+			f.places[item.key] = fifoPlace(uint64(q.index)<<48 | left.add(item))
 		}
 	}
-	*f = left
+	*q = left
 }
 
-func (f *fifo[K, V]) remove(key K) { delete(f.places, key) }
+func (f *fifo[K, V]) remove(key K) {
+	if at, ok := f.places[key]; ok {
+		queue, _ := at.split()
+		f.queues[queue].stand--
+		delete(f.places, key)
+	}
+}
 
-// each calls do for every entry, the oldest first.
+// each calls do for every entry, the oldest of each life first.
 func (f *fifo[K, V]) each(do func(key K, value V, until time.Time)) {
-	for place := f.head; place < f.next; place++ {
-		if item := f.at(place); f.stands(place) {
-			do(item.key, item.value, time.Unix(0, item.until))
+	for _, q := range f.queues {
+		if q == nil {
+			continue
+		}
+		for place := q.head; place < q.next; place++ {
+			if item := q.at(place); f.stands(q, place) {
+				do(item.key, item.value, time.Unix(0, item.until))
+			}
 		}
 	}
 }

@@ -117,6 +117,7 @@ type savedReport struct {
 type savedSeen struct {
 	Key   otp.Digest
 	Until time.Time
+	Life  time.Duration // 0: an older version wrote it, which did not know
 }
 
 // savedAtOnce bounds a row, and savedRowsAtOnce a transaction.
@@ -162,7 +163,7 @@ func (m *memoryStore) save() []savedRow {
 	n = 0
 	m.seen.each(func(key otp.Digest, _ struct{}, until time.Time) {
 		row := next(n)
-		row.Seen = append(row.Seen, savedSeen{key, until})
+		row.Seen = append(row.Seen, savedSeen{key, until, m.seen.lifeOf(key)})
 		n++
 	})
 	return rows
@@ -198,13 +199,13 @@ func (m *memoryStore) restore(rows []savedRow) {
 			}
 		}
 		for _, s := range row.Messages {
-			m.sent.put(s.Key, sentMessage{s.Challenge, instantOf(s.At), s.Sending}, now, s.Until)
+			m.sent.restore(s.Key, sentMessage{s.Challenge, instantOf(s.At), s.Sending}, now, s.Until, otp.MaxLife)
 		}
 		for _, s := range row.Early {
-			m.early.put(s.ID, s.State, now, s.Until)
+			m.early.restore(s.ID, s.State, now, s.Until, otp.MaxLife)
 		}
 		for _, s := range row.Seen {
-			m.seen.put(s.Key, struct{}{}, now, s.Until)
+			m.seen.restore(s.Key, struct{}{}, now, s.Until, s.Life)
 		}
 	}
 }
