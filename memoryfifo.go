@@ -62,15 +62,29 @@ func (q *fifoQueue[K, V]) at(place uint64) *fifoItem[K, V] {
 }
 
 func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
+	value, _, ok := f.find(key, now)
+	return value, ok
+}
+
+// find returns a key's entry, and when that ends.
+func (f *fifo[K, V]) find(key K, now time.Time) (value V, until time.Time, ok bool) {
 	f.bound(now)
-	if at, ok := f.places[key]; ok {
+	if at, known := f.places[key]; known {
 		queue, place := at.split()
 		if item := f.queues[queue].at(place); now.UnixNano() < item.until {
-			return item.value, true
+			return item.value, time.Unix(0, item.until), true
 		}
 	}
-	var none V
-	return none, false
+	return value, until, false
+}
+
+// valueOf returns the value of a key's entry, also of one that is over.
+func (f *fifo[K, V]) valueOf(key K) (value V) {
+	if at, known := f.places[key]; known {
+		queue, place := at.split()
+		value = f.queues[queue].at(place).value
+	}
+	return value
 }
 
 // put makes an entry, whose life begins now.

@@ -201,8 +201,8 @@ func (p *twins) report(t *rapid.T) {
 func (p *twins) first(t *rapid.T) {
 	key := memoryCounter(rapid.IntRange(0, 2).Draw(t, "key")).Key
 	p.both(t, "First", func(s otp.Store) string { return fmt.Sprint(s.First(ctxBg, key, time.Minute, p.now)) })
-	if rapid.IntRange(0, 3).Draw(t, "forget") == 0 {
-		p.both(t, "Forget", func(s otp.Store) string { return fmt.Sprint(s.Forget(ctxBg, key)) })
+	if rapid.IntRange(0, 3).Draw(t, "done") == 0 {
+		p.both(t, "Done", func(s otp.Store) string { return fmt.Sprint(s.Done(ctxBg, key, time.Minute, p.now)) })
 	}
 }
 

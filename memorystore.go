@@ -50,7 +50,9 @@ type memoryStore struct {
 	runs     runs
 	sent     fifo[tableKey, sentMessage]  // by message id, for delivery reports
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
-	seen     fifo[otp.Digest, struct{}]   // webhook deliveries
+	seen     fifo[otp.Digest, struct{}]   // webhook deliveries that were handled, and other firsts
+	work     fifo[otp.Digest, string]     // webhook deliveries in work, and whose work it is
+	tries    fifo[tableKey, otp.Window]   // of strangers, who cannot push out what else is counted
 }
 
 // sentMessage is what a message id stands for.
@@ -70,6 +72,8 @@ func messageKey(id string) tableKey { return keyOf(sha256.Sum256([]byte(id))) }
 const (
 	maxEarly = 4096
 	maxSeen  = 1 << 20
+	maxWork  = 1 << 16
+	maxTries = 1 << 16
 )
 
 // newMemoryStore returns a store for capacity live challenges.
@@ -86,6 +90,8 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 		sent:     fifo[tableKey, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
 		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
+		work:     fifo[otp.Digest, string]{max: maxWork},
+		tries:    fifo[tableKey, otp.Window]{max: maxTries},
 	}
 	m.setRows(newCounters(), newRuns())
 	return m, nil
@@ -415,16 +421,62 @@ func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration
 	if _, seen := m.seen.get(key, now); seen {
 		return false, nil
 	}
+	m.work.remove(key)
 	m.seen.put(key, struct{}{}, now, now.Add(ttl))
 	return true, nil
 }
 
-// Forget implements otp.Store.
-func (m *memoryStore) Forget(_ context.Context, key otp.Digest) error {
+// Begin implements otp.Store.
+func (m *memoryStore) Begin(_ context.Context, key otp.Digest, l otp.Lease) error {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.seen.remove(key)
+	if _, done := m.seen.get(key, l.Now); done {
+		return otp.ErrDone
+	}
+	if holder, ends, held := m.work.find(key, l.Now); held && holder != l.Holder {
+		return &otp.InWorkError{RetryAfter: ends.Sub(l.Now)}
+	}
+	m.work.put(key, l.Holder, l.Now, l.Now.Add(l.For))
+	return nil
+}
+
+// Done implements otp.Store.
+func (m *memoryStore) Done(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) error {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.work.remove(key)
+	m.seen.put(key, struct{}{}, now, now.Add(ttl))
+	return nil
+}
+
+// Forget implements otp.Store.
+func (m *memoryStore) Forget(_ context.Context, key otp.Digest, holder string) error {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.work.valueOf(key) == holder {
+		m.work.remove(key)
+	}
+	return nil
+}
+
+// Try implements otp.Store. The tries are not saved: they spare this process.
+func (m *memoryStore) Try(_ context.Context, _ string, c otp.Counter, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var need demand
+	for _, r := range c.Rates {
+		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
+	}
+	tried, _ := m.tries.get(keyOf(c.Key), now)
+	if wait := tried.Wait(c.Rates, now); wait > 0 { // longer than any window where the clock was ahead
+		return &otp.LimitError{Limit: c.Limit, RetryAfter: min(wait, need.longest)}
+	}
+	tried.Add(now, need.keep)
+	tried.Trim(now, need.longest)
+	m.tries.put(keyOf(c.Key), tried, now, now.Add(need.longest))
 	return nil
 }
 

@@ -82,6 +82,7 @@ var codeResults = []string{codeRight, codeWrong, codeLocked, codeTooMany, codeEx
 const (
 	eventHandled      = "handled"
 	eventRepeated     = "repeated"
+	eventInWork       = "in_work" // a repetition while the first is being handled
 	eventUnauthorized = "unauthorized"
 	eventInvalid      = "invalid"
 	eventTooLarge     = "too_large"
@@ -110,7 +111,7 @@ func init() { // at zero, so that the first of each is seen as an increase
 		webhooks.WithLabelValues(typeNone, result)
 	}
 	for _, kind := range []string{typeReply, typeReport, typeUnknown} {
-		for _, result := range []string{eventHandled, eventRepeated} {
+		for _, result := range []string{eventHandled, eventRepeated, eventInWork} {
 			webhooks.WithLabelValues(kind, result)
 		}
 	}

@@ -24,10 +24,6 @@ import (
 // bareWebhook returns a webhook without a server or a configuration around it.
 func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	tb.Helper()
-	ring, err := session.NewRing(session.NewKeys(time.Now()))
-	if err != nil {
-		tb.Fatal(err)
-	}
 	store, err := newMemoryStore(1000)
 	if err != nil {
 		tb.Fatal(err)
@@ -36,9 +32,18 @@ func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	log := zap.New(core)
 	return &Webhook{
 		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(webhookSecret)),
-		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: store, Ring: ring})},
+		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: store, Ring: bareRing(tb)})},
 		replies: log.Named("mo"), reports: log.Named("dlr"), logger: log.Named("webhook"),
 	}
+}
+
+func bareRing(tb testing.TB) *session.Ring {
+	tb.Helper()
+	ring, err := session.NewRing(session.NewKeys(time.Now()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ring
 }
 
 // noNext fails the test: nothing is to be passed on.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +46,8 @@ type Webhook struct {
 	Dedupe caddy.Duration `json:"dedupe,omitempty"`
 
 	// Hands the request, its body intact, to the next handler, whose answer is
-	// then the answer. If that is no success, WebSMS's repetition is handled.
+	// then the answer. If that is no success, WebSMS's repetition is handled. The
+	// next handler does not see the secret.
 	Passthrough bool `json:"passthrough,omitempty"`
 
 	engine           *engine
@@ -157,35 +160,82 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		return typeNone, eventInvalid, webhookError(w, http.StatusBadRequest, "invalid payload")
 	}
 	kind = kindOf(event)
-	key := dedupeKey(event)
-	if key != nil {
-		first, err := h.engine.First(ctx, time.Duration(h.Dedupe), key...)
-		if err != nil {
-			h.logger.Warn("handling an event that may be a repetition", zap.Error(err))
-		} else if !first {
+	var work *otp.Work
+	if key := dedupeKey(event); key != nil {
+		work, err = h.engine.Begin(ctx, time.Duration(h.Dedupe), key...)
+		var other *otp.InWorkError
+		switch {
+		case errors.Is(err, otp.ErrDone):
 			return kind, eventRepeated, acknowledge(w)
+		case errors.As(err, &other):
+			w.Header().Set("Retry-After", strconv.Itoa(int(wholeSeconds(other.RetryAfter)/time.Second)))
+			return kind, eventInWork, webhookError(w, http.StatusServiceUnavailable, "the event is in work")
+		case err != nil:
+			h.logger.Warn("handling an event that may be a repetition", zap.Error(err))
 		}
 	}
+	finish := h.hold(ctx, work)
+	defer finish(false) // also when a proxy panics, because its upstream broke off
 	h.handle(ctx, event)
 	if !h.Passthrough {
+		finish(true)
 		return kind, eventHandled, acknowledge(w)
 	}
-	r = r.WithContext(ctx)
+	r = h.withoutSecret(r.WithContext(ctx))
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	answer, taken := caddyhttp.NewResponseRecorder(w, nil, nil), false
-	defer func() { // also when a proxy panics, because its upstream broke off
-		if taken || key == nil {
-			return
-		}
-		if err := h.engine.Forget(context.WithoutCancel(ctx), key...); err != nil {
-			h.logger.Warn("WebSMS's repetition of an event will not be handled", zap.Error(err))
+	answer := caddyhttp.NewResponseRecorder(w, nil, nil)
+	err = next.ServeHTTP(answer, r)
+	status := answer.Status()
+	if err != nil || status >= http.StatusMultipleChoices || status == 0 && ctx.Err() != nil { // it gave up, and said nothing
+		return kind, eventNotTaken, err
+	}
+	finish(true)
+	return kind, eventPassedOn, nil
+}
+
+// renewEvery is how often the lease of an event in work is renewed.
+var renewEvery = otp.RenewTime
+
+// hold renews the lease of an event until finish is called. Then the event is
+// done, so that its repetition is acknowledged, or forgotten, so that its
+// repetition is handled. Only the first call of finish counts.
+func (h *Webhook) hold(ctx context.Context, work *otp.Work) (finish func(done bool)) {
+	if work == nil {
+		return func(bool) {}
+	}
+	ctx = context.WithoutCancel(ctx) // WebSMS may hang up; the work goes on
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(renewEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				if err := work.Renew(ctx); err != nil {
+					h.logger.Warn("the lease of an event in work was not renewed", zap.Error(err))
+				}
+			}
 		}
 	}()
-	err = next.ServeHTTP(answer, r)
-	if taken = err == nil && answer.Status() < http.StatusMultipleChoices; taken {
-		return kind, eventPassedOn, nil
+	finished := false
+	return func(done bool) {
+		if finished {
+			return
+		}
+		finished = true
+		close(stop)
+		<-stopped // a renewal after Forget would take the lease again
+		end, trouble := work.Forget, "an event that failed is handled again only when its lease is over, or the store can be asked"
+		if done {
+			end, trouble = work.Done, "an event was handled; until the store can be asked, its repetition is handled too"
+		}
+		if err := end(ctx); err != nil {
+			h.logger.Warn(trouble, zap.Error(err))
+		}
 	}
-	return kind, eventNotTaken, err
 }
 
 // kindOf returns the type that an event is counted as: a few, whatever is posted.
@@ -199,21 +249,113 @@ func kindOf(event connexus.Event) string {
 	return typeUnknown
 }
 
-// authorized compares in constant time; hashing hides the length as well.
+// authorized reports whether a request shows the secret.
 func (h *Webhook) authorized(r *http.Request) bool {
-	shown := []string{r.URL.Query().Get("secret")}
+	return h.isSecret(append(shownIn(r.Header.Get("Authorization")), r.URL.Query().Get(secretParameter))...)
+}
+
+// secretParameter is the query parameter that may show the secret.
+const secretParameter = "secret"
+
+// shownIn returns what an Authorization header may show as the secret.
+func shownIn(authorization string) (shown []string) {
+	r := http.Request{Header: http.Header{"Authorization": {authorization}}}
 	if _, password, ok := r.BasicAuth(); ok {
 		shown = append(shown, password)
 	}
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+	if scheme, token, ok := strings.Cut(authorization, " "); ok && strings.EqualFold(scheme, "Bearer") {
 		shown = append(shown, strings.TrimSpace(token))
 	}
-	authorized := 0
+	return shown
+}
+
+// isSecret compares in constant time; hashing hides the length as well.
+func (h *Webhook) isSecret(shown ...string) bool {
+	is := 0
 	for _, s := range shown {
 		sum := sha256.Sum256([]byte(s))
-		authorized |= subtle.ConstantTimeCompare(sum[:], h.secret[:])
+		is |= subtle.ConstantTimeCompare(sum[:], h.secret[:])
 	}
-	return authorized == 1
+	return is == 1
+}
+
+// withoutSecret takes the secret out of a request that is handed on: each
+// parameter `secret` of the query, and each Authorization header that carried
+// the secret. Another Authorization header is for the next handler, and stays.
+//
+// The URL, the headers and Caddy's original request are changed in place,
+// because Caddy's placeholders ({query}, {http.request.orig_uri.query}) read
+// those of the request that Caddy itself holds. The access log still has the
+// URI that the client sent.
+func (h *Webhook) withoutSecret(r *http.Request) *http.Request {
+	if values := r.Header["Authorization"]; len(values) > 0 {
+		values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return h.isSecret(shownIn(v)...) })
+		if r.Header["Authorization"] = values; len(values) == 0 {
+			r.Header.Del("Authorization")
+		}
+	}
+	h.stripURL(r.URL)
+	r.RequestURI = h.stripURI(r.RequestURI)
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return r
+	}
+	if original.URL != nil {
+		h.stripURL(original.URL)
+	}
+	original.RequestURI = h.stripURI(original.RequestURI)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.request.orig_uri", original.RequestURI)
+	}
+	return r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
+}
+
+func (h *Webhook) stripURL(u *url.URL) {
+	if left := h.stripQuery(u.RawQuery); left != u.RawQuery {
+		u.RawQuery = left
+	}
+}
+
+func (h *Webhook) stripURI(uri string) string {
+	path, query, ok := strings.Cut(uri, "?")
+	if left := h.stripQuery(query); ok && left != query {
+		if uri = path; left != "" {
+			uri += "?" + left
+		}
+	}
+	return uri
+}
+
+// stripQuery removes the parameters `secret` from a query, and leaves all
+// others byte for byte. Some readers end a parameter at a semicolon too: there
+// it removes only a parameter that holds the secret, because to all other
+// readers the semicolon belongs to a value.
+func (h *Webhook) stripQuery(query string) string {
+	var left strings.Builder
+	kept := false
+	for piece := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(piece, "="); isSecretParameter(name) {
+			continue
+		}
+		parts := strings.Split(piece, ";")
+		parts = append(parts[:1], slices.DeleteFunc(parts[1:], func(part string) bool {
+			name, value, _ := strings.Cut(part, "=")
+			value, err := url.QueryUnescape(value)
+			return err == nil && isSecretParameter(name) && h.isSecret(value)
+		})...)
+		if kept {
+			left.WriteByte('&')
+		}
+		kept = true
+		left.WriteString(strings.Join(parts, ";"))
+	}
+	return left.String()
+}
+
+// isSecretParameter reports whether a name is that of the secret, however it is escaped.
+func isSecretParameter(name string) bool {
+	name, err := url.QueryUnescape(name)
+	return err == nil && name == secretParameter
 }
 
 // dedupeKey returns what makes an event the same as another; nil: nothing does.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -312,9 +313,22 @@ func TestWebhookCrowd(t *testing.T) {
 		})
 	}
 	all.Wait()
+	taken := 0
 	for i, a := range answers {
+		if a.StatusCode == http.StatusServiceUnavailable { // while the first was in work
+			wantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusServiceUnavailable, `{"error":"the event is in work"}`)
+			if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after < 1 || after > 10 {
+				t.Errorf("post %d: Retry-After is %q", i, a.Header.Get("Retry-After"))
+			}
+			continue
+		}
+		taken++
 		wantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusOK, acknowledged)
 	}
+	if taken == 0 {
+		t.Error("none was acknowledged")
+	}
+	wantAnswer(t, "a repetition", b.deliver(`{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, acknowledged)
 	if n := len(w.logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines for %d identical events", n, crowd)
 	}

@@ -235,14 +235,6 @@ func (e *Engine) First(ctx context.Context, ttl time.Duration, parts ...string) 
 	return e.store.First(ctx, e.ring.Digest("seen", parts...), ttl, e.now())
 }
 
-// Forget takes back what First was told.
-func (e *Engine) Forget(ctx context.Context, parts ...string) error {
-	if err := e.ready(); err != nil {
-		return err
-	}
-	return e.store.Forget(ctx, e.ring.Digest("seen", parts...))
-}
-
 // newCode returns length digits, each as likely as any other.
 func (e *Engine) newCode(length int) (string, error) {
 	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(length)), nil)

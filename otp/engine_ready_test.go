@@ -35,7 +35,7 @@ func TestEngineWithoutKeys(t *testing.T) {
 		"Spent":       func() error { _, err := e.Spent(ctx, p); return err },
 		"ClearBudget": func() error { _, err := e.ClearBudget(ctx, "", nil); return err },
 		"First":       func() error { _, err := e.First(ctx, time.Minute, "x"); return err },
-		"Forget":      func() error { return e.Forget(ctx, "x") },
+		"Begin":       func() error { _, err := e.Begin(ctx, time.Minute, "x"); return err },
 	} {
 		var down *otp.UnavailableError
 		if err := call(); !errors.As(err, &down) || down.Reason != "the keys are not known yet" || down.RetryAfter != otp.UnreadyRetry {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,10 +22,11 @@ const (
 	// recoverySize of a code is too long to be guessed in its life, at any
 	// speed, and short enough to be read out over the phone.
 	recoverySize = 8
-	// recoveryTries bounds how many are tried from one network address in a
-	// code's life. It spares the store; the code's length is what protects it.
-	recoveryTries = 10
 )
+
+// recoveryTries bounds the codes that are tried from one network address. It
+// spares the store; the code's length is what protects the code.
+var recoveryTries = Rate{Count: 10, Window: RecoveryLife}
 
 // recoveryRate bounds the recovery codes made for one person: whoever talks
 // an operator into many of them does not get many.
@@ -102,13 +102,9 @@ func noRecovery(err error) error {
 
 // tryRecovery takes one of the tries that a network address has.
 func (e *Engine) tryRecovery(ctx context.Context, scope, client string) error {
-	for try := range recoveryTries {
-		free, err := e.First(ctx, RecoveryLife, "recovery try", scope, client, strconv.Itoa(try))
-		if err != nil || free {
-			return err
-		}
-	}
-	return &LimitError{Limit: "recovery_tries", RetryAfter: RecoveryLife}
+	return e.store.Try(ctx, scope, Counter{
+		"recovery_tries", e.ring.Digest("recovery tries", scope, client), []Rate{recoveryTries},
+	}, e.now())
 }
 
 func (e *Engine) recoveryID(scope, code string) (id ID) {

@@ -85,8 +85,28 @@ type Store interface {
 	// number of callers with one key, one is the first.
 	First(ctx context.Context, key Digest, ttl time.Duration, now time.Time) (bool, error)
 
-	// Forget takes a key back that was given to First.
-	Forget(ctx context.Context, key Digest) error
+	// Begin gives the key into the work of l.Holder, until the lease is over:
+	// of any number of holders with one key, one has it at a time. It returns
+	// ErrDone if the key is marked as done, by Done or by First, and an
+	// *InWorkError while another holder's lease runs; then nothing has changed.
+	// The holder that has the key renews its lease by the same call.
+	Begin(ctx context.Context, key Digest, l Lease) error
+
+	// Done marks the key as done for ttl, whoever has it in work. With an
+	// *UnavailableError it is marked as soon as the store can be asked.
+	Done(ctx context.Context, key Digest, ttl time.Duration, now time.Time) error
+
+	// Forget ends the work of a holder that did not get it done: the next
+	// Begin has the key. It changes nothing if the key is marked as done, or
+	// another holder has it. With an *UnavailableError the work is ended as
+	// soon as the store can be asked.
+	Forget(ctx context.Context, key Digest, holder string) error
+
+	// Try counts one try under c, unless a rate of c is exhausted: then it
+	// returns a *LimitError. It is for tries that cost nobody a message. A
+	// store may forget the counters that were tried least recently, and keeps
+	// them apart from all others, so that strangers cannot push those out.
+	Try(ctx context.Context, scope string, c Counter, now time.Time) error
 
 	// Used returns how many sendings count within each of the counter's rates.
 	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)

@@ -21,6 +21,7 @@ type debt struct {
 	begun time.Time
 	due   time.Time
 	again bool
+	life  time.Duration // how long it is of use, where that is longer than messageLife
 }
 
 // takeBack sees to it that a change whose outcome is not known is undone, if
@@ -40,7 +41,7 @@ func (n *node) pay(ctx context.Context) {
 	n.owed = nil
 	n.mu.Unlock()
 	for i, d := range owed {
-		if time.Since(d.begun) > messageLife {
+		if time.Since(d.begun) > max(messageLife, d.life) {
 			continue // what it would undo is over
 		}
 		if time.Now().Before(d.due) {
@@ -58,7 +59,7 @@ func (n *node) pay(ctx context.Context) {
 			d.due = time.Now().Add(owedAgain)
 			n.owe(d)
 		case !d.again:
-			n.owe(debt{op: d.op, begun: d.begun, due: time.Now().Add(owedAgain), again: true})
+			n.owe(debt{op: d.op, begun: d.begun, due: time.Now().Add(owedAgain), again: true, life: d.life})
 		}
 	}
 }

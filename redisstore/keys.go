@@ -22,7 +22,7 @@ import (
 //	websms:{realm:<scope>}:asked:<digest>    sorted set of a number's challenges, by when they end at the latest
 //	websms:live                              hash, by minute: how many challenges die in it
 //	websms:message:<digest>                  string, what a message id stands for
-//	websms:seen:<digest>                     string, until when
+//	websms:seen:<digest>                     string, see mark.lua
 //	websms:alive                             string, written to see that Redis takes it
 //	websms:{websms:alive}:schema             string, see schema.go
 //	websms:wake:<id>                         channel of a challenge's changes

@@ -19,7 +19,8 @@ type model struct {
 	early      map[string][]connexus.State
 	messages   map[string]message
 	seen       map[otp.Digest]time.Time // until when
-	failures   map[runKey][]time.Time   // the wrong codes in a row
+	work       map[otp.Digest]heldWork
+	failures   map[runKey][]time.Time // the wrong codes in a row
 }
 
 // runKey is whose wrong codes are counted together.
@@ -67,6 +68,12 @@ type sending struct {
 	refused  bool
 }
 
+// heldWork is whose work a key is in, and until when.
+type heldWork struct {
+	holder string
+	until  time.Time
+}
+
 // message is what a message id stands for.
 type message struct {
 	challenge *modelled
@@ -81,6 +88,7 @@ func newModel(capacity int) *model {
 		early:    make(map[string][]connexus.State),
 		messages: make(map[string]message),
 		seen:     make(map[otp.Digest]time.Time),
+		work:     make(map[otp.Digest]heldWork),
 		failures: make(map[runKey][]time.Time),
 	}
 }

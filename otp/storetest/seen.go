@@ -9,7 +9,6 @@ import (
 
 var seenTests = []test{
 	{"first, to the nanosecond", firstWithin},
-	{"forget", forget},
 	{"keys are apart", keysApart},
 }
 
@@ -41,38 +40,14 @@ func firstWithin(t *testing.T, open Open) {
 	}
 }
 
-func forget(t *testing.T, open Open) {
-	d := newDesk(t, open, 10)
-	key := wrong(1)
-	takeBack := func() {
-		t.Helper()
-		if err := d.store.Forget(ctx, key); err != nil {
-			t.Fatalf("Forget: %v", err)
-		}
-	}
-	takeBack() // what was never given
-	d.first(key, time.Hour, true)
-	takeBack()
-	d.now = d.now.Add(time.Minute)
-	d.first(key, time.Hour, true)
-	d.now = epoch.Add(time.Hour) // the former ends now, the latter in a minute
-	d.first(key, time.Hour, false)
-	takeBack()
-	takeBack()
-	d.first(key, time.Hour, true)
-}
-
 func keysApart(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	const n = 1000
 	for i := range n {
 		d.first(wrong(i), time.Duration(i+1)*time.Second, true)
 	}
-	if err := d.store.Forget(ctx, wrong(n-1)); err != nil {
-		t.Fatalf("Forget: %v", err)
-	}
 	d.now = epoch.Add(n / 2 * time.Second)
 	for i := range n {
-		d.first(wrong(i), time.Hour, i < n/2 || i == n-1)
+		d.first(wrong(i), time.Hour, i < n/2)
 	}
 }

@@ -62,6 +62,8 @@ func run(t *testing.T, open Open) {
 		{"watch", watchTests},
 		{"seen", seenTests},
 		{"clock", clockTests},
+		{"work", workTests},
+		{"tries", tryTests},
 		{"crowd", crowdTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -70,6 +72,7 @@ func run(t *testing.T, open Open) {
 			}
 		})
 	}
+	t.Run("random/marks under a clock that leaps", func(t *testing.T) { leaping(t, open) })
 }
 
 type test struct {
