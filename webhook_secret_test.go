@@ -1,0 +1,135 @@
+package websms
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap/zapcore"
+	"pgregory.net/rapid"
+)
+
+// The next handler sees everything but the secret, wherever it looks.
+func TestWebhookPassthroughHidesSecret(t *testing.T) {
+	next := newNextHandler(t)
+	s := next.behind()
+	s.hook = strings.Replace(s.hook, "reverse_proxy ", "header ?X-Seen {http.request.orig_uri}\nreverse_proxy ", 1) + ` {
+		header_up X-Orig-Uri {http.request.orig_uri}
+		header_up X-Orig-Query "{http.request.orig_uri.query}{http.request.orig_uri.prefixed_query}"
+		header_up X-Uri "{uri}{query}{http.request.uri_escaped}{http.request.uri.prefixed_query}"
+		header_up X-Parameter "{query.secret}"
+		header_up X-Auth "{header.Authorization}{http.auth.user.id}"
+	}`
+	w := start(t, s)
+	b := w.browser()
+	basic := func(password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte("websms:"+password))
+	}
+	const bearer = "Bearer " + webhookSecret
+	for _, c := range []struct{ query, authorization, wantURI, wantAuthorization string }{
+		{"?secret=hook-secret", "", "/webhook", ""},
+		{"?secret=hook%2Dsecret&b=2&a=%31", "", "/webhook?b=2&a=%31", ""},
+		{"?a=1&secret=hook-secret&b=+%20&&c", "", "/webhook?a=1&b=+%20&&c", ""},
+		{"?a=1&%73ecret=hook-secret", "", "/webhook?a=1", ""},
+		{"?secret=hook-secret&x=1&secret=hook-secret&secret", "", "/webhook?x=1", ""},
+		{"?a=1&Secret=A&secrets=B&xsecret=C&x=secret", bearer, "/webhook?a=1&Secret=A&secrets=B&xsecret=C&x=secret", ""},
+		{"", bearer, "/webhook", ""},
+		{"?", basic(webhookSecret), "/webhook", ""},
+		{"?a=1", basic(webhookSecret), "/webhook?a=1", ""},
+		{"?secret=hook-secret", basic("of the next handler"), "/webhook", basic("of the next handler")},
+		{"?secret=hook-secret", "Bearer of-the-next", "/webhook", "Bearer of-the-next"},
+		{"?secret=hook-secret", "Digest x", "/webhook", "Digest x"},
+		{"?secret=hook-secret", bearer, "/webhook", ""},
+		{"?secret=wrong", bearer, "/webhook", ""}, // of a former secret, perhaps
+		{"?a=1;secret=hook-secret;b=2&c=x;y", bearer, "/webhook?a=1;b=2&c=x;y", ""},
+		{"?a=1;secret=else", bearer, "/webhook?a=1;secret=else", ""},
+		{"?secret=%zz&%zz=secret", bearer, "/webhook?%zz=secret", ""},
+	} {
+		header := http.Header{}
+		if c.authorization != "" {
+			header.Set("Authorization", c.authorization)
+		}
+		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(`{"type":"mo"}`), header)
+		if a.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: %s %s", c.query, c.authorization, a.Status, a.body)
+			continue
+		}
+		seen := next.seen()
+		got := seen[len(seen)-1]
+		if uri := strings.TrimSuffix(got.URI, "?"); uri != c.wantURI {
+			t.Errorf("%s: the next handler gets %q, want %q", c.query, got.URI, c.wantURI)
+		}
+		if auth := got.Header.Get("Authorization"); auth != c.wantAuthorization {
+			t.Errorf("%s: the next handler gets Authorization %q, want %q", c.authorization, auth, c.wantAuthorization)
+		}
+		if c.wantAuthorization == "" && len(got.Header["Authorization"]) > 0 {
+			t.Errorf("%s: an Authorization header is left", c.authorization)
+		}
+		if uri := strings.TrimSuffix(got.Header.Get("X-Orig-Uri"), "?"); uri != c.wantURI {
+			t.Errorf("%s: the original URI is %q, want %q", c.query, uri, c.wantURI)
+		}
+		for name, values := range got.Header {
+			for _, value := range values {
+				plain, _ := url.QueryUnescape(value)
+				if strings.Contains(value, webhookSecret) || strings.Contains(plain, webhookSecret) {
+					t.Errorf("%s: %s holds the secret: %q", c.query, name, value)
+				}
+				if encoded, ok := strings.CutPrefix(value, "Basic "); ok {
+					if text, _ := base64.StdEncoding.DecodeString(encoded); strings.Contains(string(text), webhookSecret) {
+						t.Errorf("%s holds the secret", name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A handler that fails sends the request to the error routes: they are behind
+// the webhook too.
+func TestWebhookSecretHiddenFromErrorRoutes(t *testing.T) {
+	w := start(t, setup{
+		webhook: "passthrough", gate: "bypass {\n path /webhook\n}", hook: "error 503",
+		front: "handle_errors {\n respond \"{uri} {http.request.orig_uri} {header.Authorization} {query}\" 503\n}",
+	})
+	a := w.browser().hook(http.MethodPost, w.hookPath+"?a=1&secret="+webhookSecret, strings.NewReader(`{"type":"mo"}`),
+		http.Header{"Authorization": {"Bearer " + webhookSecret}})
+	if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "a=1") || strings.Contains(a.body, webhookSecret) {
+		t.Errorf("the error route answers %s %q", a.Status, a.body)
+	}
+}
+
+// What is left of a query is what was there, byte for byte and in order, and
+// no reader finds the secret in it.
+func TestWebhookStripQuery(t *testing.T) {
+	h := bareWebhook(t, zapcore.NewNopCore())
+	rapid.Check(t, func(t *rapid.T) {
+		pieces := rapid.SliceOf(rapid.SampledFrom([]string{
+			"", "a", "a=1", "a=1", "b=%20+", "secret2=x", "=secret", "x=secret", "%zz", "a=;b", "ü=ä", "Secret=y", "a==", "x=hook-secret",
+			"!secret=hook-secret", "!secret=x", "!secret", "!secret=", "!%73%65cret=hook-secret", "!s%65cret=hook%2dsecret", "!secret=%zz", "!secret==",
+		})).Draw(t, "pieces")
+		var whole, left []string
+		for _, p := range pieces {
+			gone := strings.HasPrefix(p, "!")
+			whole = append(whole, strings.TrimPrefix(p, "!"))
+			if !gone {
+				left = append(left, p)
+			}
+		}
+		query, want := strings.Join(whole, "&"), strings.Join(left, "&")
+		got := h.stripQuery(query)
+		if got != want {
+			t.Fatalf("%q becomes %q, want %q", query, got, want)
+		}
+		if values, _ := url.ParseQuery(got); len(values["secret"]) > 0 {
+			t.Fatalf("%q still has %q", got, values["secret"])
+		}
+		if again := h.stripQuery(got); again != got {
+			t.Fatalf("%q becomes %q", got, again)
+		}
+		if len(left) == len(whole) && h.stripURI("/x?"+query) != "/x?"+query {
+			t.Fatalf("%q is changed for nothing", query)
+		}
+	})
+}
