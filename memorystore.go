@@ -456,7 +456,11 @@ func (m *memoryStore) Forget(_ context.Context, key otp.Digest, holder string) e
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.work.valueOf(key) == holder {
+	switch {
+	case holder == "":
+		m.work.remove(key)
+		m.seen.remove(key)
+	case m.work.valueOf(key) == holder:
 		m.work.remove(key)
 	}
 	return nil

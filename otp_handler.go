@@ -107,6 +107,7 @@ type Gate struct {
 	logger     *zap.Logger
 	sampled    *zap.Logger // for what a crowd brings about: one line a second of each text
 	audit      *zap.Logger
+	crowded    *zap.Logger // the audit log, sampled as above
 	events     *emitter
 	now        func() time.Time
 }
@@ -171,9 +172,10 @@ func (g *Gate) prefix() string {
 func (g *Gate) Provision(ctx caddy.Context) error {
 	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock
 	g.hosts = new(atomic.Pointer[boundHosts])
-	g.sampled = g.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
-	}))
+	})
+	g.sampled, g.crowded = g.logger.WithOptions(sampling), g.audit.WithOptions(sampling)
 	g.Prefix = g.prefix()
 	if err := g.check(); err != nil {
 		return err

@@ -85,7 +85,7 @@ func (g *Gate) refuseRecovery(v *visit, a *ask, e entry, err error) error {
 		return g.refuse(v.w, v.r, problemWrongRecovery, again)
 	case errors.As(err, &limit):
 		g.judged(v, codeLimited)
-		g.log(eventLimited, e, means, zap.Error(err))
+		e.write(g.crowded, eventLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
 		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
 		again.Problem = pages.TooManyTries(wholeSeconds(limit.RetryAfter))
 		return g.refuse(v.w, v.r, p, again)

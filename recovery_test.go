@@ -2,6 +2,7 @@ package websms
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -207,4 +209,62 @@ func TestRecoveryCodeLimits(t *testing.T) {
 	wantStatus(t, "after nine minutes", w.browser().recoverWith(code), http.StatusTooManyRequests)
 	now.Advance(time.Minute)
 	wantStatus(t, "after ten, the code that is as old", w.browser().recoverWith(code), http.StatusUnprocessableEntity)
+}
+
+// Whoever has no tries left fills no log: one line a second at most.
+func TestRecoveryRefusalsAreSampled(t *testing.T) {
+	w := start(t, setup{})
+	b := w.browser()
+	for range 10 {
+		wantStatus(t, "a wrong one", b.recoverWith("0000-0000-0000-0"), http.StatusUnprocessableEntity)
+	}
+	const refused = 60
+	begun := time.Now()
+	for range refused {
+		wantStatus(t, "one too many", b.recoverWith("0000-0000-0000-0"), http.StatusTooManyRequests)
+	}
+	seconds := int(time.Since(begun)/time.Second) + 2 // the first and the last begin within
+	limited, wrong := 0, 0
+	for _, line := range w.logged("websms.audit") {
+		switch line["event"] {
+		case "rate_limited":
+			if limited++; line["means"] != "recovery_code" {
+				t.Errorf("the line is %v", line)
+			}
+		case "wrong_code":
+			wrong++
+		}
+	}
+	if limited < 1 || limited > min(seconds, refused-1) || wrong != 10 {
+		t.Errorf("%d lines in %d seconds for %d refusals, and %d for 10 wrong codes", limited, seconds, refused, wrong)
+	}
+}
+
+// Strangers who try recovery codes push out no mark of a webhook's event.
+func TestRecoveryTriesPushNothingOut(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		work, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", "")
+		if err == nil {
+			err = work.Done(ctxBg)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody := func(string) bool { return false }
+		seen := len(e.store.seen.places)
+		for i := range maxTries + 1000 {
+			if err := e.Recover(ctxBg, "app", fmt.Sprint(i), "0000-0000-0000-0", nobody); !errors.Is(err, otp.ErrWrongCode) {
+				t.Fatal(err)
+			}
+		}
+		if n := len(e.store.tries.places); n != maxTries {
+			t.Errorf("%d addresses are kept, want %d", n, maxTries)
+		}
+		if len(e.store.seen.places) != seen || len(e.store.counters.places) != 0 {
+			t.Error("tries are kept among other things")
+		}
+		if _, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", ""); !errors.Is(err, otp.ErrDone) {
+			t.Errorf("the event: %v", err)
+		}
+	})
 }

@@ -98,7 +98,8 @@ type Store interface {
 
 	// Forget ends the work of a holder that did not get it done: the next
 	// Begin has the key. It changes nothing if the key is marked as done, or
-	// another holder has it. With an *UnavailableError the work is ended as
+	// another holder has it. The holder "" stands for an operator: the key is
+	// forgotten, whatever its mark says. With an *UnavailableError the work is ended as
 	// soon as the store can be asked.
 	Forget(ctx context.Context, key Digest, holder string) error
 
