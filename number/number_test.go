@@ -3,8 +3,12 @@ package number
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nyaruka/phonenumbers/v2"
+	"pgregory.net/rapid"
 )
 
 func TestParse(t *testing.T) {
@@ -155,6 +159,112 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%v parses but is not allowed by an open policy", n)
 		}
 	})
+}
+
+// FuzzPlausible holds Parse to what it says without its shortcuts: what they
+// refuse is no number of any country, and a plus is read alike everywhere.
+func FuzzPlausible(f *testing.F) {
+	for _, s := range []string{
+		"021 234 567", "+64 (0)21 234 567", "0011 64 21 234 567", "1411 0011 64 21 234 567", "8~10 64 21 234 567", "(+64) 21 234 567", "＋64 ２１ 234567",
+		"00 64 (0) 21 234 567", "++64 21 234 567", "+0064 21 234 567", "021 234 567/021 234 568", "#21 234 567", "+123456789012345678", "290 51234", "51234",
+		"+49 (0)1512 3456789", "0049 (0)1512 3456789", "+55 (0xx11) 91234-5678", "0 15 11 91234 5678", "+64*21 234 567", "1+6421234567",
+	} {
+		f.Add(s)
+	}
+	regions := []string{"NZ", "AU", "US", "DE", "BR", "RU", "SH", "JP", "AR", "CO"}
+	f.Fuzz(func(t *testing.T, in string) {
+		n, err := Parse(in, regions)
+		want, wantErr := parsePlainly(in, regions)
+		if n != want || !errors.Is(err, wantErr) {
+			t.Errorf("%q is %v, %v; plainly read %v, %v", in, n, err, want, wantErr)
+		}
+	})
+}
+
+// The same for what is made of digits and what people put between them.
+func TestPlausibleSpellings(t *testing.T) {
+	regions := []string{"NZ", "AU", "US", "DE", "BR", "RU", "SH", "JP", "AR", "CO"}
+	rapid.Check(t, func(t *rapid.T) {
+		in := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{
+			"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "00", "0011", "1411", "011", "810", "+", "＋", "(0)", "64", "61", "49", "55", "7",
+			" ", "-", ".", "/", "(", ")", "~", "*", "#", "２", "٣", "\u00a0", "21 234 567", "412 345 678", "151 2345 6789", "11 91234 5678",
+		}), 1, 24).Draw(t, "pieces"), "")
+		n, err := Parse(in, regions)
+		want, wantErr := parsePlainly(in, regions)
+		if n != want || !errors.Is(err, wantErr) {
+			t.Errorf("%q is %v, %v; plainly read %v, %v", in, n, err, want, wantErr)
+		}
+	})
+}
+
+// parsePlainly is Parse without its shortcuts.
+func parsePlainly(input string, regions []string) (Number, error) {
+	if len(input) > 64 || strings.ContainsFunc(input, isLetter) {
+		return Number{}, ErrInvalid
+	}
+	err := ErrInvalid
+	for _, region := range regions {
+		parsed, parseErr := phonenumbers.Parse(input, region)
+		if parseErr != nil || !mobile(parsed) {
+			continue
+		}
+		n := Number{
+			E164:   phonenumbers.Format(parsed, phonenumbers.E164),
+			Region: phonenumbers.GetRegionCodeForNumber(parsed),
+		}
+		if slices.Contains(regions, n.Region) {
+			return n, nil
+		}
+		err = ErrCountry
+	}
+	return Number{}, err
+}
+
+// An example of every country, in every spelling that the library knows, is
+// plausible, also behind the longest international prefix.
+func TestPlausibleEverywhere(t *testing.T) {
+	countries := 0
+	for region := range phonenumbers.GetSupportedRegions() {
+		n := phonenumbers.GetExampleNumberForTypeInRegion(region, phonenumbers.MOBILE)
+		if n == nil || !mobile(n) {
+			continue
+		}
+		countries++
+		e164 := phonenumbers.Format(n, phonenumbers.E164)
+		for _, spelling := range []string{
+			e164, phonenumbers.Format(n, phonenumbers.NATIONAL), phonenumbers.Format(n, phonenumbers.INTERNATIONAL),
+			phonenumbers.FormatOutOfCountryCallingNumber(n, "AU"), phonenumbers.FormatOutOfCountryCallingNumber(n, "CO"),
+			phonenumbers.FormatOutOfCountryCallingNumber(n, "RU"), "1411 0011 " + e164[1:],
+		} {
+			if _, plausible := shape(spelling); !plausible && !strings.ContainsFunc(spelling, isLetter) {
+				t.Errorf("%s: %q is implausible", region, spelling)
+			}
+		}
+		both := []string{"NZ", region}
+		got, err := Parse(e164, both)
+		if want, wantErr := parsePlainly(e164, both); got != want || !errors.Is(err, wantErr) {
+			t.Errorf("%s: %q is %v, %v; plainly read %v, %v", region, e164, got, err, want, wantErr)
+		}
+	}
+	if countries < 200 {
+		t.Errorf("%d countries have an example", countries)
+	}
+}
+
+// What cannot be a number costs no parsing: that takes a thousand times as long.
+func TestHopelessCostsNothing(t *testing.T) {
+	regions := []string{"AU", "US", "GB", "FR", "DE", "IT", "ES", "JP", "BR", "NZ"}
+	for _, in := range []string{
+		strings.Repeat("2", 64), strings.Repeat("2-", 32), strings.Repeat("0/", 32), "+" + strings.Repeat("2", 19), strings.Repeat("0", 25),
+		strings.Repeat("+", 64), strings.Repeat("\xff", 64), strings.Repeat("２", 21) + "2222", "", "021", "+64", strings.Repeat("(", 64), strings.Repeat("9", 1<<20),
+	} {
+		if _, err := Parse(in, regions); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%.70q: %v", in, err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _, _ = Parse(in, regions) }); n != 0 {
+			t.Errorf("%.70q: %v allocations", in, n)
+		}
+	}
 }
 
 func BenchmarkAllowed(b *testing.B) {
