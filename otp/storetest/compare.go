@@ -128,9 +128,29 @@ func (p *pair) First(ctx context.Context, key otp.Digest, ttl time.Duration, now
 	return one, err
 }
 
-func (p *pair) Forget(ctx context.Context, key otp.Digest) error {
-	one, other := p.one.Forget(ctx, key), p.other.Forget(ctx, key)
+func (p *pair) Begin(ctx context.Context, key otp.Digest, l otp.Lease) error {
+	one, other := p.one.Begin(ctx, key, l), p.other.Begin(ctx, key, l)
+	if p.alike("Begin", one, other); errors.Is(one, otp.ErrDone) != errors.Is(other, otp.ErrDone) {
+		p.t.Errorf("Begin: %v, and %v", one, other)
+	}
+	return one
+}
+
+func (p *pair) Done(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) error {
+	one, other := p.one.Done(ctx, key, ttl, now), p.other.Done(ctx, key, ttl, now)
+	p.alike("Done", one, other)
+	return one
+}
+
+func (p *pair) Forget(ctx context.Context, key otp.Digest, holder string) error {
+	one, other := p.one.Forget(ctx, key, holder), p.other.Forget(ctx, key, holder)
 	p.alike("Forget", one, other)
+	return one
+}
+
+func (p *pair) Try(ctx context.Context, scope string, c otp.Counter, now time.Time) error {
+	one, other := p.one.Try(ctx, scope, c, now), p.other.Try(ctx, scope, c, now)
+	p.alike("Try", one, other)
 	return one
 }
 

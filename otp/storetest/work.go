@@ -101,6 +101,10 @@ func workForgotten(t *testing.T, open Open) {
 	d.begin(key, "a", lease)
 	d.done(key, time.Minute)
 	d.begin(key, "a", -1)
+	d.forget(key, "") // an operator's, which ends a mark too
+	d.begin(key, "a", 0)
+	d.forget(key, "")
+	d.begin(key, "b", 0)
 }
 
 func leaseEnds(t *testing.T, open Open) {
@@ -223,7 +227,7 @@ func leaping(t *testing.T, open Open) {
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++
-		l := &leaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, run: run}
+		l := &markLeaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, run: run}
 		t.Repeat(map[string]func(*rapid.T){
 			"first": l.first, "begin": l.begin, "done": l.done, "forget": l.forget,
 			"leap": func(t *rapid.T) {
@@ -238,7 +242,7 @@ func leaping(t *testing.T, open Open) {
 	})
 }
 
-type leaper struct {
+type markLeaper struct {
 	d     *desk
 	run   int
 	marks map[int]*leapMark
@@ -254,7 +258,7 @@ type leapMark struct {
 }
 
 // tell has what is in the future count as now, where a store looks at everything.
-func (l *leaper) tell() {
+func (l *markLeaper) tell() {
 	for _, m := range l.marks {
 		if m.soonest.After(l.d.now) {
 			m.soonest = l.d.now
@@ -265,13 +269,13 @@ func (l *leaper) tell() {
 	}
 }
 
-func (l *leaper) draw(t *rapid.T) (int, otp.Digest) {
+func (l *markLeaper) draw(t *rapid.T) (int, otp.Digest) {
 	i := rapid.IntRange(0, 3).Draw(t, "key")
 	return i, wrong(1000*l.run + i)
 }
 
 // look returns what may be known of a key: certainly, or perhaps.
-func (l *leaper) look(i int) (m *leapMark, certain, possible bool) {
+func (l *markLeaper) look(i int) (m *leapMark, certain, possible bool) {
 	if m = l.marks[i]; m == nil {
 		return nil, false, false
 	}
@@ -282,12 +286,12 @@ func (l *leaper) look(i int) (m *leapMark, certain, possible bool) {
 	return m, live && !m.lost, live
 }
 
-func (l *leaper) mark(i int, holder string, life time.Duration) {
+func (l *markLeaper) mark(i int, holder string, life time.Duration) {
 	l.marks[i] = &leapMark{holder: holder, life: life, made: l.d.now, soonest: l.d.now}
 	l.tell()
 }
 
-func (l *leaper) first(t *rapid.T) {
+func (l *markLeaper) first(t *rapid.T) {
 	i, key := l.draw(t)
 	ttl := rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 24 * time.Hour}).Draw(t, "ttl")
 	m, certain, possible := l.look(i)
@@ -301,7 +305,7 @@ func (l *leaper) first(t *rapid.T) {
 	}
 }
 
-func (l *leaper) begin(t *rapid.T) {
+func (l *markLeaper) begin(t *rapid.T) {
 	i, key := l.draw(t)
 	holder := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "holder")
 	m, certain, possible := l.look(i)
@@ -325,7 +329,7 @@ func (l *leaper) begin(t *rapid.T) {
 	}
 }
 
-func (l *leaper) done(t *rapid.T) {
+func (l *markLeaper) done(t *rapid.T) {
 	i, key := l.draw(t)
 	ttl := rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 24 * time.Hour}).Draw(t, "ttl")
 	if m := l.marks[i]; m != nil && m.holder == "" && l.d.now.Before(m.made.Add(m.life)) {
@@ -337,7 +341,7 @@ func (l *leaper) done(t *rapid.T) {
 	l.mark(i, "", ttl)
 }
 
-func (l *leaper) forget(t *rapid.T) {
+func (l *markLeaper) forget(t *rapid.T) {
 	i, key := l.draw(t)
 	holder := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "holder")
 	if err := l.d.store.Forget(ctx, key, holder); err != nil {
