@@ -38,81 +38,96 @@ func (s *savedStore) counted(i int) int {
 	return used[0]
 }
 
-// A file that cannot be ours, or is no more what was written, is set aside,
-// and a new one begun.
+// damage changes the file of a store that is closed.
+type damage func(*testing.T, string)
+
+func editFile(change func(tx *bbolt.Tx) error) damage {
+	return func(t *testing.T, path string) {
+		t.Helper()
+		db, err := bbolt.Open(path, 0o600, nil)
+		if err == nil {
+			err = errors.Join(db.Update(change), db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func putRow(bucket, key, value []byte) damage {
+	return editFile(func(tx *bbolt.Tx) error {
+		in, err := tx.CreateBucketIfNotExists(bucket)
+		if err != nil {
+			return err
+		}
+		return in.Put(key, value)
+	})
+}
+
+func editBytes(change func(data []byte) []byte) damage {
+	return func(t *testing.T, path string) {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, change(data), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// noisePages overwrites what a bucket has on pages of its own.
+func noisePages(bucket []byte) damage {
+	return func(t *testing.T, path string) {
+		t.Helper()
+		var root int64
+		size := 0
+		editFile(func(tx *bbolt.Tx) error {
+			size = tx.DB().Info().PageSize
+			root = int64(tx.Bucket(bucket).Root())
+			return nil
+		})(t, path)
+		if root == 0 {
+			t.Fatalf("%s has no page of its own", bucket)
+		}
+		editBytes(func(data []byte) []byte {
+			copy(data[root*int64(size):], bytes.Repeat([]byte{0xA5}, size))
+			return data
+		})(t, path)
+	}
+}
+
+var ofRing = func(m *memoryStore) { m.ring = otp.Digest{1} }
+
+// A file that cannot be ours, or that is no more what was written, is set
+// aside, and a new one begun.
 func TestMemoryFileUnusable(t *testing.T) {
-	path := func(dir string) string { return filepath.Join(dir, "memory.db") }
-	edit := func(change func(tx *bbolt.Tx) error) func(*testing.T, string) {
-		return func(t *testing.T, dir string) {
-			db, err := bbolt.Open(path(dir), 0o600, nil)
-			if err == nil {
-				err = errors.Join(db.Update(change), db.Close())
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	file := func(change func(data []byte) []byte) func(*testing.T, string) {
-		return func(t *testing.T, dir string) {
-			data, err := os.ReadFile(path(dir))
-			if err == nil {
-				err = os.WriteFile(path(dir), change(data), 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	put := func(bucket, key, value []byte) func(*testing.T, string) {
-		return edit(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
-	}
-	run := func(value ...byte) func(*testing.T, string) { return put(bucketRuns, make([]byte, 16), value) }
-	counter := counterRow(tableKey{}, noteSending, 1)
-	damages := map[string]func(*testing.T, string){
-		"another version":        put(bucketMeta, metaVersion, []byte("2")),
-		"another ring":           put(bucketMeta, metaRing, make([]byte, 32)),
-		"no version":             edit(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaVersion) }),
-		"no runs":                edit(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketRuns) }),
-		"another program's":      edit(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }),
-		"a counter's key":        put(bucketCounters, []byte("short"), []byte{1, 1, 1}),
-		"a counter's kind":       put(bucketCounters, counterRow(tableKey{}, 9, 1), []byte{1, 1, 1}),
-		"a counter without all":  put(bucketCounters, counter, []byte{1, 1}),
-		"a counter with more":    put(bucketCounters, counter, []byte{1, 1, 1, 1}),
-		"a counter of too many":  put(bucketCounters, counter, []byte{2, 1, 1}),
-		"a counter of none":      put(bucketCounters, counter, []byte{0, 1, 1}),
-		"a counter of no time":   put(bucketCounters, counter, []byte{1, 1, 0}),
-		"a run's key":            put(bucketRuns, []byte("short"), []byte{0, 0, 0, 0}),
-		"an empty run":           run(),
-		"a run without moments":  run(1, 0, 1, 0),
-		"a run without devices":  run(0, 0, 0),
-		"a run of many moments":  run(1, 0, 101, 0),
-		"a run of many devices":  run(0, 0, 0, 9),
-		"a run of half a device": run(0, 0, 0, 1, 7),
-		"a run with more":        run(0, 0, 0, 0, 0),
-		"a challenge":            put(bucketSaved, []byte("0"), []byte("no gob")),
-		"not a database":         file(func([]byte) []byte { return []byte("no database") }),
-		"zeros":                  file(func(data []byte) []byte { return make([]byte, len(data)) }),
-		"noise behind the metas": file(func(data []byte) []byte { return append(data[:8192], bytes.Repeat([]byte{0xA5}, len(data)-8192)...) }),
-		"an end that is missing": file(func(data []byte) []byte { return data[:len(data)/2] }),
-		"a page that is missing": file(func(data []byte) []byte { return data[:8192+4096] }),
-		"a page of another place": file(func(data []byte) []byte {
+	damages := map[string]damage{
+		"another ring":           putRow(bucketMeta, metaRing, make([]byte, 32)),
+		"a version of words":     putRow(bucketMeta, metaVersion, []byte("one")),
+		"no version":             editFile(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaVersion) }),
+		"another program's":      editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }),
+		"not a database":         editBytes(func([]byte) []byte { return []byte("no database") }),
+		"zeros":                  editBytes(func(data []byte) []byte { return make([]byte, len(data)) }),
+		"noise behind the metas": editBytes(func(data []byte) []byte { return append(data[:8192], bytes.Repeat([]byte{0xA5}, len(data)-8192)...) }),
+		"a page that is missing": editBytes(func(data []byte) []byte { return data[:8192+4096] }),
+		"a page of another place": editBytes(func(data []byte) []byte {
 			copy(data[8192:], data[:4096])
 			copy(data[4*4096:], data[:4096])
 			return data
 		}),
 	}
-	ring := otp.Digest{1}
-	ofRing := func(m *memoryStore) { m.ring = ring }
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
+			path := filepath.Join(dir, "memory.db")
 			s := openSaved(t, dir, storeEpoch, ofRing)
 			for i := range 500 {
 				s.count(i, storeEpoch)
 			}
 			s.close()
-			damage(t, dir)
+			damage(t, path)
 			s = openSaved(t, dir, storeEpoch, ofRing)
 			s.wantLog(logUnusable)
 			if n := s.counted(1); n != 0 {
@@ -125,11 +140,303 @@ func TestMemoryFileUnusable(t *testing.T) {
 			if n := s.counted(1); n != 1 {
 				t.Errorf("%d sendings are counted, want 1: the new file is kept", n)
 			}
-			if _, err := os.Stat(path(dir) + ".unusable"); err != nil {
+			if _, err := os.Stat(path + ".unusable"); err != nil {
 				t.Errorf("the old file: %v", err)
 			}
 		})
 	}
+}
+
+// fill has so many numbers counted, locked and pending, and returns the pending
+// challenges.
+func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
+	s.t.Helper()
+	for i := range n {
+		s.count(i, storeEpoch)
+		r := memoryReservation(storeEpoch)
+		r.Attempts = 200
+		if err := s.Reserve(ctxBg, r); err != nil {
+			s.t.Fatal(err)
+		}
+		for range 3 {
+			s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, 0), Now: storeEpoch})
+		}
+		pending = append(pending, r)
+	}
+	return pending
+}
+
+// have returns how many of what fill made are there.
+func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int) {
+	s.t.Helper()
+	for i, r := range pending {
+		if s.counted(i) > 0 {
+			counted++
+		}
+		run := memoryRun(i, 0)
+		s.mu.Lock()
+		if s.runs.locked(&run, storeEpoch) != nil {
+			locked++
+		}
+		s.mu.Unlock()
+		if _, err := s.Get(ctxBg, "", r.ID, storeEpoch); err == nil {
+			live++
+		}
+	}
+	return counted, locked, live
+}
+
+// One row that cannot be read costs nothing else. The log says so once.
+func TestMemoryFileBadRow(t *testing.T) {
+	run := func(value ...byte) damage { return putRow(bucketRuns, make([]byte, 16), value) }
+	counter := counterRow(tableKey{15: 9}, noteSending, 1)
+	challenge := func(value []byte) damage { return putRow(bucketChallenges, make([]byte, 16), value) }
+	whole := (&record{status: otp.Queued, sealed: []byte("sealed")}).row()
+	damages := map[string]damage{
+		"a counter without all":      putRow(bucketCounters, counter, []byte{1, 1}),
+		"a counter of too many":      putRow(bucketCounters, counter, []byte{2, 1, 1}),
+		"a counter of none":          putRow(bucketCounters, counter, []byte{0, 1, 1}),
+		"a counter of no time":       putRow(bucketCounters, counter, []byte{1, 1, 0}),
+		"an empty run":               run(),
+		"a run without moments":      run(1, 0, 1, 0),
+		"a run without devices":      run(0, 0, 0),
+		"a run of many moments":      run(1, 0, 101, 0),
+		"a run of many devices":      run(0, 0, 0, 9),
+		"a run of half a device":     run(0, 0, 0, 1, 7),
+		"an empty challenge":         challenge(nil),
+		"half a challenge":           challenge(whole[:len(whole)/2]),
+		"a challenge without an end": challenge(whole[:len(whole)-1]),
+		"saved rows":                 putRow(bucketSaved, []byte("0"), []byte("no gob")),
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := openSaved(t, dir, storeEpoch)
+			pending := s.fill(20)
+			s.close()
+			damage(t, filepath.Join(dir, "memory.db"))
+			for i := range 2 {
+				s = openSaved(t, dir, storeEpoch)
+				if i > 0 {
+					s.wantLog()
+				} else if s.wantLog(logLost); s.log.Len() == 1 && s.log.All()[0].ContextMap()["rows"] != int64(1) {
+					t.Errorf("the warning is %v, want 1 row", s.log.All()[0].ContextMap())
+				}
+				counted, locked, live := s.have(pending)
+				if counted != 20 || locked != 20 || live != 20 {
+					t.Errorf("%d counted, %d locked, %d live, want 20 of each", counted, locked, live)
+				}
+				s.close()
+			}
+		})
+	}
+}
+
+// A bucket whose pages are damaged, or that is gone, costs no other bucket.
+func TestMemoryFileDamagedBucket(t *testing.T) {
+	const n = 400
+	gone := func(bucket []byte) damage {
+		return editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucket) })
+	}
+	cases := map[string]struct {
+		damage
+		log     string
+		counted bool
+		locked  bool
+		live    bool
+	}{
+		"pages of counters":   {noisePages(bucketCounters), logDamaged, false, true, true},
+		"pages of runs":       {noisePages(bucketRuns), logDamaged, true, false, true},
+		"pages of challenges": {noisePages(bucketChallenges), logDamaged, true, true, false},
+		"no counters":         {gone(bucketCounters), logLost, false, true, true},
+		"no runs":             {gone(bucketRuns), logLost, true, false, true},
+		"no saved":            {gone(bucketSaved), logLost, true, true, true},
+		"no challenges":       {gone(bucketChallenges), "", true, true, false}, // as in a file of an earlier release
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := openSaved(t, dir, storeEpoch)
+			pending := s.fill(n)
+			s.close()
+			c.damage(t, filepath.Join(dir, "memory.db"))
+			for i := range 2 {
+				s = openSaved(t, dir, storeEpoch)
+				if c.log != "" && i == 0 {
+					s.wantLog(c.log)
+				} else {
+					s.wantLog()
+				}
+				counted, locked, live := s.have(pending)
+				if c.counted && counted != n || c.locked && locked != n || c.live && live != n {
+					t.Errorf("%d counted, %d locked, %d live, want %d but for what is damaged", counted, locked, live, n)
+				}
+				if !c.counted && counted == n || !c.locked && locked == n || !c.live && live == n {
+					t.Errorf("%d counted, %d locked, %d live: nothing is damaged", counted, locked, live)
+				}
+				s.count(n+1, storeEpoch)
+				s.close()
+			}
+		})
+	}
+}
+
+// What is in a file whose end is missing is used as far as it is there.
+func TestMemoryFileCutShort(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "memory.db")
+	s := openSaved(t, dir, storeEpoch)
+	pending := s.fill(400)
+	s.close()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := len(data) - 4096; cut > 0; cut -= 16 * 4096 {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "memory.db")
+		if err := os.WriteFile(path, data[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := openSaved(t, dir, storeEpoch)
+		counted, locked, live := s.have(pending)
+		t.Logf("%d of %d bytes: %d counted, %d locked, %d live", cut, len(data), counted, locked, live)
+		s.count(1, storeEpoch)
+		s.close()
+		s = openSaved(t, dir, storeEpoch)
+		s.wantLog()
+		if again, also, _ := s.have(pending); again < counted || also != locked {
+			t.Errorf("%d are counted and %d locked at the next start, want %d and %d", again, also, counted, locked)
+		}
+		if s.counted(1) < 1 {
+			t.Error("nothing is counted in the new file")
+		}
+		s.close()
+	}
+}
+
+// The file of a later release is left as it is, byte for byte, and the process
+// counts in one beside it, over a restart too.
+func TestMemoryFileNewer(t *testing.T) {
+	for _, version := range []string{"2", "10", "18446744073709551615"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "memory.db")
+		s := openSaved(t, dir, storeEpoch)
+		s.count(1, storeEpoch)
+		s.close()
+		putRow(bucketMeta, metaVersion, []byte(version))(t, path)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			s = openSaved(t, dir, storeEpoch)
+			s.wantLog(logNewer)
+			if got := s.log.All()[0].ContextMap(); fmt.Sprint(got["version"]) != version || got["file"] != path {
+				t.Errorf("the error is %v, want version %s and the file", got, version)
+			}
+			if n := s.counted(1); n != i {
+				t.Errorf("%d sendings are counted, want %d", n, i)
+			}
+			s.count(1, storeEpoch)
+			s.close()
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("the file of version %s has changed: %v", version, err)
+		}
+	}
+}
+
+// A release reads the files of the one before it, and goes on with them as its own.
+func TestMemoryFileVersionBefore(t *testing.T) {
+	dir := t.TempDir()
+	of := func(version uint64) func(*memoryStore) { return func(m *memoryStore) { m.version = version } }
+	s := openSaved(t, dir, storeEpoch, of(5))
+	pending := s.fill(3)
+	s.close()
+	s = openSaved(t, dir, storeEpoch, of(6))
+	s.wantLog()
+	if counted, locked, live := s.have(pending); counted != 3 || locked != 3 || live != 3 {
+		t.Errorf("%d counted, %d locked, %d live, want 3 of each", counted, locked, live)
+	}
+	s.close()
+	s = openSaved(t, dir, storeEpoch, of(5))
+	s.wantLog(logNewer)
+	s.close()
+	s = openSaved(t, dir, storeEpoch, of(8))
+	s.wantLog(logUnusable) // two versions are one too many
+}
+
+// What a later release adds within a version stays: a bucket, a row of another
+// kind, a field at the end of a row, a value beside the version.
+func TestMemoryFileKeepsUnknown(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "memory.db")
+	s := openSaved(t, dir, storeEpoch)
+	s.count(1, storeEpoch)
+	r := memoryReservation(storeEpoch)
+	run := memoryRun(1, 2)
+	miss := func(s *savedStore) {
+		t.Helper()
+		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Reserve(ctxBg, r); err != nil {
+		t.Fatal(err)
+	}
+	miss(s)
+	s.close()
+	key := keyOf(memoryCounter(1).Key)
+	rows := []struct{ bucket, key []byte }{
+		{bucketCounters, counterRow(key, noteSending, storeEpoch.UnixNano())},
+		{bucketRuns, run.Number[:16]},
+		{bucketChallenges, r.ID[:]},
+	}
+	added := []byte("added later")
+	editFile(func(tx *bbolt.Tx) error {
+		for _, row := range rows {
+			bucket := tx.Bucket(row.bucket)
+			if err := bucket.Put(row.key, append(bytes.Clone(bucket.Get(row.key)), added...)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})(t, path)
+	unknown := []struct{ bucket, key []byte }{
+		{[]byte("passkeys"), []byte("a")},
+		{bucketMeta, []byte("written by")},
+		{bucketCounters, counterRow(key, 7, 1)},
+		{bucketCounters, []byte("short")},
+		{bucketRuns, []byte("another kind of key")},
+	}
+	for _, row := range unknown {
+		putRow(row.bucket, row.key, added)(t, path)
+	}
+	s = openSaved(t, dir, storeEpoch)
+	s.wantLog()
+	s.count(1, storeEpoch) // at the same moment: its row is written again
+	miss(s)
+	s.flush()
+	s.file.writing.Lock()
+	err := s.file.compare(s.memoryStore)
+	s.file.writing.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.counted(1); n != 2 {
+		t.Errorf("%d are counted, want 2", n)
+	}
+	s.close()
+	editFile(func(tx *bbolt.Tx) error {
+		for _, row := range append(rows, unknown...) {
+			bucket := tx.Bucket(row.bucket)
+			if bucket == nil || !bytes.HasSuffix(bucket.Get(row.key), added) || bytes.Count(bucket.Get(row.key), added) != 1 {
+				t.Errorf("of %s the row %q has lost what was added", row.bucket, row.key)
+			}
+		}
+		return nil
+	})(t, path)
 }
 
 // A file that was just begun when the machine stopped is empty.

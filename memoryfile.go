@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -32,14 +33,20 @@ type memoryFile struct {
 
 	// Guarded by writing:
 	writing sync.Mutex
-	pending []note // not written yet
-	all     bool   // some notes are lost: the whole file is to be compared
+	leaving withdrawals // challenges whose rows are to be deleted at once
+	pending []note      // not written yet
+	all     bool        // some notes are lost: the whole file is to be compared
 	failing bool
 }
 
 const (
-	memoryFileVersion = "1"
-	maxMemoryFiles    = 9 // processes that share a folder
+	// memoryFileVersion is the version of the file's format. A release reads
+	// files of its own version and of the one before, and leaves a later one
+	// alone. A bucket, a row with another kind of key, or a field at the end of
+	// a row is no new version: releases that do not know it keep it.
+	memoryFileVersion = 1
+
+	maxMemoryFiles = 9 // processes that share a folder
 
 	// writeDelay is how long what has changed may wait for more; with the
 	// writing itself it is well within the second that a crash may cost.
@@ -59,8 +66,10 @@ var (
 	bucketMeta     = []byte("meta")
 	bucketCounters = []byte("counters")
 	bucketRuns     = []byte("runs")
-	bucketSaved    = []byte("saved") // by a store that was closed
+	bucketSaved    = []byte("saved") // for the process that follows, as challenges are
 	rowBuckets     = [][]byte{bucketCounters, bucketRuns, bucketSaved}
+
+	bucketChallenges = []byte("challenges") // made when there is one to be written
 
 	metaVersion = []byte("version")
 	metaRing    = []byte("ring")
@@ -70,6 +79,11 @@ var (
 type unusableError struct{ reason error }
 
 func (e *unusableError) Error() string { return e.reason.Error() }
+
+// newerError says that a file has a version that only a later release knows.
+type newerError struct{ version uint64 }
+
+func (e *newerError) Error() string { return fmt.Sprintf("it is of version %d", e.version) }
 
 // openFile opens the first file that no other process has open, and reads it.
 // Without one the store is in memory alone.
@@ -94,51 +108,93 @@ func (m *memoryStore) openFirst() error {
 		return err
 	}
 	for n := 1; n <= maxMemoryFiles; n++ {
-		name := "memory.db"
-		if n > 1 {
-			name = fmt.Sprintf("memory-%d.db", n)
+		path := m.filePath(n)
+		db, state, err := m.readFile(path)
+		newer := (*newerError)(nil)
+		if errors.As(err, &newer) {
+			m.log().Error("the file of the memory store is a later release's: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks",
+				zap.String("file", path), zap.Uint64("version", newer.version), zap.Uint64("readable", m.version))
+			continue
 		}
-		path := filepath.Join(m.dir, name)
-		err := m.read(path)
-		if unusable := (*unusableError)(nil); errors.As(err, &unusable) {
+		unusable := (*unusableError)(nil)
+		salvaged := false
+		if errors.As(err, &unusable) {
 			if err := os.Rename(path, path+".unusable"); err != nil {
 				return err
 			}
-			m.log().Warn("the file of the memory store cannot be used: it is set aside, and what it counted is forgotten",
-				zap.String("file", path+".unusable"), zap.Error(unusable))
-			err = m.read(path)
+			if salvaged = state != nil; salvaged {
+				m.log().Warn("the file of the memory store is damaged: it is set aside, and what could be read of it goes on in a new one",
+					zap.String("file", path+".unusable"), zap.Error(unusable), zap.Strings("lost", state.parts), zap.Int("counters", len(state.counters.places)),
+					zap.Int("wrong_codes", len(state.runs.places)), zap.Int("challenges", len(state.pending)))
+			} else {
+				m.log().Warn("the file of the memory store cannot be used: it is set aside, and what it counted is forgotten",
+					zap.String("file", path+".unusable"), zap.Error(unusable))
+			}
+			old := state
+			if db, state, err = m.readFile(path); salvaged && err == nil {
+				state = old
+			}
 		}
-		if !errors.Is(err, bolterrors.ErrTimeout) {
-			return err
+		if errors.Is(err, bolterrors.ErrTimeout) {
+			continue
 		}
-	}
-	return fmt.Errorf("%d other processes have their files there", maxMemoryFiles)
-}
-
-// read opens one file and puts in place what is in it. The caller holds mu.
-func (m *memoryStore) read(path string) error {
-	db, err := openBolt(path)
-	if err != nil {
+		if err == nil {
+			m.use(path, db, state, salvaged)
+		}
 		return err
 	}
-	file := &memoryFile{
-		path: path, db: db, update: db.Update, log: m.log, stop: make(chan struct{}), done: make(chan struct{}),
+	return fmt.Errorf("each of the %d files is another process's, or a later release's", maxMemoryFiles)
+}
+
+// filePath returns the path of the n-th file, from 1.
+func (m *memoryStore) filePath(n int) string {
+	name := "memory.db"
+	if n > 1 {
+		name = fmt.Sprintf("memory-%d.db", n)
 	}
-	var state memoryState
-	err = safely(func() error {
-		if err := prepare(db, m.ring); err != nil {
-			return err
-		}
-		return db.View(func(tx *bbolt.Tx) error { return state.read(tx, m.now()) })
+	return filepath.Join(m.dir, name)
+}
+
+// readFile opens one file and reads it. With an *unusableError the file is
+// closed, and the state is what could be read, or nil.
+func (m *memoryStore) readFile(path string) (*bbolt.DB, *memoryState, error) {
+	db, damage, err := openBolt(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	state := new(memoryState)
+	err = safely(func() (err error) {
+		state.parts, err = prepare(db, m.ring, m.version, damage == nil)
+		return err
 	})
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return nil, nil, errors.Join(err, db.Close())
 	}
-	if len(state.saved) > 0 {
-		// A code is good once: what was pending is gone from the file before
-		// it can be answered, so that no crash brings it back.
-		if err := safely(func() error { return db.Update(dropSaved) }); err != nil {
-			state.saved = nil
+	if err := state.read(db, m.now()); err != nil || damage != nil {
+		err = errors.Join(err, damage, db.Close())
+		if len(state.counters.places)+len(state.runs.places)+len(state.pending) == 0 {
+			state = nil
+		}
+		return nil, state, &unusableError{err}
+	}
+	return db, state, nil
+}
+
+// use makes an open file the store's, and puts in place what was read. Of a file
+// that was set aside, that is all written to the new one. The caller holds mu.
+func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvaged bool) {
+	file := &memoryFile{
+		path: path, db: db, update: db.Update, log: m.log, all: salvaged, stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if salvaged {
+		state.bad = nil
+	} else {
+		file.takePending(state)
+	}
+	if len(state.parts) > 0 && !salvaged {
+		file.log().Warn("rows of the memory store's file cannot be read: what they counted is forgotten",
+			zap.String("file", path), zap.Int("rows", state.lost), zap.Strings("lost", state.parts))
+		if err := file.applied(state.bad); err != nil {
 			file.report(err)
 		}
 	}
@@ -148,14 +204,30 @@ func (m *memoryStore) read(path string) error {
 	for _, n := range state.expired {
 		m.notes.add(n.kind, n.key, n.at)
 	}
-	m.restore(state.saved)
+	m.restore(state)
+	if salvaged {
+		m.notes.changed <- struct{}{}
+	}
 	go file.run(m)
-	return nil
+}
+
+// takePending deletes from the file what was pending. A code is good once, so
+// it must be gone from there before it can be answered. What cannot be deleted
+// is not used.
+func (f *memoryFile) takePending(state *memoryState) {
+	if len(state.saved)+len(state.pending) == 0 {
+		return
+	}
+	if err := f.updated(dropPending); err != nil {
+		state.saved, state.pending = nil, nil
+		f.report(err)
+	}
 }
 
 // openBolt opens a database. Its package finds some damage by panicking, or by
-// reading what is not there.
-func openBolt(path string) (db *bbolt.DB, err error) {
+// reading what is not there. With damage the end of the file is missing: it can
+// be read in part, and must not be written.
+func openBolt(path string) (db *bbolt.DB, damage, err error) {
 	var opened *os.File
 	err = safely(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
@@ -172,13 +244,13 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 		return db.View(func(tx *bbolt.Tx) error {
 			info, err := opened.Stat()
 			if err == nil && info.Size() < tx.Size() {
-				err = &unusableError{fmt.Errorf("%d of its %d bytes are there", info.Size(), tx.Size())}
+				damage = fmt.Errorf("%d of its %d bytes are there", info.Size(), tx.Size())
 			}
 			return err
 		})
 	})
 	if err == nil {
-		return db, nil
+		return db, damage, nil
 	}
 	if db != nil {
 		err = errors.Join(err, db.Close())
@@ -187,9 +259,9 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 	}
 	var system syscall.Errno
 	if errors.Is(err, bolterrors.ErrTimeout) || errors.As(err, new(*fs.PathError)) || errors.As(err, &system) {
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, &unusableError{err}
+	return nil, nil, &unusableError{err}
 }
 
 // safely does what reads a file that may be damaged.
@@ -203,10 +275,12 @@ func safely(do func() error) (err error) {
 	return do()
 }
 
-// prepare makes a new file ours, or sees that an old one is.
-func prepare(db *bbolt.DB, ring otp.Digest) error {
+// prepare makes a new file ours, or sees that an old one is: of this version, or
+// of the one before, which becomes this one. A file may be damaged so that it
+// must not be written. It returns the buckets that an old file has lost.
+func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost []string, err error) {
 	isNew, isKnown := false, false
-	err := db.View(func(tx *bbolt.Tx) error {
+	err = db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			isNew = true
@@ -215,25 +289,31 @@ func prepare(db *bbolt.DB, ring otp.Digest) error {
 			}
 			return nil
 		}
-		if v := meta.Get(metaVersion); string(v) != memoryFileVersion {
-			return &unusableError{fmt.Errorf("it is of version %.20q, and this is %q", v, memoryFileVersion)}
-		}
-		for _, name := range rowBuckets {
-			if tx.Bucket(name) == nil {
-				return &unusableError{fmt.Errorf("it has no %s", name)}
-			}
+		v, err := strconv.ParseUint(string(meta.Get(metaVersion)), 10, 64)
+		switch {
+		case err != nil:
+			return &unusableError{fmt.Errorf("its version is %.20q, which is no number", meta.Get(metaVersion))}
+		case v > version:
+			return &newerError{v}
+		case v+1 < version:
+			return &unusableError{fmt.Errorf("it is of version %d, and this release reads %d and %d", v, version-1, version)}
 		}
 		was := meta.Get(metaRing)
-		isKnown = was != nil || ring == (otp.Digest{})
+		isKnown = v == version && (was != nil || ring == (otp.Digest{}))
+		for _, name := range rowBuckets {
+			if tx.Bucket(name) == nil {
+				lost, isKnown = append(lost, string(name)), false
+			}
+		}
 		if was != nil && ring != (otp.Digest{}) && !bytes.Equal(was, ring[:]) {
 			return &unusableError{errors.New("its hashes are keyed by another key ring")}
 		}
 		return nil
 	})
-	if err != nil || !isNew && isKnown {
-		return err // nothing is written for nothing: the disk may be full
+	if err != nil || !isNew && isKnown || !writable {
+		return lost, err // nothing is written for nothing: the disk may be full
 	}
-	return db.Update(func(tx *bbolt.Tx) error {
+	return lost, db.Update(func(tx *bbolt.Tx) error {
 		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
 		if err != nil {
 			return err
@@ -248,7 +328,7 @@ func prepare(db *bbolt.DB, ring otp.Digest) error {
 				return err
 			}
 		}
-		return meta.Put(metaVersion, []byte(memoryFileVersion))
+		return meta.Put(metaVersion, strconv.AppendUint(nil, version, 10))
 	})
 }
 

@@ -96,7 +96,12 @@ func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 func (s *MemoryStore) Start(store otp.Store) {
 	store.(*memoryStore).ready()
 	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore { return append(users, s) })
+	store.(*memoryStore).resume()
 }
+
+// Stopping writes what is pending, if no other configuration uses the store:
+// the process may be killed before it is closed.
+func (s *MemoryStore) Stopping(store otp.Store) { store.(*memoryStore).keep(s) }
 
 // Stop implements StoreModule.
 func (s *MemoryStore) Stop(store otp.Store) {
@@ -110,5 +115,6 @@ var (
 	_ caddy.Provisioner = (*MemoryStore)(nil)
 	_ caddy.Validator   = (*MemoryStore)(nil)
 	_ StoreModule       = (*MemoryStore)(nil)
+	_ stoppingModule    = (*MemoryStore)(nil)
 	_ otp.Store         = (*memoryStore)(nil)
 )

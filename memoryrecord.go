@@ -19,6 +19,7 @@ type record struct {
 	// Guarded by the store's mutex:
 	place   int  // in its heap, -1 when it is in none
 	claimed bool // its room is promised to the challenge that replaces it
+	filed   bool // the store's file may have a row of it
 
 	mu       sync.Mutex
 	sealed   []byte

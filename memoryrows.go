@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -15,10 +16,22 @@ import (
 // in it, how often that was, and the counter's demand. So a budget of a million
 // sendings is not written anew with each. A number has one for all its wrong
 // codes. All keys are halves of keyed hashes.
+//
+// A later release may append fields to a row, and add rows with other keys. They
+// are not used, and not lost: a row that is written again keeps such fields.
 
 var errRow = errors.New("a row does not read as one of ours")
 
 const counterRowKey = len(tableKey{}) + 1 + 8
+
+// isCounterRow reports whether a key is one that counterRow returns.
+func isCounterRow(key []byte) bool {
+	if len(key) != counterRowKey {
+		return false
+	}
+	kind := noteKind(key[len(tableKey{})])
+	return kind == noteSending || kind == noteReturn
+}
 
 // counterRow returns the key of one moment's row.
 func counterRow(key tableKey, kind noteKind, at int64) []byte {
@@ -66,7 +79,7 @@ func (c *counters) changes(list []change, notes []note) []change {
 	key := notes[0].key
 	known := c.find(key)
 	if known == nil {
-		return append(list, change{bucket: bucketCounters, key: counterRow(key, 0, 0), bound: counterRow(key, math.MaxUint8, 0)})
+		return append(list, change{bucket: bucketCounters, key: counterRow(key, noteSending, 0), bound: counterRow(key, noteReturn+1, 0)})
 	}
 	for _, kind := range windowKinds {
 		window := known.windowOf(kind)
@@ -142,18 +155,14 @@ func (r *counterRows) add(key, value []byte) error {
 	keep, value := uvarint(value)
 	longest, value := uvarint(value)
 	at := int64(binary.BigEndian.Uint64(key[len(r.key)+1:]))
-	if value == nil || len(value) > 0 || n == 0 || n > keep || keep > math.MaxInt32 || longest == 0 || longest > math.MaxInt64 || at < 0 {
+	if value == nil || n == 0 || n > keep || keep > math.MaxInt32 || longest == 0 || longest > math.MaxInt64 || at < 0 {
 		return errRow
 	}
 	r.demand.keep = max(r.demand.keep, int(keep))
 	r.demand.longest = max(r.demand.longest, time.Duration(longest))
 	into := &r.sent
-	switch noteKind(key[len(r.key)]) {
-	case noteSending:
-	case noteReturn:
+	if noteKind(key[len(r.key)]) == noteReturn {
 		into = &r.returned
-	default:
-		return errRow
 	}
 	for range n {
 		*into = append(*into, at)
@@ -230,7 +239,7 @@ func (r *runs) restore(key tableKey, row []byte, now time.Time) (bool, error) {
 			return false, errRow
 		}
 	}
-	if row == nil || len(row) > 0 {
+	if row == nil {
 		return false, errRow
 	}
 	if restored.idle(now) || !r.room(1) {
@@ -254,6 +263,41 @@ func (s *streak) read(row []byte) ([]byte, bool) {
 		row = row[8:]
 	}
 	return row, true
+}
+
+// unknownFields returns what follows the fields of a row that are known.
+func unknownFields(bucket, row []byte) []byte {
+	switch {
+	case len(row) == 0:
+		return nil
+	case bytes.Equal(bucket, bucketCounters):
+		for range 3 {
+			_, row = uvarint(row)
+		}
+		return row
+	case !bytes.Equal(bucket, bucketRuns):
+		return nil
+	}
+	skipStreak := func(row []byte) []byte {
+		_, row = uvarint(row)
+		_, row = uvarint(row)
+		n, row := uvarint(row)
+		if n > maxMoments || uint64(len(row)) < 8*n {
+			return nil
+		}
+		return row[8*n:]
+	}
+	devices, row := uvarint(skipStreak(row))
+	if devices > maxDevices+1 {
+		return nil
+	}
+	for range devices {
+		if len(row) < len(tableKey{}) {
+			return nil
+		}
+		row = skipStreak(row[len(tableKey{}):])
+	}
+	return row
 }
 
 // uvarint reads a number and returns what follows, nil if there is none.

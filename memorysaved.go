@@ -5,11 +5,14 @@ import (
 	"container/heap"
 	"encoding/binary"
 	"encoding/gob"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
@@ -21,40 +24,108 @@ type memoryState struct {
 	runs     runs
 	expired  []note // what the file need not hold
 	saved    []savedRow
+	pending  []pendingChallenge
+
+	lost  int      // rows that cannot be read
+	parts []string // of the file, where rows are lost or a whole bucket
+	bad   []change // deletes those rows
 }
 
-// read reads a whole file, but for what counts no more by now.
-func (s *memoryState) read(tx *bbolt.Tx, now time.Time) error {
+// pendingChallenge is a challenge that was pending when the process before
+// stopped.
+type pendingChallenge struct {
+	rec     *record
+	unknown []byte // fields of a later release
+}
+
+// read reads a whole file, but for what counts no more by now. Each bucket is
+// read by itself, and each row: one that is damaged costs no other. An error
+// says that the file is damaged beyond that; the rows that could be read are there.
+func (s *memoryState) read(db *bbolt.DB, now time.Time) error {
 	s.counters, s.runs = newCounters(), newRuns()
-	if err := s.readCounters(tx.Bucket(bucketCounters), now); err != nil {
-		return &unusableError{fmt.Errorf("counters: %w", err)}
+	var damages []error
+	for _, part := range []struct {
+		name   string
+		bucket []byte
+		read   func(*bbolt.Bucket, time.Time) error
+	}{
+		{"counters", bucketCounters, s.readCounters},
+		{"wrong codes", bucketRuns, s.readRuns},
+		{"pending challenges", bucketChallenges, s.readPending},
+		{"delivery reports", bucketSaved, s.readSaved},
+	} {
+		before := s.lost
+		err := safely(func() error {
+			return db.View(func(tx *bbolt.Tx) error {
+				if bucket := tx.Bucket(part.bucket); bucket != nil {
+					return part.read(bucket, now)
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			damages = append(damages, fmt.Errorf("%s: %w", part.name, err))
+		}
+		if err != nil || s.lost > before {
+			s.parts = append(s.parts, part.name)
+		}
 	}
-	err := tx.Bucket(bucketRuns).ForEach(func(key, row []byte) error {
+	return errors.Join(damages...)
+}
+
+// lose notes a row that cannot be read.
+func (s *memoryState) lose(bucket, key []byte) {
+	s.lost++
+	s.bad = append(s.bad, change{bucket: bucket, key: bytes.Clone(key)})
+}
+
+func (s *memoryState) readRuns(bucket *bbolt.Bucket, now time.Time) error {
+	return bucket.ForEach(func(key, row []byte) error {
 		if len(key) != len(tableKey{}) {
-			return errRow
+			return nil // a later release's: it stays where it is
 		}
 		kept, err := s.runs.restore(tableKey(key), row, now)
-		if !kept {
+		switch {
+		case err != nil:
+			s.lose(bucketRuns, key)
+		case !kept:
 			s.expired = append(s.expired, note{key: tableKey(key), kind: noteRun})
 		}
-		return err
+		return nil
 	})
-	if err != nil {
-		return &unusableError{fmt.Errorf("wrong codes: %w", err)}
-	}
-	err = tx.Bucket(bucketSaved).ForEach(func(_, value []byte) error {
+}
+
+func (s *memoryState) readPending(bucket *bbolt.Bucket, now time.Time) error {
+	return bucket.ForEach(func(key, row []byte) error {
+		if len(key) != len(otp.ID{}) {
+			return nil
+		}
+		rec, unknown, err := recordOf(otp.ID(key), row)
+		switch {
+		case err != nil:
+			s.lose(bucketChallenges, key)
+		case instantOf(now) < rec.dies:
+			s.pending = append(s.pending, pendingChallenge{rec, unknown})
+		}
+		return nil
+	})
+}
+
+func (s *memoryState) readSaved(bucket *bbolt.Bucket, now time.Time) error {
+	return bucket.ForEach(func(key, value []byte) error {
 		var row savedRow
 		if err := gob.NewDecoder(bytes.NewReader(value)).Decode(&row); err != nil {
-			return err
+			s.lose(bucketSaved, key)
+			return nil
 		}
 		row.drop(now)
+		for _, c := range row.Challenges {
+			s.pending = append(s.pending, pendingChallenge{rec: c.record()})
+		}
+		row.Challenges = nil
 		s.saved = append(s.saved, row)
 		return nil
 	})
-	if err != nil {
-		return &unusableError{fmt.Errorf("pending challenges: %w", err)}
-	}
-	return nil
 }
 
 func (s *memoryState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
@@ -64,23 +135,24 @@ func (s *memoryState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 			s.expired = append(s.expired, note{key: rows.key, kind: noteCounter})
 		}
 	}
-	err := bucket.ForEach(func(key, value []byte) error {
-		if len(key) != counterRowKey {
-			return errRow
+	defer func() { end() }() // also of a counter whose next row is damaged
+	return bucket.ForEach(func(key, value []byte) error {
+		if !isCounterRow(key) {
+			return nil // a later release's: it stays where it is
 		}
 		if rows == nil || rows.key != tableKey(key) {
 			end()
 			rows = &counterRows{key: tableKey(key)}
 		}
-		return rows.add(key, value)
+		if rows.add(key, value) != nil {
+			s.lose(bucketCounters, key)
+		}
+		return nil
 	})
-	if err == nil {
-		end()
-	}
-	return err
 }
 
-// savedRow is a part of what a closed store was asked to keep.
+// savedRow is a part of what a store keeps beside challenges, which have rows of
+// their own. Earlier releases had the challenges here too.
 type savedRow struct {
 	Challenges []savedChallenge
 	Messages   []savedMessage
@@ -88,7 +160,7 @@ type savedRow struct {
 	Seen       []savedSeen
 }
 
-// savedChallenge is a record.
+// savedChallenge is a record, as earlier releases saved it.
 type savedChallenge struct {
 	ID                                           otp.ID
 	Tag                                          uint64
@@ -134,70 +206,80 @@ func (r *savedRow) drop(now time.Time) {
 	r.Seen = slices.DeleteFunc(r.Seen, func(s savedSeen) bool { return !now.Before(s.Until) })
 }
 
-// save returns what is live, and ends it: who still asks for it finds none.
-// The caller holds mu.
-func (m *memoryStore) save() []savedRow {
-	var rows []savedRow
-	next := func(n int) *savedRow { // the row of the n-th of a kind
-		if n%savedAtOnce == 0 {
-			rows = append(rows, savedRow{})
-		}
-		return &rows[len(rows)-1]
+// savedRows are rows that are filled one after another.
+type savedRows []savedRow
+
+// next returns the row for the n-th of a kind.
+func (r *savedRows) next(n int) *savedRow {
+	if n%savedAtOnce == 0 {
+		*r = append(*r, savedRow{})
 	}
-	for i, rec := range m.live {
-		row := next(i)
-		row.Challenges = append(row.Challenges, rec.save())
-	}
+	return &(*r)[len(*r)-1]
+}
+
+// saveReports returns what delivery reports need. The caller holds mu.
+func (m *memoryStore) saveReports() []savedRow {
+	var rows savedRows
 	n := 0
 	m.sent.each(func(key tableKey, s sentMessage, until time.Time) {
-		row := next(n)
+		row := rows.next(n)
 		row.Messages = append(row.Messages, savedMessage{key, s.challenge, s.sending, s.at.time(), until})
 		n++
 	})
 	n = 0
 	m.early.each(func(id string, state connexus.State, until time.Time) {
-		row := next(n)
+		row := rows.next(n)
 		row.Early = append(row.Early, savedReport{id, state, until})
 		n++
 	})
-	n = 0
+	return rows
+}
+
+// saveSeen returns which webhook deliveries were seen. It is for a store that
+// is closed: one that may yet be forgotten must not be seen after a kill, or its
+// repetition would be acknowledged and never handled. The caller holds mu.
+func (m *memoryStore) saveSeen() []savedRow {
+	var rows savedRows
+	n := 0
 	m.seen.each(func(key otp.Digest, _ struct{}, until time.Time) {
-		row := next(n)
+		row := rows.next(n)
 		row.Seen = append(row.Seen, savedSeen{key, until, m.seen.lifeOf(key)})
 		n++
 	})
 	return rows
 }
 
-func (r *record) save() savedChallenge {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.finished = true
-	return savedChallenge{
-		r.id, r.tag, r.sealed, r.proof, r.length, r.left, r.sending, r.begun, r.possible, r.made,
-		r.settled, r.status, r.state, r.born.time(), r.dies.time(), r.resend.time(),
+// record returns the record that was saved.
+func (c *savedChallenge) record() *record {
+	return &record{
+		id: c.ID, tag: c.Tag, place: -1, sealed: c.Sealed, proof: c.Proof, length: c.Length, left: c.Left,
+		sending: c.Sending, begun: c.Begun, possible: c.Possible, made: c.Made, settled: c.Settled,
+		status: c.Status, state: c.State, born: instantOf(c.Born), dies: instantOf(c.Dies), resend: instantOf(c.Resend),
 	}
 }
 
-// restore puts what was saved in place. The caller holds mu.
-func (m *memoryStore) restore(rows []savedRow) {
+// restore puts what was pending in place. Nothing lives longer than it may from
+// now, whatever the clock was when it was saved. The caller holds mu.
+func (m *memoryStore) restore(state *memoryState) {
 	now := m.now()
-	held := 0
-	for _, row := range rows {
-		held += len(row.Challenges)
-	}
-	m.cache.resize(max(m.capacity, held))
-	for _, row := range rows {
-		for _, c := range row.Challenges {
-			rec := &record{
-				id: c.ID, tag: c.Tag, place: -1, sealed: c.Sealed, proof: c.Proof, length: c.Length, left: c.Left,
-				sending: c.Sending, begun: c.Begun, possible: c.Possible, made: c.Made, settled: c.Settled,
-				status: c.Status, state: c.State, born: instantOf(c.Born), dies: instantOf(c.Dies), resend: instantOf(c.Resend),
-			}
-			if m.cache.put(string(c.ID[:]), rec) {
-				heap.Push(&m.live, rec)
-			}
+	latest := now.Add(otp.MaxLife)
+	m.cache.resize(max(m.capacity, len(m.live)+len(state.pending)))
+	for _, p := range state.pending {
+		rec := p.rec
+		rec.dies = min(rec.dies, instantOf(latest))
+		if m.find(rec.id) != nil || !m.cache.put(string(rec.id[:]), rec) {
+			continue
 		}
+		heap.Push(&m.live, rec)
+		m.changedRecord(rec)
+		if len(p.unknown) > 0 {
+			if m.keeper.unknown == nil {
+				m.keeper.unknown = make(map[otp.ID][]byte)
+			}
+			m.keeper.unknown[rec.id] = p.unknown
+		}
+	}
+	for _, row := range state.saved {
 		for _, s := range row.Messages {
 			m.sent.restore(s.Key, sentMessage{s.Challenge, instantOf(s.At), s.Sending}, now, s.Until, otp.MaxLife)
 		}
@@ -210,39 +292,48 @@ func (m *memoryStore) restore(rows []savedRow) {
 	}
 }
 
-// writeSaved writes what a store was asked to keep when it was closed.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// writeSaved writes those rows and deletes others that are there. The caller
+// holds writing.
 func (f *memoryFile) writeSaved(rows []savedRow) error {
 	serial := uint32(0)
 	for part := range slices.Chunk(rows, savedRowsAtOnce) {
-		err := safely(func() error {
-			return f.update(func(tx *bbolt.Tx) error {
-				bucket := tx.Bucket(bucketSaved)
-				bucket.FillPercent = 1 // they come in order
-				for i := range part {
-					var value bytes.Buffer
-					if err := gob.NewEncoder(&value).Encode(&part[i]); err != nil {
-						return err
-					}
-					if err := bucket.Put(binary.BigEndian.AppendUint32(nil, serial), value.Bytes()); err != nil {
-						return err
-					}
-					serial++
+		err := f.updated(func(tx *bbolt.Tx) error {
+			bucket := tx.Bucket(bucketSaved)
+			bucket.FillPercent = 1 // they come in order
+			for i := range part {
+				var value bytes.Buffer
+				if err := gob.NewEncoder(&value).Encode(&part[i]); err != nil {
+					return err
 				}
-				return nil
-			})
+				if err := bucket.Put(binary.BigEndian.AppendUint32(nil, serial), value.Bytes()); err != nil {
+					return err
+				}
+				serial++
+			}
+			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("keeping the pending challenges in %s: %w", f.path, err)
+			return err
 		}
 	}
-	return nil
+	from, bound := binary.BigEndian.AppendUint32(nil, serial), binary.BigEndian.AppendUint32(nil, math.MaxUint32)
+	return f.applied([]change{{bucket: bucketSaved, key: from, bound: bound}})
 }
 
-// dropSaved deletes what writeSaved wrote.
-func dropSaved(tx *bbolt.Tx) error {
-	if err := tx.DeleteBucket(bucketSaved); err != nil {
-		return err
+// dropPending deletes what a store keeps for the process that follows.
+func dropPending(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketChallenges, bucketSaved} {
+		if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+			return err
+		}
 	}
-	_, err := tx.CreateBucket(bucketSaved)
+	_, err := tx.CreateBucket(bucketSaved) // earlier releases need it
 	return err
 }

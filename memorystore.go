@@ -30,13 +30,16 @@ type memoryStore struct {
 
 	// The file is opened when the store is first used, or a configuration
 	// starts: who only looks whether one is sound leaves no file.
-	dir   string           // of the file; "": there is none
-	ring  otp.Digest       // stands for the keys of what is hashed; zero: unknown
-	now   func() time.Time // for what has expired when the file is read
-	log   func() *zap.Logger
-	load  sync.Once   // reads the file, before the first call
-	file  *memoryFile // nil: there is none
-	notes notebook    // for it; guarded by mu
+	dir     string           // of the file; "": there is none
+	version uint64           // of the file's format; tests play a later release
+	ring    otp.Digest       // stands for the keys of what is hashed; zero: unknown
+	now     func() time.Time // for what has expired when the file is read
+	log     func() *zap.Logger
+	load    sync.Once   // reads the file, before the first call
+	file    *memoryFile // nil: there is none
+	notes   notebook    // for it; guarded by mu
+	// How pending challenges are written while Caddy stops; guarded by mu.
+	keeper keeper
 
 	latest atomic.Int64 // the latest instant that the store was told, since the clock went back
 
@@ -86,6 +89,7 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 		cache:    cache,
 		now:      clock,
 		log:      memoryLog,
+		version:  memoryFileVersion,
 		capacity: capacity,
 		sent:     fifo[tableKey, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
@@ -216,6 +220,7 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 		m.counters.undo(r.Counters, r.Now)
 		if heir {
 			former.claimed = false
+			m.changedRecord(former)
 		}
 		m.mu.Unlock()
 		return &otp.UnavailableError{Reason: "the memory store did not keep the challenge", RetryAfter: time.Second}
@@ -229,7 +234,9 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 // admit takes room and the sending, both or neither. It reports whether the
 // room is former's.
 func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
-	m.mu.Lock()
+	if err := m.lockFor(former); err != nil {
+		return false, err
+	}
 	defer m.mu.Unlock()
 	m.tickLocked(r.Now)
 	m.expire(r.Now)
@@ -251,6 +258,7 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 		former.claimed = true
 	}
 	heap.Push(&m.live, rec)
+	m.changedRecord(rec)
 	return heir, nil
 }
 
@@ -271,13 +279,16 @@ func (m *memoryStore) take(run *otp.Run, list []otp.Counter, now time.Time, limi
 // Resend implements otp.Store.
 func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
 	m.ready()
-	m.mu.Lock()
+	rec := m.find(id)
+	if err := m.lockFor(rec); err != nil {
+		return otp.Record{}, err
+	}
 	defer m.mu.Unlock()
 	m.tickLocked(r.Now)
-	rec := m.find(id)
 	if rec == nil || rec.place < 0 {
 		return otp.Record{}, otp.ErrNoChallenge
 	}
+	defer m.changedRecord(rec)
 	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.take(&r.Run, r.Counters, r.Now, cooldown) })
 	if err != nil {
 		return renewed, err
@@ -308,6 +319,7 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 			}
 		}
 	}
+	m.changedRecord(rec)
 	m.wakes.Wake(id)
 	return nil
 }
@@ -319,12 +331,15 @@ func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.
 	if rec == nil {
 		return otp.Record{}, otp.ErrNoChallenge
 	}
-	m.mu.Lock()
+	if err := m.lockFor(rec); err != nil {
+		return otp.Record{}, err
+	}
 	m.tickLocked(a.Now)
 	after, err := rec.attempt(a, &m.runs)
 	if err == nil {
 		m.drop(rec)
 	}
+	m.changedRecord(rec)
 	m.mu.Unlock()
 	m.wakes.Wake(id)
 	return after, err
@@ -406,6 +421,7 @@ func (m *memoryStore) Report(_ context.Context, messageID string, state connexus
 	if rec == nil || !rec.report(sent.sending, state) {
 		return max(0, now.Sub(sent.at.time())), false, nil
 	}
+	m.changedRecord(rec)
 	m.wakes.Wake(sent.challenge)
 	return max(0, now.Sub(sent.at.time())), true, nil
 }
@@ -527,6 +543,7 @@ func (m *memoryStore) drop(rec *record) {
 		heap.Remove(&m.live, rec.place)
 	}
 	m.cache.remove(string(rec.id[:]))
+	delete(m.keeper.unknown, rec.id)
 }
 
 // expire frees the room of challenges whose codes' lives are over, a few at a

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,6 +16,13 @@ import (
 func (f *memoryFile) flush(m *memoryStore) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	err := f.flushed(m)
+	f.report(err)
+	return err
+}
+
+// flushed does what flush does. The caller holds writing.
+func (f *memoryFile) flushed(m *memoryStore) error {
 	lost := f.take(m)
 	err := f.write(m, f.pending)
 	if err == nil {
@@ -26,8 +34,7 @@ func (f *memoryFile) flush(m *memoryStore) error {
 			}
 		}
 	}
-	f.report(err)
-	return err
+	return errors.Join(err, f.fileChanged(m))
 }
 
 // take makes what has changed pending, and reports whether there was more than
@@ -61,19 +68,31 @@ func (f *memoryFile) report(err error) {
 // writing.
 func (f *memoryFile) write(m *memoryStore, notes []note) error {
 	for part := range slices.Chunk(notes, changesAtOnce) {
-		for changes := m.changes(part); len(changes) > 0; {
-			var left []change
-			err := safely(func() error {
-				return f.update(func(tx *bbolt.Tx) (err error) {
-					left, err = apply(tx, changes)
-					return err
-				})
-			})
-			if err != nil {
-				return err
-			}
-			changes = left
+		if err := f.applied(m.changes(part)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// updated runs one transaction. The caller holds writing.
+func (f *memoryFile) updated(do func(*bbolt.Tx) error) error {
+	return safely(func() error { return f.update(do) })
+}
+
+// applied makes changes, in as many transactions as they need. The caller holds
+// writing.
+func (f *memoryFile) applied(changes []change) error {
+	for len(changes) > 0 {
+		var left []change
+		err := f.updated(func(tx *bbolt.Tx) (err error) {
+			left, err = apply(tx, changes)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		changes = left
 	}
 	return nil
 }
@@ -85,13 +104,22 @@ func apply(tx *bbolt.Tx, changes []change) (left []change, err error) {
 	rows := changesAtOnce
 	for i, c := range changes {
 		bucket := tx.Bucket(c.bucket)
+		if bucket == nil { // one that an earlier release does not have
+			if bucket, err = tx.CreateBucket(c.bucket); err != nil {
+				return nil, err
+			}
+		}
 		switch {
 		case c.bound != nil:
 			rows, err = deleteRange(bucket, c.key, c.bound, rows)
 		case c.value == nil:
 			err = bucket.Delete(c.key)
-		case !bytes.Equal(bucket.Get(c.key), c.value):
-			err = bucket.Put(c.key, c.value)
+		default:
+			row := bucket.Get(c.key)
+			value := append(c.value, unknownFields(c.bucket, row)...)
+			if !bytes.Equal(row, value) {
+				err = bucket.Put(c.key, value)
+			}
 		}
 		if rows--; rows <= 0 || err != nil {
 			if c.bound == nil {
@@ -189,7 +217,10 @@ func (f *memoryFile) stale(m *memoryStore, bucket []byte, kind noteKind, from []
 			key, _ := rows.Seek(from)
 			for ; key != nil && len(notes) < changesAtOnce; key, _ = rows.Next() {
 				n := note{kind: kind}
-				if copy(n.key[:], key); kind == noteCounter && len(key) == counterRowKey {
+				if kind == noteCounter && !isCounterRow(key) || kind == noteRun && len(key) != len(n.key) {
+					continue // a later release's
+				}
+				if copy(n.key[:], key); kind == noteCounter {
 					n.kind, n.at = noteKind(key[len(n.key)]), int64(binary.BigEndian.Uint64(key[len(n.key)+1:]))
 				}
 				notes = append(notes, n)
@@ -267,7 +298,19 @@ func (f *memoryFile) close(m *memoryStore) error {
 	<-f.done
 	m.mu.Lock()
 	m.notes.changed = nil // what is asked from now on is not written
-	saved := m.save()
+	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
+	for _, rec := range pending {
+		rec.finish() // its code is for the process that follows
+	}
 	m.mu.Unlock()
-	return errors.Join(f.flush(m), f.writeSaved(saved), f.db.Close())
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	err := f.flushed(m)
+	f.report(err)
+	for _, last := range []error{f.fileLast(m, pending), f.writeSaved(rows)} {
+		if last != nil {
+			err = errors.Join(err, fmt.Errorf("keeping the pending challenges in %s: %w", f.path, last))
+		}
+	}
+	return errors.Join(err, f.db.Close())
 }

@@ -188,7 +188,7 @@ func (a *App) open(ctx caddy.Context, account account) error {
 	}
 	a.holds = append(a.holds, func() error { return releaseShared(key) })
 	a.engine = value.(*engine)
-	return a.watchStart(ctx)
+	return a.watch(ctx)
 }
 
 // check returns what is wrong with the options that need nothing else to be judged.

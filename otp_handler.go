@@ -220,6 +220,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		// A server waits for its requests before it stops, and a status
 		// stream is one that would last.
 		server.RegisterOnShutdown(g.streams.close)
+		server.RegisterOnShutdown(app.(*App).stopping)
 	}
 	logRisks(g.logger, g.optionRisks())
 	app.(*App).gates = append(app.(*App).gates, g) // one is provisioned after the other

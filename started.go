@@ -1,12 +1,8 @@
 package websms
 
 import (
-	"context"
-	"fmt"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
@@ -44,29 +40,12 @@ func (b *boundHosts) proves(host string) bool {
 	return b.certified != nil && b.certified(host)
 }
 
-// started is called when all apps of a configuration have started. Routes and
+// placeGates finds where the gates and webhooks stand, tells what is risky
+// there, and lets the gates bind messages to the hosts that are their own. It
+// is called when all apps of a configuration have started. Routes and
 // certificates are known only then: a gate is provisioned before the routes
 // around it, and the TLS app writes to its list of certificates while the
 // first listeners serve already.
-type started struct{ app *App }
-
-// watchStart has the app told when its configuration has started.
-func (a *App) watchStart(ctx caddy.Context) error {
-	events, err := ctx.App("events")
-	if err != nil {
-		return fmt.Errorf("getting the events app: %w", err)
-	}
-	return events.(*caddyevents.App).On("started", started{a})
-}
-
-// Handle implements caddyevents.Handler.
-func (s started) Handle(context.Context, caddy.Event) error {
-	s.app.placeGates()
-	return nil
-}
-
-// placeGates finds where the gates and webhooks stand, tells what is risky
-// there, and lets the gates bind messages to the hosts that are their own.
 func (a *App) placeGates() {
 	app, err := a.ctx.AppIfConfigured("http")
 	server, ok := app.(*caddyhttp.App)

@@ -1,0 +1,334 @@
+package websms
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// Pending challenges are written to the file when Caddy begins to stop, not
+// only when the store is closed: slow sends and open downloads come between,
+// and a service manager kills a process that takes too long. Until the store
+// is closed the gate goes on answering, so the file could say that a code is
+// good which was used since. These rules prevent that:
+//
+//   - The row of a challenge is deleted from the file, with an fsync, before an
+//     attempt, a resend or a replacement changes the challenge. If the deletion
+//     fails, the change is refused and nothing is counted.
+//   - The row as it is after the change is written a little later, as counters
+//     are, unless the challenge has ended.
+//   - A process that starts deletes all rows before it uses them.
+//
+// So a kill at any moment may lose the code of a challenge that was changing,
+// and never brings back a code that was used.
+
+// keeper is the part of a memory store that does so. The store's mutex guards it.
+type keeper struct {
+	on      bool                 // Caddy stops: changes of challenges are written
+	changed map[*record]struct{} // challenges that the file does not have as they are
+	unknown map[otp.ID][]byte    // fields that a later release has added to a challenge
+}
+
+// keep writes the pending challenges and all changes of the counters, because
+// the last configuration that uses the store is about to stop: by is its
+// module. From then on, changes of challenges are written too. At a reload it
+// does nothing, because the next configuration has started by then.
+func (m *memoryStore) keep(by *MemoryStore) {
+	m.mu.Lock()
+	isUsed := slices.ContainsFunc(m.users, func(user *MemoryStore) bool { return user != by })
+	if isUsed || m.file == nil || m.keeper.on || m.notes.changed == nil {
+		m.mu.Unlock()
+		return
+	}
+	m.keeper.on = true
+	f, live, rows := m.file, slices.Clone(m.live), m.saveReports()
+	m.mu.Unlock()
+
+	begun := time.Now()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	m.mu.Lock()
+	on := m.keeper.on
+	m.mu.Unlock()
+	if !on {
+		return // resume came first
+	}
+	err := f.flushed(m)
+	if filing := f.fileRecords(m, live); filing != nil {
+		err = errors.Join(err, filing)
+		m.mu.Lock()
+		for _, rec := range live {
+			m.changedRecord(rec) // the next flush tries again
+		}
+		m.mu.Unlock()
+	}
+	err = errors.Join(err, f.writeSaved(rows))
+	f.report(err)
+	if err == nil {
+		f.log().Info("Caddy stops: the pending challenges are in the file of the memory store",
+			zap.String("file", f.path), zap.Int("challenges", len(live)), zap.Duration("took", time.Since(begun)))
+	}
+}
+
+// resume ends what keep began, because another configuration has started that
+// uses the store.
+func (m *memoryStore) resume() {
+	m.mu.Lock()
+	f, on := m.file, m.keeper.on
+	m.mu.Unlock()
+	if !on {
+		return
+	}
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	m.mu.Lock()
+	m.keeper.on, m.keeper.changed = false, nil
+	m.mu.Unlock()
+	err := f.updated(dropPending)
+	f.report(err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keeper.on = err != nil // the rows are there: they have to follow the challenges
+	for _, rec := range m.live {
+		if rec.filed = rec.filed && err != nil; err != nil {
+			m.changedRecord(rec)
+		}
+	}
+}
+
+// changedRecord notes that a challenge has changed. The caller holds mu.
+func (m *memoryStore) changedRecord(rec *record) {
+	if !m.keeper.on || rec == nil || m.notes.changed == nil {
+		return
+	}
+	if m.keeper.changed == nil {
+		m.keeper.changed = make(map[*record]struct{})
+	}
+	m.keeper.changed[rec] = struct{}{}
+	select {
+	case m.notes.changed <- struct{}{}:
+	default: // the writer is told already
+	}
+}
+
+// lockFor locks mu for a change of a challenge after which no older state of it
+// may come back: its row is not in the file then. rec may be nil. With an
+// error, an *otp.UnavailableError, mu is not locked.
+func (m *memoryStore) lockFor(rec *record) error {
+	m.mu.Lock()
+	for rec != nil && rec.filed {
+		m.mu.Unlock()
+		if err := m.file.withdraw(m, rec); err != nil {
+			return &otp.UnavailableError{
+				Reason: "the memory store cannot take the challenge out of its file", RetryAfter: writeAgain, Err: err,
+			}
+		}
+		m.mu.Lock()
+	}
+	return nil
+}
+
+// withdrawals are the challenges whose rows one transaction deletes.
+type withdrawals struct {
+	mu   sync.Mutex
+	next *withdrawal // takes part of it until it holds the file
+}
+
+type withdrawal struct {
+	recs []*record
+	done chan struct{}
+	err  error
+}
+
+// withdraw deletes the row of a challenge from the file. Calls at the same time
+// share one transaction, so that they wait for one fsync.
+func (f *memoryFile) withdraw(m *memoryStore, rec *record) error {
+	f.leaving.mu.Lock()
+	w := f.leaving.next
+	first := w == nil
+	if first {
+		w = &withdrawal{done: make(chan struct{})}
+		f.leaving.next = w
+	}
+	w.recs = append(w.recs, rec)
+	f.leaving.mu.Unlock()
+	if !first {
+		<-w.done
+		return w.err
+	}
+	f.writing.Lock()
+	f.leaving.mu.Lock()
+	f.leaving.next = nil
+	f.leaving.mu.Unlock()
+	w.err = f.deleteRecords(m, w.recs)
+	f.writing.Unlock()
+	close(w.done)
+	return w.err
+}
+
+// deleteRecords deletes the rows of challenges. The caller holds writing.
+func (f *memoryFile) deleteRecords(m *memoryStore, recs []*record) error {
+	changes := make([]change, len(recs))
+	for i, rec := range recs {
+		changes[i] = change{bucket: bucketChallenges, key: rec.id[:]}
+	}
+	err := f.applied(changes)
+	f.report(err)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, rec := range recs {
+		rec.filed = false
+	}
+	return nil
+}
+
+// fileChanged writes the challenges that have changed. The caller holds writing.
+func (f *memoryFile) fileChanged(m *memoryStore) error {
+	m.mu.Lock()
+	changed := m.keeper.changed
+	m.keeper.changed = nil
+	m.mu.Unlock()
+	if len(changed) == 0 {
+		return nil
+	}
+	err := f.fileRecords(m, slices.Collect(maps.Keys(changed)))
+	if err != nil {
+		m.mu.Lock()
+		for rec := range changed {
+			m.changedRecord(rec)
+		}
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// fileRecords makes the rows of challenges what the challenges are. The caller
+// holds writing.
+func (f *memoryFile) fileRecords(m *memoryStore, recs []*record) error {
+	for part := range slices.Chunk(recs, changesAtOnce) {
+		changes := make([]change, 0, len(part))
+		for few := range slices.Chunk(part, notesAtOnce) {
+			m.mu.Lock()
+			for _, rec := range few {
+				row := change{bucket: bucketChallenges, key: rec.id[:]}
+				if rec.place >= 0 && !rec.claimed { // else it has ended, or is about to
+					row.value = append(rec.row(), m.keeper.unknown[rec.id]...)
+					rec.filed = true
+				}
+				changes = append(changes, row)
+			}
+			m.mu.Unlock()
+		}
+		if err := f.applied(changes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileLast makes the rows of challenges those of recs and no others. The caller
+// holds writing.
+func (f *memoryFile) fileLast(m *memoryStore, recs []*record) error {
+	if err := f.fileRecords(m, recs); err != nil {
+		return err
+	}
+	pending := make(map[otp.ID]struct{}, len(recs))
+	for _, rec := range recs {
+		pending[rec.id] = struct{}{}
+	}
+	var ended []change
+	err := safely(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			bucket := tx.Bucket(bucketChallenges)
+			if bucket == nil {
+				return nil
+			}
+			return bucket.ForEach(func(key, _ []byte) error {
+				if len(key) != len(otp.ID{}) {
+					return nil
+				}
+				if _, ok := pending[otp.ID(key)]; !ok {
+					ended = append(ended, change{bucket: bucketChallenges, key: slices.Clone(key)})
+				}
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return f.applied(ended)
+}
+
+// row returns a challenge's row of the file. Its key is the challenge's id. A
+// later release may append fields.
+func (r *record) row() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row := make([]byte, 0, challengeRow+len(r.status)+len(r.sealed)+binary.MaxVarintLen32)
+	row = binary.BigEndian.AppendUint64(row, r.tag)
+	row = append(row, r.proof[:]...)
+	settled := uint8(0)
+	if r.settled {
+		settled = 1
+	}
+	row = append(row, r.length, r.left, r.sending, r.begun, r.possible, r.made, settled, uint8(r.state))
+	for _, at := range []instant{r.born, r.dies, r.resend} {
+		row = binary.BigEndian.AppendUint64(row, uint64(at))
+	}
+	row = append(append(row, uint8(len(r.status))), r.status...)
+	return append(binary.AppendUvarint(row, uint64(len(r.sealed))), r.sealed...)
+}
+
+// challengeRow is the length of the row's fixed part, with the length of status.
+const challengeRow = 8 + len(otp.Digest{}) + 8 + 3*8 + 1
+
+// recordOf reads what row wrote, and returns the fields that follow.
+func recordOf(id otp.ID, row []byte) (rec *record, unknown []byte, err error) {
+	if len(row) < challengeRow {
+		return nil, nil, errRow
+	}
+	rec = &record{id: id, place: -1, tag: binary.BigEndian.Uint64(row)}
+	row = row[8+copy(rec.proof[:], row[8:]):]
+	rec.length, rec.left, rec.sending, rec.begun, rec.possible, rec.made = row[0], row[1], row[2], row[3], row[4], row[5]
+	rec.settled, rec.state = row[6] != 0, connexus.State(row[7])
+	row = row[8:]
+	for _, at := range []*instant{&rec.born, &rec.dies, &rec.resend} {
+		*at = instant(binary.BigEndian.Uint64(row))
+		row = row[8:]
+	}
+	status, row, ok := cut(row[1:], uint64(row[0]))
+	if !ok {
+		return nil, nil, errRow
+	}
+	rec.status = otp.Status(status)
+	length, row := uvarint(row)
+	sealed, row, ok := cut(row, length)
+	if !ok {
+		return nil, nil, errRow
+	}
+	if length > 0 {
+		rec.sealed = slices.Clone(sealed)
+	}
+	return rec, slices.Clone(row), nil
+}
+
+// cut returns the first n bytes of row, and the rest, which is never nil.
+func cut(row []byte, n uint64) (first, rest []byte, ok bool) {
+	if row == nil || n > uint64(len(row)) {
+		return nil, nil, false
+	}
+	return row[:n], row[n:], true
+}

@@ -1,0 +1,421 @@
+package websms
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+const logStopping = "Caddy stops: the pending challenges are in the file of the memory store"
+
+// reserve makes a challenge that is pending.
+func (s *savedStore) reserve() *otp.Reservation {
+	s.t.Helper()
+	r := memoryReservation(storeEpoch)
+	r.Sealed = []byte("sealed")
+	if err := s.Reserve(ctxBg, r); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// good reports whether the right code of a challenge is taken.
+func (s *savedStore) good(r *otp.Reservation) bool {
+	s.t.Helper()
+	_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Now: storeEpoch})
+	if err != nil && !errors.Is(err, otp.ErrNoChallenge) {
+		s.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// A kill after the stop has begun costs no pending code, and brings back none
+// that was used or replaced since, however soon the kill follows.
+func TestStopThenKill(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	untouched, met, missed, resent, replaced, reported := s.reserve(), s.reserve(), s.reserve(), s.reserve(), s.reserve(), s.reserve()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.Settle(ctxBg, reported.ID, &otp.Settlement{Sending: 1, MessageID: "MSG1", Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch}))
+	s.count(1, storeEpoch)
+	s.keep(nil)
+	s.keep(nil) // the event, and the server's hook
+	s.wantLog(logStopping)
+	late := s.reserve()
+	if !s.good(met) {
+		t.Fatal("the right code, while Caddy stops")
+	}
+	if _, err := s.Attempt(ctxBg, missed.ID, &otp.Answer{Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
+		t.Fatal(err)
+	}
+	_, err := s.Resend(ctxBg, resent.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: 5 * time.Minute, Cooldown: time.Minute})
+	must(err)
+	heir := memoryReservation(storeEpoch)
+	heir.Replaces = replaced.ID
+	must(s.Reserve(ctxBg, heir))
+
+	for _, written := range []bool{false, true} {
+		c := s.crashed(storeEpoch)
+		c.wantLog()
+		if n := c.counted(1); n != 1 {
+			t.Errorf("%d are counted, want 1: counters are written too", n)
+		}
+		for name, want := range map[string]struct {
+			*otp.Reservation
+			left, sending int
+			at            bool // once it is written
+		}{
+			"untouched": {untouched, 5, 1, true}, "reported": {reported, 5, 1, true},
+			"missed": {missed, 4, 1, written}, "resent": {resent, 5, 2, written}, "heir": {heir, 5, 1, written}, "late": {late, 5, 1, written},
+		} {
+			rec, err := c.Get(ctxBg, "", want.ID, storeEpoch)
+			if !want.at {
+				if !errors.Is(err, otp.ErrNoChallenge) {
+					t.Errorf("%s: %+v, %v before it is written", name, rec, err)
+				}
+				continue
+			}
+			if err != nil || rec.AttemptsLeft != want.left || rec.Sending != want.sending {
+				t.Errorf("%s: %+v, %v; want %d attempts left and sending %d", name, rec, err, want.left, want.sending)
+			}
+		}
+		if _, moved, err := c.Report(ctxBg, "MSG1", connexus.StateDelivered, storeEpoch); !moved || err != nil {
+			t.Errorf("a report of a message that was sent before: %v, %v", moved, err)
+		}
+		if c.good(met) || c.good(replaced) {
+			t.Error("a code that was used or replaced is good again")
+		}
+		if !c.good(untouched) || c.good(untouched) {
+			t.Error("the pending code is not good once")
+		}
+		if again := c.crashed(storeEpoch); again.good(untouched) || again.good(reported) {
+			t.Error("a code is good again after a second kill")
+		}
+		s.flush()
+	}
+	dir := s.dir
+	s.close()
+	s = openSaved(t, dir, storeEpoch)
+	if n, _ := s.Live(ctxBg, storeEpoch); n != 6 {
+		t.Errorf("%d are live after an ordinary stop, want 6", n)
+	}
+}
+
+// The writer writes what changes by itself.
+func TestStopWritesBehind(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	s.keep(nil)
+	r := s.reserve()
+	eventually(t, "the challenge is in the file", func() bool {
+		found := false
+		s.file.writing.Lock()
+		defer s.file.writing.Unlock()
+		err := s.file.db.View(func(tx *bbolt.Tx) error {
+			if bucket := tx.Bucket(bucketChallenges); bucket != nil {
+				found = bucket.Get(r.ID[:]) != nil
+			}
+			return nil
+		})
+		return err == nil && found
+	})
+}
+
+// A reload tells the store that the old configuration stops. The next one has
+// started by then, and nothing is written.
+func TestStopAtReload(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	before, after := &MemoryStore{Capacity: 100}, &MemoryStore{Capacity: 100}
+	before.Start(s.memoryStore)
+	r := s.reserve()
+	after.Start(s.memoryStore)
+	before.Stopping(s.memoryStore)
+	before.Stop(s.memoryStore)
+	before.Stopping(s.memoryStore) // the server's hook may come late
+	if c := s.crashed(storeEpoch); c.good(r) {
+		t.Error("a reload has written a pending code, and a crash brings it back")
+	}
+	s.wantLog()
+
+	// All configurations end, and another starts before the store is closed.
+	after.Stopping(s.memoryStore)
+	after.Stop(s.memoryStore)
+	s.wantLog(logStopping)
+	before.Start(s.memoryStore)
+	if c := s.crashed(storeEpoch); c.good(r) {
+		t.Error("a configuration runs again, and a crash brings a code back")
+	}
+	if !s.good(r) {
+		t.Error("the pending code is not good any more")
+	}
+	before.Stopping(s.memoryStore)
+	if c := s.crashed(storeEpoch); c.good(r) {
+		t.Error("the code is good again after the second stop")
+	}
+}
+
+// While the file cannot be written, an answer that it would bring back is
+// refused, counts nothing, and is taken when the file can be written again.
+func TestStopFullDisk(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	r, other := s.reserve(), s.reserve()
+	s.keep(nil)
+	full := errors.New("no space left on device")
+	s.file.writing.Lock()
+	s.file.update = func(func(*bbolt.Tx) error) error { return full }
+	s.file.writing.Unlock()
+	run := memoryRun(1, 0)
+	for range 2 {
+		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: storeEpoch}); !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("the right code: %v, want an *UnavailableError", err)
+		}
+		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("a wrong code: %v, want an *UnavailableError", err)
+		}
+		if _, err := s.Resend(ctxBg, r.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: time.Minute}); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("a resend: %v, want an *UnavailableError", err)
+		}
+		heir := memoryReservation(storeEpoch, hourly)
+		heir.Replaces = r.ID
+		if err := s.Reserve(ctxBg, heir); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("a replacement: %v, want an *UnavailableError", err)
+		}
+	}
+	if rec, err := s.Get(ctxBg, "", r.ID, storeEpoch); err != nil || rec.AttemptsLeft != 5 || rec.Sending != 1 {
+		t.Errorf("the challenge is %+v, %v, want it unchanged", rec, err)
+	}
+	if s.runs.get(run.Number) != nil || s.counters.get(hourly.Key) != nil {
+		t.Error("something is counted")
+	}
+	late := s.reserve() // the file does not have it, so it is answered
+	if !s.good(late) {
+		t.Error("the right code of a challenge that the file never had")
+	}
+	s.file.writing.Lock()
+	s.file.update = s.file.db.Update
+	s.file.writing.Unlock()
+	if !s.good(r) {
+		t.Error("the right code, when the file can be written again")
+	}
+	c := s.crashed(storeEpoch)
+	if c.good(r) || c.good(late) || !c.good(other) {
+		t.Error("after a kill a used code is good, or a pending one is not")
+	}
+}
+
+// The disk is full when the stop begins. What is pending is written when there
+// is room.
+func TestStopBeginsOnFullDisk(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	r := s.reserve()
+	s.file.writing.Lock()
+	s.file.update = func(func(*bbolt.Tx) error) error { return errors.New("no space left on device") }
+	s.file.writing.Unlock()
+	s.keep(nil)
+	s.wantLog(logFailing)
+	s.file.writing.Lock()
+	s.file.update = s.file.db.Update
+	s.file.writing.Unlock()
+	s.flush()
+	if c := s.crashed(storeEpoch); !c.good(r) {
+		t.Error("the pending code is not good")
+	}
+}
+
+// stopper plays random calls to a store while Caddy stops, with a kill at any
+// moment, a file that cannot be written at times, and configurations that start
+// again.
+type stopper struct {
+	t       *testing.T
+	s       *savedStore
+	now     time.Time
+	asked   []*otp.Reservation
+	over    map[otp.ID]bool // used or replaced, and acknowledged
+	failing bool
+	serial  int
+}
+
+func TestStopRandomKills(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		p := &stopper{t: t, s: openSaved(t, dir, storeEpoch), now: storeEpoch, over: make(map[otp.ID]bool)}
+		p.s.file.db.NoSync = true
+		defer func() {
+			p.fail(false)
+			p.s.close()
+		}()
+		r.Repeat(map[string]func(*rapid.T){
+			"reserve": p.reserve, "attempt": p.attempt, "resend": p.resend, "settle": p.settle, "kill": p.kill,
+			"stop": func(*rapid.T) { p.s.keep(nil) }, "start": func(*rapid.T) { p.s.resume() }, "flush": p.flush,
+			"full": func(r *rapid.T) { p.fail(rapid.Bool().Draw(r, "full")) },
+		})
+	})
+}
+
+func (p *stopper) fail(failing bool) {
+	p.failing = failing
+	p.s.file.writing.Lock()
+	defer p.s.file.writing.Unlock()
+	p.s.file.update = p.s.file.db.Update
+	if failing {
+		p.s.file.update = func(func(*bbolt.Tx) error) error { return errors.New("no space left on device") }
+	}
+}
+
+func (p *stopper) any(t *rapid.T) *otp.Reservation {
+	if len(p.asked) == 0 {
+		t.Skip("none yet")
+	}
+	return p.asked[rapid.IntRange(max(0, len(p.asked)-5), len(p.asked)-1).Draw(t, "challenge")]
+}
+
+// unavailable reports whether a call was refused for the file, which it may be
+// only while the file fails.
+func (p *stopper) unavailable(t *rapid.T, err error) bool {
+	unavailable := errors.As(err, new(*otp.UnavailableError))
+	if unavailable && !p.failing {
+		t.Fatal(err)
+	}
+	return unavailable
+}
+
+func (p *stopper) reserve(t *rapid.T) {
+	r := memoryReservation(p.now)
+	if len(p.asked) > 0 && rapid.Bool().Draw(t, "replaces") {
+		r.Replaces = p.any(t).ID
+	}
+	err := p.s.Reserve(ctxBg, r)
+	if p.unavailable(t, err) {
+		p.over[r.ID] = true // it never was
+	} else if r.Replaces != (otp.ID{}) {
+		p.over[r.Replaces] = true
+	}
+	p.asked = append(p.asked, r)
+}
+
+func (p *stopper) attempt(t *rapid.T) {
+	r := p.any(t)
+	a := &otp.Answer{Now: p.now}
+	if rapid.Bool().Draw(t, "right") {
+		a.Proof = r.Proof
+	}
+	_, err := p.s.Attempt(ctxBg, r.ID, a)
+	p.unavailable(t, err)
+	if err == nil {
+		if p.over[r.ID] {
+			t.Fatal("a code is good twice")
+		}
+		p.over[r.ID] = true
+	}
+}
+
+func (p *stopper) resend(t *rapid.T) {
+	_, err := p.s.Resend(ctxBg, p.any(t).ID, &otp.Renewal{Now: p.now, TTL: 5 * time.Minute})
+	p.unavailable(t, err)
+}
+
+func (p *stopper) settle(t *rapid.T) {
+	p.serial++
+	s := &otp.Settlement{Sending: 1, MessageID: fmt.Sprint("MSG", p.serial), Status: otp.Accepted, Taken: p.now, Now: p.now}
+	if err := p.s.Settle(ctxBg, p.any(t).ID, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *stopper) flush(*rapid.T) { p.s.file.flush(p.s.memoryStore) }
+
+// kill looks at what a kill now would leave: no code that is over, no attempt
+// that was made, and after a flush all that is pending.
+func (p *stopper) kill(t *rapid.T) {
+	written := !p.failing && rapid.Bool().Draw(t, "written") && p.s.file.flush(p.s.memoryStore) == nil
+	c := p.s.crashed(p.now)
+	defer c.close()
+	for _, r := range p.asked {
+		now, err := p.s.Get(ctxBg, "", r.ID, p.now)
+		then, gone := c.Get(ctxBg, "", r.ID, p.now)
+		if p.over[r.ID] && !errors.Is(gone, otp.ErrNoChallenge) {
+			t.Fatalf("a kill brings back a code that was used: %+v", then)
+		}
+		if gone == nil && (err != nil || then.AttemptsLeft > now.AttemptsLeft || then.Sending > now.Sending) {
+			t.Fatalf("a kill brings back %+v, %v of %+v, %v", then, gone, now, err)
+		}
+		if p.s.keeper.on && written && recordText(then, gone) != recordText(now, err) {
+			t.Fatalf("a kill leaves %s of %s", recordText(then, gone), recordText(now, err))
+		}
+		if !p.s.keeper.on && gone == nil {
+			t.Fatal("a crash keeps a pending code")
+		}
+	}
+}
+
+// Codes are used by many at once while the stop begins. Whatever a kill leaves,
+// no code is good that was acknowledged before.
+func TestStopWhileCodesAreUsed(t *testing.T) {
+	const n, workers = 400, 8
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	var asked []*otp.Reservation
+	for range n {
+		asked = append(asked, s.reserve())
+	}
+	var used [n]atomic.Bool
+	var asking sync.WaitGroup
+	begin := make(chan struct{})
+	for worker := range workers {
+		asking.Go(func() {
+			<-begin
+			for i := worker; i < n; i += workers {
+				if i%4 == 0 {
+					continue // stays pending
+				}
+				if s.good(asked[i]) {
+					used[i].Store(true)
+				} else {
+					t.Error("a pending code is not good")
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		asking.Wait()
+	}()
+	close(begin)
+	s.keep(nil)
+	for looks := 0; ; looks++ {
+		var over [n]bool
+		for i := range over {
+			over[i] = used[i].Load()
+		}
+		c := s.crashed(storeEpoch)
+		for i, r := range asked {
+			if live := c.find(r.ID) != nil; live && over[i] || !live && i%4 == 0 {
+				t.Fatalf("look %d: challenge %d is in the file: %v, used: %v", looks, i, live, over[i])
+			}
+		}
+		c.close()
+		select {
+		case <-done:
+			if looks > 0 && used[1].Load() {
+				return
+			}
+		default:
+		}
+	}
+}
