@@ -33,6 +33,7 @@ type memoryFile struct {
 
 	// Guarded by writing:
 	writing sync.Mutex
+	isCopy  bool        // another process's: what changes is not written to it
 	leaving withdrawals // challenges whose rows are to be deleted at once
 	pending []note      // not written yet
 	all     bool        // some notes are lost: the whole file is to be compared
@@ -91,12 +92,21 @@ func (m *memoryStore) openFile() {
 	if m.dir == "" {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.openFirst(); err != nil {
+	err := os.MkdirAll(m.dir, 0o700)
+	if err == nil {
+		unlock, _ := m.lockStart(startLockTime)
+		defer unlock()
+		m.mu.Lock()
+		err = m.openFirst()
+		m.mu.Unlock()
+	}
+	if err != nil {
 		m.log().Warn("the memory store has no file: what it counts ends with this process",
 			zap.String("folder", m.dir), zap.Error(err))
+		return
 	}
+	m.adopt(m.siblings(), false)
+	go m.file.run(m)
 }
 
 // memoryLog is the log of the configuration that runs: a store outlives the one
@@ -104,9 +114,6 @@ func (m *memoryStore) openFile() {
 func memoryLog() *zap.Logger { return caddy.Log().Named("websms") }
 
 func (m *memoryStore) openFirst() error {
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
-		return err
-	}
 	for n := 1; n <= maxMemoryFiles; n++ {
 		path := m.filePath(n)
 		db, state, err := m.readFile(path)
@@ -158,26 +165,36 @@ func (m *memoryStore) filePath(n int) string {
 // readFile opens one file and reads it. With an *unusableError the file is
 // closed, and the state is what could be read, or nil.
 func (m *memoryStore) readFile(path string) (*bbolt.DB, *memoryState, error) {
-	db, damage, err := openBolt(path)
+	db, damage, err := openBolt(path, lockTime)
 	if err != nil {
 		return nil, nil, err
 	}
+	state, err := m.readOpen(db, damage)
+	if err != nil {
+		return nil, state, err
+	}
+	return db, state, nil
+}
+
+// readOpen reads a file that is open. With an error the file is closed, and the
+// state is what could be read, or nil.
+func (m *memoryStore) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
 	state := new(memoryState)
-	err = safely(func() (err error) {
+	err := safely(func() (err error) {
 		state.parts, err = prepare(db, m.ring, m.version, damage == nil)
 		return err
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	if err := state.read(db, m.now()); err != nil || damage != nil {
 		err = errors.Join(err, damage, db.Close())
 		if len(state.counters.places)+len(state.runs.places)+len(state.pending) == 0 {
 			state = nil
 		}
-		return nil, state, &unusableError{err}
+		return state, &unusableError{err}
 	}
-	return db, state, nil
+	return state, nil
 }
 
 // use makes an open file the store's, and puts in place what was read. Of a file
@@ -190,6 +207,7 @@ func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvage
 		state.bad = nil
 	} else {
 		file.takePending(state)
+		file.unmark()
 	}
 	if len(state.parts) > 0 && !salvaged {
 		file.log().Warn("rows of the memory store's file cannot be read: what they counted is forgotten",
@@ -208,7 +226,6 @@ func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvage
 	if salvaged {
 		m.notes.changed <- struct{}{}
 	}
-	go file.run(m)
 }
 
 // takePending deletes from the file what was pending. A code is good once, so
@@ -224,14 +241,29 @@ func (f *memoryFile) takePending(state *memoryState) {
 	}
 }
 
+// unmark says that a file has changes again that no other process has.
+func (f *memoryFile) unmark() {
+	marked := false
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		marked = isMerged(tx)
+		return nil
+	})
+	if err == nil && marked {
+		err = f.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaMerged) })
+	}
+	if err != nil {
+		f.report(err)
+	}
+}
+
 // openBolt opens a database. Its package finds some damage by panicking, or by
 // reading what is not there. With damage the end of the file is missing: it can
 // be read in part, and must not be written.
-func openBolt(path string) (db *bbolt.DB, damage, err error) {
+func openBolt(path string, wait time.Duration) (db *bbolt.DB, damage, err error) {
 	var opened *os.File
 	err = safely(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+			Timeout: wait, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				var err error
 				opened, err = os.OpenFile(name, flag, mode)
@@ -335,10 +367,16 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 // run writes what changes until the store is closed.
 func (f *memoryFile) run(m *memoryStore) {
 	defer close(f.done)
+	look := time.NewTicker(adoptEvery)
+	defer look.Stop()
+	var free []string // files of other processes, at the last look
 	for {
 		wait := writeDelay
 		select {
 		case <-m.notes.changed:
+		case <-look.C:
+			free = m.adoptLeft(free)
+			continue
 		case <-f.stop:
 			return
 		}

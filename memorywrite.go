@@ -40,6 +40,9 @@ func (f *memoryFile) flushed(m *memoryStore) error {
 // take makes what has changed pending, and reports whether there was more than
 // can be. The caller holds writing.
 func (f *memoryFile) take(m *memoryStore) (lost bool) {
+	if f.isCopy {
+		return false
+	}
 	m.mu.Lock()
 	notes, lost := m.notes.take(nil)
 	m.mu.Unlock()

@@ -1,0 +1,304 @@
+package websms
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+const logAdopted = "the memory store goes on with what another process has left"
+
+// lock has a number locked.
+func (s *savedStore) lock(i, device int) {
+	s.t.Helper()
+	r := s.reserve()
+	for range 3 {
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, device), Now: storeEpoch})
+	}
+	if !s.locked(i, device) {
+		s.t.Fatalf("number %d is not locked", i)
+	}
+}
+
+func (s *savedStore) locked(i, device int) bool {
+	run := memoryRun(i, device)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs.locked(&run, storeEpoch) != nil
+}
+
+// look does what the store does every adoptEvery.
+func (s *savedStore) look(free []string) []string { return s.adoptLeft(free) }
+
+// Two processes stop, and start in the other order: each has the file of the
+// other. No lock is lifted, no sending forgotten, and a code is good once.
+func TestMemoryFilesSwapped(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch.Add(time.Second))
+	a.lock(1, 0)
+	a.lock(3, 7)
+	a.count(1, storeEpoch)
+	b.lock(2, 0)
+	b.count(1, storeEpoch.Add(-time.Second))
+	b.count(2, storeEpoch)
+	ofA, ofB := a.reserve(), b.reserve()
+	a.close()
+	b.close()
+	for round := range 3 {
+		b, a = openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+		if round == 0 {
+			b.wantLog(logAdopted)
+		}
+		if got := filepath.Base(b.file.path); got != "memory.db" {
+			t.Fatalf("the first to start has %s", got)
+		}
+		for name, s := range map[string]*savedStore{"first": b, "second": a} {
+			if !s.locked(1, 0) || !s.locked(2, 0) || !s.locked(3, 7) || s.locked(3, 0) {
+				t.Errorf("round %d, the %s: a lock is lifted, or one is there that was not", round, name)
+			}
+			if one, two := s.counted(1), s.counted(2); one != 2 || two != 1 {
+				t.Errorf("round %d, the %s: %d and %d sendings are counted, want 2 and 1", round, name, one, two)
+			}
+		}
+		if round < 2 {
+			a.close()
+			b.close()
+		}
+	}
+	if b.good(ofB) || a.good(ofA) || !b.good(ofA) || !a.good(ofB) || b.good(ofA) || a.good(ofB) {
+		t.Error("a code is not good once, where its file is")
+	}
+}
+
+// One of two processes ends for good. The other one takes over what it left:
+// its locks at the next start or the next look, its codes when the file stays free.
+func TestMemoryFileLeft(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
+			dir := t.TempDir()
+			old, s := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+			old.lock(1, 0)
+			r := old.reserve()
+			s.lock(2, 0)
+			mine := s.reserve()
+			free := s.look(nil)
+			if len(free) != 0 {
+				t.Fatalf("%v are free while both run", free)
+			}
+			old.close()
+			if restart {
+				s.close()
+				s = openSaved(t, dir, storeEpoch)
+				if !s.locked(1, 0) || !s.locked(2, 0) {
+					t.Error("a lock is lifted at a restart")
+				}
+				if n, _ := s.Live(ctxBg, storeEpoch); n != 2 { // one that lock made, one of its own; or the other's
+					t.Errorf("%d are live, want those of one file", n)
+				}
+			}
+			free = s.look(nil)
+			if len(free) != 1 {
+				t.Fatalf("%v are free, want one", free)
+			}
+			s.look(free)
+			if !s.locked(1, 0) || !s.locked(2, 0) {
+				t.Error("a lock is lifted")
+			}
+			if !s.good(r) || s.good(r) || !s.good(mine) {
+				t.Error("a code is not good once")
+			}
+			if free := s.look(nil); len(free) != 0 {
+				t.Errorf("%v are taken over again", free)
+			}
+			if c := s.crashed(storeEpoch); !c.locked(1, 0) || !c.locked(2, 0) || c.good(r) {
+				t.Error("what was taken over is not written, or a code is good again")
+			}
+			other := openSaved(t, dir, storeEpoch)
+			if other.good(r) || other.good(mine) {
+				t.Error("a code is good again in a process that starts later")
+			}
+			if !other.locked(1, 0) || !other.locked(2, 0) {
+				t.Error("a process that starts later has not the locks")
+			}
+		})
+	}
+}
+
+// An operator lifts a lock. The file that it was merged from does not bring it back.
+func TestMemoryFileUnlockStays(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+	b.lock(1, 0)
+	a.close()
+	b.close()
+	a = openSaved(t, dir, storeEpoch)
+	if known, err := a.Unlock(ctxBg, "", memoryRun(1, 0).Number); !known || err != nil {
+		t.Fatalf("Unlock: %v, %v", known, err)
+	}
+	for range 2 {
+		a.look(a.look(nil))
+		if a.locked(1, 0) {
+			t.Error("the lock is back")
+		}
+		a.close()
+		a = openSaved(t, dir, storeEpoch)
+	}
+}
+
+// A file that is damaged is merged as far as it can be read, and set aside.
+func TestMemoryFileLeftDamaged(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+	pending := b.fill(400)
+	path := b.file.path
+	a.close()
+	b.close()
+	noisePages(bucketCounters)(t, path)
+	for range 2 {
+		a = openSaved(t, dir, storeEpoch)
+		if counted, locked, _ := a.have(pending); counted != 0 || locked != 400 {
+			t.Errorf("%d counted, %d locked, want 0 and 400", counted, locked)
+		}
+		if err := filepathExists(path + ".unusable"); err != nil {
+			t.Error(err)
+		}
+		a.close()
+	}
+}
+
+func filepathExists(path string) error {
+	found, err := filepath.Glob(path)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("there is no %s", path)
+	}
+	return err
+}
+
+// A release that was rolled back counts beside the file of the later one, which
+// has all of it when it starts again.
+func TestMemoryFileRolledBack(t *testing.T) {
+	dir := t.TempDir()
+	later := func(m *memoryStore) { m.version++ }
+	s := openSaved(t, dir, storeEpoch, later)
+	s.lock(1, 0)
+	s.close()
+	s = openSaved(t, dir, storeEpoch)
+	s.wantLog(logNewer)
+	s.lock(2, 0)
+	s.look(s.look(nil))
+	s.wantLog(logNewer)
+	s.close()
+	s = openSaved(t, dir, storeEpoch, later)
+	if s.wantLog(logAdopted); !s.locked(1, 0) || !s.locked(2, 0) {
+		t.Error("a lock is lifted")
+	}
+}
+
+// Many start at the same time, as when a machine boots. Each has every lock.
+func TestMemoryFilesStartTogether(t *testing.T) {
+	const n = 4
+	dir := t.TempDir()
+	var stores []*savedStore
+	for i := range n {
+		s := openSaved(t, dir, storeEpoch)
+		s.lock(i, 0)
+		stores = append(stores, s)
+	}
+	for round := range 3 {
+		for _, s := range stores {
+			s.close()
+		}
+		stores = make([]*savedStore, n)
+		var starting sync.WaitGroup
+		for i := range n {
+			starting.Go(func() { stores[i] = openSaved(t, dir, storeEpoch) })
+		}
+		starting.Wait()
+		for _, s := range stores {
+			for i := range n {
+				if !s.locked(i, 0) {
+					t.Errorf("round %d: number %d is not locked in %s", round, i, filepath.Base(s.file.path))
+				}
+			}
+		}
+	}
+}
+
+// What is merged is as strict as each part, merged twice it is the same, and so
+// it is in the other order.
+func TestMemoryMergeRows(t *testing.T) {
+	moments := rapid.SliceOfN(rapid.Int64Range(1, 30), 0, 12)
+	drawStreak := rapid.Custom(func(t *rapid.T) streak {
+		s := streak{moments: moments.Draw(t, "moments"), until: rapid.Int64Range(0, 50).Draw(t, "until")}
+		slices.Sort(s.moments)
+		s.moments = slices.Compact(s.moments)
+		s.count = int32(len(s.moments))
+		if s.count == maxMoments {
+			s.count += rapid.Int32Range(0, 5).Draw(t, "more")
+		}
+		return s
+	})
+	clone := func(s streak) streak {
+		s.moments = slices.Clone(s.moments)
+		return s
+	}
+	window := func(moments []int64) (w otp.Window) {
+		for _, at := range moments {
+			w.Add(time.Unix(0, at), 100)
+		}
+		return w
+	}
+	text := func(w otp.Window) (s string) {
+		for i := countAll(&w); i > 0; i-- {
+			s += fmt.Sprint(momentAt(&w, i), " ")
+		}
+		return s
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawStreak.Draw(t, "a"), drawStreak.Draw(t, "b")
+		ab, ba := clone(a), clone(b)
+		ab.merge(&b)
+		ba.merge(&a)
+		if fmt.Sprint(ab) != fmt.Sprint(ba) {
+			t.Fatalf("%v and %v are %v, and the other way %v", a, b, ab, ba)
+		}
+		again := clone(ab)
+		again.merge(&b)
+		again.merge(&a)
+		if fmt.Sprint(again) != fmt.Sprint(ab) {
+			t.Fatalf("merged again, %v is %v", ab, again)
+		}
+		if ab.count < max(a.count, b.count) || ab.until < max(a.until, b.until) || ab.last() < max(a.last(), b.last()) {
+			t.Fatalf("%v is less strict than %v or %v", ab, a, b)
+		}
+
+		x, y := window(moments.Draw(t, "x")), window(moments.Draw(t, "y"))
+		keep := rapid.IntRange(1, 30).Draw(t, "keep")
+		xy, yx := unionOf(&x, &y, keep), unionOf(&y, &x, keep)
+		if text(xy) != text(yx) {
+			t.Fatalf("the union is %s, and the other way %s", text(xy), text(yx))
+		}
+		if twice := unionOf(&xy, &y, keep); text(twice) != text(xy) {
+			t.Fatalf("the union with one of its parts is %s, want %s", text(twice), text(xy))
+		}
+		for at := int64(1); at <= 30; at++ {
+			if want := max(countAt(&x, at), countAt(&y, at)); keep == 30 && countAt(&xy, at) != want {
+				t.Fatalf("%d events at %d, want %d", countAt(&xy, at), at, want)
+			}
+		}
+		for _, window := range []time.Duration{5, 20} {
+			rate := []otp.Rate{{Count: rapid.IntRange(1, keep).Draw(t, "count"), Window: window}}
+			now := time.Unix(0, 31)
+			if union, each := xy.Wait(rate, now), max(x.Wait(rate, now), y.Wait(rate, now)); union < each {
+				t.Fatalf("the union waits %v, and one of its parts %v", union, each)
+			}
+		}
+	})
+}
