@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -74,7 +75,7 @@ func (m *memoryStore) keep(by *MemoryStore) {
 	err = errors.Join(err, f.writeSaved(rows))
 	f.report(err)
 	if err == nil {
-		f.log().Info("Caddy stops: the pending challenges are in the file of the memory store",
+		f.log().Info("the last configuration with the memory store stops: the pending challenges are in its file",
 			zap.String("file", f.path), zap.Int("challenges", len(live)), zap.Duration("took", time.Since(begun)))
 	}
 }
@@ -214,9 +215,10 @@ func (f *memoryFile) fileChanged(m *memoryStore) error {
 	return err
 }
 
-// fileRecords makes the rows of challenges what the challenges are. The caller
-// holds writing.
+// fileRecords makes the rows of challenges what the challenges are. It sorts
+// recs, so that each page of the file is written once. The caller holds writing.
 func (f *memoryFile) fileRecords(m *memoryStore, recs []*record) error {
+	slices.SortFunc(recs, func(a, b *record) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for part := range slices.Chunk(recs, changesAtOnce) {
 		changes := make([]change, 0, len(part))
 		for few := range slices.Chunk(part, notesAtOnce) {

@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-const logStopping = "Caddy stops: the pending challenges are in the file of the memory store"
+const logStopping = "the last configuration with the memory store stops: the pending challenges are in its file"
 
 // reserve makes a challenge that is pending.
 func (s *savedStore) reserve() *otp.Reservation {
@@ -416,6 +416,39 @@ func TestStopWhileCodesAreUsed(t *testing.T) {
 				return
 			}
 		default:
+		}
+	}
+}
+
+// The clock was a month ahead when a challenge was made. After a start with the
+// right time it lives no longer than any other.
+func TestStopClockAhead(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		ahead := storeEpoch.Add(30 * 24 * time.Hour)
+		dir := t.TempDir()
+		s := openSaved(t, dir, ahead)
+		r := memoryReservation(ahead)
+		if err := s.Reserve(ctxBg, r); err != nil {
+			t.Fatal(err)
+		}
+		c := s
+		if killed {
+			s.keep(nil)
+			c = s.crashed(storeEpoch)
+		} else {
+			s.close()
+			c = openSaved(t, dir, storeEpoch)
+		}
+		rec, err := c.Get(ctxBg, "", r.ID, storeEpoch)
+		if latest := storeEpoch.Add(otp.MaxLife); err != nil || rec.ExpiresAt.After(latest) || rec.ResendAt.After(latest) {
+			t.Errorf("it ends at %v and may be resent at %v: %v", rec.ExpiresAt, rec.ResendAt, err)
+		}
+		now := storeEpoch.Add(otp.MaxLife - time.Second)
+		if _, err := c.Resend(ctxBg, r.ID, &otp.Renewal{Now: now, TTL: 5 * time.Minute}); err == nil || errors.Is(err, otp.ErrNoChallenge) {
+			t.Errorf("a resend before the cooldown is over: %v", err)
+		}
+		if _, err := c.Get(ctxBg, "", r.ID, storeEpoch.Add(otp.MaxLife)); !errors.Is(err, otp.ErrExpired) {
+			t.Errorf("after its life: %v", err)
 		}
 	}
 }

@@ -16,15 +16,17 @@ func init() {
 
 // MemoryStore keeps challenges in this process, in a ristretto cache that
 // admits no more than it can hold. They survive a reload, and a restart if
-// Caddy was asked to stop. What limits count, and wrong codes, also survive a
-// crash, but for the latest second.
+// Caddy was asked to stop, even if the stop is cut short. What limits count,
+// and wrong codes, also survive a crash, but for the latest second.
 //
 // They are in the file `websms/memory.db` below Caddy's storage, if that is a
 // folder (`file_system`), else below Caddy's data directory. It holds keyed
 // hashes and sealed values, no number and no code. A second process that runs
-// at the same time has a file of its own, `memory-2.db` and so on. A file that
-// is damaged, or of another version or another key ring, is renamed to
-// `….unusable`; without a file that can be written, all is in memory alone.
+// at the same time has a file of its own, `memory-2.db` and so on, which is
+// merged with the others when it ends. A row that is damaged is skipped. A file
+// that is damaged as a whole, or of another key ring, is renamed to `….unusable`.
+// A file of a later release is left as it is, and the next one is used. Without a
+// file that can be written, all is in memory alone.
 type MemoryStore struct {
 	// How many challenges may await their answer at once. Past it a send is
 	// refused, and none that is live is forgotten. From 1 to 10000000.

@@ -266,7 +266,7 @@ func (m *memoryStore) restore(state *memoryState) {
 	m.cache.resize(max(m.capacity, len(m.live)+len(state.pending)))
 	for _, p := range state.pending {
 		rec := p.rec
-		rec.dies = min(rec.dies, instantOf(latest))
+		rec.born, rec.dies, rec.resend = min(rec.born, instantOf(now)), min(rec.dies, instantOf(latest)), min(rec.resend, instantOf(latest))
 		if m.find(rec.id) != nil || !m.cache.put(string(rec.id[:]), rec) {
 			continue
 		}
@@ -281,7 +281,7 @@ func (m *memoryStore) restore(state *memoryState) {
 	}
 	for _, row := range state.saved {
 		for _, s := range row.Messages {
-			m.sent.restore(s.Key, sentMessage{s.Challenge, instantOf(s.At), s.Sending}, now, s.Until, otp.MaxLife)
+			m.sent.restore(s.Key, sentMessage{s.Challenge, instantOf(earlier(s.At, now)), s.Sending}, now, s.Until, otp.MaxLife)
 		}
 		for _, s := range row.Early {
 			m.early.restore(s.ID, s.State, now, s.Until, otp.MaxLife)
