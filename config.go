@@ -124,7 +124,7 @@ type SessionConfig struct {
 const (
 	defaultCookie = "websms_session"
 	// maxLife is the longest that any session can be configured to last.
-	maxLife = 8760 * time.Hour
+	maxLife = session.MaxLife
 )
 
 // life returns how long sessions last, with the defaults.

@@ -18,7 +18,6 @@ import (
 	"github.com/redis/rueidis"
 	"go.uber.org/zap"
 
-	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -41,9 +40,11 @@ const (
 	// followEvery is how often a node asks for what others have revoked.
 	followEvery = 500 * time.Millisecond
 
-	// archiveLife is how long Redis keeps what no node asks for: no session
-	// lasts longer.
-	archiveLife = otp.RunLife
+	// archiveLife is how long Redis keeps what no node asks for. No session
+	// lasts longer than session.MaxLife. Nodes renew the keys' lives once a day
+	// only (follow.lua), so a day is added: else the revocations could expire
+	// before the ring does.
+	archiveLife = session.MaxLife + 24*time.Hour
 
 	// recordsAtOnce bounds one answer of Redis.
 	recordsAtOnce = 10_000

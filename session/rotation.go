@@ -15,6 +15,10 @@ const (
 	// KeyAge is how old the latest sealing key is when another one is made.
 	KeyAge = 30 * 24 * time.Hour
 
+	// MaxLife is the longest that any session, device or revocation can last.
+	// Whatever keeps keys or revocations keeps them for as long.
+	MaxLife = 8760 * time.Hour
+
 	// Settling is how long after it was made a key begins to seal: by then
 	// every process has it, and opens what others seal with it.
 	Settling = 2 * time.Hour
