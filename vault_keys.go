@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -87,8 +88,14 @@ func (v *vault) parseKeys(data []byte) (keys session.Keys, err error) {
 	case v.data != nil && bytes.Equal(data, v.data):
 		return v.read, nil
 	}
-	if json.Unmarshal(data, &keys) != nil { // whose error could quote a secret
-		return keys, v.damaged("not JSON")
+	var newer *session.VersionError
+	switch err := json.Unmarshal(data, &keys); {
+	case errors.As(err, &newer):
+		return session.Keys{}, keysError(v.keysPlace() + " has " + newer.Error() + "; nothing is written to it")
+	case err != nil && json.Valid(data):
+		return session.Keys{}, v.damaged("damaged: its fields are not those of keys") // the error could quote a secret
+	case err != nil:
+		return session.Keys{}, v.damaged("not JSON")
 	}
 	if err := keys.Check(); err != nil {
 		return keys, v.damaged("damaged: " + err.Error())

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -53,6 +54,8 @@ type Key struct {
 	ID      uint32    `json:"id"`
 	Secret  []byte    `json:"secret"` // 32 random bytes
 	Created time.Time `json:"created"`
+
+	more map[string]json.RawMessage // fields of a later release
 }
 
 // Keys is a key ring as it is kept at rest. Its methods say what it should be
@@ -63,6 +66,8 @@ type Keys struct {
 	Index []byte `json:"index"`
 	// Sealing keys. A Ring seals with the first, and opens with all; see At.
 	Sealing []Key `json:"sealing"`
+
+	more map[string]json.RawMessage // fields of a later release
 }
 
 // secretSize is the length of every secret in bytes: AES-256 and HMAC-SHA256.

@@ -60,7 +60,7 @@ func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool
 	}) {
 		sealing, changed = append(sealing, newKey(now)), true
 	}
-	next = Keys{Index: k.Index, Sealing: sealing}
+	next = Keys{Index: k.Index, Sealing: sealing, more: k.more}
 	next.Sealing = next.newestFirst()
 	return next, changed
 }
@@ -85,7 +85,7 @@ func (k Keys) At(now time.Time) Keys {
 		first := sealing[seals]
 		sealing = slices.Insert(slices.Delete(sealing, seals, seals+1), 0, first)
 	}
-	return Keys{Index: k.Index, Sealing: sealing}
+	return Keys{Index: k.Index, Sealing: sealing, more: k.more}
 }
 
 // Horizon returns the time by which to judge what may be forgotten for good:
@@ -106,6 +106,7 @@ func (k Keys) Horizon(now time.Time) time.Time {
 // index key is that of whose oldest sealing key is older, so that of two that
 // count something the one that has counted longer goes on. It is the same
 // whoever merges, in whatever order and how often. No sealing keys add nothing.
+// Fields of a later release are kept; where both have one, that of k counts.
 func (k Keys) Merge(other Keys) Keys {
 	switch {
 	case len(other.Sealing) == 0:
@@ -113,11 +114,15 @@ func (k Keys) Merge(other Keys) Keys {
 	case len(k.Sealing) == 0:
 		k = other
 	}
-	merged := Keys{Sealing: slices.Concat(k.Sealing, other.Sealing)}
-	merged.Sealing = slices.CompactFunc(merged.newestFirst(), func(a, b Key) bool { return compareKeys(a, b) == 0 })
-	if len(merged.Sealing) == 0 {
-		merged.Sealing = nil
+	merged := Keys{more: joined(k.more, other.more)}
+	for _, key := range slices.Concat(k.Sealing, other.Sealing) {
+		if at := slices.IndexFunc(merged.Sealing, func(has Key) bool { return compareKeys(has, key) == 0 }); at >= 0 {
+			merged.Sealing[at].more = joined(merged.Sealing[at].more, key.more)
+		} else {
+			merged.Sealing = append(merged.Sealing, key)
+		}
 	}
+	merged.Sealing = merged.newestFirst()
 	merged.Index = k.Index
 	if cmp.Or(compareKeys(other.oldest(), k.oldest()), bytes.Compare(other.Index, k.Index)) < 0 {
 		merged.Index = other.Index
@@ -129,7 +134,7 @@ func (k Keys) Merge(other Keys) Keys {
 // other: what Rotate has removed of other they may still have.
 func (k Keys) Since(other Keys) Keys {
 	begin := other.oldest().Created
-	return Keys{Index: k.Index, Sealing: slices.DeleteFunc(slices.Clone(k.Sealing), func(key Key) bool { return key.Created.Before(begin) })}
+	return Keys{Index: k.Index, Sealing: slices.DeleteFunc(slices.Clone(k.Sealing), func(key Key) bool { return key.Created.Before(begin) }), more: k.more}
 }
 
 // Equal reports whether both are the same keys in the same order.

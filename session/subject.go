@@ -47,9 +47,15 @@ func (s Subject) Digest(r *Ring) string {
 }
 
 // The sealed form: version, kind, the length of the realm, realm, name.
+//
+// A release that has more to say of a subject writes version 2, in which the
+// length of the name stands before it, and further fields after it. This one
+// reads that, and passes over those fields; it writes version 1, because nodes
+// of the release before read nothing else.
 const (
-	subjectVersion = 1
-	subjectHead    = 2 + 2
+	subjectVersion     = 1
+	subjectVersionNext = 2
+	subjectHead        = 2 + 2
 )
 
 // Seal returns the subject as a text that opens for the same label alone.
@@ -67,7 +73,8 @@ func (s Subject) encode() []byte {
 	return append(plain, s.Name...)
 }
 
-// OpenSubject returns the subject that was sealed for label, or ErrSealed.
+// OpenSubject returns the subject that was sealed for label. The error is
+// ErrSealed, or a *VersionError where a later release has sealed it.
 func OpenSubject(r *Ring, label, sealed string) (Subject, error) {
 	var s Subject
 	err := r.open(ForRevocation, label, sealed, s.decode)
@@ -75,17 +82,33 @@ func OpenSubject(r *Ring, label, sealed string) (Subject, error) {
 }
 
 func (s *Subject) decode(plain []byte) error {
-	if len(plain) < subjectHead || plain[0] != subjectVersion {
+	if len(plain) > 0 && plain[0] > subjectVersionNext {
+		return &VersionError{Found: int(plain[0]), Known: subjectVersionNext}
+	}
+	if len(plain) < subjectHead || plain[0] < subjectVersion {
 		return ErrSealed
 	}
-	realm := int(binary.BigEndian.Uint16(plain[2:]))
-	if len(plain) < subjectHead+realm {
-		return ErrSealed
+	realm, rest, ok := cutField(plain[2:])
+	name := rest
+	if ok && plain[0] == subjectVersionNext {
+		name, _, ok = cutField(rest)
 	}
-	opened := Subject{Kind: Kind(plain[1]), Realm: string(plain[subjectHead : subjectHead+realm]), Name: string(plain[subjectHead+realm:])}
-	if opened.check() != nil {
+	opened := Subject{Kind: Kind(plain[1]), Realm: string(realm), Name: string(name)}
+	if !ok || opened.check() != nil {
 		return ErrSealed
 	}
 	*s = opened
 	return nil
+}
+
+// cutField returns the bytes whose length stands before them, and what follows.
+func cutField(data []byte) (field, rest []byte, ok bool) {
+	if len(data) < 2 {
+		return nil, nil, false
+	}
+	n := 2 + int(binary.BigEndian.Uint16(data))
+	if len(data) < n {
+		return nil, nil, false
+	}
+	return data[2:n], data[n:], true
 }

@@ -1,0 +1,120 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// VersionError says that something was written by a later release, which this
+// one must neither read nor replace.
+type VersionError struct {
+	Found int // the version that it has
+	Known int // the latest that this release knows
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("version %d, and this release knows %d at most: run the release that wrote it, or a later one", e.Found, e.Known)
+}
+
+// KeysVersion is the version of Keys at rest. Keys without a version are those
+// of releases before there was one; they are otherwise the same.
+const KeysVersion = 1
+
+// MarshalJSON writes the keys with their version, and with the fields that
+// this release does not know as they were read.
+func (k Keys) MarshalJSON() ([]byte, error) {
+	return withFields(struct {
+		Version int    `json:"version"`
+		Index   []byte `json:"index"`
+		Sealing []Key  `json:"sealing"`
+	}{KeysVersion, k.Index, k.Sealing}, k.more)
+}
+
+// UnmarshalJSON reads keys. Those of a later version are a *VersionError.
+func (k *Keys) UnmarshalJSON(data []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	if text, ok := fields["version"]; ok {
+		version := 0
+		if err := json.Unmarshal(text, &version); err != nil || version < 1 {
+			return errors.New("no version that any release has written")
+		}
+		if version > KeysVersion {
+			return &VersionError{Found: version, Known: KeysVersion}
+		}
+	}
+	type plain Keys // without methods
+	var read plain
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*k = Keys(read)
+	k.more = without(fields, "version", "index", "sealing")
+	return nil
+}
+
+// MarshalJSON writes the key, with the fields that this release does not know.
+func (k Key) MarshalJSON() ([]byte, error) {
+	type plain Key // without methods
+	return withFields(plain(k), k.more)
+}
+
+// UnmarshalJSON reads a key.
+func (k *Key) UnmarshalJSON(data []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	type plain Key // without methods
+	var read plain
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*k = Key(read)
+	k.more = without(fields, "id", "secret", "created")
+	return nil
+}
+
+// without returns the fields but for those that are known; nil for none.
+func without(fields map[string]json.RawMessage, known ...string) map[string]json.RawMessage {
+	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool {
+		return slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) // as encoding/json reads them
+	})
+	if len(fields) == 0 {
+		return nil
+	}
+	return fields
+}
+
+// withFields writes known, a struct with fields, and more after them.
+func withFields(known any, more map[string]json.RawMessage) ([]byte, error) {
+	data, err := json.Marshal(known)
+	if err != nil || len(more) == 0 {
+		return data, err
+	}
+	rest, err := json.Marshal(more) // in the order of their names
+	if err != nil {
+		return nil, err
+	}
+	return append(append(bytes.TrimSuffix(data, []byte("}")), ','), rest[1:]...), nil
+}
+
+// joined returns the fields of both; of one that both have, a's.
+func joined(a, b map[string]json.RawMessage) map[string]json.RawMessage {
+	if len(a) == 0 || len(b) == 0 {
+		if len(a) == 0 {
+			return b
+		}
+		return a
+	}
+	all := maps.Clone(b)
+	maps.Copy(all, a)
+	return all
+}

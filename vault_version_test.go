@@ -1,0 +1,132 @@
+package websms
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// newerKeys returns keys as a later release would write them.
+func newerKeys(version string) string {
+	return `{"version":` + version + `,"rings":[{"name":"default","secret":"c2VjcmV0"}]}`
+}
+
+// Keys that a later release has written are neither read nor replaced: not at
+// a start, and not by a process that runs, which goes on with those it has.
+func TestKeysOfALaterRelease(t *testing.T) {
+	const want = keysFile + " in Caddy's storage has version 3, and this release knows 1 at most"
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	_, sealed := v.issue(t, "+6421234567", "")
+	sound, _ := storage.get(keysFile)
+	storage.put(keysFile, newerKeys("3"))
+	now.Advance(31 * day) // a new key is due
+	for what, tend := range map[string]func() error{
+		"a start":             func() error { _, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now); return err },
+		"a process that runs": func() error { return v.tend(t.Context()) },
+	} {
+		err := tend()
+		var damaged keysError
+		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if text, _ := storage.get(keysFile); text != newerKeys("3") {
+		t.Errorf("it was written over with %.20q", text)
+	}
+	if _, later := v.issue(t, "+6421234567", ""); !v.good(sealed) || !v.good(later) {
+		t.Error("the process that runs does not go on")
+	}
+	storage.put(keysFile, sound)
+	v.mustTend(t)
+
+	// The same between the reading and the change, and in the archive of a store.
+	now.Advance(31 * day)
+	storage.faults(func(op, _ string) error {
+		if op == "Lock" {
+			storage.put(keysFile, newerKeys("3"))
+		}
+		return nil
+	})
+	if err := v.tend(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("while it waits for the lock: %v", err)
+	}
+	if text, _ := storage.get(keysFile); text != newerKeys("3") {
+		t.Error("it was written over after the lock")
+	}
+	a := newMemArchive()
+	in := vaultIn(t, a, now.Now)
+	_, sealed = in.issue(t, "+6421234567", "")
+	a.mu.Lock()
+	a.keys = []byte(newerKeys("3"))
+	a.mu.Unlock()
+	started := vaultIn(t, a, now.Now)
+	for what, v := range map[string]*vault{"one that runs": in, "one that starts": started} {
+		if err := v.follow(t.Context()); err == nil || !strings.Contains(err.Error(), "the ring of keys in the store has version 3, and this release knows 1 at most") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if !in.good(sealed) || started.ring.Ready() || string(a.keys) != newerKeys("3") {
+		t.Errorf("in the store's archive: good %t, started %t, replaced %t", in.good(sealed), started.ring.Ready(), string(a.keys) != newerKeys("3"))
+	}
+}
+
+// withFields returns keys.json with fields that this release does not know.
+func withFields(text string) string {
+	text = strings.Replace(text, `"version":1,`, `"version":1,"policy":{"a":[1]},`, 1)
+	return strings.Replace(text, `"created":`, `"uses":"all","created":`, 1)
+}
+
+// What a later release adds to the keys stays when this one writes them, with
+// every archive; and a file of the release before has no version.
+func TestKeysKeepFields(t *testing.T) {
+	check := func(what, text string, keys int) {
+		t.Helper()
+		for _, field := range []string{`"version":1`, `"policy":{"a":[1]}`, `"uses":"all"`} {
+			if strings.Count(text, field) != 1 {
+				t.Errorf("%s, %s is there %d times", what, field, strings.Count(text, field))
+			}
+		}
+		var read session.Keys
+		if err := json.Unmarshal([]byte(text), &read); err != nil || len(read.Sealing) != keys {
+			t.Errorf("%s there are %d keys: %v", what, len(read.Sealing), err)
+		}
+	}
+	now, storage := newFakeClock(), newMemStorage()
+	v := vaultOn(t, storage, now.Now)
+	_, sealed := v.issue(t, "+6421234567", "")
+	text, _ := storage.get(keysFile)
+	before := strings.Replace(text, `"version":1,`, "", 1)
+	if before == text {
+		t.Fatalf("no version is written")
+	}
+	storage.put(keysFile, before)
+	if restarted := vaultOn(t, storage, now.Now); !restarted.good(sealed) {
+		t.Error("a file of the release before is not read")
+	}
+	storage.put(keysFile, withFields(text))
+	now.Advance(30 * day)
+	vaultOn(t, storage, now.Now)
+	text, _ = storage.get(keysFile)
+	check("rotated at a start", text, 2)
+	now.Advance(30 * day)
+	v.mustTend(t)
+	text, _ = storage.get(keysFile)
+	check("rotated by one that had read it before they were added", text, 3)
+
+	a := newMemArchive()
+	in := vaultIn(t, a, now.Now)
+	a.mu.Lock()
+	a.keys = []byte(withFields(string(a.keys)))
+	a.mu.Unlock()
+	now.Advance(session.KeyAge + time.Hour)
+	mustFollow(t, in)
+	check("in the store's archive", string(a.keys), 2)
+	a.empty()
+	mustFollow(t, in)
+	check("put back into it", string(a.keys), 2)
+}
