@@ -85,7 +85,7 @@ func (a *archive) Keys(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.open(sealed), nil
+	return a.open(sealed)
 }
 
 // ChangeKeys implements session.Archive.
@@ -95,7 +95,11 @@ func (a *archive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte
 		if err != nil {
 			return err
 		}
-		keys, err := next(a.open(former))
+		opened, err := a.open(former)
+		if err != nil {
+			return err
+		}
+		keys, err := next(opened)
 		if err != nil || keys == nil {
 			return err
 		}
@@ -114,38 +118,51 @@ func (a *archive) sealedKeys(ctx context.Context) (string, error) {
 	}).string()
 }
 
+// envelope begins the sealed keys of a later release that seals them in another
+// way; its version follows, and a space. What this release writes has none: it
+// is what the release before reads, and the keys inside have their own version.
+const (
+	envelope        = "websms keys "
+	envelopeVersion = 0
+)
+
 // open returns the keys, or nil if there are none. Those that somebody has
-// changed are none: who knows the right ones puts them back.
-func (a *archive) open(sealed string) []byte {
+// changed are none: who knows the right ones puts them back. Those of a later
+// release are a *session.VersionError, and are not replaced.
+func (a *archive) open(sealed string) ([]byte, error) {
 	if sealed == "" {
-		return nil
+		return nil, nil
+	}
+	if rest, ok := strings.CutPrefix(sealed, envelope); ok {
+		text, _, _ := strings.Cut(rest, " ")
+		if version, err := strconv.ParseUint(text, 10, 31); err == nil && version > envelopeVersion {
+			return nil, fmt.Errorf("%sring in redis: %w", a.tag, &session.VersionError{Found: int(version), Known: envelopeVersion})
+		}
 	}
 	keys, err := a.aead.Open(nil, nil, []byte(sealed), []byte(a.tag))
 	if err != nil {
 		a.node.logger().Error("the keys in redis do not open, because they were changed there; this process puts back those it knows", zap.String("key", a.tag+"ring"))
-		return nil
+		return nil, nil
 	}
-	return keys
+	return keys, nil
 }
 
 // Records implements session.Archive. A mark is an epoch and a number.
 func (a *archive) Records(ctx context.Context, mark string) (names []string, next string, emptied bool, err error) {
+	return allRecords(mark, a.page)
+}
+
+// allRecords reads page after page. Each has a time-out of its own, so there
+// may be any number of records.
+func allRecords(mark string, page func(epoch, number string) (records, error)) (names []string, next string, emptied bool, err error) {
 	for {
 		epoch, number, _ := strings.Cut(mark, " ")
 		if number == "" {
 			number = "0"
 		}
-		fresh := make([]byte, 8)
-		rand.Read(fresh) // never fails: crypto/rand ends the program instead
-		reply, err := a.node.do(call(scriptFollow,
-			[]string{a.tag + "epoch", a.tag + "sequence", a.tag + "log", a.tag + "values", a.tag + "ring"},
-			[]string{hex.EncodeToString(fresh), epoch, number, millis(archiveLife), strconv.Itoa(recordsAtOnce)})).list()
-		if err != nil {
-			return nil, "", false, err
-		}
-		part, err := readRecords(reply)
-		if err != nil {
-			return nil, "", false, err
+		part, err := page(epoch, number)
+		if err != nil { // the caller goes on from here
+			return names, mark, emptied, err
 		}
 		if part.emptied {
 			names, emptied = nil, true
@@ -162,6 +179,19 @@ func (a *archive) Records(ctx context.Context, mark string) (names []string, nex
 			return names, mark, emptied, nil
 		}
 	}
+}
+
+// page reads up to recordsAtOnce records that were kept after a mark.
+func (a *archive) page(epoch, number string) (records, error) {
+	fresh := make([]byte, 8)
+	rand.Read(fresh) // never fails: crypto/rand ends the program instead
+	reply, err := a.node.do(call(scriptFollow,
+		[]string{a.tag + "epoch", a.tag + "sequence", a.tag + "log", a.tag + "values", a.tag + "ring"},
+		[]string{hex.EncodeToString(fresh), epoch, number, millis(archiveLife), strconv.Itoa(recordsAtOnce)})).list()
+	if err != nil {
+		return records{}, err
+	}
+	return readRecords(reply)
 }
 
 // records is what follow.lua answers.

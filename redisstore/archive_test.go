@@ -16,6 +16,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/caddy-websms/websms/redisstore/redistest"
+	"github.com/caddy-websms/websms/session"
 )
 
 const testSecret = "hunter2 is the client secret"
@@ -300,5 +301,54 @@ func TestArchiveAway(t *testing.T) {
 	wantUnavailable(t, a.ChangeKeys(ctx, func([]byte) ([]byte, error) { return []byte("x"), nil }))
 	if took := time.Since(began); took > requestBudget {
 		t.Errorf("that took %v", took)
+	}
+}
+
+// Keys that a later release has sealed in its own way are neither taken for
+// damaged nor replaced.
+func TestArchiveKeysOfALaterRelease(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	a := openArchive(t, redis.Addr(), testSecret)
+	for sealed, newer := range map[string]bool{"websms keys 1 sealed in another way": true, "websms keys 27 x": true, "websms keys 0 x": false, "websms keys x": false} {
+		redis.Do("SET", a.tag+"ring", sealed, "EX", "60")
+		_, err := a.Keys(ctx)
+		changed := a.ChangeKeys(ctx, func([]byte) ([]byte, error) { return []byte("those of this release"), nil })
+		var version *session.VersionError
+		if errors.As(err, &version) != newer || errors.As(changed, &version) != newer || newer && version.Known != envelopeVersion {
+			t.Errorf("%q: read %v, changed %v", sealed, err, changed)
+		}
+		if left := redis.Do("GET", a.tag+"ring"); (left == sealed) != newer {
+			t.Errorf("%q is now %q", sealed, left)
+		}
+	}
+}
+
+// A page that fails leaves those before it read, and the next call goes on
+// from there.
+func TestArchiveGoesOnAfterAPage(t *testing.T) {
+	full := make([]string, recordsAtOnce)
+	for i := range full {
+		full[i] = strconv.Itoa(i)
+	}
+	calls, away := 0, errors.New("away")
+	page := func(epoch, number string) (records, error) {
+		switch calls++; calls {
+		case 1:
+			return records{epoch: "e", names: full, last: "100"}, nil
+		case 2:
+			return records{}, away
+		}
+		if epoch != "e" || number != "100" {
+			t.Errorf("it goes on from %q, %q", epoch, number)
+		}
+		return records{epoch: "e", names: []string{"last"}, last: "101"}, nil
+	}
+	names, mark, _, err := allRecords("", page)
+	if !errors.Is(err, away) || len(names) != recordsAtOnce || mark != "e 100" {
+		t.Errorf("the first time: %d names, mark %q, %v", len(names), mark, err)
+	}
+	if names, mark, _, err = allRecords(mark, page); err != nil || len(names) != 1 || mark != "e 101" {
+		t.Errorf("then: %d names, mark %q, %v", len(names), mark, err)
 	}
 }

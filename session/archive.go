@@ -30,6 +30,8 @@ type Archive interface {
 	// the mark to go on from; with mark "", and where an archive cannot tell,
 	// all of them. It reports whether the archive has been emptied since: then
 	// the names are all there are, and who asks is to keep again what it knows.
+	// With an error it may return what it had read by then, and a mark to go on
+	// from; a mark of "" says that there is nothing yet.
 	Records(ctx context.Context, mark string) (names []string, next string, emptied bool, err error)
 
 	// Record returns what was kept under name, or an error that wraps
