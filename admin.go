@@ -152,7 +152,7 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 	}
 	if err != nil {
 		a.log(eventRevoked, req, zap.String("session", req.Session), zap.Error(err))
-		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored, and may come back after a restart: %w", err)}
+		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored yet; it is tried again until this process ends: %w", err)}
 	}
 	a.log(eventRevoked, req, zap.String("session", req.Session))
 	return struct {

@@ -29,8 +29,15 @@ type vault struct {
 	letGo   func() error // of the archive
 	where   string       // the archive is, for people
 
-	stop context.CancelFunc // ends the loop that tends the vault
-	done chan struct{}      // closed when it has ended
+	stop    context.CancelFunc // ends the loop that tends the vault
+	ending  chan struct{}      // closed when the loop is left, and what waits is kept for the last time
+	done    chan struct{}      // closed when it has ended
+	waits   chan struct{}      // holds one when a revocation waits to be kept
+	refresh chan struct{}      // holds one when the records are to be read soon
+	cleans  sync.WaitGroup     // what the loop cleans beside
+
+	cleaning  sync.Mutex // one cleans at a time
+	compacted time.Time  // when this process last looked what there is to compact
 
 	tending  sync.Mutex   // one tends at a time; what follows is theirs
 	read     session.Keys // as the archive had them last,
@@ -44,7 +51,13 @@ type vault struct {
 	keys    session.Keys         // as far as we know; whoever tends changes them
 	records map[string]time.Time // the records of not-before times that were read or written, with their times
 	unkept  unkept
-	ails    string // what the operator was told last
+
+	snapshots map[string]snapshotState // that were read or written
+	bequest   bequest                  // what is to be taken over from another vault
+	heirs     []*vault                 // that hear of what is revoked here
+	parents   []*vault                 // of which this one is an heir
+
+	ails string // what the operator was told last
 }
 
 const (
@@ -53,8 +66,20 @@ const (
 	storageTime  = 10 * time.Second
 	volatileTime = 2 * time.Second
 
-	// revokedTime bounds reading all revocations, of which there may be many.
-	revokedTime = time.Minute
+	// listTime bounds one listing of the records, which shows no progress: while
+	// it lasts, the storage must answer to something else every storageTime.
+	listTime = 10 * time.Minute
+
+	// lastTime bounds keeping what waits when the vault ends.
+	lastTime = 30 * time.Second
+
+	// retryFirst is when a revocation that could not be kept is tried again. The
+	// time doubles up to retryMost.
+	retryFirst, retryMost = time.Second, time.Minute
+
+	// cleanSoon is when a vault that was opened cleans up for the first time: a
+	// start does not wait for that.
+	cleanSoon = time.Minute
 
 	// tendEvery is how often the vault is tended: twice as often as
 	// session.Settling counts on, so that one failure does no harm.
@@ -70,8 +95,9 @@ func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, err
 	}
 	from := source{ctx.Storage(), ctx.Context}
 	key := "vault " + storageKey(from.Storage)
+	others := openVaults.all() // not below, where the pool waits for what it makes
 	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newVault(ctx, key, &storageArchive{sources: []source{from}}, clock)
+		return newVault(ctx, key, &storageArchive{sources: []source{from}}, clock, others...)
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +105,7 @@ func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, err
 	v := value.(*vault)
 	if joined {
 		v.archive.(*storageArchive).use(from)
+		v.inherit(others...)
 		v.catchUp(ctx)
 	}
 	return v, nil
@@ -95,9 +122,7 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		v := makeVault(key, archive, clock)
 		v.letGo = letGo
-		for _, other := range others {
-			v.inherit(other)
-		}
+		v.inherit(others...)
 		if err := v.begin(ctx); err != nil {
 			return nil, err
 		}
@@ -108,6 +133,7 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 	}
 	v := value.(*vault)
 	if joined { // which has its own hold on the archive
+		v.inherit(others...)
 		if err := letGo(); err != nil {
 			return nil, errors.Join(err, v.release())
 		}
@@ -118,10 +144,11 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 // openVaults are the vaults of this process.
 var openVaults live[*vault]
 
-// newVault returns a vault whose keys and revocations are loaded, and that
-// tends itself until Destruct.
-func newVault(ctx context.Context, key string, archive session.Archive, now func() time.Time) (*vault, error) {
+// newVault returns a vault whose keys and revocations are loaded, with those
+// that others have, and that tends itself until Destruct.
+func newVault(ctx context.Context, key string, archive session.Archive, now func() time.Time, others ...*vault) (*vault, error) {
 	v := makeVault(key, archive, now)
+	v.inherit(others...)
 	if err := v.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -131,7 +158,8 @@ func newVault(ctx context.Context, key string, archive session.Archive, now func
 func makeVault(key string, archive session.Archive, now func() time.Time) *vault {
 	v := &vault{
 		key: key, ring: new(session.Ring), now: now, archive: archive, letGo: func() error { return nil }, where: "the store",
-		records: make(map[string]time.Time), unkept: newUnkept(), done: make(chan struct{}),
+		records: make(map[string]time.Time), unkept: newUnkept(), snapshots: make(map[string]snapshotState),
+		ending: make(chan struct{}), done: make(chan struct{}), waits: make(chan struct{}, 1), refresh: make(chan struct{}, 1),
 	}
 	if _, ok := archive.(*storageArchive); ok {
 		v.where = "Caddy's storage"
@@ -139,34 +167,25 @@ func makeVault(key string, archive session.Archive, now func() time.Time) *vault
 	return v
 }
 
-// inherit lets a vault on a volatile archive begin with what another one
-// knows, so that a reload that changes the archive logs nobody out.
-func (v *vault) inherit(other *vault) {
-	if !v.archive.Volatile() || !other.ring.Ready() {
-		return
-	}
-	v.setKeys(v.keys.Merge(other.knownKeys()))
-	ids, notBefore := other.revoked.All()
-	for id, until := range ids {
-		v.revoked.Add(id, until)
-	}
-	v.revoked.Revoke(notBefore)
-	v.keepLater(ids, notBefore)
-}
-
-// begin loads the vault, and has it tended from then on.
+// begin loads the vault, and has it tended from then on. What is over is
+// cleaned up later.
 func (v *vault) begin(ctx context.Context) error {
+	if v.archive.Volatile() {
+		v.takeOver()
+	}
 	if v.keys.Sealing != nil { // inherited, with all revocations of what they have sealed
 		if err := v.place(); err != nil {
 			return err
 		}
 	}
-	err := v.tend(ctx)
+	err := v.follow(ctx)
 	switch {
 	case v.ring.Ready() || v.archive.Volatile():
 	case v.keys.Sealing == nil:
+		v.disinherit()
 		return fmt.Errorf("loading the keys that seal sessions: %w", err)
 	default:
+		v.disinherit()
 		return fmt.Errorf("loading the sessions that were ended: %w", err)
 	}
 	v.complain(err)
@@ -180,40 +199,69 @@ func (v *vault) begin(ctx context.Context) error {
 // release lets go of one reference.
 func (v *vault) release() error { return releaseShared(v.key) }
 
-// Destruct ends the loop, and lets go of the archive, which has all that the
-// vault holds.
+// Destruct ends the loop, keeps what waits, and lets go of the archive, which
+// then has all that the vault holds.
 func (v *vault) Destruct() error {
 	openVaults.remove(v)
+	v.disinherit()
 	v.stop()
-	var late error
-	select {
-	case <-v.done:
-	case <-time.After(storageTime):
-		late = fmt.Errorf("ending the vault: %s does not answer; what waits for it is left behind", v.where)
+	late := func(within <-chan time.Time, what <-chan struct{}) error {
+		select {
+		case <-what:
+			return nil
+		case <-within:
+			return fmt.Errorf("ending the vault: %s does not answer; what waits for it is left behind", v.where)
+		}
 	}
-	return errors.Join(late, v.letGo())
+	err := late(time.After(storageTime), v.ending)
+	if err == nil {
+		err = late(time.After(lastTime+storageTime), v.done)
+	}
+	return errors.Join(err, v.letGo())
 }
 
-// run tends the vault from time to time, and in between follows its archive.
+// run tends the vault from time to time, and in between follows its archive and
+// tries again what could not be kept.
 func (v *vault) run(ctx context.Context) {
 	defer close(v.done)
 	tend := time.NewTicker(tendEvery)
 	defer tend.Stop()
+	soon := time.NewTimer(cleanSoon)
+	defer soon.Stop()
 	var follow <-chan time.Time
-	if every := v.archive.Follow(); every > 0 && every < tendEvery {
+	every := v.archive.Follow()
+	if every > 0 && every < tendEvery {
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		follow = ticker.C
 	}
+	var again <-chan time.Time // nil: nothing waits, or the next following keeps it
+	wait := retryFirst
 	for {
 		select {
 		case <-ctx.Done():
+			close(v.ending)
+			v.cleans.Wait()
 			v.keepLast()
 			return
+		case <-soon.C:
+			v.tendBeside(ctx)
 		case <-tend.C:
-			v.keep(ctx, v.tend)
+			v.tendBeside(ctx)
 		case <-follow:
 			v.keep(ctx, v.follow)
+		case <-v.refresh:
+			v.keep(ctx, v.follow)
+		case <-v.waits:
+			if again == nil && every > retryFirst {
+				wait = retryFirst
+				again = time.After(wait)
+			}
+		case <-again:
+			if again = nil; !v.retry(ctx) {
+				wait = min(2*wait, retryMost)
+				again = time.After(wait)
+			}
 		}
 	}
 }
@@ -221,64 +269,111 @@ func (v *vault) run(ctx context.Context) {
 // tend does what follow does, and removes what is over. Whatever fails, the
 // vault goes on with what it has.
 func (v *vault) tend(ctx context.Context) error {
-	v.tending.Lock()
-	defer v.tending.Unlock()
-	complete, err := v.update(ctx)
+	listed, complete, err := v.look(ctx)
 	if complete {
-		v.sweep(ctx)
+		v.clean(ctx, listed)
 	}
 	return err
+}
+
+// tendBeside does what tend does, but for the loop: cleaning may last, and must
+// hold up neither keys nor revocations.
+func (v *vault) tendBeside(ctx context.Context) {
+	v.keep(ctx, func(ctx context.Context) error {
+		listed, complete, err := v.look(ctx)
+		if complete {
+			v.cleans.Go(func() { v.clean(ctx, listed) })
+		}
+		return err
+	})
 }
 
 // follow takes over what other processes have changed in the archive, makes a
 // new key when it is time, and keeps what could not be kept before.
 func (v *vault) follow(ctx context.Context) error {
-	v.tending.Lock()
-	defer v.tending.Unlock()
-	_, err := v.update(ctx)
+	_, _, err := v.look(ctx)
 	return err
 }
 
-// update reports whether all could be read.
-func (v *vault) update(ctx context.Context) (complete bool, err error) {
+// look does what follow does. It returns the names of all records, where the
+// archive lists them all, and whether all could be read.
+func (v *vault) look(ctx context.Context) (listed []string, complete bool, err error) {
+	v.tending.Lock()
+	defer v.tending.Unlock()
+	return v.update(ctx)
+}
+
+// update is look, for who holds tending.
+func (v *vault) update(ctx context.Context) (listed []string, complete bool, err error) {
 	defer func() { v.missed = !complete && v.archive.Volatile() }()
+	if v.archive.Volatile() {
+		v.takeOver()
+	}
 	current, err := v.tendKeys(ctx)
 	if !current { // revocations that do not open would be taken for damaged
-		return false, err
+		return nil, false, err
 	}
 	if v.missed { // another Redis may answer now, that knows less, and has since heard of more
-		v.mark = ""
+		if v.caughtUp { // else what was read is not read again: a start must come to an end
+			v.mark = ""
+		}
 		v.keepAllAgain()
 	}
 	if v.caughtUp {
 		err = errors.Join(err, v.place())
 	}
-	if unread := v.readRevoked(ctx); unread != nil {
-		return false, errors.Join(err, unread)
+	listed, unread := v.readRevoked(ctx)
+	if unread != nil {
+		return nil, false, errors.Join(err, unread)
 	}
 	if !v.caughtUp { // before, those would be let in whose sessions were ended
 		if broken := v.place(); broken != nil {
-			return false, errors.Join(err, broken)
+			return nil, false, errors.Join(err, broken)
 		}
 		v.caughtUp = true
 	}
-	return true, errors.Join(err, v.keepAgain(ctx))
+	return listed, true, errors.Join(err, v.keepAgain(ctx))
+}
+
+// patience is how long one dealing with the archive may take.
+func (v *vault) patience() time.Duration {
+	if v.archive.Volatile() {
+		return volatileTime
+	}
+	return storageTime
 }
 
 // within bounds one dealing with the archive.
 func (v *vault) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if v.archive.Volatile() {
-		return context.WithTimeout(ctx, volatileTime)
-	}
-	return context.WithTimeout(ctx, storageTime)
+	return context.WithTimeout(ctx, v.patience())
 }
 
-// catchUp tends the vault, unless that is being done already: a configuration
-// does not wait for a storage that hangs.
+// catchUp brings the keys up to date for a configuration that joins the vault,
+// unless that is being done already: a configuration does not wait for a storage
+// that hangs. Nor does it wait for the records, of which this process knows all
+// but the latest: those are read behind it.
 func (v *vault) catchUp(ctx context.Context) {
-	if v.tending.TryLock() {
-		v.tending.Unlock()
-		v.keep(ctx, v.tend)
+	if !v.tending.TryLock() {
+		return
+	}
+	current, err := v.tendKeys(ctx)
+	if current && v.caughtUp {
+		err = errors.Join(err, v.place())
+	}
+	v.tending.Unlock()
+	if err != nil && ctx.Err() == nil {
+		v.complain(err)
+	}
+	if current {
+		signal(v.refresh)
+	}
+}
+
+// signal puts one into a channel that holds one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

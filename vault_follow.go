@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,106 +16,194 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// readRevoked takes over the revocations in the archive that are not known. A
-// record that does not open concerns somebody, and nobody knows whom: it ends
-// all sessions that were issued until then.
-func (v *vault) readRevoked(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, revokedTime)
-	defer cancel()
+// readRevoked takes over the revocations in the archive that are not known, and
+// returns the names of all records, if the archive lists them all. A record that
+// does not open concerns somebody, and nobody knows whom: it ends all sessions
+// that were issued until then.
+//
+// What it has read by the time that it fails is known, and not read again.
+func (v *vault) readRevoked(ctx context.Context) (listed []string, err error) {
 	r := &revokedReader{vault: v, found: make(map[session.Subject]time.Time)}
 	defer r.conclude() // also what was found before something failed
 	for range 3 {      // when a record is gone before it is read, a later one may have come
-		names, mark, emptied, err := v.listRevoked(ctx)
-		if err != nil {
-			return err
-		}
+		names, mark, emptied, err := v.list(ctx, v.mark)
 		if emptied {
 			v.keepAllAgain()
 		}
-		complete, err := r.read(ctx, names)
-		if err != nil {
-			return err
+		complete, unread := r.read(ctx, names)
+		if unread == nil && (err == nil || mark != "") {
+			v.mark = mark
 		}
-		if v.mark = mark; complete {
-			return nil
+		if err := errors.Join(err, unread); err != nil {
+			return nil, err
+		}
+		if complete {
+			if mark == "" {
+				v.forgetSnapshotsBut(names)
+				return names, nil
+			}
+			return nil, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-func (v *vault) listRevoked(ctx context.Context) (names []string, mark string, emptied bool, err error) {
-	ctx, cancel := v.within(ctx)
+// list lists the records that were kept since a mark. A storage may need long for
+// that, so it is waited for as long as it answers to something else.
+func (v *vault) list(ctx context.Context, since string) (names []string, mark string, emptied bool, err error) {
+	if v.archive.Volatile() {
+		ctx, cancel := v.within(ctx)
+		defer cancel()
+		return v.archive.Records(ctx, since)
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	return v.archive.Records(ctx, v.mark)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go v.watch(ctx, giveUp)
+	names, mark, emptied, err = v.archive.Records(ctx, since)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return names, mark, emptied, err
+}
+
+// watch gives up what lasts when the archive does not answer meanwhile.
+func (v *vault) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(v.patience()):
+		}
+		one, cancel := v.within(ctx)
+		_, err := v.archive.Keys(one)
+		cancel()
+		if err != nil {
+			giveUp(fmt.Errorf("meanwhile it did not answer: %w", err))
+			return
+		}
+	}
 }
 
 // revokedReader reads records.
 type revokedReader struct {
 	*vault
 	found   map[session.Subject]time.Time
-	damaged int
-	renewed bool // the keys were read once more
+	damaged int           // records that do not open
+	newer   error         // what a later release has written, if anything
+	renewed bool          // the keys were read once more
+	today   *session.Ring // today's keys, until the vault's ring may have them
 }
 
 func (r *revokedReader) conclude() {
 	r.revoked.Revoke(r.found)
-	if r.damaged > 0 {
-		r.logger().Error("records of revoked numbers or users in "+r.where+" do not open; because nobody can tell whose they are, all sessions that were issued until then are ended",
-			zap.Int("records", r.damaged), zap.Time("until", r.found[session.Subject{Kind: session.Everyone}]))
+	if r.damaged == 0 {
+		return
+	}
+	until := zap.Time("until", r.found[session.Subject{Kind: session.Everyone}])
+	if r.newer != nil {
+		r.logger().Error("records of ended or revoked sessions in "+r.where+" were written by a later release, and this one cannot read them; because it cannot tell whose they are, all sessions that were issued until then are ended",
+			zap.Int("records", r.damaged), until, zap.Error(r.newer))
+		return
+	}
+	r.logger().Error("records of ended or revoked sessions in "+r.where+" do not open; because nobody can tell whose they are, all sessions that were issued until then are ended",
+		zap.Int("records", r.damaged), until)
+}
+
+// unreadable ends all sessions that were issued until a time.
+func (r *revokedReader) unreadable(until time.Time, err error) {
+	r.damaged++
+	if newer := new(session.VersionError); errors.As(err, &newer) {
+		r.newer = err
+	}
+	r.revoke(session.Subject{Kind: session.Everyone}, until)
+}
+
+func (r *revokedReader) revoke(subject session.Subject, notBefore time.Time) {
+	if notBefore.After(r.found[subject]) {
+		r.found[subject] = notBefore
 	}
 }
 
 // read reports whether no record was gone.
 func (r *revokedReader) read(ctx context.Context, names []string) (complete bool, err error) {
-	complete = true
+	var snapshots, records []string
 	for _, name := range names {
 		if id, until, ours := parseRevoked(name); ours {
 			r.revoked.Add(id, until)
 			r.isKept(id, until)
 			continue
 		}
-		if !strings.HasPrefix(name, recordPrefix) || r.knows(name) {
-			continue // what is not ours may be what a storage is about to write
-		}
-		notBefore, ours := parseRecord(name)
-		if !ours {
-			r.logger().Error("a record of a revoked number or user in "+r.where+" has lost its name, and does nothing: restore it or delete it", zap.String("record", name))
-			continue
-		}
-		subject, err := r.open(ctx, name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			complete = false
-			continue
-		case errors.Is(err, session.ErrSealed):
-			subject = session.Subject{Kind: session.Everyone}
-			r.damaged++
-		case err != nil:
-			return false, err
+		case strings.HasPrefix(name, snapshotPrefix):
+			if _, ours := parseSnapshot(name); ours && !r.knowsSnapshot(name) {
+				snapshots = append(snapshots, name)
+			}
+		case !strings.HasPrefix(name, recordPrefix) || r.knows(name): // what is not ours may be what a storage is about to write
+		default:
+			if _, ours := parseRecord(name); !ours {
+				r.logger().Error("a record of a revoked number or user in "+r.where+" has lost its name, and does nothing: restore it or delete it", zap.String("record", name))
+				continue
+			}
+			records = append(records, name)
 		}
-		if notBefore.After(r.found[subject]) {
-			r.found[subject] = notBefore
-		}
-		r.know(name, notBefore)
-		r.subjectIsKept(subject, notBefore)
 	}
-	return complete, nil
+	gone, err := r.readSnapshots(ctx, snapshots)
+	if err != nil {
+		return false, err
+	}
+	records = slices.DeleteFunc(records, r.knows) // which a snapshot holds
+	goneToo, err := r.fetch(ctx, records, r.take)
+	return !gone && !goneToo, err
 }
 
-// open returns whom a record concerns, or session.ErrSealed.
-func (r *revokedReader) open(ctx context.Context, name string) (session.Subject, error) {
-	one, cancel := r.within(ctx)
-	defer cancel()
-	sealed, err := r.archive.Record(one, name)
-	if err != nil {
-		return session.Subject{}, err
+// fetch reads records, several at once, and calls take with one after another.
+// It reports whether one was gone.
+func (v *vault) fetch(ctx context.Context, names []string, take func(ctx context.Context, name string, value []byte) error) (gone bool, err error) {
+	var mu sync.Mutex
+	err = inParallel(ctx, v.patience(), names, func(ctx context.Context, name string) error {
+		value, err := v.archive.Record(ctx, name)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			gone = true
+			return nil
+		case err != nil:
+			return err
+		}
+		return take(ctx, name, value)
+	})
+	return gone, err
+}
+
+// take takes over one record.
+func (r *revokedReader) take(ctx context.Context, name string, sealed []byte) error {
+	notBefore, _ := parseRecord(name)
+	subject, err := r.open(ctx, name, string(sealed))
+	switch newer := new(session.VersionError); {
+	case errors.Is(err, session.ErrSealed), errors.As(err, &newer):
+		r.unreadable(notBefore, err)
+	case err != nil:
+		return err
+	default:
+		r.revoke(subject, notBefore)
+		r.subjectIsKept(subject, notBefore)
 	}
+	r.know(name, notBefore)
+	return nil
+}
+
+// open returns whom a record concerns; or an error of session.OpenSubject, or
+// of reading the keys once more.
+func (r *revokedReader) open(ctx context.Context, name, sealed string) (session.Subject, error) {
 	subject, err := r.unseal(name, sealed)
 	if err == nil || !r.archive.Volatile() || r.renewed {
 		return subject, err
 	}
 	// It may be of a ring that another process has begun since we read ours.
-	r.renewed = true
+	r.renewed, r.today = true, nil
 	if current, err := r.tendKeys(ctx); !current {
 		return subject, err
 	}
@@ -126,18 +216,21 @@ func (r *revokedReader) open(ctx context.Context, name string) (session.Subject,
 }
 
 // unseal opens a record with today's keys: those in the ring, once it may have them.
-func (r *revokedReader) unseal(name string, sealed []byte) (session.Subject, error) {
-	ring := r.ring
-	if !r.caughtUp {
-		var err error
-		if ring, err = session.NewRing(r.keys.At(r.now())); err != nil {
+func (r *revokedReader) unseal(name, sealed string) (session.Subject, error) {
+	if r.caughtUp {
+		return session.OpenSubject(r.ring, name, sealed)
+	}
+	if r.today == nil {
+		ring, err := session.NewRing(r.keys.At(r.now()))
+		if err != nil {
 			return session.Subject{}, err
 		}
+		r.today = ring
 	}
-	return session.OpenSubject(ring, name, string(sealed))
+	return session.OpenSubject(r.today, name, sealed)
 }
 
-// unkept are revocations that a volatile archive has not taken, or has lost.
+// unkept are revocations that the archive has not taken, or has lost.
 type unkept struct {
 	ids       map[session.ID]time.Time
 	notBefore map[session.Subject]time.Time
@@ -147,12 +240,10 @@ func newUnkept() unkept {
 	return unkept{make(map[session.ID]time.Time), make(map[session.Subject]time.Time)}
 }
 
-// keepLater has revocations kept as soon as they can be, where the archive is
-// volatile. In any other it is for who asked to ask again.
+func (u unkept) len() int { return len(u.ids) + len(u.notBefore) }
+
+// keepLater has revocations kept as soon as they can be.
 func (v *vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
-	if !v.archive.Volatile() {
-		return
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	maps.Copy(v.unkept.ids, ids)
@@ -160,6 +251,9 @@ func (v *vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Su
 		if t.After(v.unkept.notBefore[subject]) {
 			v.unkept.notBefore[subject] = t
 		}
+	}
+	if v.unkept.len() > 0 {
+		signal(v.waits)
 	}
 }
 
@@ -193,29 +287,44 @@ func (v *vault) subjectIsKept(subject session.Subject, notBefore time.Time) {
 // keepAtOnce bounds how many revocations are kept before others are read again.
 const keepAtOnce = 1000
 
-// keepAgain keeps what is to be kept, but for what is over.
+// keepAgain keeps what is to be kept, but for what is over. One that the archive
+// refuses holds up no other.
 func (v *vault) keepAgain(ctx context.Context) error {
-	horizon := v.keys.Horizon(v.now())
+	horizon := v.knownKeys().Horizon(v.now())
 	todo := v.someUnkept(keepAtOnce)
+	var tasks []func(ctx context.Context) error
 	for id, until := range todo.ids {
-		if horizon.Before(until) {
-			if err := v.keepRecord(ctx, revokedName(id, until), ended); err != nil {
-				return fmt.Errorf("keeping ended sessions: %w", err)
+		tasks = append(tasks, func(ctx context.Context) error {
+			if horizon.Before(until) {
+				if err := v.keepRecord(ctx, revokedName(id, until), ended); err != nil {
+					return fmt.Errorf("keeping ended sessions: %w", err)
+				}
 			}
-		}
-		v.isKept(id, until)
+			v.isKept(id, until)
+			return nil
+		})
 	}
 	for subject, notBefore := range todo.notBefore {
-		name, sealed, err := v.sealRecord(subject, notBefore)
-		if err == nil && !v.knows(name) && horizon.Before(notBefore.Add(maxLife)) {
-			err = v.keepSubject(ctx, name, sealed, notBefore)
-		}
-		if err != nil {
-			return fmt.Errorf("keeping revoked sessions: %w", err)
-		}
-		v.subjectIsKept(subject, notBefore)
+		tasks = append(tasks, func(ctx context.Context) error {
+			name, sealed, err := v.sealRecord(subject, notBefore)
+			if err == nil && !v.knows(name) && horizon.Before(notBefore.Add(maxLife)) {
+				err = v.keepSubject(ctx, name, sealed, notBefore)
+			}
+			if err != nil {
+				return fmt.Errorf("keeping revoked sessions: %w", err)
+			}
+			v.subjectIsKept(subject, notBefore)
+			return nil
+		})
 	}
-	return nil
+	return inParallel(ctx, v.patience(), tasks, func(ctx context.Context, task func(context.Context) error) error { return task(ctx) })
+}
+
+// waiting reports whether something is to be kept.
+func (v *vault) waiting() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.unkept.len() > 0
 }
 
 // someUnkept returns so many of what is to be kept.
@@ -230,7 +339,7 @@ func (v *vault) someUnkept(n int) unkept {
 		some.ids[id] = until
 	}
 	for subject, t := range v.unkept.notBefore {
-		if len(some.ids)+len(some.notBefore) >= n {
+		if some.len() >= n {
 			break
 		}
 		some.notBefore[subject] = t
@@ -238,18 +347,42 @@ func (v *vault) someUnkept(n int) unkept {
 	return some
 }
 
+// retry keeps what waits, and reports whether nothing does any more.
+func (v *vault) retry(ctx context.Context) bool {
+	v.tending.Lock()
+	defer v.tending.Unlock()
+	if !v.waiting() {
+		return true
+	}
+	if err := v.keepAllThatWaits(ctx); err != nil {
+		return false
+	}
+	v.logger().Info("sessions that were ended while " + v.where + " could not be written are stored as such now")
+	return true
+}
+
+func (v *vault) keepAllThatWaits(ctx context.Context) error {
+	for v.waiting() {
+		if err := v.keepAgain(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepSoon has what waits kept at once, as far as that can be. It is for a
+// process that is about to end, and does not wait.
+func (v *vault) keepSoon() {
+	if v.waiting() {
+		signal(v.refresh)
+	}
+}
+
 // keepLast tries once more to keep what is not, before the vault ends.
 func (v *vault) keepLast() {
-	if some := v.someUnkept(1); len(some.ids)+len(some.notBefore) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storageTime)
+	ctx, cancel := context.WithTimeout(context.Background(), lastTime)
 	defer cancel()
-	err := v.keepAgain(ctx)
-	for some := v.someUnkept(1); err == nil && len(some.ids)+len(some.notBefore) > 0; some = v.someUnkept(1) {
-		err = v.keepAgain(ctx)
-	}
-	if err != nil {
+	if err := v.keepAllThatWaits(ctx); err != nil {
 		v.logger().Error("this process ends, and some sessions that were ended were not stored as such: they may be good again, or at other processes", zap.Error(err))
 	}
 }

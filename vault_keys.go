@@ -20,24 +20,48 @@ func (e keysError) Error() string { return string(e) }
 // tendKeys brings the keys in the archive up to date, and takes them over. It
 // reports whether they could be read; ours stay as they are if not.
 func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
-	ctx, cancel := v.within(ctx)
-	defer cancel()
 	found, err := v.readKeys(ctx)
 	if err != nil {
 		return false, err
 	}
-	keys := v.united(found)
-	if _, due := v.next(found); due {
-		var changed session.Keys
-		if changed, err = v.changeKeys(ctx); changed.Sealing != nil { // also where only the lock is left behind
-			keys = changed
-		}
+	var inherits bequest
+	if !v.archive.Volatile() { // else takeOver has done it
+		inherits = v.pending()
+	}
+	if inherits.any() {
+		err = v.storeBequest(ctx, found)
+	}
+	keys := found
+	if err == nil {
+		keys, err = v.dueKeys(ctx, found)
+	}
+	switch {
+	case !inherits.any():
+	case err == nil || v.united(keys).Equal(keys):
+		v.hasInherited(inherits)
+	case v.keys.Sealing == nil: // a start does not go on without them
+		return false, err
 	}
 	if keys.Sealing == nil {
 		return false, err
 	}
 	v.setKeys(keys)
 	return true, err
+}
+
+// dueKeys changes the keys that were found if that is due, and returns them.
+func (v *vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, error) {
+	if _, due := v.next(found); !due {
+		return v.united(found), nil
+	}
+	changed, err := v.changeKeys(ctx)
+	switch {
+	case changed.Sealing != nil: // also where only the lock is left behind
+		return changed, err
+	case v.archive.Volatile():
+		return v.united(found), err
+	}
+	return found, err // those that were inherited are not used before they are stored
 }
 
 // place makes the ring what it is to be now by the keys. Each process decides
@@ -69,6 +93,8 @@ func (v *vault) knownKeys() session.Keys {
 
 // readKeys reads the keys in the archive; there may be none.
 func (v *vault) readKeys(ctx context.Context) (session.Keys, error) {
+	ctx, cancel := v.within(ctx)
+	defer cancel()
 	data, err := v.archive.Keys(ctx)
 	if err != nil {
 		return session.Keys{}, err
@@ -130,7 +156,10 @@ func (v *vault) damaged(how string) error {
 // was over.
 func (v *vault) united(found session.Keys) session.Keys {
 	known := v.keys
-	if !v.archive.Volatile() || known.Sealing == nil {
+	if !v.archive.Volatile() {
+		return v.withBequest(found)
+	}
+	if known.Sealing == nil {
 		return found
 	}
 	if bytes.Equal(known.Index, found.Index) {
@@ -151,9 +180,11 @@ func (v *vault) next(found session.Keys) (next session.Keys, changed bool) {
 // who share the archive share the keys. It returns those that are there then,
 // also beside an error: the change may have been made all the same.
 func (v *vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
+	change, cancel := v.within(ctx)
+	defer cancel()
 	var found session.Keys
 	changed := false
-	err = v.archive.ChangeKeys(ctx, func(data []byte) ([]byte, error) {
+	err = v.archive.ChangeKeys(change, func(data []byte) ([]byte, error) {
 		changed = false
 		var err error
 		if found, err = v.parseKeys(data); err != nil { // another process may have been faster
@@ -166,7 +197,7 @@ func (v *vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	})
 	if err != nil {
 		there, unread := v.readKeys(ctx)
-		if unread != nil || there.Sealing == nil {
+		if unread != nil || there.Sealing == nil || !v.archive.Volatile() && !v.united(there).Equal(there) {
 			return session.Keys{}, err
 		}
 		return v.united(there), err

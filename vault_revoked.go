@@ -3,9 +3,13 @@ package websms
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/session"
 )
@@ -23,8 +27,11 @@ func revokedName(id session.ID, until time.Time) string {
 	return fmt.Sprintf("%s-%d", id, end)
 }
 
+// parseRevoked passes over what a later release adds to the name after another
+// hyphen.
 func parseRevoked(name string) (id session.ID, until time.Time, ours bool) {
 	text, end, _ := strings.Cut(name, "-")
+	end, _, _ = strings.Cut(end, "-")
 	seconds, err := strconv.ParseInt(end, 10, 64)
 	id, ours = session.ParseID(text)
 	return id, time.Unix(seconds, 0), ours && err == nil
@@ -53,14 +60,17 @@ var ended = []byte("ended\n")
 
 // revoke ends a session for good: at once in this process, and before it
 // returns in the archive too, where other processes find it when they follow.
-// The error says that the latter failed; in a volatile archive it is tried again.
+// The error says that the latter failed, and is tried again until it succeeds or
+// the process ends.
 func (v *vault) revoke(id session.ID, until time.Time) error {
 	v.revoked.Add(id, until)
+	v.tellHeirs(map[session.ID]time.Time{id: until}, nil)
 	err := v.keepRecord(context.Background(), revokedName(id, until), ended)
 	if err != nil {
 		v.keepLater(map[session.ID]time.Time{id: until}, nil)
 		return fmt.Errorf("keeping an ended session: %w", err)
 	}
+	v.isKept(id, until)
 	return nil
 }
 
@@ -94,17 +104,23 @@ func (v *vault) revokeSubject(subject session.Subject, notBefore time.Time) erro
 	}
 	found := map[session.Subject]time.Time{subject: notBefore}
 	v.revoked.Revoke(found)
+	v.tellHeirs(nil, found)
 	if err := v.keepSubject(context.Background(), name, sealed, notBefore); err != nil {
 		v.keepLater(nil, found)
 		return fmt.Errorf("keeping revoked sessions: %w", err)
 	}
+	v.subjectIsKept(subject, notBefore)
 	return nil
 }
 
 // sealRecord returns the record of a subject.
 func (v *vault) sealRecord(subject session.Subject, notBefore time.Time) (name string, sealed []byte, err error) {
-	name = recordName(subject.Digest(v.ring), notBefore)
-	text, err := subject.Seal(v.ring, name)
+	return sealRecord(v.ring, subject, notBefore)
+}
+
+func sealRecord(ring *session.Ring, subject session.Subject, notBefore time.Time) (name string, sealed []byte, err error) {
+	name = recordName(subject.Digest(ring), notBefore)
+	text, err := subject.Seal(ring, name)
 	return name, []byte(text), err
 }
 
@@ -159,22 +175,60 @@ func (v *vault) forget(ctx context.Context, names []string) {
 	}
 }
 
+// dropAtOnce bounds how many records a store's archive drops in one step.
+const dropAtOnce = 1000
+
 // drop removes records from the archive. What is left behind does no harm.
 func (v *vault) drop(ctx context.Context, names []string) {
-	ctx, cancel := v.within(ctx)
-	defer cancel()
-	_ = v.archive.Drop(ctx, names...)
+	size := 1 // a storage drops one after another, so it is asked for several at once
+	if v.archive.Volatile() {
+		size = dropAtOnce
+	}
+	_ = inParallel(ctx, v.patience(), slices.Collect(slices.Chunk(names, size)), func(ctx context.Context, some []string) error {
+		return v.archive.Drop(ctx, some...)
+	})
 }
 
-// sweep removes the revocations that concern no session any more.
-func (v *vault) sweep(ctx context.Context) {
-	horizon := v.keys.Horizon(v.now())
-	var over []string
-	for id, until := range v.revoked.Sweep(horizon, maxLife) {
-		over = append(over, revokedName(id, until))
+// clean removes the revocations that concern no session any more, and compacts
+// the others. The names are those of all records, where the archive lists them.
+func (v *vault) clean(ctx context.Context, listed []string) {
+	if !v.cleaning.TryLock() {
+		return
 	}
-	if len(over) > 0 {
+	defer v.cleaning.Unlock()
+	horizon := v.knownKeys().Horizon(v.now())
+	gone := v.revoked.Sweep(horizon, maxLife)
+	if v.archive.Volatile() {
+		var over []string
+		for id, until := range gone {
+			over = append(over, revokedName(id, until))
+		}
 		v.drop(ctx, over)
+		v.forget(ctx, v.recordsBefore(horizon.Add(-maxLife), recordPrefix))
+		return
 	}
-	v.forget(ctx, v.recordsBefore(horizon.Add(-maxLife), recordPrefix))
+	v.drop(ctx, slices.Collect(func(yield func(string) bool) {
+		for _, name := range listed {
+			if isOver(name, horizon) && !yield(name) {
+				return
+			}
+		}
+	}))
+	v.mu.Lock()
+	maps.DeleteFunc(v.records, func(_ string, notBefore time.Time) bool { return notBefore.Before(horizon.Add(-maxLife)) })
+	v.mu.Unlock()
+	if err := v.compact(ctx, listed, horizon); err != nil && ctx.Err() == nil {
+		v.logger().Warn("records of ended sessions in "+v.where+" could not be compacted; it is tried again", zap.Error(err))
+	}
+}
+
+// isOver reports whether a record concerns no session any more.
+func isOver(name string, horizon time.Time) bool {
+	if _, until, ours := parseRevoked(name); ours {
+		return !horizon.Before(until)
+	}
+	if notBefore, ours := parseRecord(name); ours {
+		return notBefore.Before(horizon.Add(-maxLife))
+	}
+	return false
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,7 +82,14 @@ func (s *memStorage) List(ctx context.Context, prefix string, _ bool) ([]string,
 	if err := s.call(ctx, "List", prefix); err != nil {
 		return nil, err
 	}
-	names := s.list(prefix)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for name := range s.files { // in no order, as a storage may
+		if strings.HasPrefix(name, prefix+"/") && path.Dir(name) == prefix {
+			names = append(names, name)
+		}
+	}
 	if len(names) == 0 {
 		return nil, fs.ErrNotExist
 	}

@@ -301,7 +301,7 @@ func (g *Gate) endSession(v *visit) (first session.Session, ok bool) {
 			return false
 		}
 		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
-			g.logger.Error("a session was ended in this process, but it could not be stored, and may come back after a restart", zap.Error(err))
+			g.logger.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends", zap.Error(err))
 		}
 		if !ok {
 			first, ok = s, true
