@@ -1,0 +1,150 @@
+package websms
+
+import (
+	"errors"
+	"path"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// fullDisk is what a storage says when its disk is full.
+var fullDisk = &fsError{"no space left on device", syscall.ENOSPC}
+
+type fsError struct {
+	text string
+	err  error
+}
+
+func (e *fsError) Error() string { return e.text }
+func (e *fsError) Unwrap() error { return e.err }
+
+func (s *memStorage) full() {
+	s.faults(func(op, _ string) error {
+		if op == "Store" {
+			return fullDisk
+		}
+		return nil
+	})
+}
+
+// What a full disk did not take is stored when there is room again, by itself:
+// soon while the process runs, and at its end.
+func TestSignOutOnAFullDisk(t *testing.T) {
+	for _, when := range []string{"while it runs", "at its end"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := newMemStorage()
+				v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, ended := v.issue(t, "+6421234567", "")
+				_, revoked := v.issue(t, "+6421234568", "alice")
+				_, good := v.issue(t, "+6421234569", "")
+				storage.full()
+				for _, err := range []error{v.revoke(s.ID, s.Ends), v.revokeNumber("", "+6421234568", time.Now()), v.revokeUser(testRealm, "alice", time.Now())} {
+					if !errors.Is(err, syscall.ENOSPC) {
+						t.Errorf("the error is %v", err)
+					}
+				}
+				var more []string
+				for range 2 * keepAtOnce { // more than are kept at once
+					s, sealed := v.issue(t, "+6421234567", "")
+					_ = v.revoke(s.ID, s.Ends)
+					more = append(more, sealed)
+				}
+				time.Sleep(3 * time.Hour)
+				stored := storage.count("Store")
+				time.Sleep(time.Hour)
+				if n := (storage.count("Store") - stored) / (keepAtOnce); n < 50 || n > 70 {
+					t.Errorf("in an hour it is tried about %d times", n)
+				}
+				storage.failing("")
+				if when == "while it runs" {
+					time.Sleep(retryMost)
+					synctest.Wait()
+					if n := len(storage.list(revokedFolder)); n != 3+len(more) {
+						t.Errorf("a minute after there is room, %d files are there", n)
+					}
+					stored := storage.count("Store")
+					time.Sleep(10 * time.Minute)
+					if n := storage.count("Store"); n != stored {
+						t.Errorf("then it goes on: %d times", n-stored)
+					}
+					storage.full() // the end needs no more room
+				}
+				if err := v.Destruct(); err != nil {
+					t.Error(err)
+				}
+				storage.failing("")
+				restarted, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if restarted.good(ended) || restarted.good(revoked) || restarted.good(more[0]) || restarted.good(more[len(more)-1]) || !restarted.good(good) {
+					t.Errorf("after a restart: ended %t, revoked %t, good %t", restarted.good(ended), restarted.good(revoked), restarted.good(good))
+				}
+				if err := restarted.Destruct(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// One record that the storage refuses holds up no other, and one that was kept
+// when it was asked for again is not kept once more.
+func TestUnkeptOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newMemStorage()
+		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		storage.full()
+		poisoned, again := session.NewID(), session.NewID()
+		until := time.Now().Add(24 * time.Hour)
+		for _, id := range []session.ID{poisoned, again} {
+			_ = v.revoke(id, until)
+		}
+		for range 50 {
+			_ = v.revoke(session.NewID(), until)
+		}
+		refused := path.Join(revokedFolder, revokedName(poisoned, until))
+		storage.failing(refused, "Store")
+		if err := v.revoke(again, until); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := len(storage.list(revokedFolder)); n != 51 {
+			t.Errorf("%d are kept", n)
+		}
+		if n := storage.count("Store"); n > 52+51+52+20 {
+			t.Errorf("it wrote %d times", n)
+		}
+		storage.failing("")
+		v.keepSoon() // the process is told to end
+		synctest.Wait()
+		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
+			t.Errorf("%d are kept in the end; waiting: %t", n, v.waiting())
+		}
+		// What is over by the time that there is room is not stored.
+		storage.full()
+		_ = v.revoke(session.NewID(), time.Now().Add(time.Minute))
+		time.Sleep(time.Hour)
+		storage.failing("")
+		time.Sleep(retryMost)
+		synctest.Wait()
+		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
+			t.Errorf("what is over is stored: %d; waiting: %t", n, v.waiting())
+		}
+		if err := v.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
+}
