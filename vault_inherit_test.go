@@ -1,0 +1,222 @@
+package websms
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-websms/websms/session"
+)
+
+// moving is a vault in the archive of a store, from which a reload moves away.
+type moving struct {
+	*testing.T
+	now                          *fakeClock
+	from                         *vault
+	ended, revoked, user, inside string
+}
+
+func newMoving(t *testing.T) *moving {
+	t.Helper()
+	m := &moving{T: t, now: newFakeClock()}
+	m.from = vaultIn(t, newMemArchive(), m.now.Now)
+	s, ended := m.from.issue(t, "+6421234567", "")
+	_, m.revoked = m.from.issue(t, "+6421234568", "")
+	_, m.user = m.from.issue(t, "+6421234569", "alice")
+	_, m.inside = m.from.issue(t, "+6421234569", "")
+	m.ended = ended
+	for _, err := range []error{m.from.revoke(s.ID, s.Ends), m.from.revokeNumber("", "+6421234568", m.now.Now()), m.from.revokeUser(testRealm, "alice", m.now.Now())} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.now.Advance(time.Minute)
+	return m
+}
+
+// to opens the vault in a storage, as a reload does.
+func (m *moving) to(storage *memStorage) *vault {
+	m.Helper()
+	v, err := newVault(m.Context(), "vault", onStorage(m, storage), m.now.Now, m.from)
+	if err != nil {
+		m.Fatal(err)
+	}
+	m.Cleanup(func() {
+		if err := v.Destruct(); err != nil {
+			m.Error(err)
+		}
+	})
+	return v
+}
+
+func (m *moving) holds(when string, v *vault) {
+	m.Helper()
+	if v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || !v.good(m.inside) {
+		m.Errorf("%s: ended %t, revoked %t, user %t, who is in %t", when, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(m.inside))
+	}
+}
+
+// Who moves to a storage, empty or with a ring of its own, takes along keys and
+// revocations, also after a restart; those who were in there stay in.
+func TestStorageInherits(t *testing.T) {
+	for what, older := range map[string]time.Duration{"an empty one": 0, "an older ring": -40 * day, "a younger ring": time.Second} {
+		t.Run(what, func(t *testing.T) {
+			m := newMoving(t)
+			storage := newMemStorage()
+			var there string
+			var sibling *vault
+			var index []byte
+			if older != 0 {
+				m.now.Advance(older)
+				sibling = vaultOn(t, storage, m.now.Now)
+				index = sibling.keys.Index
+				m.now.Advance(-older)
+				_, there = sibling.issue(t, "+6421234561", "")
+				if err := sibling.revokeNumber("", "+6421234562", m.now.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v := m.to(storage)
+			m.holds("at once", v)
+			m.holds("after a restart", vaultOn(t, storage, m.now.Now))
+			if older != 0 {
+				sibling.mustTend(t)
+				m.holds("at another process", sibling)
+				if !v.good(there) || !sibling.good(there) || !bytes.Equal(v.keys.Index, index) || !bytes.Equal(storage.keysIn(t).Index, index) {
+					t.Error("the storage's own ring is not what it was")
+				}
+				if v.revoked.NotBefore(session.ByNumber, "", "+6421234562").IsZero() || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
+					t.Error("the storage's own revocations are not known, or misread")
+				}
+			}
+			// Ordinary life goes on: keys rotate, records are compacted.
+			for range 62 {
+				m.now.Advance(day)
+				v.mustTend(t)
+			}
+			m.holds("two months later", v)
+			m.holds("two months later, after a restart", vaultOn(t, storage, m.now.Now))
+		})
+	}
+}
+
+// A storage that fails at any step of it refuses the reload; and a process that
+// dies there leaves no storage in which somebody is in who was put out.
+func TestStorageInheritsInterrupted(t *testing.T) {
+	for _, ring := range []bool{false, true} {
+		for _, fails := range []string{"Load " + keysFile, "Store " + revokedFolder, "Store " + keysFile, "Lock " + vaultFolder, "List " + revokedFolder} {
+			m := newMoving(t)
+			storage := newMemStorage()
+			var there string
+			if ring {
+				_, there = vaultOn(t, storage, m.now.Now).issue(t, "+6421234561", "")
+			}
+			op, key, _ := strings.Cut(fails, " ")
+			storage.failing(key, op)
+			if _, err := newVault(t.Context(), "vault", onStorage(t, storage), m.now.Now, m.from); !errors.Is(err, errTrouble) {
+				t.Errorf("%s: %v", fails, err)
+			}
+			if n := len(m.from.heirs); n != 0 {
+				t.Errorf("%s: %d heirs are left", fails, n)
+			}
+			storage.failing("")
+			if v := vaultOn(t, storage, m.now.Now); v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || ring && !v.good(there) {
+				t.Errorf("after %s failed: ended %t, revoked %t, user %t, who was in there %t", fails, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(there))
+			}
+			m.holds("at the second try, after "+fails+" failed", m.to(storage))
+		}
+	}
+}
+
+// Requests of the configuration before go on for a while: what they end is
+// ended for good, with both archives, until that vault is gone.
+func TestHeirsHear(t *testing.T) {
+	m := newMoving(t)
+	storage, archive := newMemStorage(), newMemArchive()
+	inStorage := m.to(storage)
+	inArchive, err := newVault(t.Context(), "other", archive, m.now.Now, m.from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, late := m.from.issue(t, "+6421234567", "")
+	_, number := m.from.issue(t, "+6421234560", "")
+	m.from.archive.(*memArchive).failing(everything...)
+	_ = m.from.revoke(s.ID, s.Ends)
+	_ = m.from.revokeNumber("", "+6421234560", m.now.Now())
+	m.from.archive.(*memArchive).failing()
+	for _, v := range []*vault{inStorage, inArchive} {
+		if v.good(late) || v.good(number) {
+			t.Errorf("at once: %t, %t", v.good(late), v.good(number))
+		}
+		if err := v.follow(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if v := vaultOn(t, storage, m.now.Now); v.good(late) || v.good(number) {
+		t.Errorf("after a restart: %t, %t", v.good(late), v.good(number))
+	}
+	if v := vaultIn(t, archive, m.now.Now); v.good(late) || v.good(number) {
+		t.Errorf("at another node: %t, %t", v.good(late), v.good(number))
+	}
+	if err := inArchive.Destruct(); err != nil || len(m.from.heirs) != 1 || len(inArchive.parents) != 0 {
+		t.Errorf("%d heirs, %d parents: %v", len(m.from.heirs), len(inArchive.parents), err)
+	}
+}
+
+// A vault that is still open is joined again: it takes over what has come since.
+func TestJoinedVaultInherits(t *testing.T) {
+	m := newMoving(t)
+	storage, archive := newMemStorage(), newMemArchive()
+	for what, v := range map[string]*vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
+		_, own := v.issue(t, "+6421234561", "")
+		v.inherit(m.from)
+		v.inherit(m.from) // once more changes nothing
+		v.catchUp(t.Context())
+		if err := v.follow(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if m.holds(what, v); !v.good(own) {
+			t.Errorf("%s, its own session does not open", what)
+		}
+	}
+	m.holds("the storage after a restart", vaultOn(t, storage, m.now.Now))
+	m.holds("the archive at another node", vaultIn(t, archive, m.now.Now))
+}
+
+// A reload from a store with an archive to the memory store logs nobody out, and
+// nobody in; nor does one to another storage.
+func TestGateMovesToStorage(t *testing.T) {
+	useArchives(t, "csk_demo")
+	w := start(t, setup{app: "store test_archive", gate: plenty})
+	in, out, stolen := w.browser(), w.browser(), w.browser()
+	in.login("+6421234567")
+	out.login("+6421234568")
+	stolen.header.Set("Cookie", "websms_session="+out.cookie("websms_session").Value)
+	wantStatus(t, "signing out", out.post("/.websms/logout", nil, api), http.StatusNoContent)
+	former, elsewhere := w.config, t.TempDir()
+	for what, change := range map[string]func(text string) string{
+		"the memory store": func(text string) string { return strings.Replace(text, "store test_archive", "", 1) },
+		"another storage": func(text string) string {
+			return strings.Replace(strings.Replace(text, "store test_archive", "", 1), w.dir, elsewhere, 1)
+		},
+	} {
+		w.config = former
+		w.load(plenty)
+		w.config = func(options string) string { return change(former(options)) }
+		w.load(plenty)
+		check := func(when string) {
+			t.Helper()
+			in.client.CloseIdleConnections()
+			stolen.client.CloseIdleConnections()
+			wantIn(t, when+", who is in", in, true)
+			wantIn(t, when+", a copy of who signed out", stolen, false)
+		}
+		check(what + ", after the reload")
+		w.restart(plenty)
+		check(what + ", after a restart")
+	}
+	w.wantNoSecrets()
+}
