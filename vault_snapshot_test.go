@@ -237,7 +237,7 @@ func TestDamagedSnapshot(t *testing.T) {
 			c.want(1, 0)
 
 			running := c.restart() // has read it
-			file = damaged()
+			damaged()
 			c.now.Advance(time.Minute)
 			_, later := running.issue(t, "+6421234567", "")
 			for range 2 { // also when it was seen before
