@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,10 +176,10 @@ func TestCompactionInterrupted(t *testing.T) {
 		for _, after := range []int{0, 1, 50} {
 			t.Run(fmt.Sprint(op, " ", after), func(t *testing.T) {
 				c := newCompacted(t)
-				n := 0
+				var n atomic.Int32 // operations run in parallel
 				c.faults(func(o, key string) error {
 					if o == op && strings.HasPrefix(key, revokedFolder) {
-						if n++; n > after {
+						if int(n.Add(1)) > after {
 							return errTrouble
 						}
 					}
@@ -391,10 +392,11 @@ func TestCompactionProperty(t *testing.T) {
 			},
 			"fail": func(rt *rapid.T) {
 				op := rapid.SampledFrom([]string{"Store", "Delete", "Load", "List"}).Draw(rt, "op")
-				after, n := rapid.IntRange(0, 60).Draw(rt, "after"), 0
+				after := rapid.IntRange(0, 60).Draw(rt, "after")
+				var n atomic.Int32 // operations run in parallel
 				storage.faults(func(o, key string) error {
 					if o == op && strings.HasPrefix(key, revokedFolder) {
-						if n++; n > after {
+						if int(n.Add(1)) > after {
 							return errTrouble
 						}
 					}
