@@ -287,7 +287,7 @@ func (r *record) row() []byte {
 		settled = 1
 	}
 	row = append(row, r.length, r.left, r.sending, r.begun, r.possible, r.made, settled, uint8(r.state))
-	for _, at := range []instant{r.born, r.dies, r.resend} {
+	for _, at := range []instant{r.born, r.dies, r.sent, r.resend} {
 		row = binary.BigEndian.AppendUint64(row, uint64(at))
 	}
 	row = append(append(row, uint8(len(r.status))), r.status...)
@@ -295,7 +295,7 @@ func (r *record) row() []byte {
 }
 
 // challengeRow is the length of the row's fixed part, with the length of status.
-const challengeRow = 8 + len(otp.Digest{}) + 8 + 3*8 + 1
+const challengeRow = 8 + len(otp.Digest{}) + 8 + 4*8 + 1
 
 // recordOf reads what row wrote, and returns the fields that follow.
 func recordOf(id otp.ID, row []byte) (rec *record, unknown []byte, err error) {
@@ -307,7 +307,7 @@ func recordOf(id otp.ID, row []byte) (rec *record, unknown []byte, err error) {
 	rec.length, rec.left, rec.sending, rec.begun, rec.possible, rec.made = row[0], row[1], row[2], row[3], row[4], row[5]
 	rec.settled, rec.state = row[6] != 0, connexus.State(row[7])
 	row = row[8:]
-	for _, at := range []*instant{&rec.born, &rec.dies, &rec.resend} {
+	for _, at := range []*instant{&rec.born, &rec.dies, &rec.sent, &rec.resend} {
 		*at = instant(binary.BigEndian.Uint64(row))
 		row = row[8:]
 	}

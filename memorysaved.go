@@ -266,7 +266,8 @@ func (m *memoryStore) restore(state *memoryState) {
 	m.cache.resize(max(m.capacity, len(m.live)+len(state.pending)))
 	for _, p := range state.pending {
 		rec := p.rec
-		rec.born, rec.dies, rec.resend = min(rec.born, instantOf(now)), min(rec.dies, instantOf(latest)), min(rec.resend, instantOf(latest))
+		rec.settleClock(instantOf(now))
+		rec.dies, rec.resend = min(rec.dies, instantOf(latest)), min(rec.resend, instantOf(latest))
 		if m.find(rec.id) != nil || !m.cache.put(string(rec.id[:]), rec) {
 			continue
 		}

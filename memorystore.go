@@ -453,6 +453,7 @@ func (m *memoryStore) Begin(_ context.Context, key otp.Digest, l otp.Lease) erro
 	if holder, ends, held := m.work.find(key, l.Now); held && holder != l.Holder {
 		return &otp.InWorkError{RetryAfter: ends.Sub(l.Now)}
 	}
+	m.seen.remove(key) // a mark that is over, which a clock that goes back would revive
 	m.work.put(key, l.Holder, l.Now, l.Now.Add(l.For))
 	return nil
 }

@@ -174,7 +174,7 @@ func TestEngineShared(t *testing.T) {
 		t.Errorf("one configuration holds %v, want %v", held, running)
 	}
 	second, held := load(accountJSON())
-	if want := map[string]int{"engine": 2, "vault": 3, "store": 1, "tokens": 1}; second != first || !maps.Equal(held, want) {
+	if want := map[string]int{"engine": 2, "vault": 2, "store": 2, "tokens": 2}; second != first || !maps.Equal(held, want) {
 		t.Errorf("two alike: same engine %t, holding %v, want %v", second == first, held, want)
 	}
 	wantPool(t, running)
@@ -190,7 +190,7 @@ func TestEngineShared(t *testing.T) {
 	} {
 		before := activeEngine(t)
 		other, held := load(c.app)
-		if want := map[string]int{"engine": 2, "vault": 4, "store": 2, "tokens": 2}; other == before || !maps.Equal(held, want) {
+		if want := map[string]int{"engine": 2, "vault": 2, "store": 2, "tokens": 2}; other == before || !maps.Equal(held, want) {
 			t.Errorf("another %s: same engine %t, holding %v, want %v", c.name, other == before, held, want)
 		}
 		if other.vault != before.vault {

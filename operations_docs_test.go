@@ -21,7 +21,7 @@ func vocabulary() (names, values []string) {
 		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
 	}
 	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"}, sendResults, codeResults,
-		[]string{eventHandled, eventRepeated, eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod, eventPassedOn, eventNotTaken},
+		[]string{eventHandled, eventInWork, eventRepeated, eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod, eventPassedOn, eventNotTaken},
 		[]string{typeReply, typeReport, typeUnknown, typeNone},
 		[]string{"funds", "credentials", "bad_request", "throttled", "unavailable", "malformed", "timeout", "canceled"})
 	return names, values
