@@ -33,9 +33,13 @@ func (a *App) watch(ctx caddy.Context) error {
 	return errors.Join(events.On("started", hook{a.placeGates}), events.On("stopping", hook{a.stopping}))
 }
 
-// stopping tells the store.
+// stopping tells the vault and the store.
 func (a *App) stopping() {
-	if module, ok := a.store.(stoppingModule); ok && a.engine != nil {
+	if a.engine == nil {
+		return
+	}
+	a.engine.vault.keepSoon()
+	if module, ok := a.store.(stoppingModule); ok {
 		module.Stopping(a.engine.store)
 	}
 }
