@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,12 @@ var cookieFormats = []format{
 		`plain = append(plain, d.unknown...)`, `plain = append(session.AppendField(plain, 200, ` + nextField + `), d.unknown...)`,
 		`d.unknown = string(rest)`, knows("d.unknown"),
 	}},
+}
+
+// storedFormats are those of what nodes share in Redis: the next version has a
+// higher number, and says that this one understands what it writes.
+var storedFormats = []format{
+	{"schema of Redis", "redisstore/schema.go", []string{"schemaVersion = 2", "schemaVersion = 3"}},
 }
 
 // knows is how the next version takes its field out of the unknown ones.
@@ -108,7 +115,7 @@ func TestRollingUpgrade(t *testing.T) {
 	need(t)
 	w := start(t, setup{
 		gate: "session {\n idle 30s\n}\nlimits {\n per_ip 1000000/1h\n per_number 100/1h\n budget 1000000/1h\n cooldown 0s\n}",
-		next: buildNext(t, cookieFormats),
+		next: buildNext(t, slices.Concat(cookieFormats, storedFormats)),
 	})
 	const older, newer = 0, 1
 	var people [2]*person // whose session began at that node
