@@ -17,8 +17,9 @@ const (
 	beatEvery = 500 * time.Millisecond
 
 	// beatTries and beatPause are how often a beat is tried where a connection
-	// breaks, which says nothing of Redis until the next one does.
-	beatTries = 4
+	// breaks, which says nothing of Redis until the next one does. A beat asks
+	// twice, and each of a client's four connections may have to be dialled anew.
+	beatTries = 8
 	beatPause = 10 * time.Millisecond
 
 	// renewAfter is how long a connection may fail before all is dialled anew:
