@@ -59,7 +59,7 @@ func readPatient(file, adapter string) (*patient, error) {
 	if config.Apps.HTTP != nil {
 		for _, s := range config.Apps.HTTP.Servers {
 			at := place{listen: s.Listen, proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
-			visitRoutes(serverRoutes(s, viewJSON), at, s, func(h handlerView, at place) {
+			visitServer(s, at, viewJSON, func(h handlerView, at place) {
 				if h.gate != nil {
 					p.gates = append(p.gates, placed[Gate]{h.gate, at})
 				} else {

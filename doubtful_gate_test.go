@@ -89,3 +89,26 @@ func TestRewriteAndDoubtfulPaths(t *testing.T) {
 		}
 	}
 }
+
+// Two gates of one site both take in a doubtful path: with a session that is
+// good for both it passes both.
+func TestTwoGatesAndDoubtfulPaths(t *testing.T) {
+	w := start(t, setup{matcher: "/admin/*", gate: plenty, front: "websms_otp /b/* {\n company Other\n prefix /b/.websms\n bypass {\n  path /b/open/*\n }\n}\nwebsms_otp /b/open/* {\n company Third\n prefix /b/open/.websms\n}"})
+	b := w.browser()
+	b.login("+6421234567")
+	session := "Cookie: theme=dark; " + b.cookies()
+	for _, target := range []string{"/x//y", "/x/../y", "/img/a~1", "/p/a%2Fb", "/admin//x", "/b//x", "/admin/x", "/b/x", "/b/open/x", "/x", "/b;/x"} {
+		before := len(w.app.seen())
+		a := w.raw("GET", target, session)
+		if a.StatusCode != http.StatusOK || len(w.app.seen()) != before+1 {
+			t.Errorf("%s with a session: %s", target, a.Status)
+			continue
+		}
+		if got := w.app.seen()[before].Header.Get("Cookie"); got != "theme=dark" && target != "/x" {
+			t.Errorf("%s: the app sees the cookies %q", target, got)
+		}
+		if a := w.raw("GET", target); (a.StatusCode == http.StatusOK) != (target == "/x") {
+			t.Errorf("%s without a session: %s", target, a.Status)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/session"
 )
 
 func init() {
@@ -40,6 +42,27 @@ func (h *Identity) Provision(caddy.Context) error {
 
 // admittedVar is where a gate says by which headers it has named somebody.
 const admittedVar = "websms.admitted"
+
+// cookiesVar is where the first gate that a request passes leaves its Cookie
+// fields, before it removes ours. A doubtful path is taken in by every gate of
+// a site, and each of them must see the session.
+const cookiesVar = "websms.cookies"
+
+// stripCookies removes the gate's cookies from what the handlers behind it see.
+func (g *Gate) stripCookies(r *http.Request) {
+	if fields := r.Header["Cookie"]; len(fields) > 0 && caddyhttp.GetVar(r.Context(), cookiesVar) == nil {
+		caddyhttp.SetVar(r.Context(), cookiesVar, fields)
+	}
+	session.Strip(r.Header, g.cookies.own)
+}
+
+// cookieFields returns the Cookie fields as the client sent them.
+func cookieFields(r *http.Request) []string {
+	if fields, ok := caddyhttp.GetVar(r.Context(), cookiesVar).([]string); ok {
+		return fields
+	}
+	return r.Header["Cookie"]
+}
 
 // ServeHTTP removes the headers, but for what another gate has just set.
 func (h *Identity) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -299,7 +299,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
 		}
 		if match {
-			session.Strip(r.Header, g.cookies.own)
+			g.stripCookies(r)
 			requestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
@@ -318,10 +318,14 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.admit(r, &s)
 	requestsPassed.Inc()
-	err := next.ServeHTTP(keepPrivate(w, cookie), r)
-	if err != nil { // another handler answers now, and writes past us
-		w.Header()["Cache-Control"] = []string{"no-store"}
+	answer := keepPrivate(w, cookie)
+	err := next.ServeHTTP(answer, r)
+	if err == nil {
+		answer.begin() // in case nobody has written anything
+		return nil
 	}
+	makePrivate(w.Header()) // another handler answers now, and writes past us
+	w.Header()["Cache-Control"] = []string{"no-store"}
 	return err
 }
 
@@ -329,7 +333,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.set(r.Header, s.Number, s.User)
 	caddyhttp.SetVar(r.Context(), admittedVar, &g.identity)
-	session.Strip(r.Header, g.cookies.own)
+	g.stripCookies(r)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)

@@ -21,10 +21,16 @@ type privateHijacker struct {
 	http.Hijacker
 }
 
+// privateAnswer is a writer whose header can be completed.
+type privateAnswer interface {
+	http.ResponseWriter
+	begin()
+}
+
 // keepPrivate returns a writer on w whose answer no shared cache may store. It
 // sets a cookie with that answer and no other: one that an error page writes
 // past this writer may be public. A cookie of "" is none.
-func keepPrivate(w http.ResponseWriter, cookie string) http.ResponseWriter {
+func keepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 	private := privateWriter{ResponseWriter: w, cookie: cookie}
 	if hijacker, ok := w.(http.Hijacker); ok {
 		return &privateHijacker{private, hijacker}
@@ -32,7 +38,8 @@ func keepPrivate(w http.ResponseWriter, cookie string) http.ResponseWriter {
 	return &private
 }
 
-// begin is called before the header goes out with a final status.
+// begin is called before the header goes out with a final status, and once
+// more at the end: net/http sends what nobody has written.
 func (w *privateWriter) begin() {
 	if !w.begun {
 		makePrivate(w.Header())

@@ -106,6 +106,21 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 	}
 }
 
+// What nobody writes is sent all the same, and what another handler writes in
+// place of the application: neither tells a shared cache to keep it.
+func TestUnwrittenAnswersArePrivate(t *testing.T) {
+	public := "header Cache-Control \"public, max-age=60\"\n header CDN-Cache-Control max-age=60\n"
+	w := start(t, setup{gate: plenty, front: "handle /empty {\n " + public + "}\nhandle /error {\n " + public + " error 404\n}\nhandle_errors {\n respond \"for {http.auth.user.id}\"\n}"})
+	b := w.browser()
+	b.login(freshNumber())
+	for path, want := range map[string]string{"/empty": "max-age=60, private", "/error": "no-store"} {
+		a := b.get(path)
+		if got := a.Header["Cache-Control"]; !slices.Equal(got, []string{want}) || a.Header.Get("CDN-Cache-Control") != "" {
+			t.Errorf("%s: %v", path, a.Header)
+		}
+	}
+}
+
 // A renewed cookie rides on no answer that a shared cache may store: where the
 // application is away, whoever answers instead sets none. The next answer does.
 func TestRenewedCookieIsPrivate(t *testing.T) {

@@ -32,6 +32,7 @@ type handlerView struct {
 	gate    *Gate
 	webhook *Webhook
 	routes  []routeView // of a subroute
+	invokes string      // the name of a named route
 }
 
 // viewJSON reads routes from a configuration. It passes over what is
@@ -75,6 +76,7 @@ func readHandler(raw json.RawMessage) handlerView {
 	var kind struct {
 		Handler string              `json:"handler"`
 		Routes  caddyhttp.RouteList `json:"routes"`
+		Name    string              `json:"name"`
 	}
 	if json.Unmarshal(raw, &kind) != nil {
 		return handlerView{}
@@ -89,6 +91,8 @@ func readHandler(raw json.RawMessage) handlerView {
 		if h := new(Webhook); json.Unmarshal(raw, h) == nil {
 			view.webhook = h
 		}
+	case "invoke":
+		view.invokes = kind.Name
 	default:
 		view.routes = viewJSON(kind.Routes)
 	}
@@ -110,6 +114,8 @@ func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 				h.gate = handler
 			case *Webhook:
 				h.webhook = handler
+			case *caddyhttp.Invoke:
+				h.invokes = handler.Name
 			case *caddyhttp.Subroute:
 				h.routes = viewProvisioned(handler.Routes)
 			}
@@ -189,8 +195,33 @@ type place struct {
 	cached       bool      // a handler that caches stands in front of it
 }
 
-// visitRoutes calls visit for each gate and webhook, with its place.
-func visitRoutes(routes []routeView, at place, server *caddyhttp.Server, visit func(handlerView, place)) {
+// visitServer calls visit for each gate and webhook of a server, with its place.
+func visitServer(s *caddyhttp.Server, at place, view func(caddyhttp.RouteList) []routeView, visit func(handlerView, place)) {
+	v := routeVisitor{server: s, named: map[string][]routeView{}, visit: visit}
+	for name, route := range s.NamedRoutes {
+		v.named[name] = view(caddyhttp.RouteList{*route})
+	}
+	v.routes(view(s.Routes), at)
+	if s.Errors != nil {
+		v.routes(view(s.Errors.Routes), at)
+	}
+	for name, routes := range v.named {
+		if !slices.Contains(v.invoked, name) {
+			v.routes(routes, at)
+		}
+	}
+}
+
+// routeVisitor walks through the routes of a server.
+type routeVisitor struct {
+	server  *caddyhttp.Server
+	named   map[string][]routeView
+	invoked []string // which of them some route invokes
+	stack   []string // which of them it is in: they may invoke each other
+	visit   func(handlerView, place)
+}
+
+func (v *routeVisitor) routes(routes []routeView, at place) {
 	groups := map[string]string{} // of each group, the condition of a route that is not gated
 	for _, route := range routes {
 		here := at
@@ -199,12 +230,7 @@ func visitRoutes(routes []routeView, at place, server *caddyhttp.Server, visit f
 			for _, m := range set {
 				switch m.name {
 				case "host":
-					here.hosts = append(here.hosts[:len(here.hosts):len(here.hosts)], literals(m.values)...)
-					for _, host := range m.values {
-						if strings.HasPrefix(host, "*.") && !strings.Contains(host, "{") {
-							here.wildcards = append(here.wildcards[:len(here.wildcards):len(here.wildcards)], host)
-						}
-					}
+					here.addHosts(m.values)
 				case "path":
 					if paths := literals(m.values); paths != nil {
 						here.paths = paths // the innermost says most
@@ -212,24 +238,33 @@ func visitRoutes(routes []routeView, at place, server *caddyhttp.Server, visit f
 				}
 			}
 		}
-		here.https = overTLS(here, server)
+		here.https = overTLS(here, v.server)
 		condition, conditioned := pathCondition(route.sets)
 		if inFront := groups[route.group]; route.group != "" && inFront != "" {
 			here.beside = inFront
 		}
-		if route.group != "" && conditioned && !hasGate(route.handlers) && groups[route.group] == "" {
-			groups[route.group] = condition
+		if conditioned && !v.hasGate(route.handlers) {
+			switch {
+			case route.group != "" && groups[route.group] == "":
+				groups[route.group] = condition
+			case route.group == "" && at.beside == "" && v.answers(route.handlers):
+				at.beside = condition
+			}
 		}
 		for _, h := range route.handlers {
+			inner := here
+			if conditioned {
+				inner.outer = condition
+			}
 			switch {
 			case h.gate != nil || h.webhook != nil:
-				visit(h, here)
+				v.visit(h, here)
+			case h.invokes != "" && !slices.Contains(v.stack, h.invokes):
+				v.invoked, v.stack = append(v.invoked, h.invokes), append(v.stack, h.invokes)
+				v.routes(v.named[h.invokes], inner)
+				v.stack = v.stack[:len(v.stack)-1]
 			case h.routes != nil:
-				inner := here
-				if conditioned {
-					inner.outer = condition
-				}
-				visitRoutes(h.routes, inner, server, visit)
+				v.routes(h.routes, inner)
 			case caches(h.name):
 				at.cached, here.cached = true, true
 			}
@@ -237,24 +272,41 @@ func visitRoutes(routes []routeView, at place, server *caddyhttp.Server, visit f
 	}
 }
 
-func hasGate(handlers []handlerView) bool {
+// addHosts adds the hosts of a matcher.
+func (p *place) addHosts(list []string) {
+	p.hosts = append(slices.Clone(p.hosts), literals(list)...)
+	for _, host := range list {
+		if strings.HasPrefix(host, "*.") && !strings.Contains(host, "{") {
+			p.wildcards = append(slices.Clone(p.wildcards), host)
+		}
+	}
+}
+
+// inside reports whether one of handlers, or of those they lead to, is such a one.
+func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) bool) bool {
 	return slices.ContainsFunc(handlers, func(h handlerView) bool {
-		return h.gate != nil || slices.ContainsFunc(h.routes, func(r routeView) bool { return hasGate(r.handlers) })
+		if such(h) {
+			return true
+		}
+		routes := h.routes
+		if h.invokes != "" && !slices.Contains(v.stack, h.invokes) {
+			v.stack = append(v.stack, h.invokes)
+			defer func() { v.stack = v.stack[:len(v.stack)-1] }()
+			routes = v.named[h.invokes]
+		}
+		return slices.ContainsFunc(routes, func(r routeView) bool { return v.inside(r.handlers, such) })
 	})
+}
+
+func (v *routeVisitor) hasGate(handlers []handlerView) bool {
+	return v.inside(handlers, func(h handlerView) bool { return h.gate != nil })
+}
+
+// answers reports whether handlers show what an application or a folder holds.
+func (v *routeVisitor) answers(handlers []handlerView) bool {
+	return v.inside(handlers, func(h handlerView) bool { return h.name == "reverse_proxy" || h.name == "file_server" })
 }
 
 // caches reports whether a handler is one that keeps answers for others:
 // `cache` of github.com/caddyserver/cache-handler, or another by that name.
 func caches(handler string) bool { return handler == "cache" || strings.HasSuffix(handler, "_cache") }
-
-// serverRoutes returns all routes of a server, by view.
-func serverRoutes(s *caddyhttp.Server, view func(caddyhttp.RouteList) []routeView) []routeView {
-	views := view(s.Routes)
-	if s.Errors != nil {
-		views = append(views, view(s.Errors.Routes)...)
-	}
-	for _, named := range s.NamedRoutes {
-		views = append(views, view(caddyhttp.RouteList{*named})...)
-	}
-	return views
-}

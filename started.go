@@ -59,7 +59,7 @@ func (a *App) placeGates() {
 	hosts := map[*Gate]*boundHosts{}
 	for name, s := range server.Servers {
 		at := place{listen: s.Listen, proxied: true} // Caddy has forgotten by now whether it trusts proxies; the doctor reads it
-		visitRoutes(serverRoutes(s, viewProvisioned), at, s, func(h handlerView, at place) {
+		visitServer(s, at, viewProvisioned, func(h handlerView, at place) {
 			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.hosts)}
 			switch {
 			case h.gate != nil:
