@@ -452,3 +452,61 @@ func TestStopClockAhead(t *testing.T) {
 		}
 	}
 }
+
+// An ask that is refused while Caddy stops leaves the code before it good, also
+// after a kill.
+func TestStopRefusedAsk(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	budget := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
+	first := memoryReservation(storeEpoch, budget)
+	if err := s.Reserve(ctxBg, first); err != nil {
+		t.Fatal(err)
+	}
+	s.keep(nil)
+	heir := memoryReservation(storeEpoch, budget)
+	heir.Replaces = first.ID
+	if err := s.Reserve(ctxBg, heir); !errors.As(err, new(*otp.LimitError)) {
+		t.Fatalf("the budget holds one: %v", err)
+	}
+	var c *savedStore
+	eventually(t, "the code before is in the file again", func() bool {
+		if err := s.file.flush(s.memoryStore); err != nil {
+			t.Fatal(err)
+		}
+		c = s.crashed(storeEpoch)
+		return c.good(first)
+	})
+}
+
+// An operator may ask for the challenges of a number while a clock goes back.
+func TestOfWhileClocksLeap(t *testing.T) {
+	m, err := newMemoryStore(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := memoryRun(1, 0)
+	for range 50 {
+		r := memoryReservation(storeEpoch)
+		r.Run = run
+		if err := m.Reserve(ctxBg, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var both sync.WaitGroup
+	back := func(i int) time.Time { return storeEpoch.Add(-time.Duration(i) * 2 * time.Second) }
+	both.Go(func() {
+		for i := range 200 {
+			if _, err := m.Of(ctxBg, "", run.Number, back(i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	both.Go(func() {
+		for i := range 200 {
+			if _, err := m.Live(ctxBg, back(i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	both.Wait()
+}

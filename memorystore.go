@@ -238,6 +238,11 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 		return false, err
 	}
 	defer m.mu.Unlock()
+	defer func() {
+		if err != nil { // a refused ask leaves the former code good, also in the file
+			m.changedRecord(former)
+		}
+	}()
 	m.tickLocked(r.Now)
 	m.expire(r.Now)
 	live := len(m.live)
@@ -388,11 +393,14 @@ func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now tim
 	m.ready()
 	m.mu.Lock()
 	m.tickLocked(now)
-	live := slices.Clone(m.live)
-	m.mu.Unlock()
 	tag := tagOf(number)
-	live = slices.DeleteFunc(live, func(rec *record) bool { return tag == 0 || rec.tag != tag })
-	slices.SortFunc(live, func(a, b *record) int { return cmp.Compare(b.born, a.born) })
+	live := slices.DeleteFunc(slices.Clone(m.live), func(rec *record) bool { return tag == 0 || rec.tag != tag })
+	born := make(map[*record]instant, len(live)) // as it is while no clock is settled
+	for _, rec := range live {
+		born[rec] = rec.born
+	}
+	m.mu.Unlock()
+	slices.SortFunc(live, func(a, b *record) int { return cmp.Compare(born[b], born[a]) })
 	for _, rec := range live {
 		found, err := rec.get(now)
 		if err != nil && !errors.Is(err, otp.ErrTooManyAttempts) {

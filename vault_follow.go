@@ -321,10 +321,13 @@ func (v *vault) keepAgain(ctx context.Context) error {
 }
 
 // waiting reports whether something is to be kept.
-func (v *vault) waiting() bool {
+func (v *vault) waiting() bool { return v.unkeptCount() > 0 }
+
+// unkeptCount returns how many revocations are to be kept.
+func (v *vault) unkeptCount() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.unkept.len() > 0
+	return v.unkept.len()
 }
 
 // someUnkept returns so many of what is to be kept.
@@ -361,9 +364,13 @@ func (v *vault) retry(ctx context.Context) bool {
 	return true
 }
 
+// keepAllThatWaits keeps what waits, but for what the archive refuses. It ends
+// when a try keeps nothing.
 func (v *vault) keepAllThatWaits(ctx context.Context) error {
-	for v.waiting() {
-		if err := v.keepAgain(ctx); err != nil {
+	for left := v.unkeptCount(); left > 0; {
+		err := v.keepAgain(ctx)
+		before := left
+		if left = v.unkeptCount(); err != nil && left >= before {
 			return err
 		}
 	}

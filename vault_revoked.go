@@ -189,6 +189,10 @@ func (v *vault) drop(ctx context.Context, names []string) {
 	})
 }
 
+// leapTime is how long a session that was ended is remembered after its end: a
+// clock that leaps ahead by less, and comes back, does not revive it.
+const leapTime = 24 * time.Hour
+
 // clean removes the revocations that concern no session any more, and compacts
 // the others. The names are those of all records, where the archive lists them.
 func (v *vault) clean(ctx context.Context, listed []string) {
@@ -197,7 +201,7 @@ func (v *vault) clean(ctx context.Context, listed []string) {
 	}
 	defer v.cleaning.Unlock()
 	horizon := v.knownKeys().Horizon(v.now())
-	gone := v.revoked.Sweep(horizon, maxLife)
+	gone := v.revoked.Sweep(horizon.Add(-leapTime), maxLife-leapTime)
 	if v.archive.Volatile() {
 		var over []string
 		for id, until := range gone {
@@ -225,7 +229,7 @@ func (v *vault) clean(ctx context.Context, listed []string) {
 // isOver reports whether a record concerns no session any more.
 func isOver(name string, horizon time.Time) bool {
 	if _, until, ours := parseRevoked(name); ours {
-		return !horizon.Before(until)
+		return !horizon.Before(until.Add(leapTime))
 	}
 	if notBefore, ours := parseRecord(name); ours {
 		return notBefore.Before(horizon.Add(-maxLife))

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -280,4 +281,56 @@ func FuzzRevokedNames(f *testing.F) {
 			t.Errorf("%q is two things, or no file", name)
 		}
 	})
+}
+
+// A clock that leaps ahead by up to a day, and comes back, revives no session
+// that was ended.
+func TestRevokedWhileTheClockLeaps(t *testing.T) {
+	for _, leap := range []time.Duration{13 * time.Hour, 23 * time.Hour, 35 * time.Hour} {
+		now, storage := newFakeClock(), newMemStorage()
+		v := vaultOn(t, storage, now.Now)
+		s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
+		session.Life{TTL: 12 * time.Hour}.Begin(&s, v.now())
+		sealed, err := s.Seal(v.ring, testRealm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.revoke(s.ID, s.Ends); err != nil {
+			t.Fatal(err)
+		}
+		now.Advance(leap)
+		v.mustTend(t)
+		now.Advance(time.Minute - leap)
+		v.mustTend(t)
+		if v.good(sealed) || vaultOn(t, storage, now.Now).good(sealed) {
+			t.Errorf("after a leap of %v a session that was ended is good again", leap)
+		}
+	}
+}
+
+// One record that the storage refuses holds up no other, also at the end.
+func TestOneRefusedRecordAtTheEnd(t *testing.T) {
+	now, storage := newFakeClock(), newMemStorage()
+	v, err := newVault(t.Context(), "v", onStorage(t, storage), now.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := now.Now().Add(time.Hour)
+	poisoned := session.NewID()
+	refused := path.Join(revokedFolder, revokedName(poisoned, until))
+	storage.full()
+	_ = v.revoke(poisoned, until)
+	for range 3000 {
+		_ = v.revoke(session.NewID(), until)
+	}
+	storage.faults(func(op, key string) error {
+		if op == "Store" && key == refused {
+			return errTrouble
+		}
+		return nil
+	})
+	_ = v.Destruct() // which says what was not kept
+	if kept := len(storage.list(revokedFolder)); kept != 3000 {
+		t.Errorf("%d of 3000 are kept", kept)
+	}
 }
