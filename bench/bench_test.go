@@ -36,6 +36,9 @@ func TestReadWrk(t *testing.T) {
 	if want := (outcome{Requests: 89262, Seconds: 4.01, P50: 1.38, P99: 0.5, Refused: 17, Unwell: 6, PerSecond: 89262 / 4.01}); o != want {
 		t.Errorf("read %+v, want %+v", o, want)
 	}
+	if slow, err := readWrk(strings.Replace(wrkSaid, "99%  500.00us", "99%    1.19s ", 1)); err != nil || slow.P99 != 1190 { // as wrk writes seconds
+		t.Errorf("seconds read as %v, %v", slow.P99, err)
+	}
 	for _, broken := range []string{"", "unable to connect to localhost:1 Connection refused", strings.Replace(wrkSaid, "requests in", "requests", 1), strings.Replace(wrkSaid, "99%", "98%", 1)} {
 		if _, err := readWrk(broken); err == nil {
 			t.Errorf("taken for an outcome: %q", broken)
