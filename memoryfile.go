@@ -28,6 +28,7 @@ type memoryFile struct {
 	db     *bbolt.DB
 	update func(func(*bbolt.Tx) error) error // db.Update; tests have it fail
 	log    func() *zap.Logger
+	look   *time.Ticker // when to look at the files of other processes
 	stop   chan struct{}
 	done   chan struct{}
 
@@ -201,7 +202,8 @@ func (m *memoryStore) readOpen(db *bbolt.DB, damage error) (*memoryState, error)
 // that was set aside, that is all written to the new one. The caller holds mu.
 func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvaged bool) {
 	file := &memoryFile{
-		path: path, db: db, update: db.Update, log: m.log, all: salvaged, stop: make(chan struct{}), done: make(chan struct{}),
+		path: path, db: db, update: db.Update, log: m.log, all: salvaged,
+		look: time.NewTicker(adoptEvery), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if salvaged {
 		state.bad = nil
@@ -367,14 +369,13 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 // run writes what changes until the store is closed.
 func (f *memoryFile) run(m *memoryStore) {
 	defer close(f.done)
-	look := time.NewTicker(adoptEvery)
-	defer look.Stop()
+	defer f.look.Stop()
 	var free []string // files of other processes, at the last look
 	for {
 		wait := writeDelay
 		select {
 		case <-m.notes.changed:
-		case <-look.C:
+		case <-f.look.C:
 			free = m.adoptLeft(free)
 			continue
 		case <-f.stop:

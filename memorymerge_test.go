@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +129,42 @@ func TestMemoryFileLeft(t *testing.T) {
 				t.Error("a process that starts later has not the locks")
 			}
 		})
+	}
+}
+
+// A process stops while it takes over what another one has left. The codes of
+// that one are lost no more than its own.
+func TestMemoryFileLeftAtStop(t *testing.T) {
+	dir := t.TempDir()
+	var armed atomic.Bool
+	reads, goOn := make(chan struct{}), make(chan struct{})
+	a := openSaved(t, dir, storeEpoch, func(m *memoryStore) {
+		m.now = func() time.Time {
+			if armed.CompareAndSwap(true, false) {
+				close(reads)
+				<-goOn
+			}
+			return storeEpoch
+		}
+	})
+	b := openSaved(t, dir, storeEpoch)
+	mine, left := a.reserve(), b.reserve()
+	b.close()
+	armed.Store(true)
+	a.file.look.Reset(time.Millisecond)
+	<-reads // the file of b, which is free
+	stop := a.file.stop
+	ended := make(chan error)
+	go func() { ended <- a.Destruct() }()
+	<-stop
+	close(goOn)
+	if err := <-ended; err != nil {
+		t.Errorf("Destruct: %v", err)
+	}
+	a.memoryStore = nil
+	c := openSaved(t, dir, storeEpoch)
+	if !c.good(mine) || !c.good(left) || c.good(left) {
+		t.Error("a code is not good once in the process that follows")
 	}
 }
 

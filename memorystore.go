@@ -174,10 +174,12 @@ func (m *memoryStore) settleClocks(at instant) {
 // Destruct closes the store, when the last engine that used it is gone.
 func (m *memoryStore) Destruct() error {
 	m.load.Do(func() {}) // from now on no file is opened
-	m.cache.close()
 	if m.file == nil {
+		m.cache.close()
 		return nil
 	}
+	m.file.end() // first: what it takes over goes into the cache
+	m.cache.close()
 	return m.file.close(m)
 }
 

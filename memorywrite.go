@@ -295,10 +295,15 @@ func tableKeys[V any](m *memoryStore, t *table[V]) []tableKey {
 	return slices.Compact(keys)
 }
 
-// close writes what has changed last and what is pending, and closes the file.
-func (f *memoryFile) close(m *memoryStore) error {
+// end ends the goroutine that writes and takes over, once it has done what it is at.
+func (f *memoryFile) end() {
 	close(f.stop)
 	<-f.done
+}
+
+// close writes what has changed last and what is pending, and closes the file.
+// The caller has called end.
+func (f *memoryFile) close(m *memoryStore) error {
 	m.mu.Lock()
 	m.notes.changed = nil // what is asked from now on is not written
 	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
