@@ -39,6 +39,7 @@ type memoryFile struct {
 	pending []note      // not written yet
 	all     bool        // some notes are lost: the whole file is to be compared
 	failing bool
+	marked  bool // another process has all that the file says
 }
 
 const (
@@ -209,7 +210,7 @@ func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvage
 		state.bad = nil
 	} else {
 		file.takePending(state)
-		file.unmark()
+		file.readMark()
 	}
 	if len(state.parts) > 0 && !salvaged {
 		file.log().Warn("rows of the memory store's file cannot be read: what they counted is forgotten",
@@ -243,19 +244,29 @@ func (f *memoryFile) takePending(state *memoryState) {
 	}
 }
 
-// unmark says that a file has changes again that no other process has.
-func (f *memoryFile) unmark() {
-	marked := false
-	err := f.db.View(func(tx *bbolt.Tx) error {
-		marked = isMerged(tx)
-		return nil
+// readMark reads whether the file is marked as merged.
+func (f *memoryFile) readMark() {
+	f.marked = true // when in doubt: to unmark it once more does no harm
+	err := safely(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			f.marked = isMerged(tx)
+			return nil
+		})
 	})
-	if err == nil && marked {
-		err = f.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaMerged) })
-	}
 	if err != nil {
 		f.report(err)
 	}
+}
+
+// unmark says, before anything is written, that the file has changes that no
+// other process has. The caller holds writing.
+func (f *memoryFile) unmark() error {
+	if !f.marked || len(f.pending) == 0 && !f.all {
+		return nil
+	}
+	err := f.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaMerged) })
+	f.marked = err != nil
+	return err
 }
 
 // openBolt opens a database. Its package finds some damage by panicking, or by

@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/otp"
@@ -338,4 +340,46 @@ func TestMemoryMergeRows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// fail has the store's file fail to be written, or no more.
+func (s *savedStore) fail(err error) {
+	s.file.writing.Lock()
+	defer s.file.writing.Unlock()
+	if s.file.update = s.file.db.Update; err != nil {
+		s.file.update = func(func(*bbolt.Tx) error) error { return err }
+	}
+}
+
+// The disk is full while a process starts with a file that another one has
+// merged. What it counts in it since is merged again.
+func TestMemoryFileUnmarkedLater(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+	b.close()
+	a.look(a.look(nil)) // memory-2.db is merged
+	for i := range 3 {
+		b = openSaved(t, dir, storeEpoch)
+		if !b.file.marked {
+			t.Errorf("round %d: the file is not marked as merged", i)
+		}
+		if i == 0 { // it counts nothing: there is nothing to be merged
+			b.close()
+			if free := a.look(nil); len(free) != 0 {
+				t.Errorf("%v are to be merged again, and nothing is new there", free)
+			}
+			continue
+		}
+		b.fail(errors.New("no space left on device"))
+		b.lock(i, 0)
+		if b.file.flush(b.memoryStore) == nil || !b.file.marked {
+			t.Error("the mark is forgotten, and it is in the file")
+		}
+		b.fail(nil)
+		b.close()
+		a.look(a.look(nil))
+		if !a.locked(i, 0) {
+			t.Errorf("round %d: the lock is not merged", i)
+		}
+	}
 }

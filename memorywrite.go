@@ -24,7 +24,10 @@ func (f *memoryFile) flush(m *memoryStore) error {
 // flushed does what flush does. The caller holds writing.
 func (f *memoryFile) flushed(m *memoryStore) error {
 	lost := f.take(m)
-	err := f.write(m, f.pending)
+	err := f.unmark()
+	if err == nil {
+		err = f.write(m, f.pending)
+	}
 	if err == nil {
 		f.pending = nil
 		if f.all && !lost { // what comes in is not too much now
