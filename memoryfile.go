@@ -39,7 +39,9 @@ type memoryFile struct {
 	pending []note      // not written yet
 	all     bool        // some notes are lost: the whole file is to be compared
 	failing bool
-	marked  bool // another process has all that the file says
+	marked  bool   // another process has all that the file says
+	mark    mark   // which one, if that is known
+	name    string // made when the store first takes over another file
 }
 
 const (
@@ -74,6 +76,7 @@ var (
 
 	bucketChallenges = []byte("challenges") // made when there is one to be written
 
+	metaName    = []byte("name")
 	metaVersion = []byte("version")
 	metaRing    = []byte("ring")
 )
@@ -215,6 +218,8 @@ func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvage
 	if len(state.parts) > 0 && !salvaged {
 		file.log().Warn("rows of the memory store's file cannot be read: what they counted is forgotten",
 			zap.String("file", path), zap.Int("rows", state.lost), zap.Strings("lost", state.parts))
+		state.bad = append(state.bad, change{bucket: bucketMeta, key: metaName}) // it has not all that it had
+		file.name = ""
 		if err := file.applied(state.bad); err != nil {
 			file.report(err)
 		}
@@ -244,12 +249,12 @@ func (f *memoryFile) takePending(state *memoryState) {
 	}
 }
 
-// readMark reads whether the file is marked as merged.
+// readMark reads how the file is marked, and its name.
 func (f *memoryFile) readMark() {
 	f.marked = true // when in doubt: to unmark it once more does no harm
 	err := safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			f.marked = isMerged(tx)
+			f.marked, f.mark, f.name = isMerged(tx), markOf(tx), nameOf(tx)
 			return nil
 		})
 	})
@@ -370,6 +375,11 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 		}
 		for _, name := range rowBuckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		if len(lost) > 0 {
+			if err := meta.Delete(metaName); err != nil {
 				return err
 			}
 		}

@@ -1,7 +1,10 @@
 package websms
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +24,9 @@ import (
 //   - When it starts, it merges their counters and wrong codes with its own. It
 //     also writes the result to those files, for a process that starts later and
 //     opens one of them, and marks them as merged. The mark keeps a lock that
-//     was lifted since from coming back at each start.
+//     was lifted since from coming back at each start. It also says into which
+//     file: a process that opens a marked file when that one is free goes on
+//     with what that one says, and the marked file's rows are forgotten.
 //   - While it runs, it looks every adoptEvery. A file that is free twice in a
 //     row is of a process that has ended: its pending challenges are taken too,
 //     deleted there first, because a code is good once.
@@ -41,7 +46,115 @@ const (
 )
 
 // metaMerged is in a file whose counters and wrong codes another process has.
+// Its value is a mark, but for earlier releases'.
 var metaMerged = []byte("merged")
+
+// mark says which file has what the marked one has: the file of that name, from
+// its transaction of that number on. An older copy of it has less.
+type mark struct {
+	name string
+	at   uint64
+}
+
+func (k mark) bytes() []byte { return append(binary.BigEndian.AppendUint64(nil, k.at), k.name...) }
+
+// markOf returns a file's mark. It has no name if there is none, or an earlier
+// release wrote it.
+func markOf(tx *bbolt.Tx) (k mark) {
+	if meta := tx.Bucket(bucketMeta); meta != nil {
+		if value := meta.Get(metaMerged); len(value) > 8 {
+			k = mark{string(value[8:]), binary.BigEndian.Uint64(value)}
+		}
+	}
+	return k
+}
+
+func nameOf(tx *bbolt.Tx) string {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return ""
+	}
+	return string(meta.Get(metaName))
+}
+
+// named returns the mark for files whose rows this one has, and gives
+// it a name if it has none.
+func (f *memoryFile) named() (k mark, err error) {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.name == "" {
+		name := rand.Text()
+		err := f.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaName, []byte(name)) })
+		if err != nil {
+			f.report(err)
+			return k, err
+		}
+		f.name = name
+	}
+	err = safely(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			k = mark{f.name, uint64(tx.ID())}
+			return nil
+		})
+	})
+	return k, err
+}
+
+// successor returns which of the files has what the store's own has, and what
+// happened since. It is "" if the own file is not marked, or that file is not
+// there, open, or older than the mark: then no lock that is in the own file
+// may be forgotten.
+func (m *memoryStore) successor(paths []string) string {
+	if m.file.mark.name == "" {
+		return ""
+	}
+	type link struct {
+		path string
+		at   uint64
+		mark mark
+		last bool
+	}
+	links := make(map[string]link)
+	for _, path := range paths {
+		db, damage, err := openBolt(path, time.Millisecond)
+		if err != nil {
+			continue
+		}
+		err = safely(func() error {
+			return db.View(func(tx *bbolt.Tx) error {
+				if name := nameOf(tx); name != "" {
+					if _, twice := links[name]; twice {
+						return fmt.Errorf("two files have the name %s", name)
+					}
+					links[name] = link{path, uint64(tx.ID()), markOf(tx), !isMerged(tx)}
+				}
+				return nil
+			})
+		})
+		if err = errors.Join(err, damage, db.Close()); err != nil {
+			return ""
+		}
+	}
+	next := m.file.mark
+	for range paths {
+		l, ok := links[next.name]
+		switch {
+		case !ok || l.at < next.at:
+			return ""
+		case l.last:
+			return l.path
+		}
+		next = l.mark
+	}
+	return ""
+}
+
+// forgetRows forgets what the store's own file had. The caller does not hold mu.
+func (m *memoryStore) forgetRows() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setRows(newCounters(), newRuns())
+}
 
 // lockStart returns when no other process of the folder starts or merges, or
 // after a time, and a function that lets others go on.
@@ -137,13 +250,24 @@ type leftFile struct {
 }
 
 // adopt merges the counters and wrong codes of files that nobody has open, and
-// takes their pending challenges if they are to be taken. Then all of them get
+// takes their pending challenges if they are to be taken. At the start, without
+// pending ones, the successor of the own file comes first. Then all of them get
 // what all of them had. A file that is damaged is set aside; one that cannot be
 // used is left to the process that opens it as its own. The caller does not hold mu.
 func (m *memoryStore) adopt(paths []string, pending bool) {
 	var files []*leftFile
+	successor := ""
+	if !pending {
+		successor = m.successor(paths)
+	}
+	if i := slices.Index(paths, successor); i > 0 {
+		paths[0], paths[i] = paths[i], paths[0]
+	}
 	for _, path := range paths {
 		if left := m.openLeft(path, pending); left != nil {
+			if path == successor && !left.aside && len(left.state.parts) == 0 {
+				m.forgetRows()
+			}
 			files = append(files, left)
 			m.mergeState(left.state)
 		}
@@ -152,6 +276,10 @@ func (m *memoryStore) adopt(paths []string, pending bool) {
 		return
 	}
 	written := m.file.writeAll(m)
+	var by mark
+	if written == nil {
+		by, written = m.file.named()
+	}
 	for _, left := range files {
 		err := written
 		switch {
@@ -160,7 +288,7 @@ func (m *memoryStore) adopt(paths []string, pending bool) {
 			err = os.Rename(left.path, left.path+".unusable")
 		case !left.merged:
 			if err = left.compare(m); err == nil {
-				err = left.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaMerged, []byte("1")) })
+				err = left.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaMerged, by.bytes()) })
 			}
 		}
 		if !left.aside {
