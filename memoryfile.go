@@ -32,6 +32,10 @@ type memoryFile struct {
 	stop   chan struct{}
 	done   chan struct{}
 
+	// taken has the paths of other files that are merged, but could not be marked
+	// so, and as of which transaction (an int) each is.
+	taken sync.Map
+
 	// Guarded by writing:
 	writing sync.Mutex
 	isCopy  bool        // another process's: what changes is not written to it

@@ -246,6 +246,7 @@ type leftFile struct {
 	*memoryFile
 	state  *memoryState
 	merged bool // it was before
+	at     int  // its latest transaction; 0: unknown
 	aside  bool // it is damaged, and closed
 }
 
@@ -291,6 +292,7 @@ func (m *memoryStore) adopt(paths []string, pending bool) {
 				err = left.updated(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaMerged, by.bytes()) })
 			}
 		}
+		m.file.remember(left, err)
 		if !left.aside {
 			err = errors.Join(err, left.db.Close())
 		}
@@ -298,6 +300,33 @@ func (m *memoryStore) adopt(paths []string, pending bool) {
 			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)), zap.Int("wrong_codes", len(left.state.runs.places)),
 			zap.Int("challenges", len(left.state.pending)), zap.Bool("damaged", left.aside), zap.Error(err))
 	}
+}
+
+// remember notes that a file is merged, if that could not be written: what is
+// lifted until it can be must not be merged again.
+func (f *memoryFile) remember(left *leftFile, err error) {
+	f.taken.Delete(left.path)
+	if err == nil || left.merged {
+		return
+	}
+	if !left.aside { // what was pending is deleted since
+		left.readAt()
+	}
+	if left.at > 0 {
+		f.taken.Store(left.path, left.at)
+	}
+}
+
+// readAt reads the number of the file's latest transaction, and whether the
+// file is marked.
+func (l *leftFile) readAt() error {
+	l.at = 0
+	return safely(func() error {
+		return l.db.View(func(tx *bbolt.Tx) error {
+			l.merged, l.at = isMerged(tx), tx.ID()
+			return nil
+		})
+	})
 }
 
 // openLeft opens and reads a file that nobody has open. It returns nil if there
@@ -309,12 +338,9 @@ func (m *memoryStore) openLeft(path string, pending bool) *leftFile {
 		return nil
 	}
 	left := &leftFile{memoryFile: &memoryFile{path: path, db: db, update: db.Update, log: m.log, isCopy: true}}
-	err = safely(func() error {
-		return db.View(func(tx *bbolt.Tx) error {
-			left.merged = isMerged(tx)
-			return nil
-		})
-	})
+	err = left.readAt()
+	at, known := m.file.taken.Load(path)
+	known = known && at == left.at
 	if err == nil && left.merged && !pending {
 		db.Close()
 		return nil
@@ -328,7 +354,7 @@ func (m *memoryStore) openLeft(path string, pending bool) *leftFile {
 	} else {
 		left.takePending(left.state)
 	}
-	if left.merged {
+	if left.merged || known {
 		left.state.counters, left.state.runs = newCounters(), newRuns()
 	}
 	return left

@@ -571,3 +571,56 @@ func TestMemoryFileLockKept(t *testing.T) {
 		})
 	}
 }
+
+// The disk is full while a process takes over what another one has left. It does
+// so once: what is lifted before there is room again is not merged again, and
+// what the other one has counted since is.
+func TestMemoryFileLeftOnFullDisk(t *testing.T) {
+	for name, spoil := range map[string]damage{"whole": nil, "damaged": noisePages(bucketCounters)} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
+			if path := b.file.path; spoil == nil {
+				b.lock(1, 0)
+				b.close()
+			} else {
+				b.fill(400)
+				b.close()
+				spoil(t, path)
+			}
+			a.fail(errors.New("no space left on device"))
+			a.look(a.look(nil))
+			for i := 1; i <= 2; i++ {
+				if known, err := a.Unlock(ctxBg, "", memoryRun(i, 0).Number); known != (i == 1 || spoil != nil) || err != nil {
+					t.Fatalf("Unlock: %v, %v", known, err)
+				}
+			}
+			for range 2 {
+				a.look(a.look(nil))
+				if a.locked(1, 0) || a.locked(2, 0) {
+					t.Error("the lock is back")
+				}
+			}
+			if spoil == nil {
+				b = openSaved(t, dir, storeEpoch)
+				b.Unlock(ctxBg, "", memoryRun(1, 0).Number)
+				b.lock(2, 0)
+				b.close()
+				a.look(a.look(nil))
+				if a.locked(1, 0) || !a.locked(2, 0) {
+					t.Error("the lock is back, or one that came since is not taken over")
+				}
+			}
+			a.fail(nil)
+			a.look(a.look(nil))
+			if free := a.look(nil); len(free) != 0 {
+				t.Errorf("%v are still to be taken over", free)
+			}
+			a.close()
+			a = openSaved(t, dir, storeEpoch)
+			if a.locked(1, 0) || a.locked(2, 0) != (spoil == nil) {
+				t.Error("after a restart the lock is back, or another one is not there")
+			}
+		})
+	}
+}
