@@ -51,7 +51,7 @@ func (m *memoryStore) keep(by *MemoryStore) {
 		return
 	}
 	m.keeper.on = true
-	f, live, rows := m.file, slices.Clone(m.live), m.saveReports()
+	f, live, rows := m.file, slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
 	m.mu.Unlock()
 
 	begun := time.Now()

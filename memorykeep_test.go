@@ -115,6 +115,31 @@ func TestStopThenKill(t *testing.T) {
 	}
 }
 
+// A kill after the stop has begun leaves known which webhook deliveries were
+// handled. One that was in work is handled again.
+func TestStopKeepsSeen(t *testing.T) {
+	s := openSaved(t, t.TempDir(), storeEpoch)
+	done, begun := otp.Digest{1}, otp.Digest{2}
+	lease := otp.Lease{Holder: "a", For: time.Minute, Now: storeEpoch}
+	for _, key := range []otp.Digest{done, begun} {
+		if err := s.Begin(ctxBg, key, lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Done(ctxBg, done, time.Hour, storeEpoch); err != nil {
+		t.Fatal(err)
+	}
+	s.keep(nil)
+	c := s.crashed(storeEpoch)
+	lease.Holder = "b"
+	if err := c.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
+		t.Errorf("the handled delivery comes again: %v, want %v", err, otp.ErrDone)
+	}
+	if err := c.Begin(ctxBg, begun, lease); err != nil {
+		t.Errorf("the other one comes again: %v", err)
+	}
+}
+
 // The writer writes what changes by itself.
 func TestStopWritesBehind(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)

@@ -235,9 +235,9 @@ func (m *memoryStore) saveReports() []savedRow {
 	return rows
 }
 
-// saveSeen returns which webhook deliveries were seen. It is for a store that
-// is closed: one that may yet be forgotten must not be seen after a kill, or its
-// repetition would be acknowledged and never handled. The caller holds mu.
+// saveSeen returns which webhook deliveries were handled, and other firsts. One
+// that is still in work is not among them: after a kill its repetition is
+// handled. The caller holds mu.
 func (m *memoryStore) saveSeen() []savedRow {
 	var rows savedRows
 	n := 0
