@@ -154,16 +154,6 @@ func moduleName(v any) string {
 	return module.CaddyModule().ID.Name()
 }
 
-// judgesPath reports whether a set says something of the path.
-func (s setView) judgesPath() bool {
-	return slices.ContainsFunc(s, func(m matcherView) bool {
-		if m.name == "not" {
-			return slices.ContainsFunc(m.sets, setView.judgesPath)
-		}
-		return !slices.Contains(pathless, m.name)
-	})
-}
-
 // pathCondition returns the first condition on the path, as a Caddyfile has it.
 func pathCondition(sets []setView) (condition string, found bool) {
 	for _, set := range sets {
