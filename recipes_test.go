@@ -54,6 +54,7 @@ func TestRecipes(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", section, err)
 			}
+			wantNoWayAround(t, section, here.Replace(block))
 		case "yaml":
 			for _, document := range strings.Split(block, "\n---\n") {
 				var v map[string]any
@@ -65,5 +66,24 @@ func TestRecipes(t *testing.T) {
 	}
 	if kinds["caddyfile"] < 7 || kinds["yaml"] != 2 {
 		t.Errorf("found %v", kinds)
+	}
+}
+
+// wantNoWayAround checks that a Caddyfile of ours has none of the risks that
+// leave a way around its gates.
+func wantNoWayAround(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	writeFile(t, file, text)
+	p, err := readPatient(file, "caddyfile")
+	if err != nil {
+		return // it has no gate
+	}
+	for _, g := range p.gates {
+		for _, r := range append(g.handler.optionRisks(), g.handler.placeRisks(&g.at)...) {
+			if !r.Note {
+				t.Errorf("%s: %s", name, r.Text)
+			}
+		}
 	}
 }
