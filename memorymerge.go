@@ -46,7 +46,7 @@ const (
 )
 
 // metaMerged is in a file whose counters and wrong codes another process has.
-// Its value is a mark, but for earlier releases'.
+// Its value is a mark; earlier releases wrote 1.
 var metaMerged = []byte("merged")
 
 // mark says which file has what the marked one has: the file of that name, from
