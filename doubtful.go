@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// doubt tells whether two servers could read one path in two ways.
+// doubt is whether two servers could read one path in two ways.
 type doubt int
 
 const (
@@ -17,17 +17,17 @@ const (
 	plain doubt = iota
 
 	// mild: the only doubt is a path parameter (`;jsessionid=1`, RFC 3986, 3.3)
-	// or bytes that are not UTF-8 (`%E9` of an old link). readings lists what
-	// such a path can mean.
+	// or bytes that are not UTF-8 (`%E9` of an old link). readings lists the
+	// meanings of such a path.
 	mild
 
-	// doubtful: what the path means depends on the server. Examples are
+	// doubtful: the meaning of the path depends on the server. Examples are
 	// `/public/../admin`, `/admin%2fx` and `/admin.`.
 	doubtful
 )
 
-// requestDoubt judges the path that the client sent and the one that a
-// rewrite in front of the gate has left. The greater doubt counts.
+// requestDoubt judges the path that the client sent, and the path after a
+// rewrite in front of the gate. The greater doubt counts.
 func requestDoubt(r *http.Request) doubt {
 	d := pathDoubt(r.URL)
 	if sent := asked(r); d < doubtful && sent != r.URL && (sent.Path != r.URL.Path || sent.RawPath != r.URL.RawPath || sent.Opaque != r.URL.Opaque) {
@@ -44,7 +44,8 @@ func pathDoubt(u *url.URL) doubt {
 	return max(escapedDoubt(u.RawPath), decodedDoubt(u.Path))
 }
 
-// escapedDoubt judges a path as it was sent: which characters are escaped in it.
+// escapedDoubt judges a path as it was sent, by the characters that are escaped
+// in it.
 func escapedDoubt(raw string) doubt {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '%' {
@@ -65,9 +66,9 @@ func escapedDoubt(raw string) doubt {
 	return plain
 }
 
-// special are the bytes that no path holds unescaped, or that servers read in
-// several ways wherever they stand. A URL.Path holds `%`, `?` or `#` only if
-// they were escaped.
+// special are the bytes that make a decoded path doubtful anywhere in it: control
+// characters, a backslash, and `%`, `?` and `#`. A URL.Path holds the last three
+// only if they were escaped.
 var special = func() (set [256]bool) {
 	for c := range 0x20 {
 		set[c] = true
@@ -114,9 +115,9 @@ func decodedDoubt(p string) doubt {
 	return d
 }
 
-// readings returns what servers make of a path whose doubt is mild, the path
-// itself first. It returns false if one of them would be doubtful for another
-// reason than dot segments, such as a slash in an overlong UTF-8 form.
+// readings returns the ways in which servers read a path of mild doubt, the path
+// itself first. It returns false if a reading holds a special byte, such as a
+// backslash in an overlong UTF-8 form: then the path is doubtful.
 func readings(p string) ([]string, bool) {
 	list := []string{p}
 	add := func(reading string) {
@@ -168,8 +169,8 @@ func withoutParameters(p string) string {
 	return strings.Join(segments, "/")
 }
 
-// trimSegments drops the dots and spaces at the end of each segment, as
-// Windows does, but for `.` and `..`.
+// trimSegments drops the dots and spaces at the end of each segment, as Windows
+// does. It keeps the segments `.` and `..`.
 func trimSegments(p string) string {
 	segments := strings.Split(p, "/")
 	for i, segment := range segments {

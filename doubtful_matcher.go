@@ -16,26 +16,31 @@ func init() {
 	caddy.RegisterModule(MatchDoubtful{})
 }
 
-// MatchDoubtful matches requests whose path servers read in several ways, if
-// one of these readings could be what the matcher sets of a gate match. With
-// it beside those sets, a gate for `/admin/*` also sees `/admin;/x`,
+// MatchDoubtful matches a request if servers can read its path in several ways,
+// and one of these readings could match the matcher sets of a gate. Put it
+// beside those sets. Then a gate for `/admin/*` also sees `/admin;/x`,
 // `/x/..;/admin` and `/public/../admin`.
 //
-// A path is doubtful if it holds one of these, as it was sent or as a rewrite
-// has left it: a dot segment or an empty one; a backslash or a control
-// character; an escaped `/ \ . ; % ? #` or control character; a segment that
-// ends in a dot or a space; `::`; `~` and a digit. For such a path the
-// conditions on the path count as met, and the rest of a set decides. If the
-// only doubt is `;…` or a byte outside UTF-8, the sets are asked about each
-// way to read the path.
+// A path is doubtful if it holds one of these, as the client sent it or after a
+// rewrite:
+//
+//   - a `.` or `..` segment, or an empty one
+//   - a backslash, a `;`, a control character, or invalid UTF-8
+//   - an escaped `/ \ . ; % ? #` or control character
+//   - a segment that ends in a dot or a space
+//   - `::`, or `~` followed by a digit
+//
+// For a doubtful path all conditions on the path count as met, and the other
+// matchers of a set, such as host or method, decide. If the only doubt is `;…`
+// or a byte outside UTF-8, the sets are asked about each reading of the path.
 //
 // The Caddyfile directive `websms_otp` with a matcher adds it by itself.
 type MatchDoubtful struct {
 	// The matcher sets of the gate.
 	SetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	sets caddyhttp.MatcherSets // as they stand
-	rest caddyhttp.MatcherSets // without what they say of the path
+	sets caddyhttp.MatcherSets // as configured
+	rest caddyhttp.MatcherSets // without their conditions on the path
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,8 +103,8 @@ func (m *MatchDoubtful) MatchWithError(r *http.Request) (bool, error) {
 	return false, nil
 }
 
-// readAs returns r as if its path were p, for matchers. Its placeholders of
-// the URL say so too; all others are those of r.
+// readAs returns a copy of r with the path p, for matchers. Its placeholders of
+// the URL have p too; all other placeholders are those of r.
 func readAs(r *http.Request, p string) *http.Request {
 	former := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -124,7 +129,7 @@ func readAs(r *http.Request, p string) *http.Request {
 // may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
 var pathless = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
 
-// judgesPath reports whether a matcher set says something of the path.
+// judgesPath reports whether a matcher set has a condition on the path.
 func judgesPath(set caddy.ModuleMap) (bool, error) {
 	for name, raw := range set {
 		switch {

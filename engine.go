@@ -16,11 +16,11 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// pool holds what outlives a configuration: engines, vaults, the memory store
-// and the token cache. Each reference that is acquired is released exactly
-// once. No constructor calls the pool, and nothing is looked up by its Range:
-// while a constructor waits for a slow storage, Range would hold the pool's
-// lock and wait for it, and with it whoever loads, stops or scrapes.
+// pool holds the values that outlive a configuration: engines, vaults, the memory
+// store and the token cache. Each reference that is acquired is released exactly
+// once. No constructor may call the pool, and nothing may use its Range. While a
+// constructor waits for a slow storage, Range would wait for it and hold the
+// pool's lock, and then every load, stop and scrape would wait too.
 var pool = caddy.NewUsagePool()
 
 // live lists the values of pool that are in use. The zero list is empty.
@@ -48,8 +48,8 @@ func (l *live[T]) all() []T {
 	return slices.Clone(l.list)
 }
 
-// openEngines are those of the configuration that runs, of one that is being
-// loaded, and of those that end.
+// openEngines are the engines of the running configuration, of one that is being
+// loaded, and of configurations that end.
 var openEngines live[*engine]
 
 // clock is what time it is. Only tests replace it, before they load a
@@ -121,9 +121,9 @@ type failure struct {
 	err      error
 }
 
-// newEngine returns an engine on a store and a vault that are open. It asks
-// neither of them anything: it runs as a constructor of pool. The cache of
-// tokens may be nil where the account is missing.
+// newEngine returns an engine on an open store and an open vault. It calls neither
+// of them, because it runs as a constructor of pool. tokens may be nil if the
+// account is incomplete.
 func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenCache) (*engine, error) {
 	e := &engine{account: a, kind: kind, store: store, vault: v}
 	config := otp.Config{Store: store, Ring: v.ring, Now: clock}
@@ -152,8 +152,8 @@ func (e *engine) called(endpoint string, took time.Duration, err error) {
 	}
 }
 
-// Destruct waits for the sendings in flight. Whoever released the engine lets
-// go of what it stands on after that.
+// Destruct waits for the sendings in flight. After it, the caller that released
+// the engine releases its store, vault and tokens.
 func (e *engine) Destruct() error {
 	openEngines.remove(e)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)

@@ -11,11 +11,10 @@ import (
 //
 // Entries with the same life stand in one queue, in the order in which they
 // end. So an entry with a long life, such as the mark of a monthly budget's
-// warning, keeps no entry with a shorter one.
+// warning, does not keep shorter-lived entries behind it in memory.
 //
-// No entry ends later than its life from now: if the clock was ahead when an
-// entry was put, the entry counts as put now, as soon as the fifo is told an
-// earlier time.
+// No entry ends later than its life from now. If the clock was ahead when an
+// entry was put and then goes back, the entry counts as put at the earlier time.
 type fifo[K comparable, V any] struct {
 	max    int
 	places map[K]fifoPlace
@@ -34,14 +33,14 @@ func (p fifoPlace) split() (queue int, place uint64) { return int(p >> 48), uint
 type fifoQueue[K comparable, V any] struct {
 	life   time.Duration
 	index  uint16
-	chunks [][]fifoItem[K, V] // so that it grows without being copied
+	chunks [][]fifoItem[K, V] // in chunks, so that it grows without being copied
 	base   uint64             // the place of the first chunk's first item
 	head   uint64             // the place of the oldest item
 	next   uint64             // the place of the next one
-	stand  uint64             // how many of the items are entries
+	stand  uint64             // how many of the items are still entries
 }
 
-// fifoItem is an entry, unless its key has another by now, or was removed.
+// fifoItem is an entry, unless its key has a newer item or was removed.
 type fifoItem[K comparable, V any] struct {
 	key   K
 	value V
@@ -66,7 +65,7 @@ func (f *fifo[K, V]) get(key K, now time.Time) (V, bool) {
 	return value, ok
 }
 
-// find returns a key's entry, and when that ends.
+// find returns a key's value, and when its entry ends.
 func (f *fifo[K, V]) find(key K, now time.Time) (value V, until time.Time, ok bool) {
 	f.bound(now)
 	if at, known := f.places[key]; known {
@@ -78,7 +77,7 @@ func (f *fifo[K, V]) find(key K, now time.Time) (value V, until time.Time, ok bo
 	return value, until, false
 }
 
-// valueOf returns the value of a key's entry, also of one that is over.
+// valueOf returns the value of a key's entry, even if the entry is over.
 func (f *fifo[K, V]) valueOf(key K) (value V) {
 	if at, known := f.places[key]; known {
 		queue, place := at.split()
@@ -95,8 +94,8 @@ func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
 	f.trim(now)
 }
 
-// restore makes an entry whose life began before, in another process. If
-// nobody knows how long that life was, it is 0, and a guess does.
+// restore makes an entry from an earlier process, which began before now. A life
+// of 0 is unknown: then restore guesses it from the time that is left.
 func (f *fifo[K, V]) restore(key K, value V, now, until time.Time, life time.Duration) {
 	left := until.Sub(now)
 	if left <= 0 {
@@ -125,9 +124,9 @@ func (f *fifo[K, V]) lifeOf(key K) time.Duration {
 	return f.queues[queue].life
 }
 
-// bound has every entry end at most its life from now. Only the latest entries
-// of a queue can end later, so this looks at one item of a queue unless the
-// clock went back.
+// bound shortens every entry that would end later than its life from now. Only
+// the latest entries of a queue can, so bound looks at one item of each queue
+// unless the clock went back.
 func (f *fifo[K, V]) bound(now time.Time) {
 	for _, q := range f.queues {
 		if q == nil {
@@ -193,7 +192,7 @@ func (q *fifoQueue[K, V]) add(item fifoItem[K, V]) uint64 {
 	return q.next - 1
 }
 
-// trim forgets what has ended, and the oldest past max.
+// trim forgets the entries that have ended, and the oldest ones past max.
 func (f *fifo[K, V]) trim(now time.Time) {
 	for _, q := range f.queues {
 		for q != nil && q.head < q.next && (!f.stands(q, q.head) || now.UnixNano() >= q.at(q.head).until) {
@@ -210,7 +209,7 @@ func (f *fifo[K, V]) trim(now time.Time) {
 		if q.head == q.next {
 			delete(f.lives, q.life)
 			f.queues[q.index] = nil
-		} else if q.next-q.head > 2*q.stand+fifoChunk { // most of them were removed meanwhile
+		} else if q.next-q.head > 2*q.stand+fifoChunk { // most items are no entries any more
 			f.compact(q)
 		}
 	}

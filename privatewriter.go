@@ -7,29 +7,29 @@ import (
 )
 
 // privateWriter keeps shared caches from storing the answer to a verified
-// request: an application may mark it public, and it may carry our cookie.
-// Everything else goes through as without it.
+// request, because an application may mark it public, and it may carry our
+// cookie. It changes nothing else in the answer.
 type privateWriter struct {
 	http.ResponseWriter
 	cookie string // a Set-Cookie field, or ""
 	begun  bool   // the final header was written
 }
 
-// privateHijacker is for a connection that a handler can take over.
+// privateHijacker is a privateWriter on a connection that a handler can hijack.
 type privateHijacker struct {
 	privateWriter
 	http.Hijacker
 }
 
-// privateAnswer is a writer whose header can be completed.
+// privateAnswer is a privateWriter in one of its two forms.
 type privateAnswer interface {
 	http.ResponseWriter
 	begin()
 }
 
-// keepPrivate returns a writer on w whose answer no shared cache may store. It
-// sets a cookie with that answer and no other: one that an error page writes
-// past this writer may be public. A cookie of "" is none.
+// keepPrivate returns a writer on w that makes the answer private, and adds a
+// Set-Cookie field to it; "" adds none. An error page is not written through
+// this writer and may be public, so it gets no cookie.
 func keepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 	private := privateWriter{ResponseWriter: w, cookie: cookie}
 	if hijacker, ok := w.(http.Hijacker); ok {
@@ -38,8 +38,9 @@ func keepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 	return &private
 }
 
-// begin is called before the header goes out with a final status, and once
-// more at the end: net/http sends what nobody has written.
+// begin completes the header. It is called before a header with a final status
+// goes out, and once more when the handlers have returned: if none of them wrote
+// anything, net/http sends the header then.
 func (w *privateWriter) begin() {
 	if !w.begun {
 		makePrivate(w.Header())
@@ -106,7 +107,7 @@ func (w *privateWriter) Push(target string, opts *http.PushOptions) error {
 func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // makePrivate forbids shared caches to store an answer with this header
-// (RFC 9111, 5.2.2.7), and leaves browsers what the application allows them.
+// (RFC 9111, 5.2.2.7). The application's other directives stay as they are.
 func makePrivate(h http.Header) {
 	var fields []string
 	for name, values := range h {
@@ -127,18 +128,19 @@ func makePrivate(h http.Header) {
 	h["Cache-Control"] = []string{privateDirectives(fields)}
 }
 
-// forSharedCaches reports whether a field tells CDNs and reverse proxies what
-// to store, whatever Cache-Control says: CDN-Cache-Control (RFC 9213) and its
-// variants (Cloudflare-CDN-Cache-Control, X-LiteSpeed-Cache-Control), and the
-// older ones of Fastly and nginx.
+// forSharedCaches reports whether a field overrides Cache-Control for CDNs and
+// reverse proxies. These are CDN-Cache-Control (RFC 9213) and its variants
+// (Cloudflare-CDN-Cache-Control, X-LiteSpeed-Cache-Control), and the older fields
+// of Fastly (Surrogate-Control) and nginx (X-Accel-Expires).
 func forSharedCaches(name string) bool {
 	const cacheControl = "-Cache-Control"
 	return len(name) > len(cacheControl) && strings.EqualFold(name[len(name)-len(cacheControl):], cacheControl) ||
 		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "X-Accel-Expires")
 }
 
-// privateDirectives returns the directives of Cache-Control fields as one
-// field that no shared cache may store. Of a malformed one nothing is kept.
+// privateDirectives joins Cache-Control fields into one value that forbids shared
+// caches to store the answer. If one of the fields is malformed, it returns only
+// "private".
 func privateDirectives(fields []string) string {
 	const private = "private"
 	kept := make([]string, 0, 4)

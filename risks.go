@@ -13,13 +13,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// risk is what works, and may not be what its owner wants. The options make
-// the list, and both a load and the doctor tell of it.
+// risk is something in a configuration that works and may still not be wanted.
+// A load logs the list of risks, and the doctor prints it.
 type risk struct {
 	Text string // a sentence about the handler or block
-	Do   string
-	// Note says that it depends on what no configuration tells, such as what
-	// stands in front of Caddy. A load logs it at level info.
+	Do   string // the remedy
+	// Note is set if the risk depends on facts that no configuration holds, such
+	// as the proxy in front of Caddy. A load logs it at level info.
 	Note bool
 }
 
@@ -34,10 +34,11 @@ func logRisks(logger *zap.Logger, list []risk, fields ...zap.Field) {
 	}
 }
 
-// manyCodes an hour cost more than a gate's owner is likely to have thought of.
+// manyCodes is a number of codes an hour. A budget above it costs more than a
+// gate's owner is likely to expect.
 const manyCodes = 10_000
 
-// optionRisks returns what the options of the gate alone tell.
+// optionRisks returns the risks that follow from the gate's options alone.
 func (g *Gate) optionRisks() (list []risk) {
 	add := func(text, do string) { list = append(list, risk{Text: text, Do: do}) }
 	if g.Code.Length != 0 && g.Code.Length < 6 {
@@ -78,7 +79,7 @@ func (g *Gate) optionRisks() (list []risk) {
 	return append(list, bypassRisks(bypass)...)
 }
 
-// bypassRisks tells of paths that a bypass opens besides those it names.
+// bypassRisks returns the risks of a bypass that opens more paths than it names.
 func bypassRisks(sets []setView) (list []risk) {
 	add := func(text, do string) { list = append(list, risk{Text: "bypass: " + text, Do: do}) }
 	for _, set := range sets {
@@ -108,7 +109,7 @@ func bypassRisks(sets []setView) (list []risk) {
 	return list
 }
 
-// openFolders returns each path /x that a set leaves out though it holds /x/*.
+// openFolders returns each folder /x of which a set matches /x/* but not /x.
 func openFolders(set setView) (folders []string) {
 	for _, m := range set {
 		if m.name != "path" {
@@ -135,7 +136,7 @@ func takesIn(pattern, p string) bool {
 	return matched
 }
 
-// placeRisks returns what shows only where the gate stands.
+// placeRisks returns the risks that follow from the gate's place in the routes.
 func (g *Gate) placeRisks(at *place) (list []risk) {
 	add := func(text, do string) { list = append(list, risk{Text: text, Do: do}) }
 	note := func(text, do string) { list = append(list, risk{Text: text, Do: do, Note: true}) }
@@ -183,7 +184,7 @@ func (g *Gate) placeRisks(at *place) (list []risk) {
 	return list
 }
 
-// risks returns what is risky about the account and the store.
+// risks returns the risks of the account.
 func (a *App) risks() (list []risk) {
 	add := func(text, do string) { list = append(list, risk{Text: text, Do: do}) }
 	u, err := url.Parse(a.BaseURL)
@@ -200,7 +201,7 @@ func (a *App) risks() (list []risk) {
 	return list
 }
 
-// storeRisks returns what is risky about the way to the store.
+// storeRisks returns the risks of the store's options.
 func (a *App) storeRisks() (list []risk) {
 	store, ok := a.store.(RiskyModule)
 	if !ok && a.StoreRaw != nil {
@@ -210,7 +211,7 @@ func (a *App) storeRisks() (list []risk) {
 		_ = json.Unmarshal(a.StoreRaw, &named)
 		if info, err := caddy.GetModule(stores + "." + named.Module); err == nil {
 			module := info.New()
-			_ = json.Unmarshal(a.StoreRaw, module) // what is wrong with it, loading tells
+			_ = json.Unmarshal(a.StoreRaw, module) // loading the configuration reports the error
 			store, ok = module.(RiskyModule)
 		}
 	}
@@ -222,7 +223,7 @@ func (a *App) storeRisks() (list []risk) {
 	return list
 }
 
-// risks returns what is risky about a webhook.
+// risks returns the risks of a webhook.
 func (h *Webhook) risks(at *place) (list []risk) {
 	if !strings.Contains(h.Secret, "{") && !at.local() {
 		list = append(list, risk{Text: "its secret stands in the configuration, which Caddy prints and stores", Do: "write {env.WEBSMS_WEBHOOK_SECRET} or {file./path}"})
@@ -233,7 +234,7 @@ func (h *Webhook) risks(at *place) (list []risk) {
 	return list
 }
 
-// adminRisks returns what is risky about Caddy's admin endpoint.
+// adminRisks returns the risks of Caddy's admin endpoint.
 func adminRisks(admin *caddy.AdminConfig) []risk {
 	if admin.Disabled || admin.Listen == "" {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// routeView is what the risks look at of one of Caddy's routes. It is made
-// from a configuration in JSON (the doctor) or from the routes that Caddy has
-// provisioned (a load).
+// routeView is the part of one of Caddy's routes that the risks depend on. The
+// doctor makes it from a configuration in JSON, a load from the routes that
+// Caddy has provisioned.
 type routeView struct {
 	group    string
 	sets     []setView // one of them matches
@@ -23,8 +23,8 @@ type setView []matcherView
 
 type matcherView struct {
 	name   string    // such as path
-	values []string  // of host and path; the pattern of path_regexp
-	sets   []setView // of not
+	values []string  // the patterns of host, path and path_regexp
+	sets   []setView // the sets that not excludes
 }
 
 type handlerView struct {
@@ -35,8 +35,8 @@ type handlerView struct {
 	invokes string      // the name of a named route
 }
 
-// viewJSON reads routes from a configuration. It passes over what is
-// malformed: loading the configuration tells of that.
+// viewJSON reads routes from a configuration. It skips malformed parts, because
+// loading the configuration reports them.
 func viewJSON(routes caddyhttp.RouteList) (views []routeView) {
 	for _, route := range routes {
 		view := routeView{group: route.Group}
@@ -99,8 +99,8 @@ func readHandler(raw json.RawMessage) handlerView {
 	return view
 }
 
-// viewProvisioned reads routes that Caddy has provisioned, which has dropped
-// their JSON.
+// viewProvisioned reads routes that Caddy has provisioned. Caddy drops their JSON
+// then, so it reads the modules themselves.
 func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 	for _, route := range routes {
 		view := routeView{group: route.Group}
@@ -181,7 +181,7 @@ type place struct {
 	proxied      bool      // the server trusts proxies
 	own          []setView // of the handler's own route
 	outer        string    // the condition on the path of a route around it, if there is one
-	beside       string    // that of a route in front of it, which takes requests away from it
+	beside       string    // the condition of a route in front of it that takes requests away
 	cached       bool      // a handler that caches stands in front of it
 }
 
@@ -207,12 +207,12 @@ type routeVisitor struct {
 	server  *caddyhttp.Server
 	named   map[string][]routeView
 	invoked []string // which of them some route invokes
-	stack   []string // which of them it is in: they may invoke each other
+	stack   []string // which of them the walk is inside of: they may invoke each other
 	visit   func(handlerView, place)
 }
 
 func (v *routeVisitor) routes(routes []routeView, at place) {
-	groups := map[string]string{} // of each group, the condition of a route that is not gated
+	groups := map[string]string{} // for each group, the condition of its first route without a gate
 	for _, route := range routes {
 		here := at
 		here.own = route.sets
@@ -223,7 +223,7 @@ func (v *routeVisitor) routes(routes []routeView, at place) {
 					here.addHosts(m.values)
 				case "path":
 					if paths := literals(m.values); paths != nil {
-						here.paths = paths // the innermost says most
+						here.paths = paths // the innermost is the most specific
 					}
 				}
 			}
@@ -272,7 +272,8 @@ func (p *place) addHosts(list []string) {
 	}
 }
 
-// inside reports whether one of handlers, or of those they lead to, is such a one.
+// inside reports whether such returns true for one of the handlers, or for one in
+// their routes.
 func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) bool) bool {
 	return slices.ContainsFunc(handlers, func(h handlerView) bool {
 		if such(h) {
@@ -292,7 +293,7 @@ func (v *routeVisitor) hasGate(handlers []handlerView) bool {
 	return v.inside(handlers, func(h handlerView) bool { return h.gate != nil })
 }
 
-// answers reports whether handlers show what an application or a folder holds.
+// answers reports whether one of the handlers serves an application or a folder.
 func (v *routeVisitor) answers(handlers []handlerView) bool {
 	return v.inside(handlers, func(h handlerView) bool { return h.name == "reverse_proxy" || h.name == "file_server" })
 }

@@ -8,9 +8,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxBoundHost bounds the host that messages are bound to by default, in
-// characters. Whoever asks can choose it within a wildcard, and a message of
-// more than 160 characters is billed as two.
+// maxBoundHost is the most characters of a host that messages are bound to by
+// default. Within a wildcard the person who asks chooses the host, and a message
+// of more than 160 characters is billed as two.
 const maxBoundHost = 64
 
 // boundHosts are the hosts that this Caddy can prove to be its own.
@@ -40,9 +40,11 @@ func (b *boundHosts) proves(host string) bool {
 	return b.certified != nil && b.certified(host)
 }
 
-// placeGates finds where the gates and webhooks stand, tells what is risky
-// there, and lets the gates bind messages to the hosts that are their own. It
-// is called when all apps of a configuration have started. Routes and
+// placeGates finds the places of the gates and webhooks among the routes. It logs
+// the risks of these places, and tells each gate which hosts it may bind
+// messages to.
+//
+// It is called when all apps of a configuration have started. Routes and
 // certificates are known only then: a gate is provisioned before the routes
 // around it, and the TLS app writes to its list of certificates while the
 // first listeners serve already.
@@ -58,7 +60,9 @@ func (a *App) placeGates() {
 	}
 	hosts := map[*Gate]*boundHosts{}
 	for name, s := range server.Servers {
-		at := place{listen: s.Listen, proxied: true} // Caddy has forgotten by now whether it trusts proxies; the doctor reads it
+		// A provisioned server no longer shows whether it trusts proxies, so a load
+		// cannot tell that risk. The doctor does.
+		at := place{listen: s.Listen, proxied: true}
 		visitServer(s, at, viewProvisioned, func(h handlerView, at place) {
 			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.hosts)}
 			switch {
@@ -76,7 +80,7 @@ func (a *App) placeGates() {
 	for gate, own := range hosts {
 		gate.hosts.Store(own)
 	}
-	for _, gate := range a.gates { // one in a place that is not looked at
+	for _, gate := range a.gates { // those that visitServer has not found
 		gate.hosts.CompareAndSwap(nil, &boundHosts{certified: certified})
 	}
 }

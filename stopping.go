@@ -12,18 +12,18 @@ import (
 )
 
 // stoppingModule is a StoreModule that has something to do when its
-// configuration begins to stop, for example to write what is pending. It is
-// called before Stop, more than once, and also at a reload, when the next
-// configuration has started already.
+// configuration begins to stop, for example to write pending challenges. Stopping
+// is called before Stop and may be called more than once. It is called at a reload
+// too, when the next configuration has started already.
 type stoppingModule interface {
 	Stopping(store otp.Store)
 }
 
-// watch has the app told when its configuration has started, and when it
-// begins to stop. Caddy emits "stopping" before it stops any app, and then stops
-// them one after another: the http app may wait for a download for ever, if no
-// grace_period bounds it. Gates register stopping with their server too, in
-// case another handler of the event ends its propagation.
+// watch subscribes the app to Caddy's events "started" and "stopping". Caddy emits
+// "stopping" before it stops any app, and then stops them one after another. If no
+// grace_period is set, the http app may wait for a download for ever. Gates
+// register stopping with their server too, in case another handler of the event
+// ends its propagation.
 func (a *App) watch(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {
@@ -33,7 +33,7 @@ func (a *App) watch(ctx caddy.Context) error {
 	return errors.Join(events.On("started", hook{a.placeGates}), events.On("stopping", hook{a.stopping}))
 }
 
-// stopping tells the vault and the store.
+// stopping tells the vault and the store that the configuration begins to stop.
 func (a *App) stopping() {
 	if a.engine == nil {
 		return
@@ -44,8 +44,8 @@ func (a *App) stopping() {
 	}
 }
 
-// hook handles an event of Caddy's. Caddy logs it at level debug, so it has
-// nothing that JSON would show.
+// hook handles an event of Caddy's. Caddy logs its handlers at level debug, so hook
+// has no field that would appear in JSON.
 type hook struct{ run func() }
 
 // Handle implements caddyevents.Handler.

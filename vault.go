@@ -30,14 +30,14 @@ type vault struct {
 	where   string       // the archive is, for people
 
 	stop    context.CancelFunc // ends the loop that tends the vault
-	ending  chan struct{}      // closed when the loop is left, and what waits is kept for the last time
-	done    chan struct{}      // closed when it has ended
-	waits   chan struct{}      // holds one when a revocation waits to be kept
-	refresh chan struct{}      // holds one when the records are to be read soon
-	cleans  sync.WaitGroup     // what the loop cleans beside
+	ending  chan struct{}      // closed when the loop is left, and unkept revocations are tried for the last time
+	done    chan struct{}      // closed when that has ended
+	waits   chan struct{}      // holds a value when a revocation waits to be kept
+	refresh chan struct{}      // holds a value when the records are to be read soon
+	cleans  sync.WaitGroup     // the cleanings that run beside the loop
 
-	cleaning  sync.Mutex // one cleans at a time
-	compacted time.Time  // when this process last looked what there is to compact
+	cleaning  sync.Mutex // one goroutine cleans at a time
+	compacted time.Time  // when this process last looked for records to compact
 
 	tending  sync.Mutex   // one tends at a time; what follows is theirs
 	read     session.Keys // as the archive had them last,
@@ -53,11 +53,11 @@ type vault struct {
 	unkept  unkept
 
 	snapshots map[string]snapshotState // that were read or written
-	bequest   bequest                  // what is to be taken over from another vault
-	heirs     []*vault                 // that hear of what is revoked here
-	parents   []*vault                 // of which this one is an heir
+	bequest   bequest                  // keys and revocations to take over from other vaults
+	heirs     []*vault                 // vaults that are told of revocations here
+	parents   []*vault                 // vaults that tell this one of theirs
 
-	ails string // what the operator was told last
+	ails string // the last trouble that was logged
 }
 
 const (
@@ -66,19 +66,19 @@ const (
 	storageTime  = 10 * time.Second
 	volatileTime = 2 * time.Second
 
-	// listTime bounds one listing of the records, which shows no progress: while
-	// it lasts, the storage must answer to something else every storageTime.
+	// listTime bounds one listing of the records. A listing shows no progress, so
+	// meanwhile the storage must answer another call every storageTime.
 	listTime = 10 * time.Minute
 
-	// lastTime bounds keeping what waits when the vault ends.
+	// lastTime bounds the last try to keep revocations when the vault ends.
 	lastTime = 30 * time.Second
 
-	// retryFirst is when a revocation that could not be kept is tried again. The
-	// time doubles up to retryMost.
+	// retryFirst is the first pause before a revocation that could not be kept is
+	// tried again. The pause doubles up to retryMost.
 	retryFirst, retryMost = time.Second, time.Minute
 
-	// cleanSoon is when a vault that was opened cleans up for the first time: a
-	// start does not wait for that.
+	// cleanSoon is how long after its opening a vault cleans up for the first time,
+	// so that a start does not wait for that.
 	cleanSoon = time.Minute
 
 	// tendEvery is how often the vault is tended: twice as often as
@@ -95,7 +95,7 @@ func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, err
 	}
 	from := source{ctx.Storage(), ctx.Context}
 	key := "vault " + storageKey(from.Storage)
-	others := openVaults.all() // not below, where the pool waits for what it makes
+	others := openVaults.all() // not in the constructor: the pool waits for that
 	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return newVault(ctx, key, &storageArchive{sources: []source{from}}, clock, others...)
 	})
@@ -144,8 +144,8 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 // openVaults are the vaults of this process.
 var openVaults live[*vault]
 
-// newVault returns a vault whose keys and revocations are loaded, with those
-// that others have, and that tends itself until Destruct.
+// newVault returns a vault with its keys and revocations loaded, and with those of
+// others. The vault tends itself until Destruct.
 func newVault(ctx context.Context, key string, archive session.Archive, now func() time.Time, others ...*vault) (*vault, error) {
 	v := makeVault(key, archive, now)
 	v.inherit(others...)
@@ -167,8 +167,8 @@ func makeVault(key string, archive session.Archive, now func() time.Time) *vault
 	return v
 }
 
-// begin loads the vault, and has it tended from then on. What is over is
-// cleaned up later.
+// begin loads the vault, and starts the loop that tends it. That loop removes
+// outdated records later.
 func (v *vault) begin(ctx context.Context) error {
 	if v.archive.Volatile() {
 		v.takeOver()
@@ -199,8 +199,8 @@ func (v *vault) begin(ctx context.Context) error {
 // release lets go of one reference.
 func (v *vault) release() error { return releaseShared(v.key) }
 
-// Destruct ends the loop, keeps what waits, and lets go of the archive, which
-// then has all that the vault holds.
+// Destruct ends the loop, keeps the revocations that wait, and releases the
+// archive.
 func (v *vault) Destruct() error {
 	openVaults.remove(v)
 	v.disinherit()
@@ -220,8 +220,8 @@ func (v *vault) Destruct() error {
 	return errors.Join(err, v.letGo())
 }
 
-// run tends the vault from time to time, and in between follows its archive and
-// tries again what could not be kept.
+// run tends the vault from time to time. In between it follows the archive, and
+// tries again to keep revocations that could not be kept.
 func (v *vault) run(ctx context.Context) {
 	defer close(v.done)
 	tend := time.NewTicker(tendEvery)
@@ -235,7 +235,7 @@ func (v *vault) run(ctx context.Context) {
 		defer ticker.Stop()
 		follow = ticker.C
 	}
-	var again <-chan time.Time // nil: nothing waits, or the next following keeps it
+	var again <-chan time.Time // nil if nothing waits, or if the next follow keeps it
 	wait := retryFirst
 	for {
 		select {
@@ -276,8 +276,8 @@ func (v *vault) tend(ctx context.Context) error {
 	return err
 }
 
-// tendBeside does what tend does, but for the loop: cleaning may last, and must
-// hold up neither keys nor revocations.
+// tendBeside is tend for the loop. It cleans in another goroutine, because that may
+// last and must delay neither keys nor revocations.
 func (v *vault) tendBeside(ctx context.Context) {
 	v.keep(ctx, func(ctx context.Context) error {
 		listed, complete, err := v.look(ctx)
@@ -295,15 +295,15 @@ func (v *vault) follow(ctx context.Context) error {
 	return err
 }
 
-// look does what follow does. It returns the names of all records, where the
-// archive lists them all, and whether all could be read.
+// look does what follow does. It returns the names of all records, if the archive
+// lists them all, and whether all could be read.
 func (v *vault) look(ctx context.Context) (listed []string, complete bool, err error) {
 	v.tending.Lock()
 	defer v.tending.Unlock()
 	return v.update(ctx)
 }
 
-// update is look, for who holds tending.
+// update is look for a caller that holds tending.
 func (v *vault) update(ctx context.Context) (listed []string, complete bool, err error) {
 	defer func() { v.missed = !complete && v.archive.Volatile() }()
 	if v.archive.Volatile() {
@@ -314,7 +314,7 @@ func (v *vault) update(ctx context.Context) (listed []string, complete bool, err
 		return nil, false, err
 	}
 	if v.missed { // another Redis may answer now, that knows less, and has since heard of more
-		if v.caughtUp { // else what was read is not read again: a start must come to an end
+		if v.caughtUp { // before that, records are not read a second time: a start must end
 			v.mark = ""
 		}
 		v.keepAllAgain()
@@ -335,7 +335,7 @@ func (v *vault) update(ctx context.Context) (listed []string, complete bool, err
 	return listed, true, errors.Join(err, v.keepAgain(ctx))
 }
 
-// patience is how long one dealing with the archive may take.
+// patience is how long one call of the archive may take.
 func (v *vault) patience() time.Duration {
 	if v.archive.Volatile() {
 		return volatileTime
@@ -343,15 +343,15 @@ func (v *vault) patience() time.Duration {
 	return storageTime
 }
 
-// within bounds one dealing with the archive.
+// within bounds one call of the archive.
 func (v *vault) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, v.patience())
 }
 
-// catchUp brings the keys up to date for a configuration that joins the vault,
-// unless that is being done already: a configuration does not wait for a storage
-// that hangs. Nor does it wait for the records, of which this process knows all
-// but the latest: those are read behind it.
+// catchUp brings the keys up to date for a configuration that joins the vault. If
+// that is being done already, it does not wait, so that a storage that hangs does
+// not delay the configuration. The latest records are read later, in the loop; this
+// process knows all others.
 func (v *vault) catchUp(ctx context.Context) {
 	if !v.tending.TryLock() {
 		return
@@ -369,7 +369,7 @@ func (v *vault) catchUp(ctx context.Context) {
 	}
 }
 
-// signal puts one into a channel that holds one.
+// signal puts a value into a channel with room for one, if it is empty.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -10,25 +10,25 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// bequest is what a vault is to take over from others: the keys, and the
-// revocations of what they have sealed.
+// bequest is the keys and revocations that a vault must take over from other
+// vaults.
 type bequest struct {
 	keys      session.Keys
 	ids       map[session.ID]time.Time
 	notBefore map[session.Subject]time.Time
-	turn      int // how many have left something
+	turn      int // counts the vaults that have added to it
 }
 
 // any reports whether there is something to take over.
 func (b bequest) any() bool { return b.keys.Sealing != nil }
 
-// inherit lets a vault take over what others of this process know, so that a
-// reload that changes the archive logs nobody out. It also hears of what is
-// revoked there until it is gone: requests of the configuration before may still
-// be under way.
+// inherit lets a vault take over the keys and revocations of other vaults of this
+// process, so that a reload that changes the archive logs nobody out. Requests of
+// the configuration before may still be under way, so later revocations in these
+// vaults are told to this one too, until they are closed.
 //
-// The keys of a volatile archive join at once, those of a storage when the
-// storage has them.
+// If the archive of v is volatile, v uses the inherited keys at once. If it is a
+// storage, v uses them when they are stored there.
 func (v *vault) inherit(others ...*vault) {
 	for _, other := range others {
 		if other == v || !other.ring.Ready() || !other.adopt(v) {
@@ -42,7 +42,7 @@ func (v *vault) inherit(others ...*vault) {
 		v.revoked.Revoke(notBefore)
 		v.mu.Lock()
 		v.parents = append(v.parents, other)
-		b := v.bequest // whose maps may be in use
+		b := v.bequest // its maps may be in use: they are copied, not changed
 		maps.Copy(ids, b.ids)
 		for subject, t := range b.notBefore {
 			if t.After(notBefore[subject]) {
@@ -55,7 +55,8 @@ func (v *vault) inherit(others ...*vault) {
 	}
 }
 
-// adopt makes heir hear of what is revoked here; false: it does already.
+// adopt makes heir an heir of v, which tellHeirs tells of later revocations. It
+// returns false if heir is one already.
 func (v *vault) adopt(heir *vault) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -66,7 +67,7 @@ func (v *vault) adopt(heir *vault) bool {
 	return true
 }
 
-// disinherit ends what inherit has begun, on both sides, for a vault that ends.
+// disinherit removes a vault that is closed from its parents and its heirs.
 func (v *vault) disinherit() {
 	v.mu.Lock()
 	parents, heirs := v.parents, v.heirs
@@ -87,7 +88,7 @@ func (v *vault) disinherit() {
 	}
 }
 
-// tellHeirs hands on what is revoked here.
+// tellHeirs hands revocations in this vault on to its heirs.
 func (v *vault) tellHeirs(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
 	v.mu.Lock()
 	heirs := slices.Clone(v.heirs)
@@ -107,8 +108,8 @@ func (v *vault) pending() bequest {
 	return v.bequest
 }
 
-// takeOver makes what was inherited the vault's own, where the archive is
-// volatile. It is for whoever tends.
+// takeOver makes the bequest the vault's own. It is for a volatile archive. The
+// caller tends the vault.
 func (v *vault) takeOver() {
 	v.mu.Lock()
 	b := v.bequest
@@ -121,9 +122,10 @@ func (v *vault) takeOver() {
 	v.keepLater(b.ids, b.notBefore)
 }
 
-// storeBequest puts the revocations that were inherited into the storage. They
-// come before the keys: if the process dies in between, nobody's session opens
-// whose end is not known. They are sealed with the keys that are in the storage.
+// storeBequest writes the inherited revocations to the storage, sealed with the
+// keys that are there; if there are none, with the inherited ones. It must run
+// before the inherited keys are stored: if the process dies in between, a session
+// that was ended must not open again.
 func (v *vault) storeBequest(ctx context.Context, found session.Keys) error {
 	b := v.pending()
 	if len(b.ids)+len(b.notBefore) == 0 {
@@ -147,8 +149,8 @@ func (v *vault) storeBequest(ctx context.Context, found session.Keys) error {
 	return nil
 }
 
-// withBequest returns the keys in a storage together with those that were
-// inherited. The storage's index key stays: other processes count by it.
+// withBequest returns the keys in a storage together with the inherited ones. The
+// storage's index key stays, because the counters of other processes depend on it.
 func (v *vault) withBequest(found session.Keys) session.Keys {
 	b := v.pending()
 	if !b.any() {
@@ -161,11 +163,12 @@ func (v *vault) withBequest(found session.Keys) session.Keys {
 	return merged
 }
 
-// hasInherited says that what was pending is in the storage now.
+// hasInherited records that the storage has the bequest was. It clears the pending
+// bequest, unless another vault has added to it meanwhile.
 func (v *vault) hasInherited(was bequest) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.bequest.turn == was.turn { // else another configuration has left something meanwhile
+	if v.bequest.turn == was.turn {
 		v.bequest = bequest{turn: was.turn}
 	}
 }

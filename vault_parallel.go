@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// atOnce bounds how many operations on an archive are under way at once: enough
-// for 2,000 records at 100 ms each within ten seconds, and few enough for a
-// storage that has a pool of connections.
+// atOnce is how many operations on an archive are under way at once. With 32, a
+// storage that needs 100 ms a record gives 2,000 records within ten seconds. More
+// could exhaust the connection pool of a storage.
 const atOnce = 32
 
-// inParallel calls do for each item, several at once. It judges by progress, so
-// there may be any number of items: it gives up when nothing has succeeded for
-// as long as one operation may take, and tries again what failed while other
-// items succeeded. It returns one of the errors of what failed in the end.
+// inParallel calls do for each item, several at once. There may be any number of
+// items, because no time bounds them all: inParallel gives up only if no call has
+// succeeded for patience, which also bounds each call. It tries failed items again
+// as long as other items succeed. It returns the first error of the last round.
 func inParallel[T any](ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error) error {
 	for len(items) > 0 {
 		failed, err := oneRound(ctx, patience, items, do)
@@ -30,7 +30,8 @@ func inParallel[T any](ctx context.Context, patience time.Duration, items []T, d
 	return nil
 }
 
-// oneRound calls do once for each item, and returns those that failed.
+// oneRound calls do once for each item. It returns the items that failed, and the
+// first error.
 func oneRound[T any](ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error) (failed []T, first error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

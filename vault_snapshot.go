@@ -18,15 +18,18 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// A snapshot is one record that holds many: so a start reads few, and a listing
-// is short. It is named snapshot-<when it was made>-<hash of its text>, and never
-// changes. Its text has a line for each record that it holds: the record's name
-// and, after a space, its value, unless the name says all.
+// A snapshot is one record that holds many others, so that a start reads few
+// records and a listing is short. Its name is
+// snapshot-<seconds since 1970 when it was made>-<hash of its text>. A snapshot
+// never changes. Its text has a line for each record that it holds: the record's
+// name and, if the record has a value, a space and the value.
 //
-// The records stay for a day after a snapshot holds them: nodes that lag find
-// them, nodes of a release that knows no snapshots, and whoever finds that the
-// snapshot is damaged. A snapshot that replaces others holds all of theirs that
-// is not over, together with the snapshots that were written with it.
+// The records themselves stay for a day after a snapshot holds them. Nodes that
+// lag and nodes of a release that knows no snapshots read them, and so does every
+// node if the snapshot is damaged.
+//
+// A snapshot can replace others. Together with the snapshots that were written
+// with it, it holds all their records that are not over.
 const (
 	snapshotPrefix  = "snapshot-"
 	snapshotHead    = "websms revocations "
@@ -36,23 +39,24 @@ const (
 	// they stay beside it.
 	compactEvery = 24 * time.Hour
 
-	// compactFrom is from how many records on that is worth it.
+	// compactFrom is how many records make a new snapshot worth it.
 	compactFrom = 100
 
-	// snapshotSize is about how long a snapshot's text may be, in bytes: some
-	// storages take half a megabyte at most.
+	// snapshotSize is about the longest text of a snapshot, in bytes. Some
+	// storages take values of half a megabyte at most.
 	snapshotSize = 256 << 10
 
-	// young is until what age all that a snapshot holds is surely in the archive
-	// beside it. It is less than compactEvery, because clocks differ.
+	// young is an age of a snapshot. Up to it, all records of the snapshot are
+	// surely in the archive beside it. It is less than compactEvery, because
+	// clocks differ.
 	young = 23 * time.Hour
 )
 
-// snapshotName is what the name of a snapshot says.
+// snapshotName is the parsed name of a snapshot.
 type snapshotName struct {
-	made time.Time // all that it holds was issued before
-	sum  string
-	sole bool // what it holds was never in records of their own
+	made time.Time // its revocations end sessions issued before this
+	sum  string    // of its text, in hex
+	sole bool      // its revocations were never in records of their own
 }
 
 func (n snapshotName) String() string {
@@ -63,8 +67,8 @@ func (n snapshotName) String() string {
 	return name
 }
 
-// parseSnapshot takes a name with an ending that is not known for one whose
-// records are nowhere else, to be on the safe side.
+// parseSnapshot parses a snapshot's name. To be on the safe side, any ending
+// after the hash, even an unknown one, means sole.
 func parseSnapshot(name string) (n snapshotName, ours bool) {
 	text, ours := strings.CutPrefix(name, snapshotPrefix)
 	made, text, _ := strings.Cut(text, "-")
@@ -77,7 +81,8 @@ func parseSnapshot(name string) (n snapshotName, ours bool) {
 // isYoung reports whether the records of a snapshot are surely in the archive too.
 func (n snapshotName) isYoung(now time.Time) bool {
 	age := now.Sub(n.made)
-	return !n.sole && age < young && age > -time.Hour // one that was made by a clock that is wrong may be older
+	// If made is far in the future, a clock was wrong, and the snapshot may be old.
+	return !n.sole && age < young && age > -time.Hour
 }
 
 // snapshotSum is the length of the hash in a snapshot's name, in bytes.
@@ -90,17 +95,17 @@ func sumSnapshot(text string) string {
 
 var errSnapshot = errors.New("snapshot is damaged")
 
-// snapshot is one that was read.
+// snapshot is a snapshot that was read.
 type snapshot struct {
 	name     string
 	made     time.Time
-	size     int
-	lines    []string // the records, and what a later release has added
+	size     int      // of its text, in bytes
+	lines    []string // the records, and lines that a later release has added
 	replaces []string // snapshots
-	with     []string // snapshots that hold the rest of what those held
+	with     []string // snapshots that hold the other records of the replaced ones
 }
 
-// readSnapshot returns what a snapshot holds; or errSnapshot, or a
+// readSnapshot parses a snapshot. The error is errSnapshot or a
 // *session.VersionError.
 func readSnapshot(name string, value []byte) (s snapshot, err error) {
 	text := string(value)
@@ -151,10 +156,10 @@ func writeSnapshot(made time.Time, sole bool, lines, replaces, with []string) (n
 	return snapshotName{made, sumSnapshot(text), sole}.String(), text
 }
 
-// snapshotState is what is known of a snapshot that was read.
+// snapshotState is the state of a snapshot that was read or written.
 type snapshotState struct {
-	bad      bool // it does not open
-	useless  bool // all that it may hold is elsewhere
+	bad      bool // it is damaged, or of a later release
+	useless  bool // it is damaged, and all its records are elsewhere: it can be dropped
 	replaces []string
 	with     []string
 }
@@ -172,7 +177,8 @@ func (v *vault) knowSnapshot(name string, state snapshotState) {
 	v.snapshots[name] = state
 }
 
-// forgetSnapshotsBut forgets those that are no longer in the archive.
+// forgetSnapshotsBut forgets all snapshots except the listed ones, because the
+// archive no longer has them.
 func (v *vault) forgetSnapshotsBut(listed []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -188,7 +194,8 @@ func (v *vault) forgetSnapshotsBut(listed []string) {
 	maps.DeleteFunc(v.snapshots, func(name string, _ snapshotState) bool { return !there[name] })
 }
 
-// replaced returns the snapshots that others hold together, of those that pass.
+// replaced returns the snapshots whose records other snapshots hold. Only
+// snapshots that are not bad and for which pass returns true count as holders.
 func (v *vault) replaced(pass func(name string) bool) map[string]bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -207,10 +214,12 @@ func (v *vault) replaced(pass func(name string) bool) map[string]bool {
 	return names
 }
 
-// readSnapshots takes over what snapshots hold. It reports whether one was gone.
+// readSnapshots takes over the revocations in snapshots. It reports whether one
+// of the snapshots was gone.
 //
-// One that does not open matters only if it is not young, and no other replaces
-// it: else all that it may hold is read from elsewhere.
+// If a snapshot cannot be read, but is young or was replaced, its records are
+// read from elsewhere. If it is neither, all sessions are ended that were issued
+// before it was made.
 func (r *revokedReader) readSnapshots(ctx context.Context, names []string) (gone bool, err error) {
 	bad := make(map[string]error)
 	gone, err = r.fetch(ctx, names, func(ctx context.Context, name string, value []byte) error {
@@ -227,7 +236,7 @@ func (r *revokedReader) readSnapshots(ctx context.Context, names []string) (gone
 		r.knowSnapshot(name, snapshotState{replaces: s.replaces, with: s.with})
 		return nil
 	})
-	if err != nil || gone { // whether one that is bad matters is not known yet
+	if err != nil || gone { // it is not known yet which of the bad ones were replaced
 		return gone, err
 	}
 	replaced := r.replaced(func(string) bool { return true })
@@ -257,15 +266,15 @@ func (r *revokedReader) takeLine(ctx context.Context, line string) error {
 		return nil
 	}
 	if _, ours := parseRecord(name); !ours || !strings.HasPrefix(name, recordPrefix) || r.knows(name) {
-		return nil // of a later release, or known
+		return nil // a line of a later release, or a record that is known
 	}
 	value, _, _ := strings.Cut(rest, " ")
 	return r.take(ctx, name, []byte(value))
 }
 
-// compact puts the records that are listed into snapshots, once a day, and
-// removes those that snapshots have held for a day. It removes nothing that it
-// has not just found whole in another place. Several processes may do so at once.
+// compact puts the listed records into snapshots, once a day. It removes records
+// that a snapshot has held for a day, but only after it has read this snapshot
+// and found it whole. Several processes may compact at once.
 func (v *vault) compact(ctx context.Context, listed []string, horizon time.Time) error {
 	c := compaction{vault: v, now: v.now(), horizon: horizon, held: make(map[string]bool), merge: make(map[string]snapshot)}
 	today := false
@@ -305,10 +314,10 @@ func (v *vault) compact(ctx context.Context, listed []string, horizon time.Time)
 	return nil
 }
 
-// isOfToday reports whether a snapshot was made within a day.
+// isOfToday reports whether a snapshot was made within the last day.
 func (c *compaction) isOfToday(n snapshotName) bool {
 	age := c.horizon.Sub(n.made)
-	return age < compactEvery && age > -time.Hour // else by a clock that was wrong
+	return age < compactEvery && age > -time.Hour // farther ahead: a clock was wrong
 }
 
 func (v *vault) snapshotState(name string) snapshotState {
@@ -324,13 +333,13 @@ type compaction struct {
 	loose        []string            // records that are not over
 	old          []string            // snapshots of the days before
 	held         map[string]bool     // records that a snapshot has held for a day
-	drop         []string            // what is of no more use
+	drop         []string            // records and snapshots to be removed
 	merge        map[string]snapshot // snapshots to put together with others
-	lost         []string            // snapshots that were damaged since this process has read them
+	lost         []string            // snapshots that were damaged after this process had read them
 }
 
-// read reads the snapshots of the days before, and finds out what they make
-// superfluous.
+// read reads the snapshots of the days before, and finds the records and
+// snapshots that these make superfluous.
 func (c *compaction) read(ctx context.Context) error {
 	whole := make(map[string]snapshot)
 	if _, err := c.fetch(ctx, c.old, func(_ context.Context, name string, value []byte) error {
@@ -346,7 +355,7 @@ func (c *compaction) read(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	aged := func(name string) bool { // not by a clock that is wrong
+	aged := func(name string) bool { // old enough that its records may go
 		s, ok := whole[name]
 		return ok && c.horizon.Sub(s.made) >= compactEvery
 	}
@@ -382,10 +391,10 @@ func (c *compaction) read(ctx context.Context) error {
 	return nil
 }
 
-// write puts the records that no snapshot has held for a day into new ones, and
-// the snapshots that have become small.
+// write puts into new snapshots the records that no snapshot has held for a day,
+// and the lines of snapshots that have become small.
 func (c *compaction) write(ctx context.Context) error {
-	if len(c.lost) > 0 { // this process knows what they held
+	if len(c.lost) > 0 { // this process has read them, so it knows their revocations
 		slices.Sort(c.lost)
 		c.logger().Error("snapshots of ended sessions in "+c.where+" were damaged; this process writes what they held once more", zap.Strings("snapshots", c.lost))
 		ids, notBefore := c.revoked.All()
@@ -412,7 +421,7 @@ func (c *compaction) write(ctx context.Context) error {
 		}
 	}
 	if _, err := c.fetch(ctx, records, func(_ context.Context, name string, value []byte) error {
-		// One that does not open stays as it is: an operator may restore it.
+		// A record that does not open stays as it is: an operator may restore it.
 		if _, err := session.OpenSubject(c.ring, name, string(value)); err == nil {
 			lines = append(lines, name+" "+string(value))
 		}
@@ -445,12 +454,12 @@ func revocationLines(ring *session.Ring, ids map[session.ID]time.Time, notBefore
 	return lines, nil
 }
 
-// writeSnapshots keeps lines in as many snapshots as they need. The last, which
-// replaces others, comes when all others are kept.
+// writeSnapshots stores lines in as many snapshots as they need. The last of these
+// names the snapshots that all of them replace, so it is stored after the others.
 func (v *vault) writeSnapshots(ctx context.Context, made time.Time, sole bool, lines, replaces []string) error {
 	slices.Sort(lines)
 	lines = slices.Compact(lines)
-	made = made.Add(time.Second - 1) // in whole seconds, and not before
+	made = made.Add(time.Second - 1) // a name has whole seconds: round up
 	parts := slices.Collect(chunkLines(lines, snapshotSize))
 	if len(parts) == 0 {
 		return nil

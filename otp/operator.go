@@ -35,8 +35,9 @@ func (e *Engine) Spent(ctx context.Context, p *Policy) ([]int, error) {
 	return e.store.Used(ctx, p.Scope, e.budget(p), e.now())
 }
 
-// ClearBudget forgets the codes that count against the budget of a scope, and
-// that its gates were warned of these rates. It reports whether any counted.
+// ClearBudget forgets the codes that count against the budget of a scope. It also
+// forgets that a warning was logged for each of rates, so that it can be logged
+// again. It reports whether any code counted.
 func (e *Engine) ClearBudget(ctx context.Context, scope string, rates []Rate) (bool, error) {
 	if err := e.ready(); err != nil {
 		return false, err

@@ -15,11 +15,11 @@ import (
 // every store can reckon with (to a Redis script a number is a float of 53
 // bits, in which the microseconds since 1970 are exact until the year 2255).
 //
-// The time may leap, both ways. What a clock has noted that was ahead by more
-// than Skew counts as of now, from the first call on that meets it: a window,
-// a lock and a life end as late as if they had begun with that call. So no
-// clock that was ahead shuts anybody out until its time comes. A store whose
-// callers share one clock does so for what is ahead by more than Disorder.
+// The time may leap, both ways. If a stored time is more than Skew in the
+// future, a clock that was ahead has written it. The first call that meets such
+// a time counts it as now: a window, a lock or a life ends as if it had begun
+// with that call. So a clock that was ahead shuts nobody out for longer. If all
+// callers of a store share one clock, the bound is Disorder instead of Skew.
 //
 // A scope (Policy.Scope) parts what a store keeps: whoever made a challenge or
 // a counter in one names the same one to find it again. What is to change at
@@ -46,13 +46,19 @@ type Store interface {
 
 	// Attempt counts an attempt against the challenge, compares the proof with
 	// the challenge's, in constant time, and counts a wrong one against the run
-	// of failures, all in one step; nothing is right while every sending was
-	// refused. It returns nil for the one attempt that is right, which counts
-	// no failure: the challenge is gone, and so is the run, unless it is the
-	// one that the devices beyond MaxDevices share. Else it returns ErrWrongCode, with the record as it now is and joined
-	// with the *LimitError of the lock that this attempt brought about, if it
-	// did. It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, while
-	// the run is locked, a *LimitError; then nothing was counted or compared.
+	// of failures, all in one step. No attempt is right while every sending was
+	// refused.
+	//
+	// It returns nil for the one attempt that is right, and counts no failure.
+	// Then it deletes the challenge and its run of failures, unless the run is
+	// the one that the devices beyond MaxDevices share.
+	//
+	// For a wrong attempt it returns ErrWrongCode and the record after the
+	// attempt. If the attempt has locked the run, the error is joined with the
+	// *LimitError of that lock.
+	//
+	// It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, while the run
+	// is locked, a *LimitError; then it has neither counted nor compared.
 	Attempt(ctx context.Context, id ID, a *Answer) (Record, error)
 
 	// Unlock forgets the failures that are counted for a number, of every
@@ -85,35 +91,34 @@ type Store interface {
 	// number of callers with one key, one is the first.
 	First(ctx context.Context, key Digest, ttl time.Duration, now time.Time) (bool, error)
 
-	// Begin gives the key into the work of l.Holder, until the lease is over:
-	// of any number of holders with one key, one has it at a time. It returns
+	// Begin gives the key to l.Holder until the lease is over. Only one holder
+	// has a key at a time, and it renews its lease by the same call. Begin returns
 	// ErrDone if the key is marked as done, by Done or by First, and an
 	// *InWorkError while another holder's lease runs; then nothing has changed.
-	// The holder that has the key renews its lease by the same call.
 	Begin(ctx context.Context, key Digest, l Lease) error
 
-	// Done marks the key as done for ttl, whoever has it in work. With an
+	// Done marks the key as done for ttl, even if another holder has it. With an
 	// *UnavailableError it is marked as soon as the store can be asked.
 	Done(ctx context.Context, key Digest, ttl time.Duration, now time.Time) error
 
-	// Forget ends the work of a holder that did not get it done: the next
-	// Begin has the key. It changes nothing if the key is marked as done, or
-	// another holder has it. The holder "" stands for an operator: the key is
-	// forgotten, whatever its mark says. With an *UnavailableError the work is ended as
+	// Forget ends the work of a holder that did not finish it: the next Begin
+	// gets the key. It changes nothing if the key is marked as done, or if
+	// another holder has it. The holder "" stands for an operator: then the key
+	// is forgotten in any case. With an *UnavailableError the work is ended as
 	// soon as the store can be asked.
 	Forget(ctx context.Context, key Digest, holder string) error
 
-	// Try counts one try under c, unless a rate of c is exhausted: then it
-	// returns a *LimitError. It is for tries that cost nobody a message. A
-	// store may forget the counters that were tried least recently, and keeps
-	// them apart from all others, so that strangers cannot push those out.
+	// Try counts one try under c, or returns a *LimitError if a rate of c is
+	// exhausted. It is for tries that cost no message. A store may forget the
+	// counters of Try that were used least recently. It keeps them apart from
+	// all other counters, so that strangers cannot push the others out.
 	Try(ctx context.Context, scope string, c Counter, now time.Time) error
 
 	// Used returns how many sendings count within each of the counter's rates.
 	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)
 
-	// Clear forgets all that was counted under a counter, and what was given
-	// back there, and reports whether it knew the counter. It is for operators.
+	// Clear forgets all that was counted under a counter and all that was given
+	// back there. It reports whether it knew the counter. It is for operators.
 	Clear(ctx context.Context, scope string, c Counter) (bool, error)
 
 	// Live returns how many challenges take room: those that await their
@@ -143,16 +148,17 @@ type Counter struct {
 type Run struct {
 	Number Digest // a keyed hash of it
 	// Device is one that has verified the number before, and has a run of its
-	// own, so that a stranger's guesses do not lock its owner out; zero: all
-	// others, who share one. A run begins with its first wrong code. While
-	// MaxDevices runs of a number are not the strangers', devices without one
-	// share one more, and no right code ends that.
+	// own, so that a stranger's guesses do not lock its owner out. Zero stands
+	// for all strangers, who share one run. A run begins with its first wrong
+	// code. If MaxDevices devices of a number have runs of their own, all other
+	// known devices share one more run, and no right code ends that one.
 	Device  Digest
 	Lockout Lockout
 }
 
-// MaxDevices bounds the devices of a number that have a run of their own: a
-// person who verified the number often, and kept each cookie, has no more guesses for it.
+// MaxDevices bounds the devices of a number that have a run of their own. So a
+// person who verified the number often, and kept each device cookie, does not
+// gain guesses with every cookie.
 const MaxDevices = 4
 
 // RunLife is how long a run of failures is remembered after the latest of

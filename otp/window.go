@@ -15,13 +15,13 @@ type Window struct {
 	moments []int64 // nanoseconds since 1970, ascending
 }
 
-// Disorder is how far in the future a moment may be that callers of one clock
-// have noted: they read it, and then come in another order. What is farther was
-// noted by a clock that was ahead.
+// Disorder is how far in the future an event may be although all callers use one
+// clock: they read the clock and then arrive in another order. If an event is
+// farther in the future, the clock was ahead when it was counted.
 const Disorder = time.Second
 
-// Settle moves the events to now that a clock which was ahead has counted, and
-// returns the moments that it moved, ascending. Wait and Add do so themselves.
+// Settle moves events that are more than Disorder in the future to now. It
+// returns the moments that they had before, ascending. Wait and Add call it.
 func (w *Window) Settle(now time.Time) (moved []int64) {
 	bound := now.Add(Disorder).UnixNano()
 	if n := len(w.moments); n == 0 || w.moments[n-1] <= bound {
@@ -39,8 +39,8 @@ func (w *Window) Settle(now time.Time) (moved []int64) {
 // Latest returns the moment of the i-th event from the end, from 1.
 func (w *Window) Latest(i int) time.Time { return time.Unix(0, w.moments[len(w.moments)-i]) }
 
-// Wait returns how long after now one more event would be within every rate;
-// 0: it is now.
+// Wait returns how long after now one more event would be within every rate. It
+// returns 0 if an event is allowed now.
 func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
 	w.Settle(now)
 	var wait time.Duration
@@ -56,8 +56,8 @@ func (w *Window) Wait(rates []Rate, now time.Time) time.Duration {
 	return wait
 }
 
-// Count returns how many of the events it keeps are less than window ago, or
-// in the future.
+// Count returns how many of the kept events are less than window ago, or in the
+// future.
 func (w *Window) Count(now time.Time, window time.Duration) int {
 	since := now.Add(-window).UnixNano()
 	i, _ := slices.BinarySearch(w.moments, since+1)
@@ -82,8 +82,8 @@ func (w *Window) Trim(now time.Time, longest time.Duration) {
 	w.moments = w.moments[i:] // not moved: a budget may hold millions
 }
 
-// Remove takes back one event counted at that moment, if it is still known
-// and was not moved since. It reports whether it was.
+// Remove takes back one event that was counted at that moment. It reports whether
+// it found the event: Settle may have moved it, or the window has dropped it.
 func (w *Window) Remove(at time.Time) bool {
 	i, found := slices.BinarySearch(w.moments, at.UnixNano())
 	if found {
@@ -93,7 +93,8 @@ func (w *Window) Remove(at time.Time) bool {
 }
 
 // Idle reports whether every event counted is at least as long ago as longest.
-// Whoever waits for that has to Settle what is in the future.
+// Call Settle first: otherwise an event in the future keeps the window from being
+// idle for too long.
 func (w *Window) Idle(now time.Time, longest time.Duration) bool {
 	n := len(w.moments)
 	return n == 0 || !now.Before(time.Unix(0, w.moments[n-1]).Add(longest))

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// LeaseTime is how long a thing counts as in work if its holder is not heard
-// of: after a crash it can begin again as long after. RenewTime is how often
-// its holder is to renew the lease: two renewals may fail.
+// LeaseTime is how long a thing counts as in work after its holder last renewed
+// the lease. So after a crash the work can begin again within LeaseTime. A
+// holder renews its lease every RenewTime, so two renewals may fail.
 const (
 	LeaseTime = 10 * time.Second
 	RenewTime = 3 * time.Second
@@ -28,9 +28,9 @@ func (e *InWorkError) Error() string {
 	return fmt.Sprintf("in work; retry after %s", e.RetryAfter)
 }
 
-// Lease is a claim on a thing that shall be worked on once.
+// Lease is a holder's claim to work on a thing.
 type Lease struct {
-	Holder string // of letters and digits; no two works have the same
+	Holder string // letters and digits, unique to one Work
 	For    time.Duration
 	Now    time.Time
 }
@@ -45,11 +45,11 @@ type Work struct {
 	holder string
 }
 
-// Begin takes a thing named by parts into work. Done marks it as done for ttl.
-// Begin returns ErrDone if it is marked as done, and an *InWorkError while
-// another work on it goes on, on whichever node. With an *UnavailableError
-// nobody knows whether it was done before. The work can begin nevertheless, and
-// then ends with Done or Forget as any other; it is nil while there are no keys.
+// Begin begins work on the thing that parts name. Done marks it as done for ttl.
+// Begin returns ErrDone if the thing is marked as done, and an *InWorkError
+// while another Work on it goes on, on any node. With an *UnavailableError it is
+// unknown whether the thing was done before. Then Begin returns a Work all the
+// same, which ends with Done or Forget; it is nil while there are no keys.
 func (e *Engine) Begin(ctx context.Context, ttl time.Duration, parts ...string) (*Work, error) {
 	if err := e.ready(); err != nil {
 		return nil, err
@@ -62,8 +62,8 @@ func (e *Engine) Begin(ctx context.Context, ttl time.Duration, parts ...string) 
 	return w, err
 }
 
-// Renew has the lease begin anew. It returns ErrDone or an *InWorkError if
-// somebody else has done the thing or has it in work: the lease was over.
+// Renew starts the lease anew. It returns ErrDone or an *InWorkError if the lease
+// was over and another Work has done the thing or has it in work.
 func (w *Work) Renew(ctx context.Context) error {
 	if w == nil {
 		return nil
@@ -80,9 +80,9 @@ func (w *Work) Done(ctx context.Context) error {
 	return w.engine.store.Done(ctx, w.key, w.ttl, w.engine.now())
 }
 
-// Forget ends work that did not get the thing done: whoever begins next has
-// it. With an *UnavailableError that holds as soon as the store can be asked,
-// or when the lease is over.
+// Forget ends work that did not finish the thing: the next Begin gets it. With
+// an *UnavailableError that holds as soon as the store can be asked, or when
+// the lease is over.
 func (w *Work) Forget(ctx context.Context) error {
 	if w == nil {
 		return nil

@@ -11,29 +11,31 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// What is kept in Redis has a schema. Under one key stands which: the version of
-// the newest build that has written here, and the oldest that understands what
-// that writes, "2 1". A build that adds fields, and can do without them, keeps
-// the second number; nodes of both work beside each other. One that writes what
-// an older build would misread raises it: older builds then refuse to work, at
-// the next beat, and change nothing.
+// The data in Redis has a schema version. One key holds two numbers, such as
+// "2 1": the version of the newest build that has written here, and the oldest
+// version that understands the data of that build.
 //
-//	1  no key says it: the first builds
-//	2  a challenge has the moment of its latest sending (z); without it, as 1
-//	   writes it, that is when it was made
+// A build that adds optional fields keeps the second number, so that nodes of
+// both versions work beside each other. A build whose data an older one would
+// misread raises the second number. At their next beat the older builds then
+// refuse to work, and change nothing.
 //
-// Whatever a build does not know, it leaves as it is: a field of a hash, and
-// what follows the two numbers.
+//	1  the first builds; they wrote no such key
+//	2  a challenge has the time of its latest sending (z); if z is missing, as in
+//	   version 1, that is the time when the challenge was made
+//
+// A build leaves alone the fields of a hash that it does not know, and any text
+// behind the two numbers.
 const (
 	schemaVersion = 2
 	schemaOldest  = 1
 
-	// schemaLife is that of the keys which live longest, runs that only an
-	// operator ends.
+	// schemaLife is the life of the schema key. It is as long as that of the
+	// longest-lived keys: runs that only an operator ends.
 	schemaLife = 100 * otp.RunLife
 )
 
-// schemaError says that this build must not touch what is kept.
+// schemaError says that this build must not touch the data in Redis.
 type schemaError struct{ key, text string }
 
 func (e *schemaError) Error() string {
@@ -41,13 +43,13 @@ func (e *schemaError) Error() string {
 		"run that one, or give this one a key_prefix of its own", e.key, e.text, schemaVersion)
 }
 
-// schemaKey names where the schema stands: in the slot of the key alive, so that
-// a node is there exactly when both are.
+// schemaKey returns the name of the schema key. It is in the slot of the key
+// alive, so that one node of a cluster holds both.
 func schemaKey(alive string) string {
 	return strings.TrimSuffix(alive, "alive") + "{" + alive + "}:schema"
 }
 
-// readSchema reads what stands there. ok is false for what is not understood.
+// readSchema parses the value of the schema key. ok is false if it is malformed.
 func readSchema(text string) (version, oldest int, ok bool) {
 	fields := strings.Fields(text)
 	if len(fields) < 2 {
@@ -61,8 +63,8 @@ func readSchema(text string) (version, oldest int, ok bool) {
 	return version, oldest, err == nil && 0 < oldest && oldest <= version
 }
 
-// checkSchema returns a *schemaError if a newer build has written what this one
-// does not understand. It writes down that this build writes here.
+// checkSchema returns a *schemaError if a newer build has written data that this
+// one does not understand. Otherwise it raises the stored version to this build's.
 func (n *node) checkSchema(ctx context.Context, c rueidis.Client) error {
 	key := schemaKey(n.alive)
 	text, err := c.Do(ctx, c.B().Get().Key(key).Build()).ToString()
@@ -83,7 +85,7 @@ func (n *node) checkSchema(ctx context.Context, c rueidis.Client) error {
 		return &schemaError{key, text}
 	case version < schemaVersion:
 		ours := fmt.Sprint(schemaVersion, " ", max(oldest, schemaOldest))
-		// If another node writes too, one of them is in time; the next beat sees.
+		// If two nodes swap at once, one of them wins; the other reads it at its next beat.
 		return scriptSwap.Exec(ctx, c, []string{key}, []string{millis(schemaLife), text, ours}).Error()
 	}
 	return nil

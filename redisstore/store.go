@@ -228,7 +228,8 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	rec, err := readRecord(id, fields[:8])
-	if err == nil && max(rec.ExpiresAt.Sub(now), rec.ResendAt.Sub(now)) > otp.Skew { // by a clock that was ahead, perhaps
+	// If a time is so far in the future, a clock may have been ahead.
+	if err == nil && max(rec.ExpiresAt.Sub(now), rec.ResendAt.Sub(now)) > otp.Skew {
 		return s.look(scope, id, now)
 	}
 	return rec, overdue(&rec, err, now)

@@ -2,8 +2,8 @@ package session
 
 import "encoding/binary"
 
-// A cookie grows by fields. They follow the part that every reader knows, each
-// as tag, length (two bytes) and value. A reader skips the fields that it does
+// New data in a cookie goes into fields. They follow the part that every reader
+// knows, each as tag (one byte), length (two bytes) and value. A reader skips the fields that it does
 // not know and keeps them, so a newer node finds its own field again after an
 // older node has renewed the cookie.
 //
@@ -16,7 +16,7 @@ import "encoding/binary"
 const fieldHead = 3
 
 // AppendField appends a field. A value of more than 65,535 bytes is longer
-// than any cookie: Ring.Seal refuses what comes of it.
+// than any cookie: Ring.Seal refuses the result.
 func AppendField(plain []byte, tag byte, value string) []byte {
 	plain = append(plain, tag)
 	plain = binary.BigEndian.AppendUint16(plain, uint16(len(value)))
@@ -36,7 +36,8 @@ func CutField(fields string) (tag byte, value string, size int, ok bool) {
 	return fields[0], fields[fieldHead:size], size, true
 }
 
-// AreFields reports whether text is whole fields and nothing else. None is too.
+// AreFields reports whether text is whole fields and nothing else. An empty text
+// counts as such.
 func AreFields(text string) bool {
 	for text != "" {
 		_, _, size, ok := CutField(text)

@@ -16,7 +16,7 @@ const (
 	KeyAge = 30 * 24 * time.Hour
 
 	// MaxLife is the longest that any session, device or revocation can last.
-	// Whatever keeps keys or revocations keeps them for as long.
+	// Keys and revocations are kept for as long.
 	MaxLife = 8760 * time.Hour
 
 	// Settling is how long after it was made a key begins to seal: by then

@@ -35,7 +35,7 @@ func ParseID(text string) (id ID, ok bool) {
 // the nanosecond, so that one issued right after a revocation is good.
 type Session struct {
 	ID       ID
-	Number   string    // E.164; "" of a user without a number, who proved something else
+	Number   string    // E.164; "" for a user who has no number and proved something else
 	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified; "" without a number
 	User     string    // whom a first factor named; "" in number mode
 	Issued   time.Time // when the challenge was met
@@ -47,19 +47,19 @@ type Session struct {
 	unknown string // fields of a newer version, which a renewal keeps
 }
 
-// Means says how a person proved who they are.
+// Means is how a person proved who they are.
 type Means uint8
 
-// The means. A session without any is one of SMS, as all were before there
-// were others. A newer node may know more.
+// The means. A session without the field is one by SMS, the only means of older
+// releases. A newer node may know more of them.
 const (
 	SMS Means = iota // a code that came by SMS
 	Passkey
 	RecoveryCode
 )
 
-// String returns the name that the JSON API, the placeholder and the audit log
-// have for the means.
+// String returns the name of the means in the JSON API, the placeholder and the
+// audit log, such as "recovery_code".
 func (m Means) String() string {
 	switch m {
 	case SMS:
@@ -134,9 +134,9 @@ func (l Life) Stale(s *Session, now time.Time) bool {
 // The sealed form: version, flags, id, three times as nanoseconds since 1970,
 // region, then the lengths of number and user and their bytes. From version 3
 // on fields follow (see AppendField). A session that needs none, because it has
-// a number and was proved by SMS, is sealed as version 2: nodes that know no
-// fields can open it too. The other bits of flags stay unused, because older
-// nodes drop them: what is new is a field.
+// a number and was proved by SMS, is sealed as version 2, so that nodes that know
+// no fields can open it too. The other bits of flags stay unused, because older
+// nodes drop them. New data goes into fields.
 const (
 	sessionVersion  = 2
 	sessionFields   = 3 // fields follow, or the number is missing

@@ -48,10 +48,10 @@ func (s Subject) Digest(r *Ring) string {
 
 // The sealed form: version, kind, the length of the realm, realm, name.
 //
-// A release that has more to say of a subject writes version 2, in which the
-// length of the name stands before it, and further fields after it. This one
-// reads that, and passes over those fields; it writes version 1, because nodes
-// of the release before read nothing else.
+// This release writes version 1, because nodes of the release before read nothing
+// else. It also reads version 2, which later releases may write: there the length
+// of the name stands before the name, and further fields follow it. This release
+// skips those fields.
 const (
 	subjectVersion     = 1
 	subjectVersionNext = 2
@@ -74,7 +74,7 @@ func (s Subject) encode() []byte {
 }
 
 // OpenSubject returns the subject that was sealed for label. The error is
-// ErrSealed, or a *VersionError where a later release has sealed it.
+// ErrSealed, or a *VersionError if a later release has sealed the subject.
 func OpenSubject(r *Ring, label, sealed string) (Subject, error) {
 	var s Subject
 	err := r.open(ForRevocation, label, sealed, s.decode)
@@ -101,7 +101,7 @@ func (s *Subject) decode(plain []byte) error {
 	return nil
 }
 
-// cutField returns the bytes whose length stands before them, and what follows.
+// cutField reads a length (two bytes) and returns so many bytes, and the rest.
 func cutField(data []byte) (field, rest []byte, ok bool) {
 	if len(data) < 2 {
 		return nil, nil, false

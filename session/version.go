@@ -13,7 +13,7 @@ import (
 // VersionError says that something was written by a later release, which this
 // one must neither read nor replace.
 type VersionError struct {
-	Found int // the version that it has
+	Found int // the version that was read
 	Known int // the latest that this release knows
 }
 
@@ -21,8 +21,8 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("version %d, and this release knows %d at most: run the release that wrote it, or a later one", e.Found, e.Known)
 }
 
-// KeysVersion is the version of Keys at rest. Keys without a version are those
-// of releases before there was one; they are otherwise the same.
+// KeysVersion is the version of Keys at rest. Releases before version 1 wrote the
+// same JSON without a version.
 const KeysVersion = 1
 
 // MarshalJSON writes the keys with their version, and with the fields that
@@ -82,10 +82,11 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// without returns the fields but for those that are known; nil for none.
+// without returns the fields except the known ones, or nil if none is left.
 func without(fields map[string]json.RawMessage, known ...string) map[string]json.RawMessage {
 	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool {
-		return slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) // as encoding/json reads them
+		// encoding/json ignores case too.
+		return slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
 	})
 	if len(fields) == 0 {
 		return nil
@@ -106,7 +107,7 @@ func withFields(known any, more map[string]json.RawMessage) ([]byte, error) {
 	return append(append(bytes.TrimSuffix(data, []byte("}")), ','), rest[1:]...), nil
 }
 
-// joined returns the fields of both; of one that both have, a's.
+// joined returns the fields of a and b. If both have a field, the one of a counts.
 func joined(a, b map[string]json.RawMessage) map[string]json.RawMessage {
 	if len(a) == 0 || len(b) == 0 {
 		if len(a) == 0 {
