@@ -76,7 +76,7 @@ type adminRequest struct {
 	Number  string `json:"number"`
 	User    string `json:"user"`
 	Realm   string `json:"realm"`
-	Budget  bool   `json:"budget"` // of unlock alone
+	Budget  bool   `json:"budget"` // only for unlock
 }
 
 // post reads a request, and answers it with what do returns.
@@ -195,7 +195,7 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (a
 	}
 	was := false
 	for _, scope := range scopesOf(req.Realm) {
-		var rates []otp.Rate // a warning is remembered by its rate
+		var rates []otp.Rate // each has a remembered warning
 		for _, g := range app.gates {
 			if g.scope() == scope {
 				rates = append(rates, g.policy.Budget...)

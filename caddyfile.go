@@ -83,9 +83,9 @@ func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
-// The route that a matcher restricts also serves the gate's own prefix, and
-// takes in a doubtful path that the matcher could mean. A second route keeps
-// the rest of the site from claiming an identity.
+// If a matcher restricts the gate, its route also serves the gate's own prefix, and
+// doubtful paths that the matcher could mean. A second route removes the identity
+// headers from all other requests of the site.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()

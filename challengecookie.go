@@ -26,7 +26,7 @@ type ask struct {
 // The sealed form: version, flags, id, expires in seconds since 1970, then
 // number, region, user and rd, each with its length (two bytes). From version 3
 // on fields follow, see session.AppendField. A challenge that needs none is
-// sealed as version 2, which nodes that know no fields open too.
+// sealed as version 2, so that nodes that know no fields can open it too.
 const (
 	askVersion  = 2
 	askFields   = 3

@@ -63,7 +63,7 @@ func (c *cookies) set(w http.ResponseWriter, base, value string, https bool, lif
 	w.Header().Add("Set-Cookie", c.field(base, value, https, life))
 }
 
-// field returns the field that sets a cookie, as set does.
+// field returns the Set-Cookie field of a cookie. Its parameters are those of set.
 func (c *cookies) field(base, value string, https bool, life time.Duration) string {
 	cookie := http.Cookie{
 		Name: c.name(base, https), Value: value, Path: "/", Secure: https, HttpOnly: true, SameSite: http.SameSiteLaxMode,

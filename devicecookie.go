@@ -28,9 +28,9 @@ type verifiedNumber struct {
 // The sealed form: version, then the digest, the id and the time (nanoseconds
 // since 1970) of each number. From version 2 on the count of the numbers (one
 // byte) stands before them, and fields follow, see session.AppendField. A
-// device without fields is sealed as version 1, which nodes that know no fields
-// open too. What a later version has to say of one number is a field too, with
-// the digest in its value.
+// device without fields is sealed as version 1, so that nodes that know no fields
+// can open it too. If a later version adds data to one number, it writes a field
+// with the number's digest in its value.
 const (
 	deviceVersion = 1
 	deviceFields  = 2

@@ -43,9 +43,9 @@ func (h *Identity) Provision(caddy.Context) error {
 // admittedVar is where a gate says by which headers it has named somebody.
 const admittedVar = "websms.admitted"
 
-// cookiesVar is where the first gate that a request passes leaves its Cookie
-// fields, before it removes ours. A doubtful path is taken in by every gate of
-// a site, and each of them must see the session.
+// cookiesVar is the variable of a request in which the first gate keeps the Cookie
+// fields, before it removes the gate's cookies. With a doubtful path a request
+// passes several gates of a site, and each of them must see the session.
 const cookiesVar = "websms.cookies"
 
 // stripCookies removes the gate's cookies from what the handlers behind it see.

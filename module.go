@@ -88,10 +88,10 @@ type StoreModule interface {
 	Stop(store otp.Store)
 }
 
-// RiskyModule is a StoreModule that can tell what is risky about its options,
-// before it is provisioned too.
+// RiskyModule is a StoreModule that can list the risks of its options. Risks may
+// be called before the module is provisioned.
 type RiskyModule interface {
-	// Risks returns pairs: what is risky, and what to do about it.
+	// Risks returns pairs of a risk and its remedy.
 	Risks() [][2]string
 }
 
@@ -151,9 +151,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.open(ctx, account)
 }
 
-// open acquires the vault, the store and the tokens, and the engine on them.
-// One comes after the other, and the engine last: each may wait long, and no
-// constructor of pool may wait for another.
+// open acquires the vault, the store and the tokens, one after another, and then
+// the engine on them. Each may wait long, and no constructor of pool may wait for
+// another.
 func (a *App) open(ctx caddy.Context, account account) error {
 	vault, err := openVault(ctx, a.store, account.secret)
 	if err != nil {

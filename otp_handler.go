@@ -94,18 +94,18 @@ type Gate struct {
 	policy     otp.Policy
 	numbers    *number.Policy
 	second     *secondFactor // nil: people type their number
-	named      string        // what cookies are sealed for, if the realm is not the request's host
+	named      string        // the audience of cookies, if the realm is not the request's host
 	life       session.Life
 	cookies    cookies
 	identity   identity
 	bypass     caddyhttp.MatcherSets
-	bypassSets caddyhttp.RawMatcherSets    // what bypass was made of
-	hosts      *atomic.Pointer[boundHosts] // to nil until Caddy has started
+	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
+	hosts      *atomic.Pointer[boundHosts] // holds nil until Caddy has started
 	pages      *pages.Pages
 	origin     *http.CrossOriginProtection
 	streams    *streams
 	logger     *zap.Logger
-	sampled    *zap.Logger // for what a crowd brings about: one line a second of each text
+	sampled    *zap.Logger // for lines that many clients cause: each text once a second
 	audit      *zap.Logger
 	crowded    *zap.Logger // the audit log, sampled as above
 	events     *emitter
@@ -321,10 +321,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	answer := keepPrivate(w, cookie)
 	err := next.ServeHTTP(answer, r)
 	if err == nil {
-		answer.begin() // in case nobody has written anything
+		answer.begin() // in case no handler has written anything
 		return nil
 	}
-	makePrivate(w.Header()) // another handler answers now, and writes past us
+	makePrivate(w.Header()) // handle_errors answers now, and not through answer
 	w.Header()["Cache-Control"] = []string{"no-store"}
 	return err
 }
@@ -380,8 +380,8 @@ func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
 	return user == ""
 }
 
-// renewal returns the field that sets a session's cookie anew, with the end of
-// its idle life moved, or "".
+// renewal returns the Set-Cookie field that renews a session's cookie and its idle
+// time, or "".
 func (g *Gate) renewal(s session.Session, realm string, https bool, now time.Time) string {
 	s.Seen = now
 	sealed, err := s.Seal(g.engine.vault.ring, g.seal(realm))

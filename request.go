@@ -55,9 +55,9 @@ func hostOf(r *http.Request) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// webOTPHost returns the host that a message asked for in r is bound to, or "".
-// Whoever asks chooses the Host header and the name of the TLS handshake, and
-// somebody else reads the message: so the host must be one of ours.
+// webOTPHost returns the host that the message for r is bound to, or "". The client
+// chooses the Host header and the name in the TLS handshake, and may ask for a code
+// for another person's number. So the host must be one of ours.
 func (g *Gate) webOTPHost(r *http.Request) string {
 	switch g.WebOTP {
 	case "off":
@@ -79,9 +79,9 @@ func clientIP(r *http.Request) string {
 }
 
 // inEarlyData reports whether r was sent before its TLS handshake was complete
-// (0-RTT). Then nobody has proved the client's address, and whoever recorded
-// the request can send it again (RFC 8470). A trusted proxy says so in a header
-// field, of which any value counts as 1 (RFC 8470, 5.1).
+// (0-RTT). Then the client's address is not proved, and an attacker who recorded
+// the request can send it again (RFC 8470). A trusted proxy says so in the header
+// field Early-Data, of which any value counts as 1 (RFC 8470, 5.1).
 func inEarlyData(r *http.Request) bool {
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
 		return true

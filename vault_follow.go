@@ -16,15 +16,16 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// readRevoked takes over the revocations in the archive that are not known, and
-// returns the names of all records, if the archive lists them all. A record that
-// does not open concerns somebody, and nobody knows whom: it ends all sessions
-// that were issued until then.
+// readRevoked takes over the revocations in the archive that this vault does not
+// know. It returns the names of all records, if the archive lists them all. If a
+// record does not open, its subject is unknown, so all sessions are ended that
+// were issued until the record's time.
 //
-// What it has read by the time that it fails is known, and not read again.
+// If it fails, it keeps the records that it has read, and the next call does not
+// read them again.
 func (v *vault) readRevoked(ctx context.Context) (listed []string, err error) {
 	r := &revokedReader{vault: v, found: make(map[session.Subject]time.Time)}
-	defer r.conclude() // also what was found before something failed
+	defer r.conclude() // also after an error: it takes over the records found before
 	for range 3 {      // when a record is gone before it is read, a later one may have come
 		names, mark, emptied, err := v.list(ctx, v.mark)
 		if emptied {
@@ -49,7 +50,7 @@ func (v *vault) readRevoked(ctx context.Context) (listed []string, err error) {
 }
 
 // list lists the records that were kept since a mark. A storage may need long for
-// that, so it is waited for as long as it answers to something else.
+// that, so list waits up to listTime, as long as the storage answers other calls.
 func (v *vault) list(ctx context.Context, since string) (names []string, mark string, emptied bool, err error) {
 	if v.archive.Volatile() {
 		ctx, cancel := v.within(ctx)
@@ -68,7 +69,8 @@ func (v *vault) list(ctx context.Context, since string) (names []string, mark st
 	return names, mark, emptied, err
 }
 
-// watch gives up what lasts when the archive does not answer meanwhile.
+// watch calls giveUp when the archive does not answer, and returns then or when ctx
+// ends. It is for a long call of the archive.
 func (v *vault) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
 	for {
 		select {
@@ -91,9 +93,9 @@ type revokedReader struct {
 	*vault
 	found   map[session.Subject]time.Time
 	damaged int           // records that do not open
-	newer   error         // what a later release has written, if anything
+	newer   error         // a *session.VersionError, if a later release wrote a record
 	renewed bool          // the keys were read once more
-	today   *session.Ring // today's keys, until the vault's ring may have them
+	today   *session.Ring // today's keys, used until the vault's ring has them
 }
 
 func (r *revokedReader) conclude() {
@@ -140,7 +142,8 @@ func (r *revokedReader) read(ctx context.Context, names []string) (complete bool
 			if _, ours := parseSnapshot(name); ours && !r.knowsSnapshot(name) {
 				snapshots = append(snapshots, name)
 			}
-		case !strings.HasPrefix(name, recordPrefix) || r.knows(name): // what is not ours may be what a storage is about to write
+		case !strings.HasPrefix(name, recordPrefix) || r.knows(name):
+			// Not ours, such as a temporary file of a storage, or known.
 		default:
 			if _, ours := parseRecord(name); !ours {
 				r.logger().Error("a record of a revoked number or user in "+r.where+" has lost its name, and does nothing: restore it or delete it", zap.String("record", name))
@@ -153,13 +156,13 @@ func (r *revokedReader) read(ctx context.Context, names []string) (complete bool
 	if err != nil {
 		return false, err
 	}
-	records = slices.DeleteFunc(records, r.knows) // which a snapshot holds
+	records = slices.DeleteFunc(records, r.knows) // some were in a snapshot
 	goneToo, err := r.fetch(ctx, records, r.take)
 	return !gone && !goneToo, err
 }
 
-// fetch reads records, several at once, and calls take with one after another.
-// It reports whether one was gone.
+// fetch reads records, several at once, and calls take for each, one after another.
+// It reports whether one of the records was gone.
 func (v *vault) fetch(ctx context.Context, names []string, take func(ctx context.Context, name string, value []byte) error) (gone bool, err error) {
 	var mu sync.Mutex
 	err = inParallel(ctx, v.patience(), names, func(ctx context.Context, name string) error {
@@ -195,8 +198,8 @@ func (r *revokedReader) take(ctx context.Context, name string, sealed []byte) er
 	return nil
 }
 
-// open returns whom a record concerns; or an error of session.OpenSubject, or
-// of reading the keys once more.
+// open returns the subject of a record. Its error is one of session.OpenSubject, or
+// of reading the keys again.
 func (r *revokedReader) open(ctx context.Context, name, sealed string) (session.Subject, error) {
 	subject, err := r.unseal(name, sealed)
 	if err == nil || !r.archive.Volatile() || r.renewed {
@@ -242,7 +245,7 @@ func newUnkept() unkept {
 
 func (u unkept) len() int { return len(u.ids) + len(u.notBefore) }
 
-// keepLater has revocations kept as soon as they can be.
+// keepLater queues revocations, to be kept in the archive as soon as possible.
 func (v *vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -287,8 +290,8 @@ func (v *vault) subjectIsKept(subject session.Subject, notBefore time.Time) {
 // keepAtOnce bounds how many revocations are kept before others are read again.
 const keepAtOnce = 1000
 
-// keepAgain keeps what is to be kept, but for what is over. One that the archive
-// refuses holds up no other.
+// keepAgain keeps revocations that wait in memory, except those that are over. If
+// the archive refuses one, it still keeps the others.
 func (v *vault) keepAgain(ctx context.Context) error {
 	horizon := v.knownKeys().Horizon(v.now())
 	todo := v.someUnkept(keepAtOnce)
@@ -320,10 +323,10 @@ func (v *vault) keepAgain(ctx context.Context) error {
 	return inParallel(ctx, v.patience(), tasks, func(ctx context.Context, task func(context.Context) error) error { return task(ctx) })
 }
 
-// waiting reports whether something is to be kept.
+// waiting reports whether revocations wait to be kept.
 func (v *vault) waiting() bool { return v.unkeptCount() > 0 }
 
-// unkeptCount returns how many revocations are to be kept.
+// unkeptCount returns how many revocations wait to be kept.
 func (v *vault) unkeptCount() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -350,7 +353,8 @@ func (v *vault) someUnkept(n int) unkept {
 	return some
 }
 
-// retry keeps what waits, and reports whether nothing does any more.
+// retry tries to keep the revocations that wait, and reports whether none waits
+// any more.
 func (v *vault) retry(ctx context.Context) bool {
 	v.tending.Lock()
 	defer v.tending.Unlock()
@@ -364,8 +368,8 @@ func (v *vault) retry(ctx context.Context) bool {
 	return true
 }
 
-// keepAllThatWaits keeps what waits, but for what the archive refuses. It ends
-// when a try keeps nothing.
+// keepAllThatWaits keeps all revocations that wait. It returns an error when a try
+// keeps none, because the archive refuses the rest.
 func (v *vault) keepAllThatWaits(ctx context.Context) error {
 	for left := v.unkeptCount(); left > 0; {
 		err := v.keepAgain(ctx)
@@ -377,8 +381,8 @@ func (v *vault) keepAllThatWaits(ctx context.Context) error {
 	return nil
 }
 
-// keepSoon has what waits kept at once, as far as that can be. It is for a
-// process that is about to end, and does not wait.
+// keepSoon makes the loop try now to keep the revocations that wait. It does not
+// wait for that. It is for a process that is about to end.
 func (v *vault) keepSoon() {
 	if v.waiting() {
 		signal(v.refresh)

@@ -25,7 +25,7 @@ func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
 		return false, err
 	}
 	var inherits bequest
-	if !v.archive.Volatile() { // else takeOver has done it
+	if !v.archive.Volatile() { // for a volatile archive takeOver has done it
 		inherits = v.pending()
 	}
 	if inherits.any() {
@@ -49,19 +49,19 @@ func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
 	return true, err
 }
 
-// dueKeys changes the keys that were found if that is due, and returns them.
+// dueKeys changes the keys in the archive if that is due, and returns the result.
 func (v *vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, error) {
 	if _, due := v.next(found); !due {
 		return v.united(found), nil
 	}
 	changed, err := v.changeKeys(ctx)
 	switch {
-	case changed.Sealing != nil: // also where only the lock is left behind
+	case changed.Sealing != nil: // also if the only error is that the lock could not be released
 		return changed, err
 	case v.archive.Volatile():
 		return v.united(found), err
 	}
-	return found, err // those that were inherited are not used before they are stored
+	return found, err // inherited keys are not used before they are stored
 }
 
 // place makes the ring what it is to be now by the keys. Each process decides

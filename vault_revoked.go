@@ -27,8 +27,8 @@ func revokedName(id session.ID, until time.Time) string {
 	return fmt.Sprintf("%s-%d", id, end)
 }
 
-// parseRevoked passes over what a later release adds to the name after another
-// hyphen.
+// parseRevoked ignores any text after a second hyphen, which a later release may
+// add to the name.
 func parseRevoked(name string) (id session.ID, until time.Time, ours bool) {
 	text, end, _ := strings.Cut(name, "-")
 	end, _, _ = strings.Cut(end, "-")
@@ -60,8 +60,8 @@ var ended = []byte("ended\n")
 
 // revoke ends a session for good: at once in this process, and before it
 // returns in the archive too, where other processes find it when they follow.
-// The error says that the latter failed, and is tried again until it succeeds or
-// the process ends.
+// An error means that the archive did not take it. It is tried again until it
+// succeeds or the process ends.
 func (v *vault) revoke(id session.ID, until time.Time) error {
 	v.revoked.Add(id, until)
 	v.tellHeirs(map[session.ID]time.Time{id: until}, nil)
@@ -189,12 +189,12 @@ func (v *vault) drop(ctx context.Context, names []string) {
 	})
 }
 
-// leapTime is how long a session that was ended is remembered after its end: a
-// clock that leaps ahead by less, and comes back, does not revive it.
+// leapTime is how long the revocation of a session is kept after the session's own
+// end. If a clock leaps ahead by less and comes back, the session stays ended.
 const leapTime = 24 * time.Hour
 
 // clean removes the revocations that concern no session any more, and compacts
-// the others. The names are those of all records, where the archive lists them.
+// the others. listed are the names of all records, if the archive lists them.
 func (v *vault) clean(ctx context.Context, listed []string) {
 	if !v.cleaning.TryLock() {
 		return

@@ -262,7 +262,7 @@ func (g *Gate) device(v *visit) device {
 }
 
 // startSession gives the browser a session for a number that it has just
-// verified by means, in place of whatever it held.
+// verified by means. It replaces any session that the browser had.
 func (g *Gate) startSession(v *visit, a *ask, means session.Means, remember bool) (session.Session, error) {
 	s := session.Session{
 		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,

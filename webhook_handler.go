@@ -45,9 +45,9 @@ type Webhook struct {
 	// repeats what it believes was not taken. From 1m to 168h. Default: `24h`.
 	Dedupe caddy.Duration `json:"dedupe,omitempty"`
 
-	// Hands the request, its body intact, to the next handler, whose answer is
-	// then the answer. If that is no success, WebSMS's repetition is handled. The
-	// next handler does not see the secret.
+	// Hands the request with its whole body to the next handler. That handler's
+	// answer is sent to WebSMS. If it is not a success, the repetition by WebSMS is
+	// handled again. The next handler does not see the secret.
 	Passthrough bool `json:"passthrough,omitempty"`
 
 	engine           *engine
@@ -175,7 +175,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		}
 	}
 	finish := h.hold(ctx, work)
-	defer finish(false) // also when a proxy panics, because its upstream broke off
+	defer finish(false) // also if reverse_proxy panics because its upstream broke off
 	h.handle(ctx, event)
 	if !h.Passthrough {
 		finish(true)
@@ -196,9 +196,9 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 // renewEvery is how often the lease of an event in work is renewed.
 var renewEvery = otp.RenewTime
 
-// hold renews the lease of an event until finish is called. Then the event is
-// done, so that its repetition is acknowledged, or forgotten, so that its
-// repetition is handled. Only the first call of finish counts.
+// hold renews the lease of an event until finish is called. finish(true) marks the
+// event as done: its repetition is acknowledged. finish(false) forgets the event:
+// its repetition is handled. Only the first call of finish counts.
 func (h *Webhook) hold(ctx context.Context, work *otp.Work) (finish func(done bool)) {
 	if work == nil {
 		return func(bool) {}
@@ -279,9 +279,9 @@ func (h *Webhook) isSecret(shown ...string) bool {
 	return is == 1
 }
 
-// withoutSecret takes the secret out of a request that is handed on: each
-// parameter `secret` of the query, and each Authorization header that carried
-// the secret. Another Authorization header is for the next handler, and stays.
+// withoutSecret removes the secret from a request for the next handler: each
+// parameter `secret` of the query, and each Authorization header that carried the
+// secret. Another Authorization header is for the next handler, and stays.
 //
 // The URL, the headers and Caddy's original request are changed in place,
 // because Caddy's placeholders ({query}, {http.request.orig_uri.query}) read
@@ -326,10 +326,10 @@ func (h *Webhook) stripURI(uri string) string {
 	return uri
 }
 
-// stripQuery removes the parameters `secret` from a query, and leaves all
-// others byte for byte. Some readers end a parameter at a semicolon too: there
-// it removes only a parameter that holds the secret, because to all other
-// readers the semicolon belongs to a value.
+// stripQuery removes the parameters `secret` from a query, and leaves all others
+// byte for byte. Some readers end a parameter at a semicolon too; to all others
+// the semicolon is a part of a value. So between semicolons stripQuery removes a
+// parameter only if it holds the secret.
 func (h *Webhook) stripQuery(query string) string {
 	var left strings.Builder
 	kept := false

@@ -53,9 +53,9 @@ func (t Token) refreshAt() time.Time {
 	return t.ExpiresAt.Add(-refreshAhead)
 }
 
-// due reports whether t should be renewed now. One that was issued in the future,
-// by a clock that was ahead, has a life that nobody knows: it is used until WebSMS
-// refuses it, and renewed behind the callers' backs.
+// due reports whether t should be renewed now. If t was issued in the future, a
+// clock was ahead and the real life of t is unknown. Then t is used until WebSMS
+// refuses it, and is renewed in the background.
 func (t Token) due(now time.Time) bool {
 	return !now.Before(t.refreshAt()) || t.IssuedAt.Sub(now) > minLife
 }
@@ -156,7 +156,7 @@ func (c *Client) cached(now time.Time) (Token, bool) {
 // refreshBehind renews the token while nobody waits, at most once in a pause.
 func (c *Client) refreshBehind(now time.Time) {
 	c.mu.Lock()
-	due := !now.Before(c.behind) || c.behind.Sub(now) > maxHoldOff // by a clock that was ahead
+	due := !now.Before(c.behind) || c.behind.Sub(now) > maxHoldOff // farther ahead: a clock was wrong
 	if due {
 		c.behind = now.Add(refreshPause)
 	}

@@ -22,8 +22,8 @@ var (
 	ErrCountry = errors.New("mobile number of a country that is not served")
 )
 
-// What is longer than the longest plausible spelling is not handed to the
-// parser, which takes 30 to 90 µs for it, in each of the regions.
+// Input outside these bounds is refused at once. The parser would take 30 to 90 µs
+// for it, in each of the regions.
 const (
 	// maxInput is in bytes: nobody needs four characters of decoration for each
 	// of the 15 digits that E.164 allows.
@@ -75,8 +75,8 @@ func Parse(input string, regions []string) (Number, error) {
 }
 
 // shape reports whether an input begins with a plus and a country code, and
-// whether it may be a number at all, by what it is made of. A zero begins no
-// country code: the parser takes what stands behind "+00" for dialled.
+// whether its characters and length can be those of a number. No country code
+// begins with a zero: the parser reads the digits behind "+00" as dialled.
 func shape(input string) (international, plausible bool) {
 	if len(input) > maxInput {
 		return false, false

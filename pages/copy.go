@@ -207,8 +207,8 @@ func CrossOrigin() Message {
 	}
 }
 
-// TooEarly is the page of a form that was posted in TLS early data. Browsers
-// send it again by themselves.
+// TooEarly is the page for a form that was posted in TLS early data. Browsers
+// send the form again by themselves.
 func TooEarly() Message {
 	return Message{
 		Heading: "Please send that again",

@@ -40,9 +40,9 @@ const (
 	// followEvery is how often a node asks for what others have revoked.
 	followEvery = 500 * time.Millisecond
 
-	// archiveLife is how long Redis keeps what no node asks for. No session
-	// lasts longer than session.MaxLife. Nodes renew the keys' lives once a day
-	// only (follow.lua), so a day is added: else the revocations could expire
+	// archiveLife is how long Redis keeps keys that no node asks for. No session
+	// lasts longer than session.MaxLife. Nodes renew the keys' lives only once a
+	// day (follow.lua), so a day is added: without it the revocations could expire
 	// before the ring does.
 	archiveLife = session.MaxLife + 24*time.Hour
 
@@ -118,17 +118,18 @@ func (a *archive) sealedKeys(ctx context.Context) (string, error) {
 	}).string()
 }
 
-// envelope begins the sealed keys of a later release that seals them in another
-// way; its version follows, and a space. What this release writes has none: it
-// is what the release before reads, and the keys inside have their own version.
+// envelope begins sealed keys that a later release has sealed in another way. Its
+// version and a space follow. This release writes no envelope, so that the release
+// before can read the keys; the keys inside have a version of their own.
 const (
 	envelope        = "websms keys "
 	envelopeVersion = 0
 )
 
-// open returns the keys, or nil if there are none. Those that somebody has
-// changed are none: who knows the right ones puts them back. Those of a later
-// release are a *session.VersionError, and are not replaced.
+// open returns the keys, or nil if there are none. Keys that do not open, because
+// somebody has changed them, count as none: a node that knows the right ones puts
+// them back. For keys of a later release it returns a *session.VersionError, and
+// nobody replaces them.
 func (a *archive) open(sealed string) ([]byte, error) {
 	if sealed == "" {
 		return nil, nil
@@ -152,7 +153,7 @@ func (a *archive) Records(ctx context.Context, mark string) (names []string, nex
 	return allRecords(mark, a.page)
 }
 
-// allRecords reads page after page. Each has a time-out of its own, so there
+// allRecords reads page after page. Each page has a time-out of its own, so there
 // may be any number of records.
 func allRecords(mark string, page func(epoch, number string) (records, error)) (names []string, next string, emptied bool, err error) {
 	for {
@@ -161,7 +162,7 @@ func allRecords(mark string, page func(epoch, number string) (records, error)) (
 			number = "0"
 		}
 		part, err := page(epoch, number)
-		if err != nil { // the caller goes on from here
+		if err != nil { // the next call goes on from this mark
 			return names, mark, emptied, err
 		}
 		if part.emptied {

@@ -28,9 +28,9 @@ func (b *backend) Destruct() error {
 	return nil
 }
 
-// startTime bounds the wait of the first configuration that uses a Redis. One
-// that answers does so within it, so that the first request finds it there. A
-// Redis that does not answer delays the start of the server by no more.
+// startTime is how long the first configuration that uses a Redis waits for its
+// answer. A Redis that works answers in this time, so the first request finds it
+// connected. A Redis that does not answer delays the start by no more than this.
 const startTime = requestBudget
 
 // acquire opens the way to Redis, or joins the one that is open.

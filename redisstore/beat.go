@@ -17,7 +17,7 @@ const (
 	beatEvery = 500 * time.Millisecond
 
 	// beatTries and beatPause are how often a beat is tried where a connection
-	// breaks, which says nothing of Redis until the next one does. A beat asks
+	// breaks. One broken connection does not show that Redis is away. A beat asks
 	// twice, and each of a client's four connections may have to be dialled anew.
 	beatTries = 8
 	beatPause = 10 * time.Millisecond
@@ -76,8 +76,8 @@ func (n *node) run() {
 	}
 }
 
-// beat writes to Redis: one that only answers is of no use. It fails, too, where
-// a newer build keeps what this one does not understand.
+// beat writes to Redis, because a Redis that can only be read is of no use. It also
+// fails if a newer build keeps data there that this one does not understand.
 func (n *node) beat() error {
 	client := n.client.Load()
 	if client == nil {

@@ -140,8 +140,8 @@ func (n *node) within() context.Context {
 	return ctx
 }
 
-// ask asks Redis until ctx ends, more than once if a connection breaks, or while
-// a cluster moves the slot of the keys to another node.
+// ask asks Redis. Until ctx ends it asks again if a connection breaks, or while a
+// cluster moves the slot of the keys to another node.
 func (n *node) ask(ctx context.Context, op operation) reply {
 	select {
 	case n.places <- struct{}{}:
@@ -198,7 +198,7 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 	}
 }
 
-// moved returns err if it is of a slot that is moved.
+// moved returns err if Redis refused because it moves a slot, else nil.
 func moved(err error) error {
 	if refusal := (*rueidis.RedisError)(nil); errors.As(err, &refusal) {
 		return err

@@ -110,8 +110,8 @@ func replace(into *string, option, value string) (err error) {
 	return err
 }
 
-// Risks returns what is risky about the options: a password that travels in
-// clear, and with it all that the store holds of sealing keys and limits.
+// Risks returns the risks of the options: a password that travels unencrypted, and
+// with it the sealing keys and limits in the store.
 func (s *Store) Risks() [][2]string {
 	if s.TLS != nil {
 		return nil

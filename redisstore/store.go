@@ -235,7 +235,8 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 	return rec, overdue(&rec, err, now)
 }
 
-// look is Get for a challenge whose times may have to be put right.
+// look is Get for a challenge whose times may have to be corrected, because they
+// are far in the future.
 func (s *store) look(scope string, id otp.ID, now time.Time) (otp.Record, error) {
 	fields, err := s.node.do(call(scriptLook, []string{s.challenge(scope, id)}, []string{micros(now)})).strings()
 	if err != nil {
@@ -248,7 +249,8 @@ func (s *store) look(scope string, id otp.ID, now time.Time) (otp.Record, error)
 	return rec, overdue(&rec, err, now)
 }
 
-// overdue returns err, or why the challenge is none any more.
+// overdue returns err or, if it is nil, ErrExpired or ErrTooManyAttempts for a
+// challenge that has ended.
 func overdue(rec *otp.Record, err error, now time.Time) error {
 	switch {
 	case err != nil:
@@ -345,7 +347,7 @@ func (s *store) Forget(_ context.Context, key otp.Digest, holder string) error {
 	return s.orOwe(0, call(scriptForget, []string{s.seen(key)}, []string{holder}))
 }
 
-// orOwe has Redis do something now, or when it is there again.
+// orOwe makes Redis do op now. If Redis is away, op is owed and done later.
 func (s *store) orOwe(life time.Duration, op operation) error {
 	r := s.node.do(op)
 	if r.failed != nil {

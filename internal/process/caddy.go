@@ -18,8 +18,8 @@ const (
 )
 
 // BuildCaddy builds cmd/caddy of the repository at root, with the flags that
-// the test itself was built with, under go test -race it finds races too, and
-// with more.
+// the test itself was built with, and with more. So under go test -race it finds
+// races too.
 func BuildCaddy(root, to string, more ...string) error {
 	args := append([]string{"build", "-o", to}, more...)
 	if info, ok := debug.ReadBuildInfo(); ok {
