@@ -126,16 +126,33 @@ func TestEnumeration(t *testing.T) {
 		eventually(t, "all messages have gone out", func() bool { return w.sim.Counts().Accepted == n })
 	}
 	w.visits(t, [2][]string{numbers[0][visitors:], numbers[1][visitors:]})
+	rounds := 0
 	for try := range 2 {
-		took := w.visits(t, [2][]string{numbers[0][:visitors], numbers[1][:visitors]})
-		sent(2*warm + (try+1)*visitors)
+		var took [2]map[string][]time.Duration
+		for more := range maxRounds { // on a machine that is busy, more of them tell what few cannot
+			round := w.visits(t, [2][]string{numbers[0][:visitors], numbers[1][:visitors]})
+			rounds++
+			sent(2*warm + rounds*visitors)
+			if more == 0 {
+				took = round
+			} else {
+				for who := range took {
+					for step, times := range round[who] {
+						took[who][step] = append(took[who][step], times...)
+					}
+				}
+			}
+			if !slices.ContainsFunc(steps, func(step string) bool { return !tells(took[0][step], took[1][step]) }) {
+				break
+			}
+		}
 		differs := false
 		for _, step := range steps {
 			in, out := took[0][step], took[1][step]
 			z := mannWhitney(in, out)
 			t.Logf("%s: median %s on the list, %s off it; %+.1f standard deviations", step, median(slices.Clone(in)), median(slices.Clone(out)), z)
-			if later, earlier := mannWhitney(in, delayed(out, time.Millisecond)), mannWhitney(in, delayed(out, -time.Millisecond)); later < apart || earlier > -apart {
-				t.Errorf("%s: 1 ms more would be %+.1f, 1 ms less %+.1f standard deviations: the test tests nothing", step, later, earlier)
+			if !tells(in, out) {
+				t.Errorf("%s: a millisecond more or less does not show in %d asks: the test tests nothing", step, len(in))
 			}
 			if differs = differs || math.Abs(z) > apart; math.Abs(z) > apart && try > 0 {
 				t.Errorf("%s: off the list it takes %s more, which is %+.1f standard deviations", step, shift(in, out), z)
@@ -151,6 +168,14 @@ func TestEnumeration(t *testing.T) {
 		}
 	}
 	w.wantNoSecrets()
+}
+
+// maxRounds bounds the rounds that are taken together.
+const maxRounds = 6
+
+// tells reports whether a difference of a millisecond would show.
+func tells(in, out []time.Duration) bool {
+	return mannWhitney(in, delayed(out, time.Millisecond)) >= apart && mannWhitney(in, delayed(out, -time.Millisecond)) <= -apart
 }
 
 func delayed(list []time.Duration, by time.Duration) []time.Duration {
