@@ -101,7 +101,7 @@ func (n *node) beat() error {
 			n.greeted = true
 			n.greet(ctx, c)
 		}
-		if err == nil {
+		if err == nil && !(n.up.Load() && n.hurries()) { // it was checked by the beat before
 			err = n.checkSchema(ctx, c)
 		}
 		if newer := (*schemaError)(nil); errors.As(err, &newer) {

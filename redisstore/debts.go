@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,14 @@ func (n *node) takeBack(err error, undo operation) {
 	}
 	n.owe(debt{op: undo, begun: time.Now(), due: time.Now()})
 	n.ping()
+}
+
+// hurries reports whether something is owed that was not paid once: until then
+// a request may be told that there is no such challenge.
+func (n *node) hurries() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.owed, func(d debt) bool { return !d.again })
 }
 
 // pay does what is owed and due, until ctx ends.
