@@ -52,7 +52,11 @@ func (g *Gate) optionRisks() (list []risk) {
 			add(text, "name what the first factor itself sets")
 		}
 	}
-	if policy, err := g.numberPolicy(); err == nil && policy.Restricted() && policy.Len() == 0 {
+	policy := g.numbers
+	if policy == nil { // the gate is not provisioned; a mistake in the list is told by loading it
+		policy, _ = g.numberPolicy()
+	}
+	if policy != nil && policy.Restricted() && policy.Len() == 0 {
 		add("the list of allowed numbers is empty: nobody will get a code", "add numbers to numbers allow or allow_file")
 	}
 	hourly := 0
