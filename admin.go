@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -128,7 +129,7 @@ var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it
 
 // revoke ends a session, or all that a number or a user has until now.
 func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, error) {
-	vault, now := app.engine.vault, clock()
+	vault, now := app.engine.vault, clock.Now()
 	id, isID := session.ParseID(req.Session)
 	var err error
 	switch {

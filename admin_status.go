@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -73,7 +74,7 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), statusTime)
 	defer cancel()
 	list := []engineStatus{app.engine.status(ctx, app.gates)}
-	for _, e := range openEngines.all() {
+	for _, e := range openEngines.All() {
 		if e != app.engine {
 			list = append(list, e.status(ctx, nil))
 		}
@@ -90,7 +91,7 @@ func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 	}
 	if e.tokens != nil {
 		if t, held := e.tokens.Load(); held {
-			s.Token = &tokenStatus{true, int(clock().Sub(t.IssuedAt) / time.Second), t.ExpiresAt.UTC().Truncate(time.Second)}
+			s.Token = &tokenStatus{true, int(clock.Now().Sub(t.IssuedAt) / time.Second), t.ExpiresAt.UTC().Truncate(time.Second)}
 		}
 	}
 	if m, ok := e.store.(*memoryStore); ok {

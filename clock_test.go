@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/clock"
 )
 
 // fakeClock is the time in tests that make it pass.
@@ -18,8 +20,8 @@ func newFakeClock() *fakeClock { return &fakeClock{now: time.Date(2026, 7, 1, 9,
 // useClock makes the configurations that are loaded from now on live by a fake clock.
 func useClock(t *testing.T) *fakeClock {
 	c := newFakeClock()
-	clock = c.Now
-	t.Cleanup(func() { clock = time.Now })
+	clock.Now = c.Now
+	t.Cleanup(func() { clock.Now = time.Now })
 	return c
 }
 

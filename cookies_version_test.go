@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -21,7 +22,7 @@ import (
 
 func newTestRing(tb testing.TB) *session.Ring {
 	tb.Helper()
-	ring, err := session.NewRing(session.NewKeys(clock()))
+	ring, err := session.NewRing(session.NewKeys(clock.Now()))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -5,62 +5,18 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
 
-// pool holds the values that outlive a configuration: engines, vaults, the memory
-// store and the token cache. Each reference that is acquired is released exactly
-// once. No constructor may call the pool, and nothing may use its Range. While a
-// constructor waits for a slow storage, Range would wait for it and hold the
-// pool's lock, and then every load, stop and scrape would wait too.
-var pool = caddy.NewUsagePool()
-
-// live lists the values of pool that are in use. The zero list is empty.
-type live[T comparable] struct {
-	mu   sync.Mutex
-	list []T
-}
-
-func (l *live[T]) add(value T) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, value)
-}
-
-func (l *live[T]) remove(value T) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = slices.DeleteFunc(l.list, func(other T) bool { return other == value })
-}
-
-// all returns the values, the oldest first.
-func (l *live[T]) all() []T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.list)
-}
-
 // openEngines are the engines of the running configuration, of one that is being
 // loaded, and of configurations that end.
-var openEngines live[*engine]
-
-// clock is what time it is. Only tests replace it, before they load a
-// configuration; everything else reads the fields that are made from it.
-var clock = time.Now
-
-// releaseShared lets go of one reference to what pool holds under key.
-func releaseShared(key string) error {
-	_, err := pool.Delete(key)
-	return err
-}
+var openEngines shared.Live[*engine]
 
 // holdings are what to let go of, in the order it was taken.
 type holdings []func() error
@@ -126,13 +82,13 @@ type failure struct {
 // account is incomplete.
 func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenCache) (*engine, error) {
 	e := &engine{account: a, kind: kind, store: store, vault: v}
-	config := otp.Config{Store: store, Ring: v.ring, Now: clock}
+	config := otp.Config{Store: store, Ring: v.ring, Now: clock.Now}
 	if a.complete() {
 		e.tokens = tokens.account(a.tokenKey())
 		var err error
 		e.client, err = connexus.New(connexus.Config{
 			BaseURL: a.baseURL, ClientID: a.id, ClientSecret: a.secret, Sandbox: a.sandbox, Timeout: a.timeout,
-			Tokens: e.tokens, Now: clock, OnCall: e.called,
+			Tokens: e.tokens, Now: clock.Now, OnCall: e.called,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("websms: %w", err)
@@ -140,7 +96,7 @@ func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenC
 		config.Sender = tracedSender{e.client}
 	}
 	e.Engine = otp.NewEngine(config)
-	openEngines.add(e)
+	openEngines.Add(e)
 	return e, nil
 }
 
@@ -148,14 +104,14 @@ func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenC
 func (e *engine) called(endpoint string, took time.Duration, err error) {
 	observeCall(endpoint, took, err)
 	if err != nil {
-		e.failed.Store(&failure{clock(), endpoint, err})
+		e.failed.Store(&failure{clock.Now(), endpoint, err})
 	}
 }
 
 // Destruct waits for the sendings in flight. After it, the caller that released
 // the engine releases its store, vault and tokens.
 func (e *engine) Destruct() error {
-	openEngines.remove(e)
+	openEngines.Remove(e)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	e.Close(ctx)

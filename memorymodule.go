@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -79,7 +80,7 @@ func (s *MemoryStore) StoreKey() string { return memoryStoreKey }
 
 // Open implements StoreModule.
 func (s *MemoryStore) Open() (otp.Store, func() error, error) {
-	value, _, err := pool.LoadOrNew(memoryStoreKey, func() (caddy.Destructor, error) {
+	value, _, err := shared.Pool.LoadOrNew(memoryStoreKey, func() (caddy.Destructor, error) {
 		store, err := newMemoryStore(s.Capacity)
 		if err != nil {
 			return nil, err
@@ -90,7 +91,7 @@ func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return value.(*memoryStore), func() error { return releaseShared(memoryStoreKey) }, nil
+	return value.(*memoryStore), func() error { return shared.Release(memoryStoreKey) }, nil
 }
 
 // Start implements StoreModule: it gives the store this module's capacity,

@@ -263,12 +263,12 @@ func (c *savedChallenge) record() *record {
 func (m *memoryStore) restore(state *memoryState) {
 	now := m.now()
 	latest := now.Add(otp.MaxLife)
-	m.cache.resize(max(m.capacity, len(m.live)+len(state.pending)))
+	m.cache.Resize(max(m.capacity, len(m.live)+len(state.pending)))
 	for _, p := range state.pending {
 		rec := p.rec
 		rec.settleClock(instantOf(now))
 		rec.dies, rec.resend = min(rec.dies, instantOf(latest)), min(rec.resend, instantOf(latest))
-		if m.find(rec.id) != nil || !m.cache.put(string(rec.id[:]), rec) {
+		if m.find(rec.id) != nil || !m.cache.Put(string(rec.id[:]), rec) {
 			continue
 		}
 		heap.Push(&m.live, rec)

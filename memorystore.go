@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/cache"
+	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -25,7 +27,7 @@ import (
 // Those are also written to a file, behind whoever asks, for the process that
 // follows; the challenges are when the store is closed.
 type memoryStore struct {
-	cache *cache[*record]
+	cache *cache.Cache[*record]
 	wakes otp.Wakes
 
 	// The file is opened when the store is first used, or a configuration
@@ -81,13 +83,13 @@ const (
 
 // newMemoryStore returns a store for capacity live challenges.
 func newMemoryStore(capacity int) (*memoryStore, error) {
-	cache, err := newCache[*record](capacity)
+	cache, err := cache.New[*record](capacity)
 	if err != nil {
 		return nil, err
 	}
 	m := &memoryStore{
 		cache:    cache,
-		now:      clock,
+		now:      clock.Now,
 		log:      memoryLog,
 		version:  memoryFileVersion,
 		capacity: capacity,
@@ -175,11 +177,11 @@ func (m *memoryStore) settleClocks(at instant) {
 func (m *memoryStore) Destruct() error {
 	m.load.Do(func() {}) // from now on no file is opened
 	if m.file == nil {
-		m.cache.close()
+		m.cache.Close()
 		return nil
 	}
 	m.file.end() // first: what it takes over goes into the cache
-	m.cache.close()
+	m.cache.Close()
 	return m.file.close(m)
 }
 
@@ -197,7 +199,7 @@ func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore)
 func (m *memoryStore) setCapacity(capacity int) {
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024
-	m.cache.resize(max(capacity, len(m.live)))
+	m.cache.Resize(max(capacity, len(m.live)))
 }
 
 // room returns how many live challenges the store may hold.
@@ -216,7 +218,7 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 	if err != nil {
 		return err
 	}
-	if !m.cache.put(string(r.ID[:]), rec) {
+	if !m.cache.Put(string(r.ID[:]), rec) {
 		m.mu.Lock()
 		m.drop(rec)
 		m.counters.undo(r.Counters, r.Now)
@@ -532,7 +534,7 @@ func (m *memoryStore) find(id otp.ID) *record {
 	if id == (otp.ID{}) {
 		return nil
 	}
-	rec, _ := m.cache.get(string(id[:]))
+	rec, _ := m.cache.Get(string(id[:]))
 	if rec == nil || rec.id != id {
 		return nil
 	}
@@ -553,7 +555,7 @@ func (m *memoryStore) drop(rec *record) {
 	if rec.place >= 0 {
 		heap.Remove(&m.live, rec.place)
 	}
-	m.cache.remove(string(rec.id[:]))
+	m.cache.Remove(string(rec.id[:]))
 	delete(m.keeper.unknown, rec.id)
 }
 

@@ -191,7 +191,7 @@ func TestMemoryStoreDestruct(t *testing.T) {
 func TestMemoryStoreClosed(t *testing.T) {
 	store := openMemoryStore(t, 10)
 	number := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
-	store.cache.close()
+	store.cache.Close()
 	for range 3 {
 		err := store.Reserve(context.Background(), memoryReservation(storeEpoch, number))
 		if !errors.As(err, new(*otp.UnavailableError)) {

@@ -147,7 +147,7 @@ func (liveChallenges) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
 	sum, stores := 0, map[otp.Store]bool{}
-	for _, e := range openEngines.all() {
+	for _, e := range openEngines.All() {
 		if stores[e.store] {
 			continue
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/secret"
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -170,11 +171,11 @@ func (a *App) open(ctx caddy.Context, account account) error {
 	}
 	var tokens *tokenCache
 	if account.complete() {
-		value, _, err := pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })
+		value, _, err := shared.Pool.LoadOrNew("tokens", func() (caddy.Destructor, error) { return newTokenCache() })
 		if err != nil {
 			return err
 		}
-		a.holds = append(a.holds, func() error { return releaseShared("tokens") })
+		a.holds = append(a.holds, func() error { return shared.Release("tokens") })
 		tokens = value.(*tokenCache)
 	}
 	kind := ""
@@ -182,11 +183,11 @@ func (a *App) open(ctx caddy.Context, account account) error {
 		kind = module.CaddyModule().ID.Name()
 	}
 	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), a.store.StoreKey(), vault.key)))
-	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return newEngine(account, kind, challenges, vault, tokens) })
+	value, _, err := shared.Pool.LoadOrNew(key, func() (caddy.Destructor, error) { return newEngine(account, kind, challenges, vault, tokens) })
 	if err != nil {
 		return err
 	}
-	a.holds = append(a.holds, func() error { return releaseShared(key) })
+	a.holds = append(a.holds, func() error { return shared.Release(key) })
 	a.engine = value.(*engine)
 	return a.watch(ctx)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -55,13 +56,13 @@ func (p *probe) Stop() error     { return nil }
 // references returns how many references to each kind of thing pool holds.
 func references() map[string]int {
 	var keys []string
-	pool.Range(func(key, _ any) bool {
+	shared.Pool.Range(func(key, _ any) bool {
 		keys = append(keys, key.(string))
 		return true
 	})
 	counts := make(map[string]int)
 	for _, key := range keys {
-		n, _ := pool.References(key)
+		n, _ := shared.Pool.References(key)
 		kind, _, _ := strings.Cut(key, " ")
 		counts[kind] += n
 	}

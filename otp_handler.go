@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
@@ -170,7 +171,7 @@ func (g *Gate) prefix() string {
 
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
-	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock
+	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock.Now
 	g.hosts = new(atomic.Pointer[boundHosts])
 	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -159,7 +160,7 @@ func TestRefusedConfiguration(t *testing.T) {
 // wantPoolEmpty returns a check that nothing shared is left.
 func wantPoolEmpty(t *testing.T) func() {
 	return func() {
-		pool.Range(func(key, _ any) bool {
+		shared.Pool.Range(func(key, _ any) bool {
 			t.Errorf("after Caddy has stopped, %.40v is still there", key)
 			return true
 		})

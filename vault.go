@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -95,9 +97,9 @@ func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, err
 	}
 	from := source{ctx.Storage(), ctx.Context}
 	key := "vault " + storageKey(from.Storage)
-	others := openVaults.all() // not in the constructor: the pool waits for that
-	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newVault(ctx, key, &storageArchive{sources: []source{from}}, clock, others...)
+	others := openVaults.All() // not in the constructor: the pool waits for that
+	value, joined, err := shared.Pool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newVault(ctx, key, &storageArchive{sources: []source{from}}, clock.Now, others...)
 	})
 	if err != nil {
 		return nil, err
@@ -118,9 +120,9 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 		return nil, fmt.Errorf("opening the archive of the store: %w", err)
 	}
 	key = "vault archive " + key
-	others := openVaults.all()
-	value, joined, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		v := makeVault(key, archive, clock)
+	others := openVaults.All()
+	value, joined, err := shared.Pool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		v := makeVault(key, archive, clock.Now)
 		v.letGo = letGo
 		v.inherit(others...)
 		if err := v.begin(ctx); err != nil {
@@ -142,7 +144,7 @@ func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vau
 }
 
 // openVaults are the vaults of this process.
-var openVaults live[*vault]
+var openVaults shared.Live[*vault]
 
 // newVault returns a vault with its keys and revocations loaded, and with those of
 // others. The vault tends itself until Destruct.
@@ -191,18 +193,18 @@ func (v *vault) begin(ctx context.Context) error {
 	v.complain(err)
 	loop, stop := context.WithCancel(context.Background())
 	v.stop = stop
-	openVaults.add(v)
+	openVaults.Add(v)
 	go v.run(loop)
 	return nil
 }
 
 // release lets go of one reference.
-func (v *vault) release() error { return releaseShared(v.key) }
+func (v *vault) release() error { return shared.Release(v.key) }
 
 // Destruct ends the loop, keeps the revocations that wait, and releases the
 // archive.
 func (v *vault) Destruct() error {
-	openVaults.remove(v)
+	openVaults.Remove(v)
 	v.disinherit()
 	v.stop()
 	late := func(within <-chan time.Time, what <-chan struct{}) error {
