@@ -8,36 +8,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
 // adminStatus asks the admin endpoint how things stand.
 func adminStatus(t *testing.T, admin string) (engines []engineStatus) {
 	t.Helper()
-	a := (&world{t: t, url: admin}).browser().get("/websms/status")
+	a := (&harness.World{T: t, URL: admin}).Browser().Get("/websms/status")
 	var status struct{ Engines []engineStatus }
-	if err := json.Unmarshal([]byte(a.body), &status); err != nil || a.StatusCode != http.StatusOK {
-		t.Fatalf("/websms/status: %s %s", a.Status, a.body)
+	if err := json.Unmarshal([]byte(a.Text), &status); err != nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("/websms/status: %s %s", a.Status, a.Text)
 	}
 	return status.Engines
 }
 
 // The status tells what an operator wants to know at three in the morning.
 func TestAdminStatus(t *testing.T) {
-	now := useClock(t)
+	now := harness.UseClock(t)
 	const gate = "realm staff\nlimits {\n per_number 100/1h\n budget 50/1h 500/24h\n cooldown 0s\n}"
-	w := start(t, setup{gate: gate, app: "timeout 1s\nstore memory {\n capacity 1000\n}"})
-	w.sim.SetWebhook("", "")
-	admin := w.admin(gate)
+	w := harness.Start(t, harness.Setup{Gate: gate, App: "timeout 1s\nstore memory {\n capacity 1000\n}"})
+	w.Sim.SetWebhook("", "")
+	admin := startAdmin(w, gate)
 	first := adminStatus(t, admin)[0]
 	if first.Token != nil || first.LastError != nil || first.Challenges != 0 || first.Capacity != 1000 || !first.KeysReady ||
-		first.Store != (storeStatus{Kind: "memory", Up: true}) || first.BaseURL != w.sim.URL || first.Sandbox {
+		first.Store != (storeStatus{Kind: "memory", Up: true}) || first.BaseURL != w.Sim.URL || first.Sandbox {
 		t.Errorf("at first: %+v", first)
 	}
-	b := w.browser()
-	b.ask("+6421000001")
-	w.browser().ask("+6421000002")
-	eventually(t, "both are sent", func() bool { return adminStatus(t, admin)[0].SendsInFlight == 0 })
+	b := w.Browser()
+	b.Ask("+6421000001")
+	w.Browser().Ask("+6421000002")
+	harness.Eventually(t, "both are sent", func() bool { return adminStatus(t, admin)[0].SendsInFlight == 0 })
 	now.Advance(90 * time.Second)
 	s := adminStatus(t, admin)[0]
 	if s.Token == nil || !s.Token.Held || s.Token.AgeSeconds != 90 || !s.Token.ExpiresAt.After(now.Now()) {
@@ -47,18 +48,18 @@ func TestAdminStatus(t *testing.T) {
 		fmt.Sprint(s.Gates[0].Budget) != fmt.Sprint([]rateStatus{{Rate{50, time.Hour}, 2}, {Rate{500, 24 * time.Hour}, 2}}) {
 		t.Errorf("after two codes: %+v", s)
 	}
-	w.sim.Next(websmstest.InsufficientFunds200())
-	w.browser().request("+6421000003")
-	eventually(t, "the last error", func() bool { s = adminStatus(t, admin)[0]; return s.LastError != nil })
+	w.Sim.Next(websmstest.InsufficientFunds200())
+	w.Browser().Request("+6421000003")
+	harness.Eventually(t, "the last error", func() bool { s = adminStatus(t, admin)[0]; return s.LastError != nil })
 	if s.LastError.Endpoint != "otp" || !strings.Contains(s.LastError.Message, "funds") || !s.LastError.At.Equal(now.Now()) {
 		t.Errorf("the last error: %+v", s.LastError)
 	}
 	blocked := make(chan struct{})
-	w.sim.Next(websmstest.Fault{Hang: true})
-	go func() { defer close(blocked); w.browser().request("+6421000004") }()
-	eventually(t, "a sending in flight", func() bool { return adminStatus(t, admin)[0].SendsInFlight == 1 })
+	w.Sim.Next(websmstest.Fault{Hang: true})
+	go func() { defer close(blocked); w.Browser().Request("+6421000004") }()
+	harness.Eventually(t, "a sending in flight", func() bool { return adminStatus(t, admin)[0].SendsInFlight == 1 })
 	<-blocked
-	a := (&world{t: t, url: admin}).browser().post("/websms/status", nil)
+	a := (&harness.World{T: t, URL: admin}).Browser().Post("/websms/status", nil)
 	if a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Allow") != http.MethodGet {
 		t.Errorf("a POST: %s, Allow %q", a.Status, a.Header.Get("Allow"))
 	}
@@ -68,27 +69,27 @@ func TestAdminStatus(t *testing.T) {
 func TestAdminChallenges(t *testing.T) {
 	for _, realm := range []string{"", "staff"} {
 		t.Run("realm "+realm, func(t *testing.T) {
-			gate := "code {\n attempts 2\n}\n" + plenty
+			gate := "code {\n attempts 2\n}\n" + harness.Plenty
 			if realm != "" {
 				gate += "\nrealm " + realm
 			}
-			w := start(t, setup{gate: gate})
-			w.sim.SetWebhook("", "")
-			admin := w.admin(gate)
-			b := w.browser()
-			code := b.ask("+6421000001")
-			b.answerWith(other(code))
-			w.browser().ask("+6421000001")
-			w.browser().ask("+6421000002")
+			w := harness.Start(t, harness.Setup{Gate: gate})
+			w.Sim.SetWebhook("", "")
+			admin := startAdmin(w, gate)
+			b := w.Browser()
+			code := b.Ask("+6421000001")
+			b.AnswerWith(harness.OtherCode(code))
+			w.Browser().Ask("+6421000001")
+			w.Browser().Ask("+6421000002")
 			body := fmt.Sprintf(`{"number":"+6421000001","realm":%q}`, realm)
 			var got struct {
 				Challenges []challengeStatus
 				Sends      []rateStatus
 			}
-			eventually(t, "both accepted", func() bool {
+			harness.Eventually(t, "both accepted", func() bool {
 				a := adminPost(t, admin, "/websms/challenges", body)
-				if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.StatusCode != http.StatusOK {
-					t.Fatalf("challenges: %s %s", a.Status, a.body)
+				if err := json.Unmarshal([]byte(a.Text), &got); err != nil || a.StatusCode != http.StatusOK {
+					t.Fatalf("challenges: %s %s", a.Status, a.Text)
 				}
 				return len(got.Challenges) == 2 && got.Challenges[0].Status == "accepted" && got.Challenges[1].Status == "accepted"
 			})
@@ -101,16 +102,16 @@ func TestAdminChallenges(t *testing.T) {
 			for body, status := range map[string]int{
 				`{"number":"021 000 001"}`: http.StatusBadRequest, `{"user":"alice"}`: http.StatusBadRequest, `{}`: http.StatusBadRequest,
 			} {
-				wantStatus(t, body, adminPost(t, admin, "/websms/challenges", body), status)
+				harness.WantStatus(t, body, adminPost(t, admin, "/websms/challenges", body), status)
 			}
-			if a := adminPost(t, admin, "/websms/challenges", `{"number":"+6421000001","realm":"another"}`); a.body != `{"challenges":[],"sends":[]}`+"\n" {
-				t.Errorf("realm %q: another has %s", realm, a.body)
+			if a := adminPost(t, admin, "/websms/challenges", `{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
+				t.Errorf("realm %q: another has %s", realm, a.Text)
 			}
-			w.restart(gate) // pending challenges survive it, and whose they are
-			if a := adminPost(t, admin, "/websms/challenges", body); strings.Count(a.body, `"id"`) != 2 {
-				t.Errorf("realm %q: after a restart %s", realm, a.body)
+			restart(w, gate) // pending challenges survive it, and whose they are
+			if a := adminPost(t, admin, "/websms/challenges", body); strings.Count(a.Text, `"id"`) != 2 {
+				t.Errorf("realm %q: after a restart %s", realm, a.Text)
 			}
-			w.wantNoSecrets()
+			w.WantNoSecrets()
 		})
 	}
 }

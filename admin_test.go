@@ -8,108 +8,110 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// admin turns on the admin endpoint of a world, and returns its address.
-func (w *world) admin(gateOptions string) string {
-	w.t.Helper()
-	address := fmt.Sprintf("localhost:%d", freePort(w.t))
-	plain := w.config
-	w.config = func(options string) string {
+// startAdmin turns on the admin endpoint of a world, and returns its address.
+func startAdmin(w *harness.World, gateOptions string) string {
+	w.T.Helper()
+	address := fmt.Sprintf("localhost:%d", harness.FreePort(w.T))
+	plain := w.Config
+	w.Config = func(options string) string {
 		return strings.Replace(plain(options), "admin off", "admin "+address, 1)
 	}
-	w.load(gateOptions)
+	w.Load(gateOptions)
 	return "http://" + address
 }
 
 // restart ends Caddy, and with it all that it holds in memory, and starts it again.
-func (w *world) restart(gateOptions string) {
-	w.t.Helper()
+func restart(w *harness.World, gateOptions string) {
+	w.T.Helper()
 	if err := caddy.Stop(); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	w.load(gateOptions)
+	w.Load(gateOptions)
 }
 
 // adminPost posts to the admin endpoint.
-func adminPost(t *testing.T, address, path, body string) answer {
+func adminPost(t *testing.T, address, path, body string) harness.Answer {
 	t.Helper()
-	return (&world{t: t, url: address}).browser().send(path, "application/json", body)
+	return (&harness.World{T: t, URL: address}).Browser().Send(path, "application/json", body)
 }
 
 // What is revoked is out at once, and after a restart; what is verified
 // afterwards is in, also within the same second.
 func TestAdminRevokes(t *testing.T) {
-	const gate = "realm staff\n" + plenty
-	now := useClock(t)
+	const gate = "realm staff\n" + harness.Plenty
+	now := harness.UseClock(t)
 	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := start(t, setup{front: passwords, gate: gate})
-	admin := w.admin(gate)
-	number, other := w.browser(), w.browser()
-	for b, e164 := range map[*browser]string{number: "+6421000001", other: "+6421000002"} {
-		b.as("carol").login(e164)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: gate})
+	admin := startAdmin(w, gate)
+	number, other := w.Browser(), w.Browser()
+	for b, e164 := range map[*harness.Browser]string{number: "+6421000001", other: "+6421000002"} {
+		asNamed(b, "carol").Login(e164)
 	}
-	wantStatus(t, "revoking a number", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
-	wantStatus(t, "whose number it is", number.get("/", page), http.StatusFound)
-	wantStatus(t, "another number", other.get("/", page), http.StatusOK)
+	harness.WantStatus(t, "revoking a number", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
+	harness.WantStatus(t, "whose number it is", number.Get("/", harness.Page), http.StatusFound)
+	harness.WantStatus(t, "another number", other.Get("/", harness.Page), http.StatusOK)
 	now.Advance(time.Nanosecond)
-	number.login("+6421000001")
-	wantStatus(t, "who verifies it anew", number.get("/", page), http.StatusOK)
+	number.Login("+6421000001")
+	harness.WantStatus(t, "who verifies it anew", number.Get("/", harness.Page), http.StatusOK)
 
-	wantStatus(t, "in another realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
-	wantStatus(t, "whose realm it is not", number.get("/", page), http.StatusOK)
-	wantStatus(t, "in this realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
-	wantStatus(t, "whose realm it is", number.get("/", page), http.StatusFound)
+	harness.WantStatus(t, "in another realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
+	harness.WantStatus(t, "whose realm it is not", number.Get("/", harness.Page), http.StatusOK)
+	harness.WantStatus(t, "in this realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
+	harness.WantStatus(t, "whose realm it is", number.Get("/", harness.Page), http.StatusFound)
 
 	var id string
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "verified" && line["number"] == "+64•••002" {
 			id = line["session"].(string)
 		}
 	}
-	wantStatus(t, "revoking a session", adminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
-	wantStatus(t, "whose session it is", other.get("/", page), http.StatusFound)
+	harness.WantStatus(t, "revoking a session", adminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
+	harness.WantStatus(t, "whose session it is", other.Get("/", harness.Page), http.StatusFound)
 
-	second := strings.Replace(withDirectory(file), plenty, gate, 1)
-	w.load(second)
-	alice, bob := w.browser(), w.browser()
-	alice.asUser("alice", alicePhone)
-	bob.asUser("bob", bobPhone)
-	wantStatus(t, "revoking a user", adminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
+	second := strings.Replace(withDirectory(file), harness.Plenty, gate, 1)
+	w.Load(second)
+	alice, bob := w.Browser(), w.Browser()
+	asUser(alice, "alice", alicePhone)
+	asUser(bob, "bob", bobPhone)
+	harness.WantStatus(t, "revoking a user", adminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
 	for _, when := range []string{"at once", "after a restart"} {
-		wantStatus(t, when+", alice", alice.get("/", page), http.StatusFound)
-		wantStatus(t, when+", bob", bob.get("/", page), http.StatusOK)
-		w.restart(second)
+		harness.WantStatus(t, when+", alice", alice.Get("/", harness.Page), http.StatusFound)
+		harness.WantStatus(t, when+", bob", bob.Get("/", harness.Page), http.StatusOK)
+		restart(w, second)
 	}
 	now.Advance(time.Nanosecond)
-	alice.asUser("alice", alicePhone)
+	asUser(alice, "alice", alicePhone)
 
 	events := map[any]int{}
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		events[line["event"]]++
 	}
 	if events["session_revoked"] != 5 {
 		t.Errorf("the audit log has %v; want 5 session_revoked", events)
 	}
-	w.wantNoSecrets("+6421000001")
+	w.WantNoSecrets("+6421000001")
 }
 
 // A number that is revoked makes strangers of its devices.
 func TestAdminRevokesDevices(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: lockoutGate})
-	admin := w.admin(lockoutGate)
-	number := freshNumber()
-	owner := w.browser()
-	owner.login(number)
-	w.wrongs(number, 7)
-	wantStatus(t, "the owner, while strangers are locked", owner.request(number), http.StatusAccepted)
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	admin := startAdmin(w, lockoutGate)
+	number := harness.FreshNumber()
+	owner := w.Browser()
+	owner.Login(number)
+	sendWrongs(w, number, 7)
+	harness.WantStatus(t, "the owner, while strangers are locked", owner.Request(number), http.StatusAccepted)
 	adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number))
-	wantStatus(t, "the owner's device, revoked", owner.request(number), http.StatusTooManyRequests)
+	harness.WantStatus(t, "the owner's device, revoked", owner.Request(number), http.StatusTooManyRequests)
 	now.Advance(15 * time.Minute)
-	owner.login(number)
-	w.wrongs(number, 7)
-	wantStatus(t, "the owner's device, verified anew", owner.request(number), http.StatusAccepted)
+	owner.Login(number)
+	sendWrongs(w, number, 7)
+	harness.WantStatus(t, "the owner's device, verified anew", owner.Request(number), http.StatusAccepted)
 }
 
 // What is locked for good is unlocked by an operator, strangers and devices alike.
@@ -120,34 +122,34 @@ func TestAdminUnlocks(t *testing.T) {
 		if realm != "" {
 			gate += "\nrealm " + realm
 		}
-		w := start(t, setup{gate: gate})
-		admin := w.admin(gate)
-		number := freshNumber()
-		owner := w.browser()
-		owner.login(number)
-		w.wrongs(number, 6)
+		w := harness.Start(t, harness.Setup{Gate: gate})
+		admin := startAdmin(w, gate)
+		number := harness.FreshNumber()
+		owner := w.Browser()
+		owner.Login(number)
+		sendWrongs(w, number, 6)
 		for range 2 {
 			wrong := strings.Repeat("9", 6)
-			owner.ask(number)
+			owner.Ask(number)
 			for range 3 {
-				owner.answerWith(wrong)
+				owner.AnswerWith(wrong)
 			}
 		}
-		wantStatus(t, "a stranger", w.browser().request(number), http.StatusTooManyRequests)
-		wantStatus(t, "the owner", owner.request(number), http.StatusTooManyRequests)
+		harness.WantStatus(t, "a stranger", w.Browser().Request(number), http.StatusTooManyRequests)
+		harness.WantStatus(t, "the owner", owner.Request(number), http.StatusTooManyRequests)
 		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.StatusCode != http.StatusNotFound {
-			t.Errorf("in another realm: %s %s", a.Status, a.body)
+			t.Errorf("in another realm: %s %s", a.Status, a.Text)
 		}
-		wantStatus(t, "a stranger, unlocked elsewhere", w.browser().request(number), http.StatusTooManyRequests)
-		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.json("unlocked") != true {
-			t.Errorf("unlock: %s %s", a.Status, a.body)
+		harness.WantStatus(t, "a stranger, unlocked elsewhere", w.Browser().Request(number), http.StatusTooManyRequests)
+		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.JSON("unlocked") != true {
+			t.Errorf("unlock: %s %s", a.Status, a.Text)
 		}
 		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.StatusCode != http.StatusNotFound {
-			t.Errorf("unlock again: %s %s", a.Status, a.body)
+			t.Errorf("unlock again: %s %s", a.Status, a.Text)
 		}
-		w.wrongs(number, 5)
-		owner.login(number)
-		w.browser().login(number)
+		sendWrongs(w, number, 5)
+		owner.Login(number)
+		w.Browser().Login(number)
 	}
 }
 
@@ -159,40 +161,40 @@ func TestAdminClearsBudget(t *testing.T) {
 		if realm != "" {
 			gate += "\nrealm " + realm
 		}
-		w := start(t, setup{gate: gate})
-		admin := w.admin(gate)
-		locked := freshNumber()
+		w := harness.Start(t, harness.Setup{Gate: gate})
+		admin := startAdmin(w, gate)
+		locked := harness.FreshNumber()
 		unlock := func(realm string, want int) {
 			t.Helper()
 			a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"budget": true, "realm": %q}`, realm))
 			if a.StatusCode != want {
-				t.Errorf("unlock of the budget in %q: %s %s, want %d", realm, a.Status, a.body, want)
+				t.Errorf("unlock of the budget in %q: %s %s, want %d", realm, a.Status, a.Text, want)
 			}
 		}
 		unlock(realm, http.StatusNotFound)
-		w.wrongs(locked, 3)
+		sendWrongs(w, locked, 3)
 		for range 2 {
-			wantStatus(t, "within the budget", w.browser().request(freshNumber()), http.StatusAccepted)
+			harness.WantStatus(t, "within the budget", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
 		}
-		wantStatus(t, "past the budget", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		harness.WantStatus(t, "past the budget", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 		unlock("another", http.StatusNotFound)
-		wantStatus(t, "cleared elsewhere", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		harness.WantStatus(t, "cleared elsewhere", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 		unlock(realm, http.StatusOK)
 		unlock(realm, http.StatusNotFound)
-		wantStatus(t, "a number that is locked", w.browser().request(locked), http.StatusTooManyRequests)
+		harness.WantStatus(t, "a number that is locked", w.Browser().Request(locked), http.StatusTooManyRequests)
 		for range 3 {
-			wantStatus(t, "within the budget anew", w.browser().request(freshNumber()), http.StatusAccepted)
+			harness.WantStatus(t, "within the budget anew", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
 		}
-		wantStatus(t, "past the budget again", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		harness.WantStatus(t, "past the budget again", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 	}
 }
 
 // What an operator gets wrong is refused, with what to do, and changes nothing.
 func TestAdminMistakes(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	admin := w.admin(plenty)
-	b := w.browser()
-	b.login("+6421234567")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	admin := startAdmin(w, harness.Plenty)
+	b := w.Browser()
+	b.Login("+6421234567")
 	for _, c := range []struct{ path, body, want string }{
 		{"revoke", ``, "not understood"},
 		{"revoke", `[]`, "not understood"},
@@ -219,8 +221,8 @@ func TestAdminMistakes(t *testing.T) {
 		{"revoke", `{"user": "` + strings.Repeat("a", 9000) + `"}`, "not understood"},
 	} {
 		a := adminPost(t, admin, "/websms/"+c.path, c.body)
-		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, c.want) || strings.Contains(a.body, "21234567x") {
-			t.Errorf("%s %.80s: %s %s; want %q", c.path, c.body, a.Status, a.body, c.want)
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.Text, c.want) || strings.Contains(a.Text, "21234567x") {
+			t.Errorf("%s %.80s: %s %s; want %q", c.path, c.body, a.Status, a.Text, c.want)
 		}
 	}
 	for _, path := range []string{"revoke", "unlock"} {
@@ -233,9 +235,9 @@ func TestAdminMistakes(t *testing.T) {
 			t.Errorf("GET %s: %s, Allow %q", path, res.Status, res.Header.Get("Allow"))
 		}
 	}
-	wantStatus(t, "the session after all that", b.get("/", page), http.StatusOK)
-	wantStatus(t, "a number that is not locked", adminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
-	for _, line := range w.logged("websms.audit") {
+	harness.WantStatus(t, "the session after all that", b.Get("/", harness.Page), http.StatusOK)
+	harness.WantStatus(t, "a number that is not locked", adminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
+	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "session_revoked" || line["event"] == "number_unlocked" {
 			t.Errorf("the audit log has %v", line)
 		}
@@ -245,32 +247,32 @@ func TestAdminMistakes(t *testing.T) {
 // Caddy keeps the admin endpoint of a configuration that it has refused. What
 // an operator does there concerns the one that runs.
 func TestAdminAfterRefusal(t *testing.T) {
-	for name, refused := range map[string]func(w *world) string{
-		"with another storage": func(w *world) string {
-			return strings.Replace(w.config("second_factor {\n directory /nonexistent/users.csv\n}"), w.dir, t.TempDir(), 1)
+	for name, refused := range map[string]func(w *harness.World) string{
+		"with another storage": func(w *harness.World) string {
+			return strings.Replace(w.Config("second_factor {\n directory /nonexistent/users.csv\n}"), w.Dir, t.TempDir(), 1)
 		},
-		"without a gate": func(w *world) string {
-			return fmt.Sprintf("{\n ADMIN\n persist_config off\n storage file_system %q\n}\n:%d {\n tls /nonexistent.pem /nonexistent.key\n}\n", w.dir, freePort(t))
+		"without a gate": func(w *harness.World) string {
+			return fmt.Sprintf("{\n ADMIN\n persist_config off\n storage file_system %q\n}\n:%d {\n tls /nonexistent.pem /nonexistent.key\n}\n", w.Dir, harness.FreePort(t))
 		},
 	} {
-		w := start(t, setup{gate: plenty})
-		admin := w.admin(plenty)
-		b := w.browser()
-		number := freshNumber()
-		b.login(number)
+		w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+		admin := startAdmin(w, harness.Plenty)
+		b := w.Browser()
+		number := harness.FreshNumber()
+		b.Login(number)
 		text := strings.Replace(refused(w), "ADMIN", "admin "+strings.TrimPrefix(admin, "http://"), 1)
-		if err := loadCaddyfile(text); err == nil {
+		if err := harness.LoadCaddyfile(text); err == nil {
 			t.Fatalf("%s: it is not refused", name)
 		}
-		wantStatus(t, name+": the session", b.get("/", page), http.StatusOK)
-		eventually(t, "the admin endpoint answers", func() bool {
+		harness.WantStatus(t, name+": the session", b.Get("/", harness.Page), http.StatusOK)
+		harness.Eventually(t, "the admin endpoint answers", func() bool {
 			res, err := http.Get(admin + "/config/")
 			if err == nil {
 				res.Body.Close()
 			}
 			return err == nil
 		})
-		wantStatus(t, name+": revoking", adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
-		wantStatus(t, name+": the session, revoked", b.get("/", page), http.StatusFound)
+		harness.WantStatus(t, name+": revoking", adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
+		harness.WantStatus(t, name+": the session, revoked", b.Get("/", harness.Page), http.StatusFound)
 	}
 }

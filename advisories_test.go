@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -24,16 +25,16 @@ import (
 // sequels (GHSA-f59h-q822-g45g, GHSA-49wc-4hcv-v58q) did the same with `_` and
 // `.`, which PHP and CGI read as hyphens.
 func TestCVE_2026_30851(t *testing.T) {
-	w := start(t, setup{gate: "bypass {\n path /open\n}\n" + plenty})
-	w.loadServer("bypass {\n path /open\n}\n"+plenty, passOn)
-	b := w.browser()
-	b.login("+6421234567")
+	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /open\n}\n" + harness.Plenty})
+	w.LoadServer("bypass {\n path /open\n}\n"+harness.Plenty, passOn)
+	b := w.Browser()
+	b.Login("+6421234567")
 	for path, number := range map[string]string{"/": "+6421234567", "/open": ""} {
 		for _, name := range []string{"X-Verified-Number", "x-verified-user", "X_Verified_Number", "X.Verified.User", "X_Verified.Number", "X~Verified~User"} {
-			before := len(w.app.seen())
+			before := len(w.App.Seen())
 			// Nothing sets the user header: it is deleted all the same.
-			wantStatus(t, path, b.get(path, http.Header{name: {victim}}), http.StatusOK)
-			wantTold(t, path+" with "+name, w.app.seen()[before].Header, number)
+			harness.WantStatus(t, path, b.Get(path, http.Header{name: {victim}}), http.StatusOK)
+			wantTold(t, path+" with "+name, w.App.Seen()[before].Header, number)
 		}
 	}
 }
@@ -46,12 +47,12 @@ func TestCVE_2026_27587(t *testing.T) {
 	// Paths that are the guarded ones once their parameters are cut.
 	parameters := map[string][]string{"/admin/*": {"/admin;x/y", "/;/admin/x"}, "*.php": {"/x.php;y"}}
 	for _, pattern := range []string{"/admin/*", "/a%2fb/*", "*.php"} {
-		w := start(t, setup{
-			matcher: "@guarded", gate: plenty,
-			front: "@guarded path " + pattern + "\n header @guarded Matched yes",
+		w := harness.Start(t, harness.Setup{
+			Matcher: "@guarded", Gate: harness.Plenty,
+			Front: "@guarded path " + pattern + "\n header @guarded Matched yes",
 		})
-		b := w.browser()
-		b.login(freshNumber())
+		b := w.Browser()
+		b.Login(harness.FreshNumber())
 		matched := 0
 		for _, target := range []string{
 			"/admin/", "/admin/users", "/ADMIN/users", "/Admin/Users", "/%61dmin/users", "/%41DMIN/users", "/admi%6e/users", "/admin%2fusers", "/admin%2Fusers",
@@ -61,14 +62,14 @@ func TestCVE_2026_27587(t *testing.T) {
 			"/a%2fb/c", "/a%2Fb/c", "/A%2fB/c", "/A%2FB/C", "/a/b/c", "/A/b/c", "/%61%2fb/c", "/a%252fb/c", "/a%2fb//c", "//a%2fb/c", "/a%2fb/../a%2fb/c", "/a%2fbx/c",
 			"/x.php", "/X.PHP", "/x.php/", "/x.php/.", "/x.php%00", "/x.php%20", "/x.ph%70", "/x.%50HP", "/x.php?y", "/x.php.txt", "/x.php;y", "/.websms/../x.php", "/.websmsx.php",
 		} {
-			for _, prefix := range []string{"", w.url} { // as one asks a server, and as one asks a proxy
+			for _, prefix := range []string{"", w.URL} { // as one asks a server, and as one asks a proxy
 				if strings.Contains(target, " ") { // ends the target: see the tests of raw bytes
 					continue
 				}
-				before := len(w.app.seen())
-				a := w.raw("GET", prefix+target, "Accept: text/html")
+				before := len(w.App.Seen())
+				a := w.Raw("GET", prefix+target, "Accept: text/html")
 				taken := requestDoubt(asRequest(target)) == doubtful || slices.Contains(parameters[pattern], target)
-				gated, reached := a.Header.Get("Matched") == "yes" || taken, len(w.app.seen()) > before
+				gated, reached := a.Header.Get("Matched") == "yes" || taken, len(w.App.Seen()) > before
 				if gated && reached || gated && a.StatusCode != http.StatusFound && a.StatusCode != http.StatusNotFound {
 					t.Errorf("%s: Caddy's matcher takes in %s, or it is doubtful, and without a session it gets %s", pattern, target, a.Status)
 				}
@@ -84,7 +85,7 @@ func TestCVE_2026_27587(t *testing.T) {
 			t.Errorf("%s: only %d targets are matched: the test tests little", pattern, matched)
 		}
 		for _, own := range []string{"/.websms/session", "/.websms/login"} { // whatever the pattern
-			wantStatus(t, pattern+": "+own, b.get(own, page), map[bool]int{true: 303, false: 200}[strings.HasSuffix(own, "login")])
+			harness.WantStatus(t, pattern+": "+own, b.Get(own, harness.Page), map[bool]int{true: 303, false: 200}[strings.HasSuffix(own, "login")])
 		}
 	}
 }
@@ -97,23 +98,23 @@ func TestCVE_2026_27588(t *testing.T) {
 	for i := range 150 {
 		hosts = append(hosts, fmt.Sprintf("h%03d.example.test", i))
 	}
-	w := start(t, setup{matcher: "@many", front: "@many host " + strings.Join(hosts, " "), gate: plenty})
-	w.serve(plenty, "")
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Matcher: "@many", Front: "@many host " + strings.Join(hosts, " "), Gate: harness.Plenty})
+	w.Serve(harness.Plenty, "")
+	b := w.Browser()
 	login := func(at string) {
 		t.Helper()
-		number := freshNumber()
-		wantStatus(t, at, b.request(number, host(at)), http.StatusAccepted)
-		wantStatus(t, at, b.answerWith(w.codeFor(number, 1), host(at)), http.StatusOK)
+		number := harness.FreshNumber()
+		harness.WantStatus(t, at, b.Request(number, harness.Host(at)), http.StatusAccepted)
+		harness.WantStatus(t, at, b.AnswerWith(w.CodeFor(number, 1), harness.Host(at)), http.StatusOK)
 	}
 	for _, spelling := range []string{"h077.example.test", "H077.example.test", "h077.EXAMPLE.test", "H077.EXAMPLE.TEST:80", "LOCALHOST"} {
-		before := len(w.app.seen())
-		wantStatus(t, spelling, w.browser().get("/", api, host(spelling)), http.StatusUnauthorized)
-		w.wantUnreached(t, spelling, before)
+		before := len(w.App.Seen())
+		harness.WantStatus(t, spelling, w.Browser().Get("/", harness.API, harness.Host(spelling)), http.StatusUnauthorized)
+		w.WantUnreached(t, spelling, before)
 	}
 	login("H077.Example.Test")
 	for at, want := range map[string]int{"h077.example.test": 200, "H077.EXAMPLE.TEST": 200, "h078.example.test": 401, "H078.EXAMPLE.TEST": 401, "localhost": 401} {
-		wantStatus(t, "the session at "+at, b.get("/", api, host(at)), want)
+		harness.WantStatus(t, "the session at "+at, b.Get("/", harness.API, harness.Host(at)), want)
 	}
 }
 
@@ -126,16 +127,16 @@ func TestCVE_2026_30852(t *testing.T) {
 	t.Setenv("WEBSMS_TEST_SECRET", secret)
 	file := filepath.Join(t.TempDir(), "secret")
 	writeFile(t, file, "s3cr3t-of-a-file")
-	w := start(t, setup{
-		gate: plenty, global: "servers {\n trusted_proxies static private_ranges\n}",
-		front: "log\n handle_errors {\n respond \"{err.message} {http.error.status_text}\" 500\n}",
+	w := harness.Start(t, harness.Setup{
+		Gate: harness.Plenty, Global: "servers {\n trusted_proxies static private_ranges\n}",
+		Front: "log\n handle_errors {\n respond \"{err.message} {http.error.status_text}\" 500\n}",
 	})
-	hidden := []string{secret, "s3cr3t-of-a-file", webhookSecret, "csk_demo"}
-	want := func(what string, a answer) answer {
+	hidden := []string{secret, "s3cr3t-of-a-file", harness.WebhookSecret, "csk_demo"}
+	want := func(what string, a harness.Answer) harness.Answer {
 		t.Helper()
 		for _, s := range hidden {
-			if strings.Contains(a.body, s) || strings.Contains(fmt.Sprint(a.Header), s) {
-				t.Errorf("%s: the answer holds %q: %s %v", what, s, redact(a.body), a.Header)
+			if strings.Contains(a.Text, s) || strings.Contains(fmt.Sprint(a.Header), s) {
+				t.Errorf("%s: the answer holds %q: %s %v", what, s, harness.Redact(a.Text), a.Header)
 			}
 		}
 		return a
@@ -144,56 +145,56 @@ func TestCVE_2026_30852(t *testing.T) {
 		"{env.WEBSMS_TEST_SECRET}", "{$WEBSMS_TEST_SECRET}", "{file." + file + "}", "{http.request.header.Authorization}", "{http.vars.client_ip}",
 		"{{env.WEBSMS_TEST_SECRET}}", `\{env.WEBSMS_TEST_SECRET}`, "{http.request.uri.query.x}", "{http.auth.user.id}", "{{.}}", "${WEBSMS_TEST_SECRET}",
 	} {
-		b, headers := w.browser(), http.Header{}
+		b, headers := w.Browser(), http.Header{}
 		for _, name := range []string{
 			"User-Agent", "Accept-Language", "Referer", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Other", "X-Verified-Number", "Cookie",
 		} {
 			headers[name] = []string{text}
 		}
-		indirect := with("Authorization", secret) // what an expansion of the header would bring
+		indirect := harness.With("Authorization", secret) // what an expansion of the header would bring
 		escaped := url.QueryEscape(text)
-		want("a stranger", b.get("/"+url.PathEscape(text)+"?x="+escaped, page, headers))
-		want("a program", b.get("/"+url.PathEscape(text), api, headers))
-		want("our own path", b.get("/.websms/"+url.PathEscape(text), page, headers))
-		want("an asset", b.get("/.websms/assets/"+url.PathEscape(text), page, headers))
-		want("a form", b.post("/x", []string{"a", text}, page, headers))
-		if a := want("login", b.get("/.websms/login?rd=/"+escaped, page, headers)); !strings.Contains(unescapeHTML(a.body), `value="/`+text+`"`) && !strings.Contains(text, `\`) {
-			t.Errorf("%s: the form keeps another target: %s", text, redact(a.body))
+		want("a stranger", b.Get("/"+url.PathEscape(text)+"?x="+escaped, harness.Page, headers))
+		want("a program", b.Get("/"+url.PathEscape(text), harness.API, headers))
+		want("our own path", b.Get("/.websms/"+url.PathEscape(text), harness.Page, headers))
+		want("an asset", b.Get("/.websms/assets/"+url.PathEscape(text), harness.Page, headers))
+		want("a form", b.Post("/x", []string{"a", text}, harness.Page, headers))
+		if a := want("login", b.Get("/.websms/login?rd=/"+escaped, harness.Page, headers)); !strings.Contains(unescapeHTML(a.Text), `value="/`+text+`"`) && !strings.Contains(text, `\`) {
+			t.Errorf("%s: the form keeps another target: %s", text, harness.Redact(a.Text))
 		}
-		want("send", b.post("/.websms/send", []string{"phone", text, "rd", text}, page, headers))
-		want("send", b.post("/.websms/send", []string{"phone", text + "021234567"}, api, headers))
-		number := freshNumber()
-		want("send", b.post("/.websms/send", []string{"phone", number, "rd", "/" + text, "x", text}, page, headers))
-		code := w.codeFor(number, 1)
+		want("send", b.Post("/.websms/send", []string{"phone", text, "rd", text}, harness.Page, headers))
+		want("send", b.Post("/.websms/send", []string{"phone", text + "021234567"}, harness.API, headers))
+		number := harness.FreshNumber()
+		want("send", b.Post("/.websms/send", []string{"phone", number, "rd", "/" + text, "x", text}, harness.Page, headers))
+		code := w.CodeFor(number, 1)
 		for _, path := range []string{"/.websms/verify", "/.websms/status"} {
-			want(path, b.get(path, page))
+			want(path, b.Get(path, harness.Page))
 		}
-		want("a wrong code", b.post("/.websms/verify", []string{"code", text, "remember", text}, page))
-		want("a wrong code", b.answerWith(text))
-		a := want("verify", b.post("/.websms/verify", []string{"code", code}, page))
+		want("a wrong code", b.Post("/.websms/verify", []string{"code", text, "remember", text}, harness.Page))
+		want("a wrong code", b.AnswerWith(text))
+		a := want("verify", b.Post("/.websms/verify", []string{"code", code}, harness.Page))
 		rd := (&Gate{Prefix: DefaultPrefix}).target("/" + text)
 		if got := a.Header.Get("Location"); got != escapeNonASCII(rd) {
 			t.Errorf("%s: it leads to %q; want %q", text, got, rd)
 		}
-		before := len(w.app.seen())
-		want("the app", b.get("/x?x="+escaped, api, with("X-Other", text), indirect))
-		if seen := w.app.seen(); len(seen) != before+1 || seen[before].Header.Get("X-Other") != text || seen[before].URI != "/x?x="+escaped || strings.Contains(fmt.Sprint(seen[before].Header["X-Other"], seen[before].URI), secret) {
+		before := len(w.App.Seen())
+		want("the app", b.Get("/x?x="+escaped, harness.API, harness.With("X-Other", text), indirect))
+		if seen := w.App.Seen(); len(seen) != before+1 || seen[before].Header.Get("X-Other") != text || seen[before].URI != "/x?x="+escaped || strings.Contains(fmt.Sprint(seen[before].Header["X-Other"], seen[before].URI), secret) {
 			t.Errorf("%s: the app saw %+v", text, seen[before:])
 		}
-		want("a host", b.get("/", page, host("a"+strings.NewReplacer("{", "", "}", "", `\`, "", "$", "").Replace(text))))
+		want("a host", b.Get("/", harness.Page, harness.Host("a"+strings.NewReplacer("{", "", "}", "", `\`, "", "$", "").Replace(text))))
 		for _, line := range []string{"Host: " + text, "Host: localhost", "X-Other: " + text} {
-			want(line, w.raw("GET", "/"+url.PathEscape(text), line, "Accept: text/html"))
+			want(line, w.Raw("GET", "/"+url.PathEscape(text), line, "Accept: text/html"))
 		}
 	}
-	for _, m := range w.sim.Messages() {
+	for _, m := range w.Sim.Messages() {
 		if strings.Contains(fmt.Sprintf("%+v", m), "s3cr3t") || m.Company != "Acme" || m.Comment != "" {
 			t.Errorf("%+v was sent", m)
 		}
 	}
-	for line := range strings.Lines(w.logText()) { // what a request brought stands there as it came, in Caddy's own lines
+	for line := range strings.Lines(w.LogText()) { // what a request brought stands there as it came, in Caddy's own lines
 		for _, s := range hidden {
 			if strings.Contains(strings.ReplaceAll(line, `"Authorization":["REDACTED"]`, ""), s) {
-				t.Errorf("the log holds %q: %s", s, redact(line))
+				t.Errorf("the log holds %q: %s", s, harness.Redact(line))
 			}
 		}
 	}
@@ -203,9 +204,9 @@ func TestCVE_2026_30852(t *testing.T) {
 // every certificate. A secret, or a list, that cannot be read refuses to load,
 // and what runs goes on.
 func TestCVE_2026_27586(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
 	dir := t.TempDir()
 	empty, blank, junk := filepath.Join(dir, "empty"), filepath.Join(dir, "blank"), filepath.Join(dir, "junk")
 	writeFile(t, empty, "")
@@ -219,32 +220,32 @@ func TestCVE_2026_27586(t *testing.T) {
 		"{env.WEBSMS_TEST_UNSET}", "{env.WEBSMS_TEST_EMPTY}", "{$WEBSMS_TEST_UNSET}", "{file." + filepath.Join(dir, "missing") + "}", "{file." + empty + "}",
 		"{file." + blank + "}", "{file." + dir + "}", "{file.}", "{env.}", `""`, `" "`,
 	} {
-		for option, old := range map[string]string{"client_id": "client_id cid_demo", "client_secret": "client_secret csk_demo", "secret": "\t\tsecret " + webhookSecret} {
-			text := strings.Replace(w.config(plenty), old, "\t\t"+option+" "+secret, 1)
-			if text == w.config(plenty) {
+		for option, old := range map[string]string{"client_id": "client_id cid_demo", "client_secret": "client_secret csk_demo", "secret": "\t\tsecret " + harness.WebhookSecret} {
+			text := strings.Replace(w.Config(harness.Plenty), old, "\t\t"+option+" "+secret, 1)
+			if text == w.Config(harness.Plenty) {
 				t.Fatalf("the configuration has no %q", old)
 			}
-			if err := loadCaddyfile(text); err == nil || !strings.Contains(err.Error(), option) {
+			if err := harness.LoadCaddyfile(text); err == nil || !strings.Contains(err.Error(), option) {
 				t.Errorf("%s %s: %v", option, secret, err)
 			}
 		}
 	}
 	for _, list := range []string{filepath.Join(dir, "missing"), dir, junk} {
-		if err := loadCaddyfile(w.config("numbers {\n allow_file " + list + "\n}\n" + plenty)); err == nil || !strings.Contains(err.Error(), "allow_file") {
+		if err := harness.LoadCaddyfile(w.Config("numbers {\n allow_file " + list + "\n}\n" + harness.Plenty)); err == nil || !strings.Contains(err.Error(), "allow_file") {
 			t.Errorf("allow_file %s: %v", list, err)
 		}
 	}
-	wantStatus(t, "who was signed in", b.get("/", api), http.StatusOK)
-	wantStatus(t, "a stranger", w.browser().get("/", api), http.StatusUnauthorized)
+	harness.WantStatus(t, "who was signed in", b.Get("/", harness.API), http.StatusOK)
+	harness.WantStatus(t, "a stranger", w.Browser().Get("/", harness.API), http.StatusUnauthorized)
 	// An empty list is read, and lists nobody: it opens the gate to none.
-	w.load("numbers {\n allow_file " + empty + "\n}\n" + plenty)
-	wantStatus(t, "who is on no list", b.get("/", api), http.StatusUnauthorized)
+	w.Load("numbers {\n allow_file " + empty + "\n}\n" + harness.Plenty)
+	harness.WantStatus(t, "who is on no list", b.Get("/", harness.API), http.StatusUnauthorized)
 	// Nor do keys that cannot be read make way for new ones, or for none.
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(w.dir, keysFile), "{}")
-	if err := loadCaddyfile(w.config(plenty)); err == nil {
+	writeFile(t, filepath.Join(w.Dir, keysFile), "{}")
+	if err := harness.LoadCaddyfile(w.Config(harness.Plenty)); err == nil {
 		t.Error("it runs on keys that are none")
 	}
 }
@@ -254,13 +255,13 @@ func TestCVE_2026_27586(t *testing.T) {
 // challenge and challenges to a number: no way of starting over, not even the
 // operator's reload, gives more guesses than the limits do.
 func TestCVE_2024_21500(t *testing.T) {
-	now := useClock(t)
+	now := harness.UseClock(t)
 	gate := "code {\n attempts 2\n}\n limits {\n per_number 3/1h\n cooldown 0s\n}"
-	w := start(t, setup{gate: gate})
+	w := harness.Start(t, harness.Setup{Gate: gate})
 	guesses, sends := 0, 0
-	guess := func(b *browser) {
+	guess := func(b *harness.Browser) {
 		for range 4 {
-			switch a := b.answerWith("abcdef"); a.StatusCode {
+			switch a := b.AnswerWith("abcdef"); a.StatusCode {
 			case http.StatusUnprocessableEntity:
 				guesses++
 			case http.StatusOK:
@@ -269,23 +270,23 @@ func TestCVE_2024_21500(t *testing.T) {
 		}
 	}
 	spelled := []string{"+6421234567", "021 234 567", "0064 21 234 567", "(021) 234-567", "+64 (0)21 234 567"}
-	b := w.browser()
+	b := w.Browser()
 	for i, restart := range []func(){
 		func() {},
-		func() { b.get("/.websms/login", page) },
-		func() { b.post("/.websms/logout", nil, api) },
-		func() { b = w.browser() },
-		func() { b = w.browser(); b.header.Set("User-Agent", "another") },
-		func() { b.client.Jar = w.browser().client.Jar },
-		func() { w.load("comment Reloaded.\n" + gate) },
-		func() { b = w.browser(); w.load(gate) },
+		func() { b.Get("/.websms/login", harness.Page) },
+		func() { b.Post("/.websms/logout", nil, harness.API) },
+		func() { b = w.Browser() },
+		func() { b = w.Browser(); b.Header.Set("User-Agent", "another") },
+		func() { b.Client.Jar = w.Browser().Client.Jar },
+		func() { w.Load("comment Reloaded.\n" + gate) },
+		func() { b = w.Browser(); w.Load(gate) },
 	} {
 		restart()
-		if a := b.request(spelled[i%len(spelled)]); a.StatusCode == http.StatusAccepted {
+		if a := b.Request(spelled[i%len(spelled)]); a.StatusCode == http.StatusAccepted {
 			sends++
 		}
 		guess(b)
-		if a := b.post("/.websms/resend", nil, api); a.StatusCode == http.StatusAccepted {
+		if a := b.Post("/.websms/resend", nil, harness.API); a.StatusCode == http.StatusAccepted {
 			sends++
 		}
 		guess(b)
@@ -294,7 +295,7 @@ func TestCVE_2024_21500(t *testing.T) {
 		t.Errorf("who starts over gets %d codes sent and %d guesses; the limits are 3 and 6", sends, guesses)
 	}
 	now.Advance(time.Hour)
-	wantStatus(t, "an hour later", w.browser().request(spelled[0]), http.StatusAccepted)
+	harness.WantStatus(t, "an hour later", w.Browser().Request(spelled[0]), http.StatusAccepted)
 }
 
 // caddy-security redirected to whatever redirect_url named; its siblings went
@@ -303,22 +304,22 @@ func TestCVE_2024_21500(t *testing.T) {
 // trusted or not, says of the way.
 func TestCVE_2024_21497(t *testing.T) {
 	for _, trusted := range []string{"", "servers {\n trusted_proxies static private_ranges\n}"} {
-		w := start(t, setup{global: trusted, gate: plenty})
-		b := w.browser()
-		b.login(freshNumber())
-		session := "Cookie: " + b.cookies()
+		w := harness.Start(t, harness.Setup{Global: trusted, Gate: harness.Plenty})
+		b := w.Browser()
+		b.Login(harness.FreshNumber())
+		session := "Cookie: " + b.Cookies()
 		for _, forwarded := range []http.Header{
 			{}, {"X-Forwarded-Host": {"evil.example"}}, {"X-Forwarded-Proto": {"javascript"}}, {"X-Forwarded-Proto": {"https://evil.example/?"}},
 			{"Forwarded": {"host=evil.example;proto=https"}}, {"X-Original-Url": {"//evil.example/"}}, {"X-Rewrite-Url": {"//evil.example/"}}, {"X-Forwarded-Prefix": {"//evil.example"}},
 			{"Referer": {"https://evil.example/"}}, {"Origin": {"https://evil.example"}},
 		} {
-			lines := []string{"Host: " + strings.TrimPrefix(w.url, "http://")}
+			lines := []string{"Host: " + strings.TrimPrefix(w.URL, "http://")}
 			for name, values := range forwarded {
 				lines = append(lines, name+": "+values[0])
 			}
 			for _, rd := range append([]string{"/fine"}, hostile...) {
 				want := map[bool]string{true: rd, false: "/"}[rd == "/fine"]
-				a := w.raw("GET", "/.websms/login?rd="+url.QueryEscape(rd), append(lines, session, "Accept: text/html")...)
+				a := w.Raw("GET", "/.websms/login?rd="+url.QueryEscape(rd), append(lines, session, "Accept: text/html")...)
 				if a.StatusCode != http.StatusSeeOther || len(a.Header["Location"]) != 1 || a.Header.Get("Location") != want {
 					t.Errorf("%q with %v leads to %q", rd, forwarded, a.Header["Location"])
 				}
@@ -326,19 +327,19 @@ func TestCVE_2024_21497(t *testing.T) {
 					break // the list of all once, and a few with each header
 				}
 			}
-			a := w.raw("GET", "//evil.example/..", append(lines, "Accept: text/html")...)
+			a := w.Raw("GET", "//evil.example/..", append(lines, "Accept: text/html")...)
 			if got := a.Header.Get("Location"); got != "/.websms/login?rd=%2F" {
 				t.Errorf("a stranger with %v is led to %q", forwarded, got)
 			}
-			if a := b.get("/.websms/login", api, forwarded); strings.Contains(fmt.Sprint(a.Header, a.body), "evil.example") {
-				t.Errorf("%v comes back: %v %s", forwarded, a.Header, a.body)
+			if a := b.Get("/.websms/login", harness.API, forwarded); strings.Contains(fmt.Sprint(a.Header, a.Text), "evil.example") {
+				t.Errorf("%v comes back: %v %s", forwarded, a.Header, a.Text)
 			}
 		}
-		if a := b.request(freshNumber(), with("X-Forwarded-Host", "evil.example")); a.StatusCode != http.StatusAccepted {
+		if a := b.Request(harness.FreshNumber(), harness.With("X-Forwarded-Host", "evil.example")); a.StatusCode != http.StatusAccepted {
 			t.Errorf("send: %s", a.Status)
 		}
-		eventually(t, "two messages are sent", func() bool { return len(w.sim.Messages()) == 2 })
-		for _, m := range w.sim.Messages() {
+		harness.Eventually(t, "two messages are sent", func() bool { return len(w.Sim.Messages()) == 2 })
+		for _, m := range w.Sim.Messages() {
 			if m.WebOTPDomain != "" || strings.Contains(m.Body, "evil.example") {
 				t.Errorf("a message names the host of a header: %+v", m)
 			}
@@ -355,25 +356,25 @@ func TestCVE_2026_46415(t *testing.T) {
 		header        http.Header
 		want          string
 	}{
-		{"a stranger's word", "", with("X-Forwarded-For", "203.0.113.7"), ""},
-		{"a stranger's other words", "", with("Forwarded", "for=203.0.113.7", "X-Real-Ip", "203.0.113.7", "True-Client-Ip", "203.0.113.7", "Cf-Connecting-Ip", "203.0.113.7"), ""},
-		{"a proxy's word", "trusted_proxies static private_ranges", with("X-Forwarded-For", "203.0.113.7"), "203.0.113.7"},
-		{"a proxy's word behind a stranger's", "trusted_proxies static private_ranges\n trusted_proxies_strict", with("X-Forwarded-For", "198.51.100.9, 203.0.113.7"), "203.0.113.7"},
-		{"a proxy's word in IPv6", "trusted_proxies static private_ranges", with("X-Forwarded-For", "2001:db8::7"), "2001:db8::7"},
-		{"a proxy's word that is none", "trusted_proxies static private_ranges", with("X-Forwarded-For", "{env.HOME}"), ""},
-		{"another proxy's word", "trusted_proxies static 192.0.2.0/24", with("X-Forwarded-For", "203.0.113.7"), ""},
-		{"a proxy's own header", "trusted_proxies static private_ranges\n client_ip_headers Cf-Connecting-Ip", with("Cf-Connecting-Ip", "203.0.113.7", "X-Forwarded-For", "198.51.100.9"), "203.0.113.7"},
+		{"a stranger's word", "", harness.With("X-Forwarded-For", "203.0.113.7"), ""},
+		{"a stranger's other words", "", harness.With("Forwarded", "for=203.0.113.7", "X-Real-Ip", "203.0.113.7", "True-Client-Ip", "203.0.113.7", "Cf-Connecting-Ip", "203.0.113.7"), ""},
+		{"a proxy's word", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "203.0.113.7"), "203.0.113.7"},
+		{"a proxy's word behind a stranger's", "trusted_proxies static private_ranges\n trusted_proxies_strict", harness.With("X-Forwarded-For", "198.51.100.9, 203.0.113.7"), "203.0.113.7"},
+		{"a proxy's word in IPv6", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "2001:db8::7"), "2001:db8::7"},
+		{"a proxy's word that is none", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "{env.HOME}"), ""},
+		{"another proxy's word", "trusted_proxies static 192.0.2.0/24", harness.With("X-Forwarded-For", "203.0.113.7"), ""},
+		{"a proxy's own header", "trusted_proxies static private_ranges\n client_ip_headers Cf-Connecting-Ip", harness.With("Cf-Connecting-Ip", "203.0.113.7", "X-Forwarded-For", "198.51.100.9"), "203.0.113.7"},
 	} {
-		w := start(t, setup{global: "servers {\n" + c.servers + "\n}", gate: plenty})
-		b := w.browser()
-		phone := freshNumber()
-		wantStatus(t, c.name, b.request(phone, c.header), http.StatusAccepted)
-		code := w.codeFor(phone, 1)
-		wantStatus(t, c.name, b.answerWith(other(code), c.header), http.StatusUnprocessableEntity)
-		wantStatus(t, c.name, b.answerWith(code, c.header), http.StatusOK)
-		wantStatus(t, c.name, b.post("/.websms/logout", nil, api, c.header), http.StatusNoContent)
-		eventually(t, "five lines are logged", func() bool { return len(w.logged("websms.audit")) == 5 })
-		for _, line := range w.logged("websms.audit") {
+		w := harness.Start(t, harness.Setup{Global: "servers {\n" + c.servers + "\n}", Gate: harness.Plenty})
+		b := w.Browser()
+		phone := harness.FreshNumber()
+		harness.WantStatus(t, c.name, b.Request(phone, c.header), http.StatusAccepted)
+		code := w.CodeFor(phone, 1)
+		harness.WantStatus(t, c.name, b.AnswerWith(harness.OtherCode(code), c.header), http.StatusUnprocessableEntity)
+		harness.WantStatus(t, c.name, b.AnswerWith(code, c.header), http.StatusOK)
+		harness.WantStatus(t, c.name, b.Post("/.websms/logout", nil, harness.API, c.header), http.StatusNoContent)
+		harness.Eventually(t, "five lines are logged", func() bool { return len(w.Logged("websms.audit")) == 5 })
+		for _, line := range w.Logged("websms.audit") {
 			got := fmt.Sprint(line["client_ip"])
 			if c.want != "" && got != c.want || c.want == "" && got != "127.0.0.1" && got != "::1" {
 				t.Errorf("%s: the audit log has %v from %q; want %q", c.name, line["event"], got, c.want)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -22,7 +23,7 @@ const (
 const listGate = "numbers {\n allow " + listed + " +6421000777\n}\n"
 
 // seenBy is all of an answer that a browser sees, but for what is sealed in cookies.
-func seenBy(a answer) string {
+func seenBy(a harness.Answer) string {
 	var lines []string
 	for name, values := range a.Header {
 		for _, value := range values {
@@ -40,137 +41,137 @@ func seenBy(a answer) string {
 		}
 	}
 	slices.Sort(lines)
-	return a.Status + "\n" + strings.Join(lines, "\n") + "\n\n" + a.body
+	return a.Status + "\n" + strings.Join(lines, "\n") + "\n\n" + a.Text
 }
 
 // Who asks for a number that is not on the list cannot tell it from one that
 // is, whatever is tried; and nothing is sent to it.
 func TestOutsidersAreAnsweredAlike(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: listGate + "code {\n ttl 10m\n}\n limits {\n per_number 3/10m\n cooldown 30s\n}"})
-	inside, outside := w.browser(), w.browser()
-	both := func(what string, do func(b *browser, number string) answer) {
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: listGate + "code {\n ttl 10m\n}\n limits {\n per_number 3/10m\n cooldown 30s\n}"})
+	inside, outside := w.Browser(), w.Browser()
+	both := func(what string, do func(b *harness.Browser, number string) harness.Answer) {
 		t.Helper()
 		if in, out := seenBy(do(inside, listed)), seenBy(do(outside, unlisted)); in != out {
 			t.Errorf("%s: one on the list gets\n%s\none that is not\n%s", what, in, out)
 		}
 	}
-	path := func(path string, header http.Header) func(*browser, string) answer {
-		return func(b *browser, _ string) answer { return b.get(path, header) }
+	path := func(path string, header http.Header) func(*harness.Browser, string) harness.Answer {
+		return func(b *harness.Browser, _ string) harness.Answer { return b.Get(path, header) }
 	}
-	status := func(b *browser) any { return b.get("/.websms/status", api).json("status") }
+	status := func(b *harness.Browser) any { return b.Get("/.websms/status", harness.API).JSON("status") }
 	settled := func(what string, reports int) {
 		t.Helper()
-		eventually(t, what+": both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
+		harness.Eventually(t, what+": both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
 		// Also when the network has reported on the one that was sent.
-		eventually(t, what+": it is reported on", func() bool { return len(w.logged("websms.dlr")) >= reports })
-		both(what+": status", path("/.websms/status", api))
-		both(what+": the code form, for a program", path("/.websms/verify", api))
-		both(what+": the code form", path("/.websms/verify", page))
+		harness.Eventually(t, what+": it is reported on", func() bool { return len(w.Logged("websms.dlr")) >= reports })
+		both(what+": status", path("/.websms/status", harness.API))
+		both(what+": the code form, for a program", path("/.websms/verify", harness.API))
+		both(what+": the code form", path("/.websms/verify", harness.Page))
 	}
 
-	both("send", func(b *browser, number string) answer { return b.request(number) })
+	both("send", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
 	settled("send", 2)
-	both("send by a person", func(b *browser, number string) answer {
-		return b.post("/.websms/send", []string{"phone", number, "rd", "/a"}, page)
+	both("send by a person", func(b *harness.Browser, number string) harness.Answer {
+		return b.Post("/.websms/send", []string{"phone", number, "rd", "/a"}, harness.Page)
 	})
 	settled("send by a person", 4)
-	resend := func(b *browser, _ string) answer { return b.resend() }
+	resend := func(b *harness.Browser, _ string) harness.Answer { return resend(b) }
 	both("resend too early", resend)
 	now.Advance(30 * time.Second)
-	w.sim.SetDelivery(websmstest.Undelivered)
+	w.Sim.SetDelivery(websmstest.Undelivered)
 	both("resend", resend)
 	settled("resend", 6)
 	both("a resend too many", resend)
-	both("one too many", func(b *browser, number string) answer { return b.request(number) })
-	both("one too many, of a person", func(b *browser, number string) answer {
-		return b.post("/.websms/send", []string{"phone", number}, page)
+	both("one too many", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
+	both("one too many, of a person", func(b *harness.Browser, number string) harness.Answer {
+		return b.Post("/.websms/send", []string{"phone", number}, harness.Page)
 	})
-	wrong := other(w.messagesTo(listed)[0].Code)
+	wrong := harness.OtherCode(w.MessagesTo(listed)[0].Code)
 	for range 3 {
-		both("a wrong code", func(b *browser, _ string) answer { return b.answerWith(wrong) })
+		both("a wrong code", func(b *harness.Browser, _ string) harness.Answer { return b.AnswerWith(wrong) })
 	}
 	for range 3 {
-		both("a wrong code of a person", func(b *browser, _ string) answer {
-			return b.post("/.websms/verify", []string{"code", wrong}, page)
+		both("a wrong code of a person", func(b *harness.Browser, _ string) harness.Answer {
+			return b.Post("/.websms/verify", []string{"code", wrong}, harness.Page)
 		})
 	}
-	both("a dead challenge", path("/.websms/verify", page))
-	both("a dead challenge's status", path("/.websms/status", api))
+	both("a dead challenge", path("/.websms/verify", harness.Page))
+	both("a dead challenge's status", path("/.websms/status", harness.API))
 	now.Advance(10 * time.Minute)
 
 	// Refused by WebSMS: on the list that shows no more than off it, and costs as much.
-	w.sim.Always(websmstest.InsufficientFunds200())
+	w.Sim.Always(websmstest.InsufficientFunds200())
 	for range 3 {
-		both("send without funds", func(b *browser, number string) answer { return b.request(number) })
-		eventually(t, "both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
+		both("send without funds", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
+		harness.Eventually(t, "both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
 	}
-	both("one too many without funds", func(b *browser, number string) answer { return b.request(number) })
-	both("status without funds", path("/.websms/status", api))
+	both("one too many without funds", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
+	both("status without funds", path("/.websms/status", harness.API))
 	now.Advance(10 * time.Minute)
-	both("an expired challenge", path("/.websms/verify", page))
-	both("an expired challenge's code", func(b *browser, _ string) answer { return b.answerWith(wrong) })
+	both("an expired challenge", path("/.websms/verify", harness.Page))
+	both("an expired challenge's code", func(b *harness.Browser, _ string) harness.Answer { return b.AnswerWith(wrong) })
 
-	if n := len(w.messagesTo(unlisted)); n != 0 {
+	if n := len(w.MessagesTo(unlisted)); n != 0 {
 		t.Errorf("%d messages went to a number off the list", n)
 	}
-	if n := w.sim.Counts().OTPRequests; n != 6 { // two sent, one resent, three refused
+	if n := w.Sim.Counts().OTPRequests; n != 6 { // two sent, one resent, three refused
 		t.Errorf("WebSMS was asked to send %d messages; want 6", n)
 	}
-	w.wantNoSecrets(unlisted[2:])
+	w.WantNoSecrets(unlisted[2:])
 }
 
 // Delivery shows only to a browser that has verified this very number before.
 func TestDeliveryShowsToKnownBrowser(t *testing.T) {
-	w := start(t, setup{gate: listGate + plenty})
+	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
 	reports := func(n int) {
 		t.Helper()
-		eventually(t, "the network reports", func() bool { return len(w.logged("websms.dlr")) >= n })
+		harness.Eventually(t, "the network reports", func() bool { return len(w.Logged("websms.dlr")) >= n })
 	}
-	status := func(b *browser) any { return b.get("/.websms/status", api).json("status") }
-	b := w.browser()
-	b.login(listed)
+	status := func(b *harness.Browser) any { return b.Get("/.websms/status", harness.API).JSON("status") }
+	b := w.Browser()
+	b.Login(listed)
 	reports(2)
-	b.ask(listed)
-	eventually(t, "a browser that verified the number sees the delivery", func() bool { return status(b) == "delivered" })
-	w.sim.Next(websmstest.InsufficientFunds200())
-	b.resend()
-	eventually(t, "and that a message failed", func() bool { return status(b) == "failed" })
+	b.Ask(listed)
+	harness.Eventually(t, "a browser that verified the number sees the delivery", func() bool { return status(b) == "delivered" })
+	w.Sim.Next(websmstest.InsufficientFunds200())
+	resend(b)
+	harness.Eventually(t, "and that a message failed", func() bool { return status(b) == "failed" })
 
-	b.ask("+6421000777")
+	b.Ask("+6421000777")
 	reports(6)
-	eventually(t, "the message is on its way", func() bool { return status(b) != "queued" })
+	harness.Eventually(t, "the message is on its way", func() bool { return status(b) != "queued" })
 	if got := status(b); got != "accepted" {
 		t.Errorf("of another number it sees %v", got)
 	}
-	b.post("/.websms/logout", nil, api)
-	b.ask(listed)
-	eventually(t, "it knows the number also when signed out", func() bool { return status(b) == "delivered" })
+	b.Post("/.websms/logout", nil, harness.API)
+	b.Ask(listed)
+	harness.Eventually(t, "it knows the number also when signed out", func() bool { return status(b) == "delivered" })
 
-	stranger := w.browser()
-	stranger.ask(listed)
+	stranger := w.Browser()
+	stranger.Ask(listed)
 	reports(10)
-	eventually(t, "the message is on its way", func() bool { return status(stranger) != "queued" })
+	harness.Eventually(t, "the message is on its way", func() bool { return status(stranger) != "queued" })
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("a stranger sees %v", got)
 	}
 	// Where every number may ask, there is nothing to hide, but of what was
 	// asked before.
-	w.load(plenty)
+	w.Load(harness.Plenty)
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("when the list is gone, a stranger sees %v", got)
 	}
-	stranger.ask(listed)
-	eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
+	stranger.Ask(listed)
+	harness.Eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
 }
 
 // Outsiders are counted as others are: they use up a gate's budget.
 func TestOutsidersAreCounted(t *testing.T) {
-	w := start(t, setup{gate: listGate + "limits {\n budget 2/1h\n cooldown 0s\n}"})
-	wantStatus(t, "an outsider", w.browser().request(unlisted), http.StatusAccepted)
-	wantStatus(t, "an insider", w.browser().request(listed), http.StatusAccepted)
-	wantProblem(t, "an outsider", w.browser().request("+6421999999"), http.StatusTooManyRequests, "rate_limited")
-	wantProblem(t, "an insider", w.browser().request("+6421000777"), http.StatusTooManyRequests, "rate_limited")
+	w := harness.Start(t, harness.Setup{Gate: listGate + "limits {\n budget 2/1h\n cooldown 0s\n}"})
+	harness.WantStatus(t, "an outsider", w.Browser().Request(unlisted), http.StatusAccepted)
+	harness.WantStatus(t, "an insider", w.Browser().Request(listed), http.StatusAccepted)
+	harness.WantProblem(t, "an outsider", w.Browser().Request("+6421999999"), http.StatusTooManyRequests, "rate_limited")
+	harness.WantProblem(t, "an insider", w.Browser().Request("+6421000777"), http.StatusTooManyRequests, "rate_limited")
 }
 
 func median(list []time.Duration) time.Duration {
@@ -182,16 +183,16 @@ func median(list []time.Duration) time.Duration {
 // sending takes.
 func TestOutsiderIsAcceptedInTime(t *testing.T) {
 	const latency = 120 * time.Millisecond
-	w := start(t, setup{gate: listGate + plenty, api: websmstest.Options{Latency: latency}})
+	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty, API: websmstest.Options{Latency: latency}})
 	waits := func(number string, times int) []time.Duration {
 		took := make([]time.Duration, times)
 		var group sync.WaitGroup
 		for i := range took {
 			group.Go(func() {
-				b := w.browser()
+				b := w.Browser()
 				begun := time.Now()
-				b.request(number)
-				stream := b.openEvents(t.Context())
+				b.Request(number)
+				stream := openEvents(b, t.Context())
 				defer stream.close()
 				stream.until("accepted")
 				took[i] = time.Since(begun)
@@ -206,7 +207,7 @@ func TestOutsiderIsAcceptedInTime(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == unlisted }); err == nil {
+	if _, err := w.Sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == unlisted }); err == nil {
 		t.Error("a message went to a number off the list")
 	}
 }

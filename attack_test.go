@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 	"github.com/caddy-websms/websms/websmstest"
@@ -21,11 +22,11 @@ type guesses struct {
 	sentAt       []time.Time
 }
 
-// attack guesses for so many days at one number, from a new address and
+// attackNumber guesses for so many days at one number, from a new address and
 // browser each time, as fast as the gate lets it: it waits for as long as it is
 // told to, and not a second more. every is called each day.
-func (w *world) attack(now *fakeClock, number string, days int, every func(day int)) (g guesses) {
-	w.t.Helper()
+func attackNumber(w *harness.World, now *harness.FakeClock, number string, days int, every func(day int)) (g guesses) {
+	w.T.Helper()
 	end, address := now.Now().AddDate(0, 0, days), netip.MustParseAddr("10.0.0.1")
 	day, tomorrow := 0, now.Now()
 	for now.Now().Before(end) {
@@ -34,14 +35,14 @@ func (w *world) attack(now *fakeClock, number string, days int, every func(day i
 			day, tomorrow = day+1, tomorrow.Add(24*time.Hour)
 		}
 		address = address.Next()
-		b := w.browser()
-		b.header.Set("X-Forwarded-For", address.String())
-		_, asked := b.tryAsk(number)
+		b := w.Browser()
+		b.Header.Set("X-Forwarded-For", address.String())
+		_, asked := tryAsk(b, number)
 		if asked.StatusCode == http.StatusAccepted {
 			g.sends++
 			g.sentAt = append(g.sentAt, now.Now())
 			for guess := 0; ; guess++ {
-				a := b.answerWith("000000") // as good as any other
+				a := b.AnswerWith("000000") // as good as any other
 				if a.StatusCode != http.StatusUnprocessableEntity {
 					break
 				}
@@ -52,9 +53,9 @@ func (w *world) attack(now *fakeClock, number string, days int, every func(day i
 		wait, err := strconv.Atoi(asked.Header.Get("Retry-After"))
 		switch {
 		case asked.StatusCode != http.StatusTooManyRequests:
-			w.t.Fatalf("asking gets %s %s", asked.Status, asked.body)
+			w.T.Fatalf("asking gets %s %s", asked.Status, asked.Text)
 		case err != nil:
-			w.t.Fatalf("a refusal without a time: %s", asked.body)
+			w.T.Fatalf("a refusal without a time: %s", asked.Text)
 		default:
 			now.Advance(time.Duration(wait) * time.Second)
 		}
@@ -63,11 +64,11 @@ func (w *world) attack(now *fakeClock, number string, days int, every func(day i
 }
 
 // signInDaily signs the owner of a number in on one day, if a code can be had.
-func (w *world) signInDaily(owner *browser, number string, day int) {
-	w.t.Helper()
-	owner.header.Set("X-Forwarded-For", fmt.Sprintf("172.16.%d.%d", day/250, 1+day%250))
-	if code, a := owner.tryAsk(number); a.StatusCode == http.StatusAccepted {
-		wantStatus(w.t, "the owner", owner.answerWith(code), http.StatusOK)
+func signInDaily(w *harness.World, owner *harness.Browser, number string, day int) {
+	w.T.Helper()
+	owner.Header.Set("X-Forwarded-For", fmt.Sprintf("172.16.%d.%d", day/250, 1+day%250))
+	if code, a := tryAsk(owner, number); a.StatusCode == http.StatusAccepted {
+		harness.WantStatus(w.T, "the owner", owner.AnswerWith(code), http.StatusOK)
 	}
 }
 
@@ -99,35 +100,35 @@ func TestAttackForAYear(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		days  int
-		daily func(w *world, owner *browser, number string) func(day int)
+		daily func(w *harness.World, owner *harness.Browser, number string) func(day int)
 		most  int // wrong codes
 	}{
 		// Nobody but the attacker: a hundred wrong codes, and no more for ever.
 		{"alone", 365, nil, 100},
 		// The owner signs in daily in a browser that has verified the number
 		// before: that ends no run but its own.
-		{"beside the owner's device", 365, func(w *world, owner *browser, number string) func(int) {
+		{"beside the owner's device", 365, func(w *harness.World, owner *harness.Browser, number string) func(int) {
 			return func(day int) {
-				w.signInDaily(owner, number, day)
+				signInDaily(w, owner, number, day)
 			}
 		}, 100},
 		// The owner throws all cookies away and signs in daily: each time a run
 		// of wrong codes ends. What is left are the sends: ten a day, one of them
 		// the owner's, with five wrong codes each. A part of the year shows it.
-		{"beside an owner without a device", 60, func(w *world, _ *browser, number string) func(int) {
-			return func(day int) { w.signInDaily(w.browser(), number, day) }
+		{"beside an owner without a device", 60, func(w *harness.World, _ *harness.Browser, number string) func(int) {
+			return func(day int) { signInDaily(w, w.Browser(), number, day) }
 		}, 60 * 9 * 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now := useClock(t)
-			w := start(t, setup{global: trustLocal, gate: gate})
-			w.sim.SetWebhook("", "")
-			number, owner := freshNumber(), w.browser()
+			now := harness.UseClock(t)
+			w := harness.Start(t, harness.Setup{Global: harness.TrustLocal, Gate: gate})
+			w.Sim.SetWebhook("", "")
+			number, owner := harness.FreshNumber(), w.Browser()
 			var daily func(int)
 			if c.daily != nil {
 				daily = c.daily(w, owner, number)
 			}
-			g := w.attack(now, number, c.days, daily)
+			g := attackNumber(w, now, number, c.days, daily)
 			for _, limit := range []struct {
 				window time.Duration
 				count  int
@@ -149,17 +150,17 @@ func TestAttackForAYear(t *testing.T) {
 }
 
 // tryAsk asks for a code, and waits for it if the gate says that it is sent.
-func (b *browser) tryAsk(number string) (code string, a answer) {
-	b.t.Helper()
+func tryAsk(b *harness.Browser, number string) (code string, a harness.Answer) {
+	b.T.Helper()
 	newest := func() (m websmstest.Message) {
-		if all := b.sim.Messages(); len(all) > 0 {
+		if all := b.Sim.Messages(); len(all) > 0 {
 			m = all[0]
 		}
 		return m
 	}
 	before := newest().ID
-	if a = b.request(number); a.StatusCode == http.StatusAccepted {
-		eventually(b.t, "the message arrives", func() bool { return newest().ID != before })
+	if a = b.Request(number); a.StatusCode == http.StatusAccepted {
+		harness.Eventually(b.T, "the message arrives", func() bool { return newest().ID != before })
 		code = newest().Code
 	}
 	return code, a
@@ -172,10 +173,10 @@ func TestAttackByAMillion(t *testing.T) {
 		t.Skip("a million asks are made in the full run, without the race detector")
 	}
 	const askers = 1_000_000
-	now := useClock(t)
-	w := start(t, setup{
-		global: trustLocal,
-		gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{
+		Global: harness.TrustLocal,
+		Gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
 	})
 	store, ring := activeEngine(t).store, activeEngine(t).vault.ring
 	number := func(i int) string { return fmt.Sprintf("+6421%07d", i) }
@@ -211,8 +212,8 @@ func TestAttackByAMillion(t *testing.T) {
 	}
 	// The same through the front door: an early asker's number and address
 	// are still counted, and who is new is served.
-	from := func(i int) http.Header { return with("X-Forwarded-For", address(i)) }
-	wantStatus(t, "the first asker's number", w.browser().request(number(0), from(askers+1)), http.StatusTooManyRequests)
-	wantStatus(t, "the first asker's address", w.browser().request(number(askers+2), from(0)), http.StatusTooManyRequests)
-	wantStatus(t, "somebody new", w.browser().request(number(askers+3), from(askers+3)), http.StatusAccepted)
+	from := func(i int) http.Header { return harness.With("X-Forwarded-For", address(i)) }
+	harness.WantStatus(t, "the first asker's number", w.Browser().Request(number(0), from(askers+1)), http.StatusTooManyRequests)
+	harness.WantStatus(t, "the first asker's address", w.Browser().Request(number(askers+2), from(0)), http.StatusTooManyRequests)
+	harness.WantStatus(t, "somebody new", w.Browser().Request(number(askers+3), from(askers+3)), http.StatusAccepted)
 }

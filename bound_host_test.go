@@ -8,15 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// from is a browser whose handshake and Host header both name host.
-func (w *world) from(host string) *browser {
-	b := w.browser()
-	b.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: host}}
-	b.t.Cleanup(b.client.CloseIdleConnections)
-	b.header.Set("Host", host)
+// fromHost is a browser whose handshake and Host header both name host.
+func fromHost(w *harness.World, host string) *harness.Browser {
+	b := w.Browser()
+	b.Client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: host}}
+	b.T.Cleanup(b.Client.CloseIdleConnections)
+	b.Header.Set("Host", host)
 	return b
 }
 
@@ -53,38 +54,38 @@ func TestBoundHost(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, setup{https: true})
-			_, port, _ := strings.Cut(w.url, "://localhost:")
+			w := harness.Start(t, harness.Setup{HTTPS: true})
+			_, port, _ := strings.Cut(w.URL, "://localhost:")
 			var addresses []string
 			for address := range strings.SplitSeq(c.address, ", ") {
 				addresses = append(addresses, address+":"+port)
 			}
-			gate := plenty
+			gate := harness.Plenty
 			if strings.HasPrefix(name, "named") {
 				gate += "\nweb_otp app.example.com"
 			}
-			plain := w.config
-			w.config = func(options string) string {
-				text := strings.Replace(plain(options), "\n"+w.url+" {", "\n"+strings.Join(addresses, ", ")+" {", 1)
+			plain := w.Config
+			w.Config = func(options string) string {
+				text := strings.Replace(plain(options), "\n"+w.URL+" {", "\n"+strings.Join(addresses, ", ")+" {", 1)
 				text = strings.Replace(text, "tls internal", c.tls, 1)
-				return strings.Replace(text, "\tskip_install_trust\n", "\tskip_install_trust\n"+strings.ReplaceAll(c.global, "%APP%", w.app.URL)+"\n", 1)
+				return strings.Replace(text, "\tskip_install_trust\n", "\tskip_install_trust\n"+strings.ReplaceAll(c.global, "%APP%", w.App.URL)+"\n", 1)
 			}
-			if err := loadCaddyfile(w.config(gate)); err != nil {
+			if err := harness.LoadCaddyfile(w.Config(gate)); err != nil {
 				t.Fatal(err)
 			}
 			for host, want := range c.want {
-				b := w.from(host)
-				number := freshNumber()
-				eventually(t, "the handshake for "+host, func() bool {
-					res, err := b.client.Get(w.url + "/.websms/login")
+				b := fromHost(w, host)
+				number := harness.FreshNumber()
+				harness.Eventually(t, "the handshake for "+host, func() bool {
+					res, err := b.Client.Get(w.URL + "/.websms/login")
 					if err == nil {
 						res.Body.Close()
 					}
 					return err == nil
 				})
-				wantStatus(t, host, b.request(number), http.StatusAccepted)
-				w.codeFor(number, 1)
-				if got := w.messagesTo(number)[0].WebOTPDomain; got != want {
+				harness.WantStatus(t, host, b.Request(number), http.StatusAccepted)
+				w.CodeFor(number, 1)
+				if got := w.MessagesTo(number)[0].WebOTPDomain; got != want {
 					t.Errorf("a request for %s makes a message for %q; want %q", host, got, want)
 				}
 			}

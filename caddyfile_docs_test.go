@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/redisstore"
 )
 
@@ -62,8 +63,8 @@ var blocks = map[string]struct {
 	wrap func(options string) string
 	json any
 }{
-	"websms":       {inApp, App{}},
-	"store memory": {func(o string) string { return inApp(in("store memory", o)) }, MemoryStore{}},
+	"websms":       {harness.InApp, App{}},
+	"store memory": {func(o string) string { return harness.InApp(harness.In("store memory", o)) }, MemoryStore{}},
 	"store redis":  {inRedis, redisstore.Store{}},
 	"tls": {func(o string) string {
 		switch { // which need each other
@@ -72,27 +73,27 @@ var blocks = map[string]struct {
 		case strings.HasPrefix(o, "key "):
 			o += "\ncert /cert.pem"
 		}
-		return inRedis(in("tls", o))
+		return inRedis(harness.In("tls", o))
 	}, redisstore.Store{}},
 	"sentinel": {func(o string) string {
 		if strings.HasPrefix(o, "username ") {
 			o += "\npassword x"
 		}
-		return inRedis(in("sentinel mymaster", o))
+		return inRedis(harness.In("sentinel mymaster", o))
 	}, redisstore.Store{}},
-	"websms_otp": {func(o string) string { return in(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
-	"code":       {func(o string) string { return inGate(in("code", o)) }, Gate{}},
-	"numbers":    {func(o string) string { return inGate(in("numbers", o)) }, Gate{}},
+	"websms_otp": {func(o string) string { return harness.In(":80 {\nwebsms_otp", o) + "}" }, Gate{}},
+	"code":       {func(o string) string { return harness.InGate(harness.In("code", o)) }, Gate{}},
+	"numbers":    {func(o string) string { return harness.InGate(harness.In("numbers", o)) }, Gate{}},
 	"second_factor": {func(o string) string {
 		if strings.HasPrefix(o, "user ") { // which needs one of the others beside it
 			o += "\nphone {http.auth.user.phone}"
 		}
-		return inGate(in("second_factor", o))
+		return harness.InGate(harness.In("second_factor", o))
 	}, Gate{}},
-	"session":        {func(o string) string { return inGate(in("session", o)) }, Gate{}},
-	"limits":         {func(o string) string { return inGate(in("limits", o)) }, Gate{}},
-	"headers":        {func(o string) string { return inGate(in("headers", o)) }, Gate{}},
-	"websms_webhook": {func(o string) string { return in(":80 {\nwebsms_webhook", o) + "}" }, Webhook{}},
+	"session":        {func(o string) string { return harness.InGate(harness.In("session", o)) }, Gate{}},
+	"limits":         {func(o string) string { return harness.InGate(harness.In("limits", o)) }, Gate{}},
+	"headers":        {func(o string) string { return harness.InGate(harness.In("headers", o)) }, Gate{}},
+	"websms_webhook": {func(o string) string { return harness.In(":80 {\nwebsms_webhook", o) + "}" }, Webhook{}},
 }
 
 // inRedis writes options into the Redis store, with those that they need.
@@ -103,13 +104,13 @@ func inRedis(options string) string {
 	if strings.Contains(options, "\nusername ") {
 		options += "\npassword x"
 	}
-	return inApp(in("store redis", options))
+	return harness.InApp(harness.In("store redis", options))
 }
 
 // knownOptions asks the parser what it knows.
 func knownOptions(t *testing.T, block string) []string {
 	t.Helper()
-	_, err := adapt(blocks[block].wrap("what_do_you_know"))
+	_, err := harness.Adapt(blocks[block].wrap("what_do_you_know"))
 	if err == nil {
 		t.Fatalf("%s: an unknown option is accepted", block)
 	}
@@ -162,7 +163,7 @@ func TestDocsExamples(t *testing.T) {
 			case block == "websms_otp" && row.option != "company":
 				example = "company Acme\n" + example
 			}
-			if _, err := adapt(blocks[block].wrap(example)); err != nil {
+			if _, err := harness.Adapt(blocks[block].wrap(example)); err != nil {
 				t.Errorf("%s: the example %q: %v", block, row.example, err)
 			}
 		}
@@ -202,18 +203,18 @@ func TestDocsDefaults(t *testing.T) {
 	}
 	gateOf := func(options string) *Gate {
 		g := new(Gate)
-		if err := g.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("websms_otp", "company Acme\n"+options))); err != nil {
+		if err := g.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("websms_otp", "company Acme\n"+options))); err != nil {
 			t.Fatal(err)
 		}
 		return g
 	}
 	written := defaults("websms_otp")
 	for _, block := range []string{"code", "numbers", "session", "limits", "headers"} {
-		written += in(block, defaults(block))
+		written += harness.In(block, defaults(block))
 	}
 	// It has no defaults without being there.
 	silent := gateOf("second_factor {\nphone {http.auth.user.phone}\n}")
-	spoken := gateOf(written + in("second_factor", defaults("second_factor")+"phone {http.auth.user.phone}\n"))
+	spoken := gateOf(written + harness.In("second_factor", defaults("second_factor")+"phone {http.auth.user.phone}\n"))
 	for name, same := range map[string]bool{
 		"policy":    reflect.DeepEqual(silent.challengePolicy(), spoken.challengePolicy()),
 		"countries": slices.Equal(silent.Numbers.countries(), spoken.Numbers.countries()),
@@ -228,7 +229,7 @@ func TestDocsDefaults(t *testing.T) {
 		}
 	}
 
-	parsed, err := parseApp(caddyfile.NewTestDispenser(in("websms", defaults("websms"))), nil)
+	parsed, err := parseApp(caddyfile.NewTestDispenser(harness.In("websms", defaults("websms"))), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,15 +241,15 @@ func TestDocsDefaults(t *testing.T) {
 		t.Errorf("websms: the defaults are others than documented: %+v", app)
 	}
 	store, hook := new(MemoryStore), new(Webhook)
-	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("memory", defaults("store memory")))); err != nil || store.Capacity != defaultCapacity {
+	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != defaultCapacity {
 		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
 	}
 	redis := new(redisstore.Store)
-	if err := redis.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("redis", "address localhost\n"+defaults("store redis")))); err != nil || redis.DB != 0 || redis.KeyPrefix != redisstore.DefaultKeyPrefix {
+	if err := redis.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("redis", "address localhost\n"+defaults("store redis")))); err != nil || redis.DB != 0 || redis.KeyPrefix != redisstore.DefaultKeyPrefix {
 		t.Errorf("store redis: %+v, %v: the default is another than documented", redis, err)
 	}
 	options := "secret x\n" + defaults("websms_webhook")
-	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(in("websms_webhook", options))); err != nil || hook.Dedupe != defaultDedupe {
+	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("websms_webhook", options))); err != nil || hook.Dedupe != defaultDedupe {
 		t.Errorf("websms_webhook: %+v, %v: the default is another than documented", hook, err)
 	}
 }

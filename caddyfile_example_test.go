@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/testca"
 	"github.com/caddy-websms/websms/websmstest"
 )
@@ -29,7 +30,7 @@ const (
 // and reads from below dir.
 func readExample(t *testing.T, dir string) string {
 	t.Helper()
-	setAccount(t)
+	harness.SetAccount(t)
 	t.Setenv("ALICE_PASSWORD_HASH", examplePasswordHash)
 	data, err := os.ReadFile("Caddyfile.example")
 	if err != nil {
@@ -45,23 +46,23 @@ func TestExampleIsSound(t *testing.T) {
 	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 		t.Errorf("caddy fmt would change it to\n%s", formatted)
 	}
-	config, err := adapt(text)
+	config, err := harness.Adapt(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"cid_test", "csk_test", webhookSecret, examplePasswordHash} {
+	for _, secret := range []string{"cid_test", "csk_test", harness.WebhookSecret, examplePasswordHash} {
 		if strings.Contains(string(config), secret) {
 			t.Errorf("a secret is in the JSON: %s", config)
 		}
 	}
-	if err := validate(t, config); err != nil {
+	if err := harness.Validate(t, config); err != nil {
 		t.Error(err)
 	}
 	wantPool(t, nil)
 	for _, name := range []string{"WEBSMS_CLIENT_ID", "WEBSMS_CLIENT_SECRET", "WEBSMS_WEBHOOK_SECRET", "ALICE_PASSWORD_HASH"} {
 		t.Run("without "+name, func(t *testing.T) {
 			t.Setenv(name, "")
-			if err := validate(t, config); err == nil {
+			if err := harness.Validate(t, config); err == nil {
 				t.Errorf("it loads without %s", name)
 			}
 			wantPool(t, nil)
@@ -93,7 +94,7 @@ func TestExampleOfRedis(t *testing.T) {
 	withSentinel := strings.ReplaceAll(shown, "\n\t# sentinel", "\n\tsentinel")
 	withSentinel = regexp.MustCompile(`\n\t# (\t(?:username|password) .*|\})`).ReplaceAllString(withSentinel, "\n$1")
 	for _, options := range []string{shown, withSentinel} {
-		if _, err := adapt(inApp(in("store redis", options))); err != nil {
+		if _, err := harness.Adapt(harness.InApp(harness.In("store redis", options))); err != nil {
 			t.Errorf("%v in %s", err, options)
 		}
 	}
@@ -106,15 +107,15 @@ func TestExampleOfRedis(t *testing.T) {
 // otherwise as it is.
 func TestExampleWorks(t *testing.T) {
 	dir := t.TempDir()
-	app, sim := newLegacyApp(t), websmstest.NewServer(t, websmstest.Options{ClientID: "cid_test", ClientSecret: "csk_test"})
-	gate, hooks := freePort(t), freePort(t)
-	w := &world{t: t, dir: dir, sim: sim, app: app, url: fmt.Sprintf("http://localhost:%d", gate), hookPath: "/websms"}
+	app, sim := harness.NewLegacyApp(t), websmstest.NewServer(t, websmstest.Options{ClientID: "cid_test", ClientSecret: "csk_test"})
+	gate, hooks := harness.FreePort(t), harness.FreePort(t)
+	w := &harness.World{T: t, Dir: dir, Sim: sim, App: app, URL: fmt.Sprintf("http://localhost:%d", gate), HookPath: "/websms"}
 	text := readExample(t, dir)
 	for _, change := range []struct{ from, to string }{
 		{"{\n\t# Caddy's own log.", fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %q\n\n\t# Caddy's own log.", dir)},
-		{"\tlog default {\n", fmt.Sprintf("\tlog default {\n\t\tlevel DEBUG\n\t\toutput file %s\n", w.logFile())},
+		{"\tlog default {\n", fmt.Sprintf("\tlog default {\n\t\tlevel DEBUG\n\t\toutput file %s\n", w.LogFile())},
 		{"\nhooks.example.com {\n\tlog {\n", fmt.Sprintf("\nhttp://localhost:%d {\n\tlog {\n\t\toutput file %s/log/access.log\n", hooks, dir)},
-		{"\napp.example.com {\n", fmt.Sprintf("\n%s {\n", w.url)},
+		{"\napp.example.com {\n", fmt.Sprintf("\n%s {\n", w.URL)},
 		{"https://websms.co.nz/api/connexus\n", sim.URL + "\n"},
 		{"\n\treverse_proxy legacy:8080", "\n\treverse_proxy " + strings.TrimPrefix(app.URL, "http://")},
 	} {
@@ -123,8 +124,8 @@ func TestExampleWorks(t *testing.T) {
 		}
 		text = strings.Replace(text, change.from, change.to, 1)
 	}
-	sim.SetWebhook(fmt.Sprintf("http://localhost:%d/websms?secret=%s", hooks, webhookSecret), "")
-	if err := loadCaddyfile(text); err != nil {
+	sim.SetWebhook(fmt.Sprintf("http://localhost:%d/websms?secret=%s", hooks, harness.WebhookSecret), "")
+	if err := harness.LoadCaddyfile(text); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -132,23 +133,23 @@ func TestExampleWorks(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	b := w.browser()
-	if a := b.get("/timesheet", page); a.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
+	b := w.Browser()
+	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
 		t.Errorf("without a password: %s", a.Status)
 	}
-	alice := &http.Request{Header: b.header}
+	alice := &http.Request{Header: b.Header}
 	alice.SetBasicAuth("alice", examplePassword)
-	if a := b.get("/timesheet", page); a.StatusCode != http.StatusFound {
+	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusFound {
 		t.Errorf("with a password alone: %s", a.Status)
 	}
-	if a := b.get("/healthz", page); a.StatusCode != http.StatusOK {
+	if a := b.Get("/healthz", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("bypass: %s", a.Status)
 	}
-	b.login("+6421999999") // whatever the form says, it goes to Alice's
-	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
+	b.Login("+6421999999") // whatever the form says, it goes to Alice's
+	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("with both: %s", a.Status)
 	}
-	if seen := app.seen(); len(seen) != 2 || seen[1].Header.Get("X-Verified-Number") != "+6421234569" {
+	if seen := app.Seen(); len(seen) != 2 || seen[1].Header.Get("X-Verified-Number") != "+6421234569" {
 		t.Errorf("the app saw %+v", seen)
 	} else if user := seen[1].Header.Get("X-Verified-User"); user != "alice" {
 		t.Errorf("the app was told of %q", user)
@@ -160,19 +161,19 @@ func TestExampleWorks(t *testing.T) {
 		}
 		return string(data)
 	}
-	eventually(t, "both reports", func() bool { return strings.Count(read("websms-messages.log"), "delivery report") == 2 })
-	eventually(t, "their access log", func() bool { return strings.Count(read("access.log"), `"uri":"/websms"`) == 2 })
-	w.hookPath, w.url = "/websms?secret="+webhookSecret, fmt.Sprintf("http://localhost:%d", hooks)
-	other := w.browser()
-	wantAnswer(t, "a reply", other.hook(http.MethodPost, w.hookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, acknowledged)
-	if a := other.get("/elsewhere", nil); a.StatusCode != http.StatusNotFound {
+	harness.Eventually(t, "both reports", func() bool { return strings.Count(read("websms-messages.log"), "delivery report") == 2 })
+	harness.Eventually(t, "their access log", func() bool { return strings.Count(read("access.log"), `"uri":"/websms"`) == 2 })
+	w.HookPath, w.URL = "/websms?secret="+harness.WebhookSecret, fmt.Sprintf("http://localhost:%d", hooks)
+	other := w.Browser()
+	wantAnswer(t, "a reply", postHook(other, http.MethodPost, w.HookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, acknowledged)
+	if a := other.Get("/elsewhere", nil); a.StatusCode != http.StatusNotFound {
 		t.Errorf("elsewhere: %s", a.Status)
 	}
 	if messages := read("websms-messages.log"); !strings.Contains(messages, "STOP") {
 		t.Error("the reply is not in the log of messages")
 	}
-	eventually(t, "all of the audit log", func() bool { return strings.Count(read("websms-audit.log"), `"event":"`) >= 3 })
-	audit, own := read("websms-audit.log"), w.logText()
+	harness.Eventually(t, "all of the audit log", func() bool { return strings.Count(read("websms-audit.log"), `"event":"`) >= 3 })
+	audit, own := read("websms-audit.log"), w.LogText()
 	for _, event := range []string{"code_requested", "code_sent", "verified"} {
 		if !strings.Contains(audit, `"event":"`+event+`"`) || strings.Contains(own, `"event":"`+event+`"`) {
 			t.Errorf("%s is not in the audit log, or in Caddy's own too", event)
@@ -185,7 +186,7 @@ func TestExampleWorks(t *testing.T) {
 		if log == "" {
 			t.Errorf("%s log is empty", name)
 		}
-		for _, secret := range []string{"csk_test", webhookSecret, examplePassword, examplePasswordHash} {
+		for _, secret := range []string{"csk_test", harness.WebhookSecret, examplePassword, examplePasswordHash} {
 			if strings.Contains(log, secret) {
 				t.Errorf("%s log holds a secret", name)
 			}
@@ -210,13 +211,13 @@ func TestExampleWithCertificates(t *testing.T) {
 	gate = regexp.MustCompile(`/\S+/partners\.csv`).ReplaceAllString(gate, file)
 
 	ca := testca.New(t)
-	w := start(t, setup{https: true, gate: gate})
-	w.trust(ca, gate)
-	alice := w.browser()
-	alice.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
-	wantStatus(t, "verify", alice.answerWith(alice.ask("")), http.StatusOK)
-	wantStatus(t, "the app", alice.get("/timesheet", page), http.StatusOK)
-	if got := w.app.seen()[0].Header.Get("X-Verified-User"); got != "alice@example.com" {
+	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: gate})
+	trustCA(w, ca, gate)
+	alice := w.Browser()
+	alice.Client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
+	harness.WantStatus(t, "verify", alice.AnswerWith(alice.Ask("")), http.StatusOK)
+	harness.WantStatus(t, "the app", alice.Get("/timesheet", harness.Page), http.StatusOK)
+	if got := w.App.Seen()[0].Header.Get("X-Verified-User"); got != "alice@example.com" {
 		t.Errorf("the app was told %q", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -46,12 +47,12 @@ func (p *phoneBook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func inSecond(options string) string { return inGate(in("second_factor", options)) }
+func inSecond(options string) string { return harness.InGate(harness.In("second_factor", options)) }
 
 // secondFactorOf returns what a block is in JSON.
 func secondFactorOf(t *testing.T, options string) string {
 	t.Helper()
-	data, err := adapt(inSecond(options))
+	data, err := harness.Adapt(inSecond(options))
 	if err != nil {
 		t.Fatalf("%s: %v", options, err)
 	}
@@ -101,11 +102,11 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 	t.Setenv("WEBSMS_UNSET", "")
 	const file = "directory users.csv\n"
 	for _, c := range []struct{ name, text, want string }{
-		{"empty", inGate("second_factor { # here\n}"), "second_factor: phone and directory are missing: give phone and the placeholder in which the first factor gives the number, or directory and a CSV file"},
-		{"without a block", inGate("second_factor # here"), "second_factor: phone and directory are missing"},
-		{"user alone", inGate("second_factor { # here\nuser {http.auth.user.id}\n}"), "second_factor: phone and directory are missing"},
-		{"on its line", inGate("second_factor users.csv # here"), "second_factor: its options stand in a block, { … }, and not on its line"},
-		{"block twice", inGate("second_factor {\n" + file + "}\nsecond_factor { # here\n" + file + "}"), "second_factor stands here and at line 4: keep one of them"},
+		{"empty", harness.InGate("second_factor { # here\n}"), "second_factor: phone and directory are missing: give phone and the placeholder in which the first factor gives the number, or directory and a CSV file"},
+		{"without a block", harness.InGate("second_factor # here"), "second_factor: phone and directory are missing"},
+		{"user alone", harness.InGate("second_factor { # here\nuser {http.auth.user.id}\n}"), "second_factor: phone and directory are missing"},
+		{"on its line", harness.InGate("second_factor users.csv # here"), "second_factor: its options stand in a block, { … }, and not on its line"},
+		{"block twice", harness.InGate("second_factor {\n" + file + "}\nsecond_factor { # here\n" + file + "}"), "second_factor stands here and at line 4: keep one of them"},
 		{"unknown", inSecond("number {http.auth.user.phone} # here"), `second_factor: unknown option "number": it knows directory, phone, user`},
 		{"both", inSecond("phone {http.auth.user.phone}\n" + "directory users.csv # here"), "second_factor: directory stands beside phone: keep the one that knows the numbers of the users"},
 		{"both the other way round", inSecond("directory users.csv # here\nphone {http.auth.user.phone}"), "second_factor: directory stands beside phone"},
@@ -127,7 +128,7 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 		{"client address", inSecond("user {client_ip} # here\n" + file), "second_factor: user {http.vars.client_ip} is an address"},
 		{"issuer", inSecond("user {tls_client_issuer} # here\n" + file), "second_factor: user {http.request.tls.client.issuer} is of a client certificate, and names nobody"},
 		{"environment", inSecond("user {env.USER} # here\n" + file), "second_factor: user {env.USER} is the same for everybody"},
-		{"our own header", inGate("second_factor { # here\nuser {header.X-Verified-User}\n" + file + "}"), "second_factor reads user from the header X-Verified-User, which the gate removes"},
+		{"our own header", harness.InGate("second_factor { # here\nuser {header.X-Verified-User}\n" + file + "}"), "second_factor reads user from the header X-Verified-User, which the gate removes"},
 		{"unknown directory", inSecond("directory ldap ldap://x # here"), `second_factor: directory "ldap" is not built into this Caddy, which has: file`},
 		{"path that looks like a module", inSecond("directory users # here"), `directory "users" is not built into this Caddy, which has: file, phone_book; build one that has it, or name another; the path of a file holds a dot or a slash, as in ./users`},
 		{"file without a path", inSecond("directory file # here"), "directory file: it has no path"},
@@ -136,7 +137,7 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 		{"inside another's directory", inSecond("directory phone_book {\nink blue\npaper white # here\n}"), "wrong argument count or unexpected line ending after 'paper'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := adapt(c.text)
+			_, err := harness.Adapt(c.text)
 			if err == nil {
 				t.Fatalf("accepted:\n%s", c.text)
 			}
@@ -163,7 +164,7 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 // and its mistake is the configuration's.
 func TestGuestDirectory(t *testing.T) {
 	for ink, want := range map[string]string{"blue": "", "none": "websms_otp: second_factor: directory: there is no ink in it"} {
-		err := validate(t, handlerJSON(t, "websms_otp", `{"company":"A","second_factor":{"directory":{"module":"phone_book","ink":"`+ink+`"}}}`))
+		err := harness.Validate(t, handlerJSON(t, "websms_otp", `{"company":"A","second_factor":{"directory":{"module":"phone_book","ink":"`+ink+`"}}}`))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("ink %s: %v, want %q", ink, err, want)
 		}

@@ -2,7 +2,6 @@ package websms
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,76 +9,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-websms/websms/internal/testca"
+	"github.com/caddy-websms/websms/internal/harness"
 )
-
-// setAccount sets the environment that the configurations here name.
-func setAccount(t *testing.T) {
-	t.Helper()
-	t.Setenv("WEBSMS_CLIENT_ID", "cid_test")
-	t.Setenv("WEBSMS_CLIENT_SECRET", "csk_test")
-	t.Setenv("WEBSMS_WEBHOOK_SECRET", webhookSecret)
-}
-
-// setCertificates sets the environment that names files of certificates.
-func setCertificates(t *testing.T) {
-	t.Helper()
-	ca := testca.New(t)
-	cert, key := ca.Files(t, x509.Certificate{})
-	t.Setenv("WEBSMS_TEST_CA", ca.File)
-	t.Setenv("WEBSMS_TEST_CERT", cert)
-	t.Setenv("WEBSMS_TEST_KEY", key)
-}
-
-// adapt turns a Caddyfile into JSON.
-func adapt(text string) ([]byte, error) {
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
-	return config, err
-}
-
-// validate provisions a configuration and lets go of it. It binds no port,
-// and keeps what it keeps in a folder of the test.
-func validate(t *testing.T, config []byte) error {
-	t.Helper()
-	cfg := new(caddy.Config)
-	if err := caddy.StrictUnmarshalJSON(config, cfg); err != nil {
-		return err
-	}
-	cfg.Admin = &caddy.AdminConfig{Disabled: true}
-	cfg.StorageRaw = fileStorage(t.TempDir())
-	if cfg.Logging == nil {
-		cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}}}}
-	}
-	return caddy.Validate(cfg)
-}
-
-func fileStorage(root string) json.RawMessage {
-	return caddyconfig.JSON(map[string]string{"module": "file_system", "root": root}, nil)
-}
-
-// indented returns JSON in one spelling.
-func indented(t *testing.T, data []byte) string {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
-		t.Fatalf("%v in %s", err, data)
-	}
-	text, err := json.MarshalIndent(v, "", "\t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // Each file holds a Caddyfile, a line of dashes and what it is in JSON, which
 // loads.
 func TestCaddyfileAdapts(t *testing.T) {
-	setAccount(t)
-	setCertificates(t)
+	harness.SetAccount(t)
+	harness.SetCertificates(t)
 	files, err := filepath.Glob("testdata/caddyfile/*.txt")
 	if err != nil || len(files) < 8 {
 		t.Fatalf("%d fixtures, %v", len(files), err)
@@ -94,17 +34,17 @@ func TestCaddyfileAdapts(t *testing.T) {
 			if !ok {
 				t.Fatal("no line of ten dashes")
 			}
-			got, err := adapt(string(text) + "\n")
+			got, err := harness.Adapt(string(text) + "\n")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := indented(t, got), indented(t, want); got != want {
+			if got, want := harness.Indented(t, got), harness.Indented(t, want); got != want {
 				t.Errorf("adapted to\n%s\nwant\n%s", got, want)
 			}
 			if formatted := caddyfile.Format(append(text, '\n')); string(formatted) != string(text)+"\n" {
 				t.Errorf("caddy fmt would make of it\n%s", formatted)
 			}
-			for _, secret := range []string{"cid_test", "csk_test", "csk_for_tests", webhookSecret} {
+			for _, secret := range []string{"cid_test", "csk_test", "csk_for_tests", harness.WebhookSecret} {
 				if bytes.Contains(got, []byte(secret)) {
 					t.Errorf("a secret is in the JSON: %s", got)
 				}
@@ -116,7 +56,7 @@ func TestCaddyfileAdapts(t *testing.T) {
 			if config["apps"]["websms"] == nil { // what is not about the account is written without one
 				config["apps"]["websms"] = map[string]string{"client_id": "cid", "client_secret": "csk"}
 			}
-			if err := validate(t, caddyconfig.JSON(config, nil)); err != nil {
+			if err := harness.Validate(t, caddyconfig.JSON(config, nil)); err != nil {
 				t.Errorf("the JSON does not load: %v", err)
 			}
 			wantPool(t, nil)
@@ -124,103 +64,94 @@ func TestCaddyfileAdapts(t *testing.T) {
 	}
 }
 
-// In writes options into a block, each on its line.
-func in(opening, options string) string {
-	return opening + " {\n" + options + "\n}\n"
-}
-
-func inApp(options string) string  { return in("{\nwebsms", options) + "}\n" }
-func inGate(options string) string { return in(":80 {\nwebsms_otp", "company Acme\n"+options) + "}\n" }
-func inHook(options string) string { return in(":80 {\nwebsms_webhook", "secret x\n"+options) + "}\n" }
-
 // Every mistake is reported with the file and the line where it stands, which
 // is marked with "# here", and says what to write instead.
 func TestCaddyfileMistakes(t *testing.T) {
 	t.Setenv("WEBSMS_UNSET", "")
 	for _, c := range []struct{ name, text, want string }{
 		// unknown
-		{"app option", inApp("clientid x # here"), `unknown option "clientid": it knows base_url, client_id, client_secret, sandbox, store, timeout`},
-		{"gate option", inGate("per_number 3/10m # here"), `unknown option "per_number": it knows bypass, code, comment, company`},
-		{"code option", inGate("code {\ndigits 6 # here\n}"), `code: unknown option "digits": it knows attempts, length, source, ttl`},
-		{"numbers option", inGate("numbers {\ncountry NZ # here\n}"), `numbers: unknown option "country": it knows allow, allow_file, countries`},
-		{"session option", inGate("session {\nname x # here\n}"), `session: unknown option "name": it knows cookie, domain, idle, remember, ttl`},
-		{"limits option", inGate("limits {\nper_day 3 # here\n}"), `limits: unknown option "per_day": it knows budget, cooldown, lockout, max_failures, per_ip, per_number`},
-		{"headers option", inGate("headers {\nphone X-Phone # here\n}"), `headers: unknown option "phone": it knows number, user`},
-		{"webhook option", inHook("token x # here"), `unknown option "token": it knows dedupe, passthrough, secret`},
-		{"store option", inApp("store memory {\nsize 5 # here\n}"), `store memory: unknown option "size": it knows capacity`},
-		{"store", inApp("store mysql # here"), `store "mysql" is not built into this Caddy, which has: `},
+		{"app option", harness.InApp("clientid x # here"), `unknown option "clientid": it knows base_url, client_id, client_secret, sandbox, store, timeout`},
+		{"gate option", harness.InGate("per_number 3/10m # here"), `unknown option "per_number": it knows bypass, code, comment, company`},
+		{"code option", harness.InGate("code {\ndigits 6 # here\n}"), `code: unknown option "digits": it knows attempts, length, source, ttl`},
+		{"numbers option", harness.InGate("numbers {\ncountry NZ # here\n}"), `numbers: unknown option "country": it knows allow, allow_file, countries`},
+		{"session option", harness.InGate("session {\nname x # here\n}"), `session: unknown option "name": it knows cookie, domain, idle, remember, ttl`},
+		{"limits option", harness.InGate("limits {\nper_day 3 # here\n}"), `limits: unknown option "per_day": it knows budget, cooldown, lockout, max_failures, per_ip, per_number`},
+		{"headers option", harness.InGate("headers {\nphone X-Phone # here\n}"), `headers: unknown option "phone": it knows number, user`},
+		{"webhook option", harness.InHook("token x # here"), `unknown option "token": it knows dedupe, passthrough, secret`},
+		{"store option", harness.InApp("store memory {\nsize 5 # here\n}"), `store memory: unknown option "size": it knows capacity`},
+		{"store", harness.InApp("store mysql # here"), `store "mysql" is not built into this Caddy, which has: `},
 		{"matcher", ":80 {\nwebsms_otp @nobody { # here\ncompany Acme\n}\n}", `unrecognized matcher name: @nobody`},
 
 		// repeated
 		{"app twice", "{\nwebsms {\n}\nwebsms { # here\n}\n}", "twice: put all in one block"},
-		{"app option twice", inApp("client_id x\ntimeout 5s\nclient_id y # here"), "client_id stands here and at line 3: keep one of them"},
-		{"gate option twice", inGate("company Acme # here"), "company stands here and at line 3: keep one of them"},
-		{"gate block twice", inGate("code {\nlength 6\n}\ncode { # here\nttl 5m\n}"), "code stands here and at line 4: keep one of them"},
-		{"code option twice", inGate("code {\nlength 6\nlength 8 # here\n}"), "code: length stands here and at line 5: keep one of them"},
-		{"countries twice", inGate("numbers {\ncountries NZ\ncountries AU # here\n}"), "countries stands here and at line 5: keep one of them"},
-		{"bypass twice", inGate("bypass {\npath /a\n}\nbypass { # here\npath /b\n}"), "bypass stands here and at line 4"},
-		{"webhook option twice", inHook("passthrough\npassthrough # here"), "passthrough stands here and at line 4: keep one of them"},
+		{"app option twice", harness.InApp("client_id x\ntimeout 5s\nclient_id y # here"), "client_id stands here and at line 3: keep one of them"},
+		{"gate option twice", harness.InGate("company Acme # here"), "company stands here and at line 3: keep one of them"},
+		{"gate block twice", harness.InGate("code {\nlength 6\n}\ncode { # here\nttl 5m\n}"), "code stands here and at line 4: keep one of them"},
+		{"code option twice", harness.InGate("code {\nlength 6\nlength 8 # here\n}"), "code: length stands here and at line 5: keep one of them"},
+		{"countries twice", harness.InGate("numbers {\ncountries NZ\ncountries AU # here\n}"), "countries stands here and at line 5: keep one of them"},
+		{"bypass twice", harness.InGate("bypass {\npath /a\n}\nbypass { # here\npath /b\n}"), "bypass stands here and at line 4"},
+		{"webhook option twice", harness.InHook("passthrough\npassthrough # here"), "passthrough stands here and at line 4: keep one of them"},
 
 		// missing
 		{"company", ":80 {\nwebsms_otp { # here\ncomment x\n}\n}", "company is missing: say who sends the code"},
 		{"company and block", ":80 {\nrespond ok\nwebsms_otp # here\n}", "company is missing"},
 		{"blank company", ":80 {\nwebsms_otp {\ncompany \" \" # here\n}\n}", "company is missing"},
 		{"secret", ":80 {\nwebsms_webhook /hook { # here\ndedupe 1h\n}\n}", "secret is missing: without it anybody could post delivery reports; give {env.WEBSMS_WEBHOOK_SECRET}"},
-		{"value", inGate("comment # here"), "comment has no value"},
-		{"empty value", inGate(`comment "" # here`), "comment has no value"},
+		{"value", harness.InGate("comment # here"), "comment has no value"},
+		{"empty value", harness.InGate(`comment "" # here`), "comment has no value"},
 		{"unset variable", ":80 {\nwebsms_webhook {\nsecret {$WEBSMS_UNSET} # here\n}\n}", "secret has no value (a {$VAR} that is not set leaves none)"},
-		{"countries of none", inGate("numbers {\ncountries # here\n}"), "countries has no value"},
-		{"rates of none", inGate("limits {\nbudget # here\n}"), "budget has no value: give a count and a time, such as 3/10m"},
-		{"store name", inApp("store # here"), "store has no value"},
-		{"bypass matchers", inGate("bypass { # here\n}"), "bypass holds no matcher, which would let everybody through: give one, or remove the option"},
-		{"bypass block", inGate("bypass # here"), "bypass holds no matcher"},
+		{"countries of none", harness.InGate("numbers {\ncountries # here\n}"), "countries has no value"},
+		{"rates of none", harness.InGate("limits {\nbudget # here\n}"), "budget has no value: give a count and a time, such as 3/10m"},
+		{"store name", harness.InApp("store # here"), "store has no value"},
+		{"bypass matchers", harness.InGate("bypass { # here\n}"), "bypass holds no matcher, which would let everybody through: give one, or remove the option"},
+		{"bypass block", harness.InGate("bypass # here"), "bypass holds no matcher"},
 
 		// too much
 		{"app on its line", "{\nwebsms cid_demo { # here\n}\n}", "its options stand in a block, { … }, and not on its line"},
 		{"gate on its line", ":80 {\nwebsms_otp Acme # here\n}", "its options stand in a block, { … }, and not on its line; a matcher begins with @ or /, or is *"},
 		{"webhook on its line", ":80 {\nwebsms_webhook /hook x { # here\n}\n}", "its options stand in a block"},
-		{"code on its line", inGate("code 6 # here"), "code: its options stand in a block"},
-		{"bypass on its line", inGate("bypass /healthz # here"), "bypass: its matchers stand in a block, { … }, and not on its line"},
-		{"store on its line", inApp("store memory 5000 # here"), "store memory: its options stand in a block"},
-		{"two words", inGate("comment Never share it # here"), "comment takes one value: put it in quotes if it holds spaces"},
-		{"value of a flag", inApp("sandbox off # here"), "sandbox takes no value: to turn it off, remove the option"},
-		{"block of a value", inGate("realm staff { # here\nx\n}"), "realm takes no block"},
+		{"code on its line", harness.InGate("code 6 # here"), "code: its options stand in a block"},
+		{"bypass on its line", harness.InGate("bypass /healthz # here"), "bypass: its matchers stand in a block, { … }, and not on its line"},
+		{"store on its line", harness.InApp("store memory 5000 # here"), "store memory: its options stand in a block"},
+		{"two words", harness.InGate("comment Never share it # here"), "comment takes one value: put it in quotes if it holds spaces"},
+		{"value of a flag", harness.InApp("sandbox off # here"), "sandbox takes no value: to turn it off, remove the option"},
+		{"block of a value", harness.InGate("realm staff { # here\nx\n}"), "realm takes no block"},
 
 		// wrong type, or out of range
-		{"timeout without unit", inApp("timeout 10 # here"), `timeout is "10": give a duration with its unit, such as 30s`},
-		{"timeout too long", inApp("client_id x\ntimeout 90s # here\nsandbox"), "timeout is 1m30s: give 1s to 60s"},
-		{"base_url", inApp("base_url websms.co.nz # here"), "base_url needs a scheme and a host: write it like https://"},
-		{"capacity of none", inApp("store memory {\ncapacity 0 # here\n}"), `capacity is "0": give a whole number above 0`},
-		{"capacity", inApp("store memory {\ncapacity 10000001 # here\n}"), "capacity is 10000001: give 1 to 10000000"},
-		{"length in words", inGate("code {\nlength six # here\n}"), `code: length is "six": give a whole number above 0`},
-		{"length", inGate("code {\nlength 9 # here\nttl 1m\n}"), "code: length is 9: give 4 to 8 digits"},
-		{"length of theirs", inGate("code {\nsource websms\nlength 8 # here\n}"), "length is 8, with source websms"},
-		{"code ttl", inGate("code {\nlength 6\nttl 11m # here\n}"), "code: ttl is 11m: give 30s to 10m"},
-		{"negative ttl", inGate("code {\nttl -5m # here\n}"), `code: ttl is "-5m": give a duration with its unit`},
-		{"attempts", inGate("code {\nattempts 11 # here\n}"), "code: attempts is 11: give 1 to 10"},
-		{"source", inGate("code {\nsource remote # here\n}"), `code: source is "remote": give local or websms`},
-		{"session ttl", inGate("session {\nttl 721h # here\n}"), "session: ttl is 721h: give 1m to 720h"},
-		{"idle", inGate("session {\nidle 1s # here\n}"), "session: idle is 1s: give 10s or more, or 0 to turn it off"},
-		{"remember", inGate("session {\nremember 6h # here\nttl 8h\n}"), "session: remember is 6h: give the ttl, which is 8h, to 8760h, or remove the option"},
-		{"cookie", inGate("session {\ncookie \"my session\" # here\n}"), `session: cookie is "my session": give letters, digits, - and _`},
-		{"cookie prefix", inGate("session {\ncookie __Host-sid # here\n}"), "no __Host- or __Secure-: it is added where it belongs"},
-		{"domain", inGate("session {\ndomain .example.com # here\nidle 0\n}"), `session: domain is ".example.com": give a domain in lower case, such as example.com`},
-		{"domain as address", inGate("session {\ndomain https://example.com # here\n}"), "without scheme, port or leading dot"},
-		{"rate without a time", inGate("limits {\nper_number 3/10m 10 # here\n}"), `limits: per_number: rate "10": give a count and a time, such as 3/10m; the count 1 to 10000000, the time 1s to 720h`},
-		{"rate of none", inGate("limits {\nbudget 0/1h # here\n}"), `limits: budget: rate "0/1h": give a count and a time`},
-		{"cooldown", inGate("limits {\ncooldown 1h # here\n}"), "limits: cooldown is 1h: give 0s to 10m"},
-		{"prefix", inGate("prefix login # here"), `prefix is "login": give an absolute path of its own, such as /.websms`},
-		{"prefix of all", inGate("prefix / # here"), `prefix is "/": give an absolute path of its own`},
-		{"web_otp", inGate("web_otp https://app.example.com # here"), "give a bare host name in lower case, such as app.example.com, or off"},
-		{"comment", inGate(`comment "` + strings.Repeat("x", 121) + `" # here`), "comment is too long, or of several lines: give at most 120 characters on one line"},
-		{"country", inGate("numbers {\ncountries NZ Atlantis # here\nallow +6421234567\n}"), `numbers: countries has a mistake: "Atlantis" is not a country; give its two-letter ISO 3166 code, such as NZ`},
-		{"number", inGate("numbers {\nallow +6421234567\nallow 0211 # here\ncountries NZ\n}"), "numbers: allow number 2 of 2: not a mobile number; give one such as +6421234567, of countries, which is NZ"},
-		{"header", inGate("headers {\nnumber \"X Phone\" # here\n}"), `headers: number is "X Phone": give the name of a request header, such as X-Verified-Number`},
-		{"header with a meaning", inGate("headers {\nuser Cookie # here\n}"), `headers: user is "Cookie": give the name of a request header`},
-		{"same header", inGate("headers {\nnumber X-Who\nuser X_Who # here\n}"), "headers: user is the same header as number, to servers that read - and _ alike: give two names"},
-		{"header of the other's default", inGate("headers {\nnumber X-Verified-User # here\n}"), "headers: number is the same header as user"},
-		{"bypass matcher", inGate("bypass {\npath /x\npaths /y # here\nmethod GET\n}"), `bypass: "paths" is not a matcher: give one, such as path or remote_ip`},
-		{"dedupe", inHook("dedupe 30s # here"), "dedupe is 30s: give 1m to 168h"},
+		{"timeout without unit", harness.InApp("timeout 10 # here"), `timeout is "10": give a duration with its unit, such as 30s`},
+		{"timeout too long", harness.InApp("client_id x\ntimeout 90s # here\nsandbox"), "timeout is 1m30s: give 1s to 60s"},
+		{"base_url", harness.InApp("base_url websms.co.nz # here"), "base_url needs a scheme and a host: write it like https://"},
+		{"capacity of none", harness.InApp("store memory {\ncapacity 0 # here\n}"), `capacity is "0": give a whole number above 0`},
+		{"capacity", harness.InApp("store memory {\ncapacity 10000001 # here\n}"), "capacity is 10000001: give 1 to 10000000"},
+		{"length in words", harness.InGate("code {\nlength six # here\n}"), `code: length is "six": give a whole number above 0`},
+		{"length", harness.InGate("code {\nlength 9 # here\nttl 1m\n}"), "code: length is 9: give 4 to 8 digits"},
+		{"length of theirs", harness.InGate("code {\nsource websms\nlength 8 # here\n}"), "length is 8, with source websms"},
+		{"code ttl", harness.InGate("code {\nlength 6\nttl 11m # here\n}"), "code: ttl is 11m: give 30s to 10m"},
+		{"negative ttl", harness.InGate("code {\nttl -5m # here\n}"), `code: ttl is "-5m": give a duration with its unit`},
+		{"attempts", harness.InGate("code {\nattempts 11 # here\n}"), "code: attempts is 11: give 1 to 10"},
+		{"source", harness.InGate("code {\nsource remote # here\n}"), `code: source is "remote": give local or websms`},
+		{"session ttl", harness.InGate("session {\nttl 721h # here\n}"), "session: ttl is 721h: give 1m to 720h"},
+		{"idle", harness.InGate("session {\nidle 1s # here\n}"), "session: idle is 1s: give 10s or more, or 0 to turn it off"},
+		{"remember", harness.InGate("session {\nremember 6h # here\nttl 8h\n}"), "session: remember is 6h: give the ttl, which is 8h, to 8760h, or remove the option"},
+		{"cookie", harness.InGate("session {\ncookie \"my session\" # here\n}"), `session: cookie is "my session": give letters, digits, - and _`},
+		{"cookie prefix", harness.InGate("session {\ncookie __Host-sid # here\n}"), "no __Host- or __Secure-: it is added where it belongs"},
+		{"domain", harness.InGate("session {\ndomain .example.com # here\nidle 0\n}"), `session: domain is ".example.com": give a domain in lower case, such as example.com`},
+		{"domain as address", harness.InGate("session {\ndomain https://example.com # here\n}"), "without scheme, port or leading dot"},
+		{"rate without a time", harness.InGate("limits {\nper_number 3/10m 10 # here\n}"), `limits: per_number: rate "10": give a count and a time, such as 3/10m; the count 1 to 10000000, the time 1s to 720h`},
+		{"rate of none", harness.InGate("limits {\nbudget 0/1h # here\n}"), `limits: budget: rate "0/1h": give a count and a time`},
+		{"cooldown", harness.InGate("limits {\ncooldown 1h # here\n}"), "limits: cooldown is 1h: give 0s to 10m"},
+		{"prefix", harness.InGate("prefix login # here"), `prefix is "login": give an absolute path of its own, such as /.websms`},
+		{"prefix of all", harness.InGate("prefix / # here"), `prefix is "/": give an absolute path of its own`},
+		{"web_otp", harness.InGate("web_otp https://app.example.com # here"), "give a bare host name in lower case, such as app.example.com, or off"},
+		{"comment", harness.InGate(`comment "` + strings.Repeat("x", 121) + `" # here`), "comment is too long, or of several lines: give at most 120 characters on one line"},
+		{"country", harness.InGate("numbers {\ncountries NZ Atlantis # here\nallow +6421234567\n}"), `numbers: countries has a mistake: "Atlantis" is not a country; give its two-letter ISO 3166 code, such as NZ`},
+		{"number", harness.InGate("numbers {\nallow +6421234567\nallow 0211 # here\ncountries NZ\n}"), "numbers: allow number 2 of 2: not a mobile number; give one such as +6421234567, of countries, which is NZ"},
+		{"header", harness.InGate("headers {\nnumber \"X Phone\" # here\n}"), `headers: number is "X Phone": give the name of a request header, such as X-Verified-Number`},
+		{"header with a meaning", harness.InGate("headers {\nuser Cookie # here\n}"), `headers: user is "Cookie": give the name of a request header`},
+		{"same header", harness.InGate("headers {\nnumber X-Who\nuser X_Who # here\n}"), "headers: user is the same header as number, to servers that read - and _ alike: give two names"},
+		{"header of the other's default", harness.InGate("headers {\nnumber X-Verified-User # here\n}"), "headers: number is the same header as user"},
+		{"bypass matcher", harness.InGate("bypass {\npath /x\npaths /y # here\nmethod GET\n}"), `bypass: "paths" is not a matcher: give one, such as path or remote_ip`},
+		{"dedupe", harness.InHook("dedupe 30s # here"), "dedupe is 30s: give 1m to 168h"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			line := 0
@@ -229,7 +160,7 @@ func TestCaddyfileMistakes(t *testing.T) {
 					line = i + 1
 				}
 			}
-			_, err := adapt(c.text)
+			_, err := harness.Adapt(c.text)
 			if err == nil {
 				t.Fatalf("accepted:\n%s", c.text)
 			}
@@ -245,7 +176,7 @@ func TestCaddyfileMistakes(t *testing.T) {
 
 // A mistake in an imported snippet is reported where it stands, and how it came.
 func TestCaddyfileMistakeImported(t *testing.T) {
-	_, err := adapt("(gate) {\nwebsms_otp {\ncompany Acme\ncode {\nlength 3\n}\n}\n}\n:80 {\nimport gate\n}\n")
+	_, err := harness.Adapt("(gate) {\nwebsms_otp {\ncompany Acme\ncode {\nlength 3\n}\n}\n}\n:80 {\nimport gate\n}\n")
 	if err == nil || !strings.Contains(err.Error(), "length is 3: give 4 to 8 digits, at Caddyfile:5 import chain ['Caddyfile:10 (import gate)']") {
 		t.Errorf("the error is %v", err)
 	}
@@ -256,20 +187,20 @@ func TestCaddyfileMistakesKeepSecrets(t *testing.T) {
 	const secret = "csk_9f8e7d"
 	for _, text := range []string{
 		"{\nwebsms " + secret + "\n}",
-		inApp("client_secret csk " + secret),
-		inApp("client_secret " + secret + "\nclient_secret " + secret),
-		inApp("client_secret " + secret + "\ntimeout 1h"),
-		inApp("sandbox " + secret),
-		inApp("base_url https://cid:" + secret + "@websms.co.nz"),
-		inApp("base_url ://" + secret),
+		harness.InApp("client_secret csk " + secret),
+		harness.InApp("client_secret " + secret + "\nclient_secret " + secret),
+		harness.InApp("client_secret " + secret + "\ntimeout 1h"),
+		harness.InApp("sandbox " + secret),
+		harness.InApp("base_url https://cid:" + secret + "@websms.co.nz"),
+		harness.InApp("base_url ://" + secret),
 		":80 {\nwebsms_webhook " + secret + "\n}",
 		":80 {\nwebsms_webhook /hook " + secret + " {\n}\n}",
-		inHook("dedupe 24h " + secret),
-		inHook("passthrough " + secret),
+		harness.InHook("dedupe 24h " + secret),
+		harness.InHook("passthrough " + secret),
 		":80 {\nwebsms_webhook {\nsecret two " + secret + "\n}\n}",
-		inGate("numbers {\nallow +6421234567 +6131234567\n}"),
+		harness.InGate("numbers {\nallow +6421234567 +6131234567\n}"),
 	} {
-		_, err := adapt(text)
+		_, err := harness.Adapt(text)
 		if err == nil {
 			t.Errorf("accepted: %s", text)
 		} else if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "131234567") {

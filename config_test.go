@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // handlerJSON is a configuration with one handler, and an account.
@@ -46,7 +48,7 @@ func TestJSONUnknownFields(t *testing.T) {
 		{handlerJSON(t, gate, `{"company":"A","headers":{"phone":"x"}}`), "phone"},
 		{handlerJSON(t, hook, `{"secret":"x","pass":true}`), "pass"},
 	} {
-		if err := validate(t, c.config); err == nil || !strings.Contains(err.Error(), `unknown field "`+c.field+`"`) {
+		if err := harness.Validate(t, c.config); err == nil || !strings.Contains(err.Error(), `unknown field "`+c.field+`"`) {
 			t.Errorf("%s: %v", c.config, err)
 		}
 	}
@@ -94,12 +96,12 @@ func TestJSONRanges(t *testing.T) {
 		{hook, `"dedupe":%s`, []string{`"1m"`, `"168h"`}, []string{`"59s"`, `"169h"`, `-1`}, "give 1m to 168h"},
 	} {
 		for _, value := range c.good {
-			if err := validate(t, c.within(fmt.Sprintf(c.option, value))()); err != nil {
+			if err := harness.Validate(t, c.within(fmt.Sprintf(c.option, value))()); err != nil {
 				t.Errorf(c.option+": %v", value, err)
 			}
 		}
 		for _, value := range c.refused {
-			if err := validate(t, c.within(fmt.Sprintf(c.option, value))()); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := harness.Validate(t, c.within(fmt.Sprintf(c.option, value))()); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf(c.option+": %v, want %s", value, err, c.want)
 			}
 		}
@@ -142,7 +144,7 @@ func TestJSONRoundTrip(t *testing.T) {
 			t.Fatalf("%d: %v", i, err)
 		}
 		got := caddyconfig.JSON(c.into, nil)
-		if got, want := indented(t, got), indented(t, caddyconfig.JSON(want, nil)); got != want {
+		if got, want := harness.Indented(t, got), harness.Indented(t, caddyconfig.JSON(want, nil)); got != want {
 			t.Errorf("%d: becomes\n%s, want\n%s", i, got, want)
 		}
 	}
@@ -178,15 +180,15 @@ func TestShort(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	empty := t.TempDir() + "/none"
 	writeFile(t, empty, "# nobody yet\n")
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	for options, want := range map[string]string{
 		"code {\nlength 5\n}":                    "codes are shorter than 6 digits, which NIST SP 800-63B asks for",
 		"session {\nttl 25h\n}":                  "sessions last longer than 24h, which NIST SP 800-63B allows at AAL2",
 		"numbers {\nallow_file " + empty + "\n}": "the list of allowed numbers is empty: nobody will get a code",
 	} {
-		before := len(w.logged("http.handlers.websms_otp"))
-		w.load(options)
-		lines := w.logged("http.handlers.websms_otp")[before:]
+		before := len(w.Logged("http.handlers.websms_otp"))
+		w.Load(options)
+		lines := w.Logged("http.handlers.websms_otp")[before:]
 		if len(lines) != 1 || lines[0]["level"] != "warn" || lines[0]["msg"] != want {
 			t.Errorf("%s: logged is %v, want a warning %q", options, lines, want)
 		}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // held are the values of the cookies of one browser in the midst of things: it
@@ -15,27 +17,27 @@ type held struct {
 	number, code               string // of the code that it awaits
 }
 
-// hold makes a browser hold all cookies of a gate, at a host.
-func (w *world) hold(t *testing.T, prefix, cookie string, headers ...http.Header) held {
+// holdCookie makes a browser hold all cookies of a gate, at a host.
+func holdCookie(w *harness.World, t *testing.T, prefix, cookie string, headers ...http.Header) held {
 	t.Helper()
-	b, h := w.browser(), held{}
-	b.client.Jar = nil // it would judge domains that are none
-	pass := func(a answer) {
+	b, h := w.Browser(), held{}
+	b.Client.Jar = nil // it would judge domains that are none
+	pass := func(a harness.Answer) {
 		t.Helper()
 		if a.StatusCode/100 != 2 {
-			t.Fatalf("%s: %s %s", prefix, a.Status, a.body)
+			t.Fatalf("%s: %s %s", prefix, a.Status, a.Text)
 		}
 		for into, name := range map[*string]string{&h.session: cookie, &h.challenge: cookie + "_challenge", &h.device: cookie + "_device"} {
-			if c := a.setCookie(name); c != nil && c.MaxAge >= 0 {
+			if c := a.SetCookie(name); c != nil && c.MaxAge >= 0 {
 				*into = c.Value
 			}
 		}
 	}
 	for i := range 2 {
-		h.number = freshNumber()
-		pass(b.post(prefix+"/send", []string{"phone", h.number}, append(headers, api)...))
-		if h.code = w.codeFor(h.number, 1); i == 0 {
-			pass(b.post(prefix+"/verify", []string{"code", h.code}, append(headers, api, with("Cookie", cookie+"_challenge="+h.challenge))...))
+		h.number = harness.FreshNumber()
+		pass(b.Post(prefix+"/send", []string{"phone", h.number}, append(headers, harness.API)...))
+		if h.code = w.CodeFor(h.number, 1); i == 0 {
+			pass(b.Post(prefix+"/verify", []string{"code", h.code}, append(headers, harness.API, harness.With("Cookie", cookie+"_challenge="+h.challenge))...))
 		}
 	}
 	if h.session == "" || h.challenge == "" || h.device == "" {
@@ -44,13 +46,15 @@ func (w *world) hold(t *testing.T, prefix, cookie string, headers ...http.Header
 	return h
 }
 
-// opens reports what a gate takes a value for: a session, a challenge, both or neither.
-func (b *browser) opens(prefix, path, name, value string, headers ...http.Header) (session, challenge bool) {
-	b.t.Helper()
-	offered := func(cookie string) []http.Header { return append(headers, api, with("Cookie", cookie+"="+value)) }
-	a, c := b.get(path, offered(name)...), b.get(prefix+"/status", offered(name+"_challenge")...)
+// opensWith reports what a gate takes a value for: a session, a challenge, both or neither.
+func opensWith(b *harness.Browser, prefix, path, name, value string, headers ...http.Header) (session, challenge bool) {
+	b.T.Helper()
+	offered := func(cookie string) []http.Header {
+		return append(headers, harness.API, harness.With("Cookie", cookie+"="+value))
+	}
+	a, c := b.Get(path, offered(name)...), b.Get(prefix+"/status", offered(name+"_challenge")...)
 	if a.StatusCode >= 500 || c.StatusCode >= 500 {
-		b.t.Errorf("%q: %s and %s", value, a.Status, c.Status)
+		b.T.Errorf("%q: %s and %s", value, a.Status, c.Status)
 	}
 	return a.StatusCode == http.StatusOK, c.StatusCode == http.StatusOK
 }
@@ -58,19 +62,19 @@ func (b *browser) opens(prefix, path, name, value string, headers ...http.Header
 // A sealed value opens as it was written. Not with any bit changed, not cut
 // anywhere, not in another spelling of the same bytes, not put together from two.
 func TestCookieBits(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	const name, prefix = "websms_session", "/.websms"
-	h, second := w.hold(t, prefix, name), w.hold(t, prefix, name)
-	b := w.browser()
-	if s, _ := b.opens(prefix, "/", name, h.session); !s {
+	h, second := holdCookie(w, t, prefix, name), holdCookie(w, t, prefix, name)
+	b := w.Browser()
+	if s, _ := opensWith(b, prefix, "/", name, h.session); !s {
 		t.Fatal("the session does not open")
 	}
-	if _, c := b.opens(prefix, "/", name, h.challenge); !c {
+	if _, c := opensWith(b, prefix, "/", name, h.challenge); !c {
 		t.Fatal("the challenge does not open")
 	}
 	wantNone := func(what, value string) {
 		t.Helper()
-		if s, c := b.opens(prefix, "/", name, value); s || c {
+		if s, c := opensWith(b, prefix, "/", name, value); s || c {
 			t.Errorf("%s, it opens: as a session %t, as a challenge %t", what, s, c)
 		}
 	}
@@ -107,7 +111,7 @@ func TestCookieBits(t *testing.T) {
 		} {
 			wantNone(what, spelled)
 		}
-		quoted, c := b.opens(prefix, "/", name, `"`+value+`"`) // as RFC 6265, 4.1.1 allows to write it
+		quoted, c := opensWith(b, prefix, "/", name, `"`+value+`"`) // as RFC 6265, 4.1.1 allows to write it
 		if quoted != (i == 0) || c != (i == 1) {
 			t.Errorf("quoted, it opens as a session %t, as a challenge %t", quoted, c)
 		}
@@ -118,13 +122,13 @@ func TestCookieBits(t *testing.T) {
 // neighbour on the parent domain can plant; of a crowd only the first are
 // tried, so that no request costs more than that.
 func TestCookieDuplicates(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	h := w.hold(t, "/.websms", "websms_session")
-	ended := w.hold(t, "/.websms", "websms_session")
-	b := w.browser()
-	wantStatus(t, "logout", b.post("/.websms/logout", nil, api, with("Cookie", "websms_session="+ended.session)), http.StatusNoContent)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	h := holdCookie(w, t, "/.websms", "websms_session")
+	ended := holdCookie(w, t, "/.websms", "websms_session")
+	b := w.Browser()
+	harness.WantStatus(t, "logout", b.Post("/.websms/logout", nil, harness.API, harness.With("Cookie", "websms_session="+ended.session)), http.StatusNoContent)
 	status := func(path string, cookies ...string) int {
-		return b.get(path, api, http.Header{"Cookie": cookies}).StatusCode
+		return b.Get(path, harness.API, http.Header{"Cookie": cookies}).StatusCode
 	}
 	for _, c := range []struct {
 		path, name, value string
@@ -175,12 +179,12 @@ func TestCookieDuplicates(t *testing.T) {
 // What is sealed for one purpose, host, realm, gate or scheme is good for
 // no other.
 func TestCookieSwaps(t *testing.T) {
-	w := start(t, setup{
-		front: `websms_otp /hr/* {
+	w := harness.Start(t, harness.Setup{
+		Front: `websms_otp /hr/* {
 			company Acme
 			prefix /hr-login
 			realm hr
-			` + plenty + `
+			` + harness.Plenty + `
 		}
 		websms_otp /pay/* {
 			company Acme
@@ -189,31 +193,31 @@ func TestCookieSwaps(t *testing.T) {
 			session {
 				cookie pay
 			}
-			` + plenty + `
+			` + harness.Plenty + `
 		}`,
-		matcher: "/app/*", gate: plenty,
+		Matcher: "/app/*", Gate: harness.Plenty,
 	})
-	w.serve(plenty, "")
+	w.Serve(harness.Plenty, "")
 	places := []struct {
 		name, prefix, path, cookie string
 		host                       http.Header
 	}{
-		{"a host", "/.websms", "/app/x", "websms_session", host("a.example.test")},
-		{"another host", "/.websms", "/app/x", "websms_session", host("b.example.test")},
-		{"the parent host", "/.websms", "/app/x", "websms_session", host("example.test")},
-		{"a host that looks like a realm", "/.websms", "/app/x", "websms_session", host("hr")},
-		{"no host to speak of", "/.websms", "/app/x", "websms_session", host(":80")},
-		{"a realm", "/hr-login", "/hr/x", "websms_session", host("hr2")},
-		{"another realm", "/pay-login", "/pay/x", "pay", host("hr2")},
+		{"a host", "/.websms", "/app/x", "websms_session", harness.Host("a.example.test")},
+		{"another host", "/.websms", "/app/x", "websms_session", harness.Host("b.example.test")},
+		{"the parent host", "/.websms", "/app/x", "websms_session", harness.Host("example.test")},
+		{"a host that looks like a realm", "/.websms", "/app/x", "websms_session", harness.Host("hr")},
+		{"no host to speak of", "/.websms", "/app/x", "websms_session", harness.Host(":80")},
+		{"a realm", "/hr-login", "/hr/x", "websms_session", harness.Host("hr2")},
+		{"another realm", "/pay-login", "/pay/x", "pay", harness.Host("hr2")},
 	}
 	realm := []string{"a.example.test", "b.example.test", "example.test", "hr, the host", "", "hr", "hr2"}
-	b := w.browser()
+	b := w.Browser()
 	for i, from := range places {
-		h := w.hold(t, from.prefix, from.cookie, from.host)
+		h := holdCookie(w, t, from.prefix, from.cookie, from.host)
 		for j, to := range places {
 			what := fmt.Sprintf("of %s, offered to %s: ", from.name, to.name)
 			for purpose, value := range map[string]string{"session": h.session, "challenge": h.challenge, "device": h.device} {
-				s, c := b.opens(to.prefix, to.path, to.cookie, value, to.host)
+				s, c := opensWith(b, to.prefix, to.path, to.cookie, value, to.host)
 				wantS, wantC := realm[i] == realm[j] && purpose == "session", realm[i] == realm[j] && purpose == "challenge"
 				if s != wantS || c != wantC {
 					t.Errorf("%sa %s cookie opens as a session %t, as a challenge %t; want %t, %t", what, purpose, s, c, wantS, wantC)
@@ -221,32 +225,32 @@ func TestCookieSwaps(t *testing.T) {
 			}
 		}
 	}
-	wantStatus(t, "nobody's cookie", b.get("/app/x", api, with("Cookie", "pay=x; pay_challenge=y"), host("a.example.test")), http.StatusUnauthorized)
+	harness.WantStatus(t, "nobody's cookie", b.Get("/app/x", harness.API, harness.With("Cookie", "pay=x; pay_challenge=y"), harness.Host("a.example.test")), http.StatusUnauthorized)
 }
 
 // A browser knows a number by its device cookie alone: what else it holds, and
 // another realm's device cookie, do not show it what is delivered.
 func TestDeviceCookieSwaps(t *testing.T) {
-	w := start(t, setup{gate: listGate + plenty})
-	w.serve(listGate+plenty, "")
-	b := w.browser()
-	b.client.Jar = nil
+	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
+	w.Serve(listGate+harness.Plenty, "")
+	b := w.Browser()
+	b.Client.Jar = nil
 	signIn := func(at string) held {
 		t.Helper()
-		before := len(w.messagesTo(listed))
-		challenge := b.request(listed, host(at)).setCookie("websms_session_challenge")
-		a := b.answerWith(w.codeFor(listed, before+1), host(at), with("Cookie", challenge.Name+"="+challenge.Value))
-		wantStatus(t, "verify", a, http.StatusOK)
-		return held{session: a.setCookie("websms_session").Value, device: a.setCookie("websms_session_device").Value}
+		before := len(w.MessagesTo(listed))
+		challenge := b.Request(listed, harness.Host(at)).SetCookie("websms_session_challenge")
+		a := b.AnswerWith(w.CodeFor(listed, before+1), harness.Host(at), harness.With("Cookie", challenge.Name+"="+challenge.Value))
+		harness.WantStatus(t, "verify", a, http.StatusOK)
+		return held{session: a.SetCookie("websms_session").Value, device: a.SetCookie("websms_session_device").Value}
 	}
 	here, elsewhere := signIn("a.example.test"), signIn("b.example.test")
-	before := len(w.messagesTo(listed))
-	challenge := b.request(listed, host("a.example.test")).setCookie("websms_session_challenge").Value
-	w.codeFor(listed, before+1)
-	eventually(t, "it is reported on", func() bool { return len(w.logged("websms.dlr")) >= 2*(before+1) })
-	eventually(t, "it is accepted, for all to see", func() bool {
-		a := b.get("/.websms/status", api, host("a.example.test"), with("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))
-		return a.json("status") == "delivered"
+	before := len(w.MessagesTo(listed))
+	challenge := b.Request(listed, harness.Host("a.example.test")).SetCookie("websms_session_challenge").Value
+	w.CodeFor(listed, before+1)
+	harness.Eventually(t, "it is reported on", func() bool { return len(w.Logged("websms.dlr")) >= 2*(before+1) })
+	harness.Eventually(t, "it is accepted, for all to see", func() bool {
+		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"), harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))
+		return a.JSON("status") == "delivered"
 	})
 	for what, c := range map[string]struct{ device, want string }{
 		"its own":            {here.device, "delivered"},
@@ -257,9 +261,9 @@ func TestDeviceCookieSwaps(t *testing.T) {
 		"its own, cut":       {here.device[:len(here.device)-1], "accepted"},
 		"its own, prolonged": {here.device + "A", "accepted"},
 	} {
-		a := b.get("/.websms/status", api, host("a.example.test"), with("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+c.device))
-		if a.json("status") != c.want {
-			t.Errorf("with %s for its device cookie it is told %s; want %s", what, a.body, c.want)
+		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"), harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+c.device))
+		if a.JSON("status") != c.want {
+			t.Errorf("with %s for its device cookie it is told %s; want %s", what, a.Text, c.want)
 		}
 	}
 }
@@ -269,26 +273,26 @@ func TestDeviceCookieSwaps(t *testing.T) {
 func TestCookieSchemes(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		setup   setup
+		setup   harness.Setup
 		header  http.Header
 		counted string
 		ignored string
 	}{
-		{"https", setup{https: true, gate: plenty}, nil, "__Host-websms_session", "websms_session"},
-		{"http", setup{gate: plenty}, nil, "websms_session", "__Host-websms_session"},
-		{"https to a trusted proxy", setup{gate: plenty, global: "servers {\n trusted_proxies static private_ranges\n}"}, with("X-Forwarded-Proto", "https"), "__Host-websms_session", "websms_session"},
-		{"https, says a stranger", setup{gate: plenty}, with("X-Forwarded-Proto", "https"), "websms_session", "__Host-websms_session"},
+		{"https", harness.Setup{HTTPS: true, Gate: harness.Plenty}, nil, "__Host-websms_session", "websms_session"},
+		{"http", harness.Setup{Gate: harness.Plenty}, nil, "websms_session", "__Host-websms_session"},
+		{"https to a trusted proxy", harness.Setup{Gate: harness.Plenty, Global: "servers {\n trusted_proxies static private_ranges\n}"}, harness.With("X-Forwarded-Proto", "https"), "__Host-websms_session", "websms_session"},
+		{"https, says a stranger", harness.Setup{Gate: harness.Plenty}, harness.With("X-Forwarded-Proto", "https"), "websms_session", "__Host-websms_session"},
 	} {
-		w := start(t, c.setup)
-		h := w.hold(t, "/.websms", c.counted, c.header)
-		b := w.browser()
+		w := harness.Start(t, c.setup)
+		h := holdCookie(w, t, "/.websms", c.counted, c.header)
+		b := w.Browser()
 		for _, value := range []string{h.session, h.challenge, h.device} {
-			s, ch := b.opens("/.websms", "/", c.counted, value, c.header)
+			s, ch := opensWith(b, "/.websms", "/", c.counted, value, c.header)
 			if s != (value == h.session) || ch != (value == h.challenge) {
 				t.Errorf("%s: under its name it opens as a session %t, as a challenge %t", c.name, s, ch)
 			}
 			for _, name := range []string{c.ignored, "__Secure-websms_session", "__HOST-websms_session", "__Host-__Host-websms_session"} {
-				if s, ch := b.opens("/.websms", "/", name, value, c.header); s || ch {
+				if s, ch := opensWith(b, "/.websms", "/", name, value, c.header); s || ch {
 					t.Errorf("%s: under the name %s it opens as a session %t, as a challenge %t", c.name, name, s, ch)
 				}
 			}

@@ -8,16 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/session"
 )
 
 // Every cookie that is set says what browsers are to do with it.
 func TestCookieAttributes(t *testing.T) {
-	proxied := with("X-Forwarded-Proto", "https")
+	proxied := harness.With("X-Forwarded-Proto", "https")
 	for _, c := range []struct {
 		name          string
-		setup         setup
+		setup         harness.Setup
 		header        http.Header
 		session       string // its name
 		others        string // the names of the others begin so
@@ -27,36 +28,36 @@ func TestCookieAttributes(t *testing.T) {
 		rememberField string
 	}{
 		{name: "http", session: "websms_session", others: "websms_session"},
-		{name: "https", setup: setup{https: true}, session: "__Host-websms_session", others: "__Host-websms_session", secure: true},
+		{name: "https", setup: harness.Setup{HTTPS: true}, session: "__Host-websms_session", others: "__Host-websms_session", secure: true},
 		{
-			name: "https by a name", setup: setup{https: true, gate: "session {\n cookie pass\n remember 720h\n}"},
+			name: "https by a name", setup: harness.Setup{HTTPS: true, Gate: "session {\n cookie pass\n remember 720h\n}"},
 			session: "__Host-pass", others: "__Host-pass", secure: true, remembered: 720 * 3600,
 		},
 		{
-			name: "https for a domain", setup: setup{https: true, gate: "session {\n domain example.test\n}"},
+			name: "https for a domain", setup: harness.Setup{HTTPS: true, Gate: "session {\n domain example.test\n}"},
 			session: "websms_session", others: "__Host-websms_session", secure: true, domain: "example.test",
 		},
-		{name: "http for a domain", setup: setup{gate: "session {\n domain example.test\n}"}, session: "websms_session", others: "websms_session", domain: "example.test"},
+		{name: "http for a domain", setup: harness.Setup{Gate: "session {\n domain example.test\n}"}, session: "websms_session", others: "websms_session", domain: "example.test"},
 		{
-			name: "behind a trusted proxy", setup: setup{global: "servers {\n trusted_proxies static private_ranges\n}"}, header: proxied,
+			name: "behind a trusted proxy", setup: harness.Setup{Global: "servers {\n trusted_proxies static private_ranges\n}"}, header: proxied,
 			session: "__Host-websms_session", others: "__Host-websms_session", secure: true,
 		},
 		{name: "behind a stranger", header: proxied, session: "websms_session", others: "websms_session"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.setup.gate += "\n" + plenty
-			w := start(t, c.setup)
-			b := w.browser()
-			b.client.Jar = nil // it would refuse what is Secure, and not sent over TLS
+			c.setup.Gate += "\n" + harness.Plenty
+			w := harness.Start(t, c.setup)
+			b := w.Browser()
+			b.Client.Jar = nil // it would refuse what is Secure, and not sent over TLS
 			held := make(map[string]string)
-			visit := func(method, path string, form []string) answer {
+			visit := func(method, path string, form []string) harness.Answer {
 				var pairs []string
 				for name, value := range held {
 					pairs = append(pairs, name+"="+value)
 				}
-				a := b.post(path, form, page, c.header, with("Cookie", strings.Join(pairs, "; ")))
+				a := b.Post(path, form, harness.Page, c.header, harness.With("Cookie", strings.Join(pairs, "; ")))
 				if method == http.MethodGet {
-					a = b.get(path, page, c.header, with("Cookie", strings.Join(pairs, "; ")))
+					a = b.Get(path, harness.Page, c.header, harness.With("Cookie", strings.Join(pairs, "; ")))
 				}
 				for _, cookie := range a.Cookies() {
 					if held[cookie.Name] = cookie.Value; cookie.MaxAge < 0 {
@@ -76,9 +77,9 @@ func TestCookieAttributes(t *testing.T) {
 				}
 				return a
 			}
-			want := func(what string, a answer, name string, lives func(maxAge int) bool) {
+			want := func(what string, a harness.Answer, name string, lives func(maxAge int) bool) {
 				t.Helper()
-				if cookie := a.setCookie(name); cookie == nil || !lives(cookie.MaxAge) {
+				if cookie := a.SetCookie(name); cookie == nil || !lives(cookie.MaxAge) {
 					t.Errorf("%s sets %v; want %s of another life", what, a.Header["Set-Cookie"], name)
 				}
 			}
@@ -90,10 +91,10 @@ func TestCookieAttributes(t *testing.T) {
 				device = c.session + "_device"
 			}
 			for _, remember := range []string{"", "1"} {
-				number := freshNumber()
+				number := harness.FreshNumber()
 				a := visit(http.MethodPost, "/.websms/send", []string{"phone", number})
 				want("send", a, c.others+"_challenge", func(maxAge int) bool { return maxAge >= 600 })
-				a = visit(http.MethodPost, "/.websms/verify", []string{"code", w.codeFor(number, 1), "remember", remember})
+				a = visit(http.MethodPost, "/.websms/verify", []string{"code", w.CodeFor(number, 1), "remember", remember})
 				want("verify", a, c.others+"_challenge", gone)
 				want("verify", a, device, func(maxAge int) bool { return maxAge > 86400 })
 				if remember == "" || c.remembered == 0 {
@@ -109,11 +110,11 @@ func TestCookieAttributes(t *testing.T) {
 			want("logout", a, c.session, gone)
 			want("logout", a, c.others+"_challenge", gone)
 			want("logout", a, c.others+"_notice", func(maxAge int) bool { return maxAge > 0 && maxAge <= 60 })
-			if a = visit(http.MethodGet, "/.websms/login", nil); !strings.Contains(a.body, "You are signed out.") {
-				t.Errorf("after logout: %s", redact(a.body))
+			if a = visit(http.MethodGet, "/.websms/login", nil); !strings.Contains(a.Text, "You are signed out.") {
+				t.Errorf("after logout: %s", harness.Redact(a.Text))
 			}
 			want("login", a, c.others+"_notice", gone)
-			if a = visit(http.MethodGet, "/.websms/login", nil); strings.Contains(a.body, "You are signed out.") {
+			if a = visit(http.MethodGet, "/.websms/login", nil); strings.Contains(a.Text, "You are signed out.") {
 				t.Error("it says so twice")
 			}
 		})
@@ -122,10 +123,10 @@ func TestCookieAttributes(t *testing.T) {
 
 // The upstream sees the other cookies as they came, byte for byte, and none of ours.
 func TestCookiesUpstream(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	s := "websms_session=" + b.cookie("websms_session").Value
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	s := "websms_session=" + b.Cookie("websms_session").Value
 	for _, c := range []struct{ in, want []string }{
 		{[]string{s}, nil},
 		{[]string{"a=1; " + s + "; b=2"}, []string{"a=1; b=2"}},
@@ -144,12 +145,12 @@ func TestCookiesUpstream(t *testing.T) {
 		for _, field := range c.in {
 			lines = append(lines, "Cookie: "+field)
 		}
-		before := len(w.app.seen())
-		if a := w.raw("GET", "/", lines...); a.StatusCode != http.StatusOK {
+		before := len(w.App.Seen())
+		if a := w.Raw("GET", "/", lines...); a.StatusCode != http.StatusOK {
 			t.Errorf("with %q: %s", c.in, a.Status)
 			continue
 		}
-		if got := w.app.seen()[before].Header["Cookie"]; !slices.Equal(got, c.want) {
+		if got := w.App.Seen()[before].Header["Cookie"]; !slices.Equal(got, c.want) {
 			t.Errorf("of %q the app sees %q; want %q", c.in, got, c.want)
 		}
 	}
@@ -157,15 +158,15 @@ func TestCookiesUpstream(t *testing.T) {
 
 // A cookie opens only whole, unchanged, for its own purpose.
 func TestCookiesAreSealed(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	s, device := b.cookie("websms_session").Value, b.cookie("websms_session_device").Value
-	b.ask(freshNumber())
-	challenge := b.cookie("websms_session_challenge").Value
-	stranger := w.browser()
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	s, device := b.Cookie("websms_session").Value, b.Cookie("websms_session_device").Value
+	b.Ask(harness.FreshNumber())
+	challenge := b.Cookie("websms_session_challenge").Value
+	stranger := w.Browser()
 	opens := func(cookies ...string) bool {
-		return stranger.get("/", api, http.Header{"Cookie": cookies}).StatusCode == http.StatusOK
+		return stranger.Get("/", harness.API, http.Header{"Cookie": cookies}).StatusCode == http.StatusOK
 	}
 
 	const ours = "websms_session="
@@ -215,31 +216,31 @@ func TestCookiesAreSealed(t *testing.T) {
 		changed = "B" + challenge[1:]
 	}
 	for _, value := range []string{s, device, challenge[:len(challenge)-1], changed} {
-		a := stranger.answerWith("123456", with("Cookie", ours[:len(ours)-1]+"_challenge="+value))
-		wantProblem(t, "with a challenge that is none", a, http.StatusConflict, "no_challenge")
+		a := stranger.AnswerWith("123456", harness.With("Cookie", ours[:len(ours)-1]+"_challenge="+value))
+		harness.WantProblem(t, "with a challenge that is none", a, http.StatusConflict, "no_challenge")
 	}
 	planted := "websms_session_challenge=x; websms_session_challenge=" + challenge
-	wantStatus(t, "with a planted challenge in front", stranger.get("/.websms/verify", api, with("Cookie", planted)), http.StatusOK)
+	harness.WantStatus(t, "with a planted challenge in front", stranger.Get("/.websms/verify", harness.API, harness.With("Cookie", planted)), http.StatusOK)
 }
 
 // A session of one host opens no other, unless a realm or a domain joins them.
 func TestRealms(t *testing.T) {
-	w := start(t, setup{})
-	w.serve(plenty, "")
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	w.Serve(harness.Plenty, "")
+	b := w.Browser()
 	login := func(at string) {
 		t.Helper()
-		number := freshNumber()
-		if a := b.request(number, host(at)); a.StatusCode != http.StatusAccepted {
+		number := harness.FreshNumber()
+		if a := b.Request(number, harness.Host(at)); a.StatusCode != http.StatusAccepted {
 			t.Fatalf("send: %s", a.Status)
 		}
-		a := b.answerWith(w.codeFor(number, 1), host(at))
-		wantStatus(t, "verify", a, http.StatusOK)
-		if c := a.setCookie("websms_session"); c != nil { // one with a domain is not kept by the jar
-			b.header.Set("Cookie", c.Name+"="+c.Value)
+		a := b.AnswerWith(w.CodeFor(number, 1), harness.Host(at))
+		harness.WantStatus(t, "verify", a, http.StatusOK)
+		if c := a.SetCookie("websms_session"); c != nil { // one with a domain is not kept by the jar
+			b.Header.Set("Cookie", c.Name+"="+c.Value)
 		}
 	}
-	opens := func(at string) bool { return b.get("/", api, host(at)).StatusCode == http.StatusOK }
+	opens := func(at string) bool { return b.Get("/", harness.API, harness.Host(at)).StatusCode == http.StatusOK }
 
 	login("a.example.test")
 	for at, want := range map[string]bool{
@@ -251,13 +252,13 @@ func TestRealms(t *testing.T) {
 		}
 	}
 	// Nor does the challenge of one host open another.
-	number := freshNumber()
-	b.request(number, host("a.example.test"))
-	wantProblem(t, "the code at another host", b.answerWith(w.codeFor(number, 1), host("b.example.test")), http.StatusConflict, "no_challenge")
-	wantStatus(t, "the code at its host", b.answerWith(w.codeFor(number, 1), host("a.example.test")), http.StatusOK)
+	number := harness.FreshNumber()
+	b.Request(number, harness.Host("a.example.test"))
+	harness.WantProblem(t, "the code at another host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("b.example.test")), http.StatusConflict, "no_challenge")
+	harness.WantStatus(t, "the code at its host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("a.example.test")), http.StatusOK)
 
 	for _, joined := range []string{"realm staff", "session {\n domain example.test\n}"} {
-		w.load(joined + "\n" + plenty)
+		w.Load(joined + "\n" + harness.Plenty)
 		if opens("a.example.test") {
 			t.Errorf("%s: a session from before opens", joined)
 		}
@@ -268,7 +269,7 @@ func TestRealms(t *testing.T) {
 			}
 		}
 	}
-	w.load("realm other\n" + plenty)
+	w.Load("realm other\n" + harness.Plenty)
 	if opens("a.example.test") {
 		t.Error("a session of one realm opens another")
 	}

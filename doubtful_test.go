@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // readers are what servers behind a proxy make of a request target's path.
@@ -314,7 +316,7 @@ func TestDoubtfulMatcher(t *testing.T) {
 // The directive's own path `/x/*` stands for `/x` too, a named matcher for
 // what it says.
 func TestFolderIsGated(t *testing.T) {
-	setAccount(t)
+	harness.SetAccount(t)
 	for matcher, want := range map[string]string{
 		"/admin/*":      `"path":["/admin/*","/admin"]`,
 		"/a/*/b/*":      `"path":["/a/*/b/*","/a/*/b"]`,
@@ -325,7 +327,7 @@ func TestFolderIsGated(t *testing.T) {
 		"/{$SECTION}/*": `"path":["/admin/*","/admin"]`,
 	} {
 		t.Setenv("SECTION", "admin")
-		config, err := adapt("example.com {\n@guarded path /admin/*\nwebsms_otp " + matcher + " {\ncompany Acme\n}\n}")
+		config, err := harness.Adapt("example.com {\n@guarded path /admin/*\nwebsms_otp " + matcher + " {\ncompany Acme\n}\n}")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // earlyData makes a request with `X-Early` one that came before the TLS
@@ -40,46 +42,46 @@ func (earlyData) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 // Nothing that is posted in early data counts or sends, at any endpoint.
 func TestEarlyData(t *testing.T) {
-	w := start(t, setup{https: true, gate: plenty, front: "test_early_data"})
-	early := with("X-Early", "1")
-	number := freshNumber()
-	b := w.browser()
-	wantStatus(t, "a code", b.request(number), http.StatusAccepted)
-	code := w.codeFor(number, 1)
-	w.wantSends("posts in early data", 0, freshNumber(), func() {
+	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty, Front: "test_early_data"})
+	early := harness.With("X-Early", "1")
+	number := harness.FreshNumber()
+	b := w.Browser()
+	harness.WantStatus(t, "a code", b.Request(number), http.StatusAccepted)
+	code := w.CodeFor(number, 1)
+	w.WantSends("posts in early data", 0, harness.FreshNumber(), func() {
 		for path, fields := range map[string][]string{
-			"send": {"phone", freshNumber()}, "resend": nil, "verify": {"code", code}, "recover": {"code", "0000-0000-0000-0"}, "logout": nil,
+			"send": {"phone", harness.FreshNumber()}, "resend": nil, "verify": {"code", code}, "recover": {"code", "0000-0000-0000-0"}, "logout": nil,
 		} {
-			wantProblem(t, path, b.post("/.websms/"+path, fields, api, early), http.StatusTooEarly, "too_early")
+			harness.WantProblem(t, path, b.Post("/.websms/"+path, fields, harness.API, early), http.StatusTooEarly, "too_early")
 		}
 	})
-	if left := b.get("/.websms/status", api).json("attempts_left"); left != float64(5) {
+	if left := b.Get("/.websms/status", harness.API).JSON("attempts_left"); left != float64(5) {
 		t.Errorf("%v attempts are left; none was to be counted", left)
 	}
-	wantStatus(t, "a page", b.get("/.websms/verify", page, early), http.StatusOK)
-	wantStatus(t, "a wrong method", b.do(http.MethodPut, "/.websms/send", nil, early), http.StatusMethodNotAllowed)
-	wantStatus(t, "the code itself", b.answerWith(code), http.StatusOK)
-	wantStatus(t, "a GET of the app", b.get("/", page, early), http.StatusOK)
-	wantStatus(t, "a POST of the app", b.post("/", []string{"a", "b"}, page, early), http.StatusOK) // Caddy's and the app's to decide
+	harness.WantStatus(t, "a page", b.Get("/.websms/verify", harness.Page, early), http.StatusOK)
+	harness.WantStatus(t, "a wrong method", b.Do(http.MethodPut, "/.websms/send", nil, early), http.StatusMethodNotAllowed)
+	harness.WantStatus(t, "the code itself", b.AnswerWith(code), http.StatusOK)
+	harness.WantStatus(t, "a GET of the app", b.Get("/", harness.Page, early), http.StatusOK)
+	harness.WantStatus(t, "a POST of the app", b.Post("/", []string{"a", "b"}, harness.Page, early), http.StatusOK) // Caddy's and the app's to decide
 }
 
 // A proxy that takes early data says so; nobody else is believed.
 func TestEarlyDataHeader(t *testing.T) {
-	w := start(t, setup{gate: plenty, global: "servers {\n trusted_proxies static 127.0.0.1/32 ::1/128\n}"})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Global: "servers {\n trusted_proxies static 127.0.0.1/32 ::1/128\n}"})
 	for _, values := range [][]string{{"1"}, {"1", "1"}, {"0"}, {""}} {
 		fields := http.Header{"Early-Data": values}
 		what := fmt.Sprintf("Early-Data: %q", values)
-		wantProblem(t, what, w.browser().request(freshNumber(), fields), http.StatusTooEarly, "too_early")
-		a := w.browser().post("/.websms/send", []string{"phone", freshNumber()}, page, fields)
-		wantStatus(t, what, a, http.StatusTooEarly)
-		if !strings.Contains(a.body, "<h1") || !strings.Contains(a.body, "send that again") {
-			t.Errorf("%s: the page is %s", what, redact(a.body))
+		harness.WantProblem(t, what, w.Browser().Request(harness.FreshNumber(), fields), http.StatusTooEarly, "too_early")
+		a := w.Browser().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page, fields)
+		harness.WantStatus(t, what, a, http.StatusTooEarly)
+		if !strings.Contains(a.Text, "<h1") || !strings.Contains(a.Text, "send that again") {
+			t.Errorf("%s: the page is %s", what, harness.Redact(a.Text))
 		}
-		wantStatus(t, what+" on a GET", w.browser().get("/.websms/login", page, fields), http.StatusOK)
+		harness.WantStatus(t, what+" on a GET", w.Browser().Get("/.websms/login", harness.Page, fields), http.StatusOK)
 	}
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	w = start(t, setup{gate: plenty})
-	wantStatus(t, "from whoever asks", w.browser().request(freshNumber(), http.Header{"Early-Data": {"1"}}), http.StatusAccepted)
+	w = harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	harness.WantStatus(t, "from whoever asks", w.Browser().Request(harness.FreshNumber(), http.Header{"Early-Data": {"1"}}), http.StatusAccepted)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -174,7 +175,7 @@ func TestEngineIssue(t *testing.T) {
 		if sent := e.outbox.all(); len(sent) != 1 || sent[0] != wantSent {
 			t.Errorf("sent %+v, want %+v", sent, wantSent)
 		}
-		e.verify(challenge.ID, other(e.lastCode()), otp.ErrWrongCode)
+		e.verify(challenge.ID, harness.OtherCode(e.lastCode()), otp.ErrWrongCode)
 		if left := e.get(challenge.ID).AttemptsLeft; left != 4 {
 			t.Errorf("%d attempts left after one of 5", left)
 		}

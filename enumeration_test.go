@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -50,13 +51,13 @@ var steps = []string{"send", "status", "the code page", "a wrong code", "status 
 // sendingTime is how long WebSMS takes: nobody is there to see it.
 const sendingTime = 300 * time.Millisecond
 
-// visits has visitors ask for the numbers on the list and for those off it, in
+// visitTimes has visitors ask for the numbers on the list and for those off it, in
 // random order. It returns how long each step took the ones and the others.
 // No answer may differ.
-func (w *world) visits(t *testing.T, numbers [2][]string) (took [2]map[string][]time.Duration) {
+func visitTimes(w *harness.World, t *testing.T, numbers [2][]string) (took [2]map[string][]time.Duration) {
 	took = [2]map[string][]time.Duration{make(map[string][]time.Duration), make(map[string][]time.Duration)}
-	b := w.browser()
-	b.client.Jar = nil
+	b := w.Browser()
+	b.Client.Jar = nil
 	shown := make(map[string]string) // by step, what every visitor sees
 	var order []int
 	for who := range numbers {
@@ -70,19 +71,19 @@ func (w *world) visits(t *testing.T, numbers [2][]string) (took [2]map[string][]
 		cookie, asked := http.Header{}, time.Now()
 		for _, step := range steps {
 			begun := time.Now()
-			var a answer
+			var a harness.Answer
 			switch step {
 			case "send":
-				a = b.post("/.websms/send", []string{"phone", number}, api)
+				a = b.Post("/.websms/send", []string{"phone", number}, harness.API)
 			case "a wrong code":
-				a = b.answerWith("abcdef", cookie)
+				a = b.AnswerWith("abcdef", cookie)
 			case "the code page":
-				a = b.get("/.websms/verify", page, cookie)
+				a = b.Get("/.websms/verify", harness.Page, cookie)
 			default:
-				a = b.get("/.websms/status", api, cookie)
+				a = b.Get("/.websms/status", harness.API, cookie)
 			}
 			took[who][step] = append(took[who][step], time.Since(begun))
-			if c := a.setCookie("websms_session_challenge"); c != nil {
+			if c := a.SetCookie("websms_session_challenge"); c != nil {
 				cookie.Set("Cookie", c.Name+"="+c.Value)
 			}
 			if time.Since(asked) > sendingTime/2 {
@@ -107,7 +108,7 @@ const apart = 4
 // others: not in the status, the header, the body or its size, and not in the
 // time, of the ask or of anything behind it, a wrong code included.
 func TestEnumeration(t *testing.T) {
-	useClock(t) // it stands still, so that answers of other moments are the same
+	harness.UseClock(t) // it stands still, so that answers of other moments are the same
 	const visitors, warm = 200, 20
 	var numbers [2][]string
 	for i := range visitors + 2*warm { // alike when they are masked
@@ -116,21 +117,21 @@ func TestEnumeration(t *testing.T) {
 	}
 	list := filepath.Join(t.TempDir(), "list")
 	writeFile(t, list, strings.Join(numbers[0], "\n"))
-	w := start(t, setup{
-		gate: "numbers {\n allow_file " + list + "\n}\n" + plenty,
-		api:  websmstest.Options{Latency: sendingTime},
+	w := harness.Start(t, harness.Setup{
+		Gate: "numbers {\n allow_file " + list + "\n}\n" + harness.Plenty,
+		API:  websmstest.Options{Latency: sendingTime},
 	})
-	w.sim.SetWebhook("", "") // its posts would be more work in this process
+	w.Sim.SetWebhook("", "") // its posts would be more work in this process
 	sent := func(n int) {
 		t.Helper()
-		eventually(t, "all messages have gone out", func() bool { return w.sim.Counts().Accepted == n })
+		harness.Eventually(t, "all messages have gone out", func() bool { return w.Sim.Counts().Accepted == n })
 	}
-	w.visits(t, [2][]string{numbers[0][visitors:], numbers[1][visitors:]})
+	visitTimes(w, t, [2][]string{numbers[0][visitors:], numbers[1][visitors:]})
 	rounds := 0
 	for try := range 2 {
 		var took [2]map[string][]time.Duration
 		for more := range maxRounds { // on a machine that is busy, more of them tell what few cannot
-			round := w.visits(t, [2][]string{numbers[0][:visitors], numbers[1][:visitors]})
+			round := visitTimes(w, t, [2][]string{numbers[0][:visitors], numbers[1][:visitors]})
 			rounds++
 			sent(2*warm + rounds*visitors)
 			if more == 0 {
@@ -162,12 +163,12 @@ func TestEnumeration(t *testing.T) {
 			break
 		}
 	}
-	for _, m := range w.sim.Messages() {
+	for _, m := range w.Sim.Messages() {
 		if slices.Contains(numbers[1], "+"+m.To) {
 			t.Fatal("a message went to a number off the list")
 		}
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // maxRounds bounds the rounds that are taken together.

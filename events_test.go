@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -75,14 +76,14 @@ const onOurs = "events {\n on websms.sent recorder\n on websms.verified recorder
 // a number that a gate sent to is masked, the words of a reply are whole.
 func TestEvents(t *testing.T) {
 	recordEvents(t, nil)
-	w := start(t, setup{gate: "realm staff\n" + plenty, global: onOurs})
-	w.sim.SetWebhook("", "")
-	b := w.browser()
-	code := b.ask("+6421000555")
-	message := w.sim.Messages()[0]
+	w := harness.Start(t, harness.Setup{Gate: "realm staff\n" + harness.Plenty, Global: onOurs})
+	w.Sim.SetWebhook("", "")
+	b := w.Browser()
+	code := b.Ask("+6421000555")
+	message := w.Sim.Messages()[0]
 	once := func(name string) map[string]any {
 		t.Helper()
-		eventually(t, name, func() bool { return len(eventsNamed(name)) > 0 })
+		harness.Eventually(t, name, func() bool { return len(eventsNamed(name)) > 0 })
 		return eventsNamed(name)[0]
 	}
 	sent := once("websms.sent")
@@ -100,12 +101,12 @@ func TestEvents(t *testing.T) {
 		return map[string]any{"realm": "staff", "number": "+64•••555", "user": "", "client_ip": "127.0.0.1", "challenge": challenge, name: value}
 	}
 	want("websms.sent", whose("message_id", message.ID))
-	b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
+	deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
 	want("websms.dlr", map[string]any{"message_id": message.ID, "status": "DELIVRD", "status_code": 1, "state": "delivered", "timestamp": "2009-02-13T23:31:30Z"})
-	wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
+	harness.WantStatus(t, "verify", b.AnswerWith(code), http.StatusOK)
 	var session any
-	eventually(t, "the audit log", func() bool {
-		for _, line := range w.logged("websms.audit") {
+	harness.Eventually(t, "the audit log", func() bool {
+		for _, line := range w.Logged("websms.audit") {
 			if line["event"] == "verified" {
 				session = line["session"]
 			}
@@ -114,11 +115,11 @@ func TestEvents(t *testing.T) {
 	})
 	want("websms.verified", whose("session", session))
 	for range 2 { // the second is a repetition
-		b.deliver(`{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
+		deliver(b, `{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
 	}
 	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321", "body": "STOP {env.HOME} $(id)", "timestamp": ""})
-	w.sim.Next(websmstest.InvalidRequest())
-	w.browser().request("+6421000557")
+	w.Sim.Next(websmstest.InvalidRequest())
+	w.Browser().Request("+6421000557")
 	if failed := once("websms.failed"); failed["number"] != "+64•••557" || failed["error"] == "" {
 		t.Errorf("websms.failed has %v", failed)
 	}
@@ -143,17 +144,17 @@ func TestEventHandlersInTrouble(t *testing.T) {
 		<-release
 		return nil
 	})
-	w := start(t, setup{gate: plenty, global: onOurs})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Global: onOurs})
 	t.Cleanup(func() { close(release) }) // before Caddy is stopped
-	b := w.browser()
+	b := w.Browser()
 	began := time.Now()
 	for i := range 4 {
-		wantAnswer(t, "a reply", b.deliver(fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, acknowledged)
+		wantAnswer(t, "a reply", deliver(b, fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, acknowledged)
 	}
-	b.login("+6421000558")
-	wantStatus(t, "the app", b.get("/", page), http.StatusOK)
+	b.Login("+6421000558")
+	harness.WantStatus(t, "the app", b.Get("/", harness.Page), http.StatusOK)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	eventually(t, "the panic in the log", func() bool { return len(w.logged("http.handlers.websms_otp")) > 0 })
+	harness.Eventually(t, "the panic in the log", func() bool { return len(w.Logged("http.handlers.websms_otp")) > 0 })
 }

@@ -6,17 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
 // Whatever WebSMS replies: the page says how it went, a code that arrives
 // opens, one that does not arrive opens nothing, and nothing is sent twice.
 func TestFaults(t *testing.T) {
-	w := start(t, setup{app: "timeout 2s", gate: plenty})
-	w.sim.SetWebhook("", "") // of delivery is another test
+	w := harness.Start(t, harness.Setup{App: "timeout 2s", Gate: harness.Plenty})
+	w.Sim.SetWebhook("", "") // of delivery is another test
 	type walk struct {
 		name    string
-		browser *browser
+		browser *harness.Browser
 		number  string
 		status  string
 		arrives int
@@ -56,72 +57,72 @@ func TestFaults(t *testing.T) {
 		{"no id", websmstest.NoID(), "accepted", 1, 1},
 		{"no content", websmstest.NoContent(), "accepted", 1, 1},
 	} {
-		w.sim.Next(c.fault)
-		before := w.sim.Counts().OTPRequests
-		b, number := w.browser(), freshNumber()
+		w.Sim.Next(c.fault)
+		before := w.Sim.Counts().OTPRequests
+		b, number := w.Browser(), harness.FreshNumber()
 		begun := time.Now()
-		wantStatus(t, c.name, b.request(number), http.StatusAccepted)
+		harness.WantStatus(t, c.name, b.Request(number), http.StatusAccepted)
 		if took := time.Since(begun); took > time.Second {
 			t.Errorf("%s: send waited %s for WebSMS", c.name, took)
 		}
-		eventually(t, c.name+": the fault is over", func() bool { // or the next message would meet it
+		harness.Eventually(t, c.name+": the fault is over", func() bool { // or the next message would meet it
 			if c.arrives > 0 {
-				return len(w.messagesTo(number)) == c.arrives
+				return len(w.MessagesTo(number)) == c.arrives
 			}
-			return b.get("/.websms/status", api).json("status") == c.status
+			return b.Get("/.websms/status", harness.API).JSON("status") == c.status
 		})
-		if got := w.sim.Counts().OTPRequests - before; got != c.requests {
+		if got := w.Sim.Counts().OTPRequests - before; got != c.requests {
 			t.Errorf("%s: WebSMS was asked %d times; want %d", c.name, got, c.requests)
 		}
 		walks = append(walks, walk{c.name, b, number, c.status, c.arrives})
 	}
 	for _, walk := range walks {
-		eventually(t, walk.name+": the status is "+walk.status, func() bool {
-			return walk.browser.get("/.websms/status", api).json("status") == walk.status
+		harness.Eventually(t, walk.name+": the status is "+walk.status, func() bool {
+			return walk.browser.Get("/.websms/status", harness.API).JSON("status") == walk.status
 		})
-		messages := w.messagesTo(walk.number)
+		messages := w.MessagesTo(walk.number)
 		if len(messages) != walk.arrives {
 			t.Errorf("%s: %d messages arrived; want %d", walk.name, len(messages), walk.arrives)
 		}
 		words := map[string]string{"accepted": "The code is on its way.", "failed": "The message may not have gone out."}[walk.status]
-		if a := walk.browser.get("/.websms/verify", page); !strings.Contains(a.body, ">"+words) {
+		if a := walk.browser.Get("/.websms/verify", harness.Page); !strings.Contains(a.Text, ">"+words) {
 			t.Errorf("%s: the page does not say %q", walk.name, words)
 		}
 		if len(messages) > 0 {
-			wantStatus(t, walk.name+": the code", walk.browser.answerWith(messages[0].Code), http.StatusOK)
+			harness.WantStatus(t, walk.name+": the code", walk.browser.AnswerWith(messages[0].Code), http.StatusOK)
 		} else {
-			wantStatus(t, walk.name+": a resend", walk.browser.resend(), http.StatusAccepted)
-			wantStatus(t, walk.name+": its code", walk.browser.answerWith(w.codeFor(walk.number, 1)), http.StatusOK)
+			harness.WantStatus(t, walk.name+": a resend", resend(walk.browser), http.StatusAccepted)
+			harness.WantStatus(t, walk.name+": its code", walk.browser.AnswerWith(w.CodeFor(walk.number, 1)), http.StatusOK)
 		}
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // A token that is refused however fresh it is costs two requests, and nobody
 // an endless loop.
 func TestCredentialsAreRefused(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	w.sim.Always(websmstest.Unauthorized())
-	b := w.browser()
-	wantStatus(t, "send", b.request("+6421234567"), http.StatusAccepted)
-	eventually(t, "it is known to have failed", func() bool { return b.get("/.websms/status", api).json("status") == "failed" })
-	if c := w.sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w.Sim.Always(websmstest.Unauthorized())
+	b := w.Browser()
+	harness.WantStatus(t, "send", b.Request("+6421234567"), http.StatusAccepted)
+	harness.Eventually(t, "it is known to have failed", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "failed" })
+	if c := w.Sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
 		t.Errorf("WebSMS was asked %+v", c)
 	}
-	if !strings.Contains(w.logText(), "check client_id and client_secret") {
+	if !strings.Contains(w.LogText(), "check client_id and client_secret") {
 		t.Error("the operator is not told")
 	}
-	w.sim.Always(websmstest.Fault{})
-	b.resend()
-	wantStatus(t, "the code, once it is mended", b.answerWith(w.codeFor("+6421234567", 1)), http.StatusOK)
-	w.wantNoSecrets()
+	w.Sim.Always(websmstest.Fault{})
+	resend(b)
+	harness.WantStatus(t, "the code, once it is mended", b.AnswerWith(w.CodeFor("+6421234567", 1)), http.StatusOK)
+	w.WantNoSecrets()
 }
 
 // A code that WebSMS makes is read from its reply; without one the challenge
 // waits for a resend.
 func TestRemoteCode(t *testing.T) {
-	w := start(t, setup{gate: "code {\n source websms\n}\n" + plenty})
-	w.sim.SetWebhook("", "")
+	w := harness.Start(t, harness.Setup{Gate: "code {\n source websms\n}\n" + harness.Plenty})
+	w.Sim.SetWebhook("", "")
 	for name, c := range map[string]struct {
 		fault  websmstest.Fault
 		status string
@@ -133,23 +134,23 @@ func TestRemoteCode(t *testing.T) {
 		"nothing at all":      {websmstest.NoContent(), "failed"},
 		"a reply that breaks": {websmstest.BrokenJSON(), "failed"},
 	} {
-		w.sim.Next(c.fault)
-		b, number := w.browser(), freshNumber()
-		wantStatus(t, name, b.request(number), http.StatusAccepted)
-		code := w.codeFor(number, 1)
+		w.Sim.Next(c.fault)
+		b, number := w.Browser(), harness.FreshNumber()
+		harness.WantStatus(t, name, b.Request(number), http.StatusAccepted)
+		code := w.CodeFor(number, 1)
 		if name == "as a number" && code[0] == '0' {
 			c.status = "failed" // no number of JSON begins with a zero
 		}
-		eventually(t, name+": the status is "+c.status, func() bool { return b.get("/.websms/status", api).json("status") == c.status })
+		harness.Eventually(t, name+": the status is "+c.status, func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == c.status })
 		if c.status == "accepted" {
-			wantStatus(t, name, b.answerWith(code), http.StatusOK)
+			harness.WantStatus(t, name, b.AnswerWith(code), http.StatusOK)
 			continue
 		}
-		wantStatus(t, name+": a code that nobody knows", b.answerWith(code), http.StatusUnprocessableEntity)
-		wantStatus(t, name+": a resend", b.resend(), http.StatusAccepted)
-		code = w.codeFor(number, 2)
-		eventually(t, name+": the code is known", func() bool { return b.get("/.websms/status", api).json("status") == "accepted" })
-		wantStatus(t, name+": the next", b.answerWith(code), http.StatusOK)
+		harness.WantStatus(t, name+": a code that nobody knows", b.AnswerWith(code), http.StatusUnprocessableEntity)
+		harness.WantStatus(t, name+": a resend", resend(b), http.StatusAccepted)
+		code = w.CodeFor(number, 2)
+		harness.Eventually(t, name+": the code is known", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
+		harness.WantStatus(t, name+": the next", b.AnswerWith(code), http.StatusOK)
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }

@@ -5,14 +5,16 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // What a wrong method gets, and what a right one.
 func TestMethods(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
 	asset := ""
-	if _, rest, ok := strings.Cut(b.get("/.websms/login", page).body, `href="/.websms/assets/`); ok {
+	if _, rest, ok := strings.Cut(b.Get("/.websms/login", harness.Page).Text, `href="/.websms/assets/`); ok {
 		asset, _, _ = strings.Cut(rest, `"`)
 	}
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"}
@@ -22,13 +24,13 @@ func TestMethods(t *testing.T) {
 	} {
 		for _, method := range methods {
 			allowed := strings.Contains(", "+allow+", ", ", "+method+", ")
-			a := w.raw(method, "/.websms"+path, "Accept: application/json", "Content-Length: 0")
+			a := w.Raw(method, "/.websms"+path, "Accept: application/json", "Content-Length: 0")
 			switch {
 			case allowed && (a.StatusCode == http.StatusMethodNotAllowed || a.StatusCode == http.StatusNotFound || a.StatusCode >= 500):
 				t.Errorf("%s %s: %s", method, path, a.Status)
 			case !allowed:
-				if wantStatus(t, method+" "+path, a, http.StatusMethodNotAllowed); method != "HEAD" {
-					wantProblem(t, method+" "+path, a, http.StatusMethodNotAllowed, "method_not_allowed")
+				if harness.WantStatus(t, method+" "+path, a, http.StatusMethodNotAllowed); method != "HEAD" {
+					harness.WantProblem(t, method+" "+path, a, http.StatusMethodNotAllowed, "method_not_allowed")
 				}
 				if got := a.Header.Get("Allow"); got != allow {
 					t.Errorf("%s %s: Allow is %q; want %q", method, path, got, allow)
@@ -36,17 +38,17 @@ func TestMethods(t *testing.T) {
 			}
 		}
 	}
-	if n := w.sim.Counts().OTPRequests; n != 0 {
+	if n := w.Sim.Counts().OTPRequests; n != 0 {
 		t.Errorf("%d messages were sent", n)
 	}
-	if a := b.do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}}, page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.body, "<h1>") {
-		t.Errorf("PUT by a person: %s %s", a.Status, redact(a.body))
+	if a := b.Do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}}, harness.Page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.Text, "<h1>") {
+		t.Errorf("PUT by a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 }
 
 // What a body must be like to be read.
 func TestBodies(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	const form, json = "application/x-www-form-urlencoded", "application/json"
 	pad := func(body string, size int) string { return body + strings.Repeat("x", size-len(body)) }
 	for _, c := range []struct {
@@ -92,57 +94,57 @@ func TestBodies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := map[bool]int{true: 1, false: 0}[c.status == 202]
-			w.wantSends(c.name, want, "+64274000001", func() {
-				a := w.browser().send("/.websms/send", c.contentType, c.body, api)
+			w.WantSends(c.name, want, "+64274000001", func() {
+				a := w.Browser().Send("/.websms/send", c.contentType, c.body, harness.API)
 				if c.slug != "" {
-					wantProblem(t, "send", a, c.status, c.slug)
-				} else if a.StatusCode != c.status || a.json("masked") != "+64•••567" {
-					t.Errorf("%s %s", a.Status, redact(a.body))
+					harness.WantProblem(t, "send", a, c.status, c.slug)
+				} else if a.StatusCode != c.status || a.JSON("masked") != "+64•••567" {
+					t.Errorf("%s %s", a.Status, harness.Redact(a.Text))
 				}
 			})
 		})
 	}
 	// Without a length.
-	a := w.raw("POST", "/.websms/send", "Accept: application/json", "Content-Type: "+form, "Transfer-Encoding: chunked", "",
+	a := w.Raw("POST", "/.websms/send", "Accept: application/json", "Content-Type: "+form, "Transfer-Encoding: chunked", "",
 		"2001", strings.Repeat("x", 0x2001), "0", "", "")
-	wantProblem(t, "chunks of a byte more", a, http.StatusRequestEntityTooLarge, "too_large")
+	harness.WantProblem(t, "chunks of a byte more", a, http.StatusRequestEntityTooLarge, "too_large")
 }
 
 // Another site cannot have a browser post anything here.
 func TestCrossOrigin(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	code := b.ask("+6421234567")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	code := b.Ask("+6421234567")
 	for _, c := range []struct {
 		name    string
 		header  http.Header
 		refused bool
 	}{
-		{"of another site", with("Sec-Fetch-Site", "cross-site", "Origin", w.url), true},
-		{"of a sibling", with("Sec-Fetch-Site", "same-site"), true},
-		{"of an unknown relation", with("Sec-Fetch-Site", "odd"), true},
-		{"by an older browser", with("Origin", "https://evil.example"), true},
-		{"by an older browser, of another port", with("Origin", "http://localhost:1"), true},
-		{"by an older browser, of another scheme and port", with("Origin", "https://localhost"), true},
-		{"of a sandboxed frame", with("Origin", "null"), true},
-		{"of an origin that is none", with("Origin", "::"), true},
-		{"of this origin", with("Sec-Fetch-Site", "same-origin", "Origin", w.url), false},
-		{"of this origin, whose referrer policy hides it", with("Sec-Fetch-Site", "same-origin", "Origin", "null"), false},
-		{"of the person", with("Sec-Fetch-Site", "none"), false},
-		{"by an older browser, of this origin", with("Origin", w.url), false},
-		{"of a program", with(), false},
+		{"of another site", harness.With("Sec-Fetch-Site", "cross-site", "Origin", w.URL), true},
+		{"of a sibling", harness.With("Sec-Fetch-Site", "same-site"), true},
+		{"of an unknown relation", harness.With("Sec-Fetch-Site", "odd"), true},
+		{"by an older browser", harness.With("Origin", "https://evil.example"), true},
+		{"by an older browser, of another port", harness.With("Origin", "http://localhost:1"), true},
+		{"by an older browser, of another scheme and port", harness.With("Origin", "https://localhost"), true},
+		{"of a sandboxed frame", harness.With("Origin", "null"), true},
+		{"of an origin that is none", harness.With("Origin", "::"), true},
+		{"of this origin", harness.With("Sec-Fetch-Site", "same-origin", "Origin", w.URL), false},
+		{"of this origin, whose referrer policy hides it", harness.With("Sec-Fetch-Site", "same-origin", "Origin", "null"), false},
+		{"of the person", harness.With("Sec-Fetch-Site", "none"), false},
+		{"by an older browser, of this origin", harness.With("Origin", w.URL), false},
+		{"of a program", harness.With(), false},
 	} {
 		for _, path := range []string{"send", "verify", "resend", "logout"} {
 			if !c.refused && path != "send" {
 				continue
 			}
-			w.wantSends(path+" "+c.name, map[bool]int{true: 0, false: 1}[c.refused], "+64274000001", func() {
-				a := b.post("/.websms/"+path, []string{"phone", "+6421234567", "code", code}, api, c.header)
+			w.WantSends(path+" "+c.name, map[bool]int{true: 0, false: 1}[c.refused], "+64274000001", func() {
+				a := b.Post("/.websms/"+path, []string{"phone", "+6421234567", "code", code}, harness.API, c.header)
 				if c.refused {
-					wantProblem(t, path+" "+c.name, a, http.StatusForbidden, "cross_origin")
+					harness.WantProblem(t, path+" "+c.name, a, http.StatusForbidden, "cross_origin")
 				} else {
-					wantStatus(t, path+" "+c.name, a, http.StatusAccepted)
+					harness.WantStatus(t, path+" "+c.name, a, http.StatusAccepted)
 				}
 				if c.refused && len(a.Cookies()) > 0 {
 					t.Errorf("%s %s: sets %v", path, c.name, a.Cookies())
@@ -151,30 +153,30 @@ func TestCrossOrigin(t *testing.T) {
 		}
 	}
 	// Nothing was done: signed in, the challenge and its attempts untouched.
-	if a := b.get("/.websms/session", api); a.json("verified") != true {
-		t.Errorf("the session: %s %s", a.Status, a.body)
+	if a := b.Get("/.websms/session", harness.API); a.JSON("verified") != true {
+		t.Errorf("the session: %s %s", a.Status, a.Text)
 	}
-	if a := b.get("/.websms/status", api); a.json("attempts_left") != 5.0 {
-		t.Errorf("the challenge: %s %s", a.Status, a.body)
+	if a := b.Get("/.websms/status", harness.API); a.JSON("attempts_left") != 5.0 {
+		t.Errorf("the challenge: %s %s", a.Status, a.Text)
 	}
-	if a := b.post("/.websms/send", nil, page, with("Origin", "https://evil.example")); a.StatusCode != 403 || !strings.Contains(a.body, "<h1>") {
-		t.Errorf("for a person: %s %s", a.Status, redact(a.body))
+	if a := b.Post("/.websms/send", nil, harness.Page, harness.With("Origin", "https://evil.example")); a.StatusCode != 403 || !strings.Contains(a.Text, "<h1>") {
+		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 }
 
 // How people write their number, and what is said of what is none.
 func TestNumbers(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, phone := range []string{
 		"021 234 567", "021234567", "(021) 234-567", "021-234-567", "021.234.567", "021/234/567", " 021 234 567\t", "+6421234567", "+64 21 234 567",
 		"0064 21 234 567", "006421234567", "64 21 234 567", "+64 (0)21 234 567", "+64\u201121\u2011234\u2011567", "\uff10\uff12\uff11 \uff12\uff13\uff14 \uff15\uff16\uff17", "021\u00a0234\u00a0567",
 	} {
-		a := w.browser().request(phone)
-		if a.StatusCode != http.StatusAccepted || a.json("masked") != "+64•••567" {
-			t.Errorf("%q: %s %s", phone, a.Status, a.body)
+		a := w.Browser().Request(phone)
+		if a.StatusCode != http.StatusAccepted || a.JSON("masked") != "+64•••567" {
+			t.Errorf("%q: %s %s", phone, a.Status, a.Text)
 		}
 	}
-	eventually(t, "all messages arrive", func() bool { return len(w.messagesTo("+6421234567")) == 16 })
+	harness.Eventually(t, "all messages arrive", func() bool { return len(w.MessagesTo("+6421234567")) == 16 })
 
 	for _, c := range []struct {
 		slug  string
@@ -191,26 +193,26 @@ func TestNumbers(t *testing.T) {
 		}},
 	} {
 		for _, phone := range c.list {
-			w.wantSends(phone, 0, "+64274000001", func() {
-				b := w.browser()
-				a := b.request(phone)
-				wantProblem(t, phone, a, http.StatusUnprocessableEntity, c.slug)
-				html := b.post("/.websms/send", []string{"phone", phone, "rd", "/a"}, page)
-				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.body, c.words) || !strings.Contains(html.body, `name="rd" value="/a"`) {
-					t.Errorf("%q, for a person: %s %s", phone, html.Status, redact(html.body))
+			w.WantSends(phone, 0, "+64274000001", func() {
+				b := w.Browser()
+				a := b.Request(phone)
+				harness.WantProblem(t, phone, a, http.StatusUnprocessableEntity, c.slug)
+				html := b.Post("/.websms/send", []string{"phone", phone, "rd", "/a"}, harness.Page)
+				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.Text, c.words) || !strings.Contains(html.Text, `name="rd" value="/a"`) {
+					t.Errorf("%q, for a person: %s %s", phone, html.Status, harness.Redact(html.Text))
 				}
-				for _, a := range []answer{a, html} {
+				for _, a := range []harness.Answer{a, html} {
 					if len(a.Cookies()) > 0 {
 						t.Errorf("%q: sets %v", phone, a.Cookies())
 					}
-					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.body, phone) || len(bare) > 6 && strings.Contains(digitsOf(a.body), bare) {
+					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.Text, phone) || len(bare) > 6 && strings.Contains(digitsOf(a.Text), bare) {
 						t.Errorf("%q is repeated to who sent it", phone)
 					}
 				}
 			})
 		}
 	}
-	w.wantNoSecrets("412345678", "2015550123", "412 345")
+	w.WantNoSecrets("412345678", "2015550123", "412 345")
 }
 
 // digitsOf returns the digits of s, without zeros in front.
@@ -225,15 +227,15 @@ func digitsOf(s string) string {
 
 // Other countries, in their own spelling.
 func TestCountries(t *testing.T) {
-	w := start(t, setup{gate: "numbers {\n countries AU NZ\n}\n" + plenty})
+	w := harness.Start(t, harness.Setup{Gate: "numbers {\n countries AU NZ\n}\n" + harness.Plenty})
 	for phone, want := range map[string]string{
 		"0412 345 678": "+61412345678", "021 234 567": "+6421234567", "+64 21 234 567": "+6421234567", "0011 61 412 345 678": "+61412345678",
 	} {
-		before := len(w.messagesTo(want))
-		wantStatus(t, phone, w.browser().request(phone), http.StatusAccepted)
-		w.codeFor(want, before+1)
+		before := len(w.MessagesTo(want))
+		harness.WantStatus(t, phone, w.Browser().Request(phone), http.StatusAccepted)
+		w.CodeFor(want, before+1)
 	}
-	wantProblem(t, "a third country", w.browser().request("+44 7400 123456"), http.StatusUnprocessableEntity, "country_not_allowed")
+	harness.WantProblem(t, "a third country", w.Browser().Request("+44 7400 123456"), http.StatusUnprocessableEntity, "country_not_allowed")
 }
 
 // What is sent is what the configuration says.
@@ -258,32 +260,32 @@ func TestMessage(t *testing.T) {
 		{name: "their code, its length said", gate: "code {\n source websms\n length 6\n}", length: 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := start(t, setup{https: c.https, gate: c.gate})
-			b := w.browser()
-			code := b.ask("+6421234567")
-			m := w.sim.Messages()[0]
+			w := harness.Start(t, harness.Setup{HTTPS: c.https, Gate: c.gate})
+			b := w.Browser()
+			code := b.Ask("+6421234567")
+			m := w.Sim.Messages()[0]
 			if m.Company != "Acme" || m.WebOTPDomain != c.domain || len(m.Code) != c.length || m.OwnCode != c.own || !strings.HasSuffix(m.Body, c.body) {
 				t.Errorf("%+v was sent", m)
 			}
-			eventually(t, "WebSMS has told the code", func() bool {
-				a := b.get("/.websms/status", api)
-				return a.json("status") != "queued" && a.json("code_length") == float64(c.length)
+			harness.Eventually(t, "WebSMS has told the code", func() bool {
+				a := b.Get("/.websms/status", harness.API)
+				return a.JSON("status") != "queued" && a.JSON("code_length") == float64(c.length)
 			})
-			wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
+			harness.WantStatus(t, "verify", b.AnswerWith(code), http.StatusOK)
 		})
 	}
 }
 
 // The host in a message is never that of a Host header alone.
 func TestMessageHostIsProven(t *testing.T) {
-	w := start(t, setup{https: true})
-	w.serve(plenty, "localhost", "evil.test")
-	b := w.browser() // its handshake names localhost, whatever the Host header says
+	w := harness.Start(t, harness.Setup{HTTPS: true})
+	w.Serve(harness.Plenty, "localhost", "evil.test")
+	b := w.Browser() // its handshake names localhost, whatever the Host header says
 	for at, want := range map[string]string{"localhost": "localhost", "evil.test": "", "LOCALHOST": "localhost"} {
-		number := freshNumber()
-		wantStatus(t, at, b.request(number, host(at)), http.StatusAccepted)
-		w.codeFor(number, 1)
-		if got := w.messagesTo(number)[0].WebOTPDomain; got != want {
+		number := harness.FreshNumber()
+		harness.WantStatus(t, at, b.Request(number, harness.Host(at)), http.StatusAccepted)
+		w.CodeFor(number, 1)
+		if got := w.MessagesTo(number)[0].WebOTPDomain; got != want {
 			t.Errorf("a request for %s makes a message for %q", at, got)
 		}
 	}

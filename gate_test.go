@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // Nothing under the prefix ever reaches the upstream, however it is spelled,
@@ -12,11 +14,11 @@ import (
 func TestPrefixIsOurs(t *testing.T) {
 	for _, prefix := range []string{"/.websms", "/auth/sms"} {
 		t.Run(prefix, func(t *testing.T) {
-			w := start(t, setup{gate: "prefix " + prefix + "\n bypass {\n path " + prefix + "/open*\n}\n" + plenty})
-			b := w.browser()
-			b.post(prefix+"/send", []string{"phone", "021 234 567"}, api)
-			wantStatus(t, "verify", b.post(prefix+"/verify", []string{"code", w.codeFor("+6421234567", 1)}, api), http.StatusOK)
-			cookie := "Cookie: " + b.cookies()
+			w := harness.Start(t, harness.Setup{Gate: "prefix " + prefix + "\n bypass {\n path " + prefix + "/open*\n}\n" + harness.Plenty})
+			b := w.Browser()
+			b.Post(prefix+"/send", []string{"phone", "021 234 567"}, harness.API)
+			harness.WantStatus(t, "verify", b.Post(prefix+"/verify", []string{"code", w.CodeFor("+6421234567", 1)}, harness.API), http.StatusOK)
+			cookie := "Cookie: " + b.Cookies()
 
 			upper, encoded := strings.ToUpper(prefix), "/%"+strings.ToUpper(hex2(prefix[1]))+prefix[2:]
 			for _, c := range []struct {
@@ -59,15 +61,15 @@ func TestPrefixIsOurs(t *testing.T) {
 				{`/x\..` + strings.ReplaceAll(prefix, "/", `\`) + `\login`, http.StatusNotFound},
 				{upper + "/login", http.StatusNotFound},
 				{upper, http.StatusNotFound},
-				{strings.TrimPrefix(w.url, "http://"), http.StatusBadRequest}, // no path at all
-				{w.url + prefix + "/unknown", http.StatusNotFound},            // as one asks a proxy
+				{strings.TrimPrefix(w.URL, "http://"), http.StatusBadRequest}, // no path at all
+				{w.URL + prefix + "/unknown", http.StatusNotFound},            // as one asks a proxy
 			} {
 				for _, method := range []string{"GET", "POST"} {
 					for _, lines := range [][]string{{cookie}, nil} {
 						if method == "POST" {
 							lines = append(lines, "Content-Length: 0")
 						}
-						a := w.raw(method, c.target, lines...)
+						a := w.Raw(method, c.target, lines...)
 						if method == "GET" && len(lines) == 1 && a.StatusCode != c.status {
 							t.Errorf("%s %s: %s; want %d", method, c.target, a.Status, c.status)
 						}
@@ -77,7 +79,7 @@ func TestPrefixIsOurs(t *testing.T) {
 					}
 				}
 			}
-			if seen := w.app.seen(); len(seen) > 0 {
+			if seen := w.App.Seen(); len(seen) > 0 {
 				t.Errorf("the app was asked for %s %s, and %d more", seen[0].Method, seen[0].URI, len(seen)-1)
 			}
 
@@ -86,12 +88,12 @@ func TestPrefixIsOurs(t *testing.T) {
 				prefix + "x", prefix + "-admin/login", prefix + ".php", prefix[:len(prefix)-1], prefix + "%20/login", prefix + "%00",
 				"/x" + prefix + "/login", "/%25" + hex2(prefix[1]) + prefix[2:] + "/login", "/?" + prefix + "/login", "/x;" + prefix,
 			} {
-				if a := w.raw("GET", target); a.StatusCode != http.StatusUnauthorized {
+				if a := w.Raw("GET", target); a.StatusCode != http.StatusUnauthorized {
 					t.Errorf("%s without a session: %s; want 401", target, a.Status)
 				}
-				before := len(w.app.seen())
-				a := w.raw("GET", target, cookie)
-				seen := w.app.seen()
+				before := len(w.App.Seen())
+				a := w.Raw("GET", target, cookie)
+				seen := w.App.Seen()
 				if a.StatusCode != http.StatusOK || len(seen) != before+1 || seen[before].URI != target {
 					t.Errorf("%s with a session: %s; the app saw %+v", target, a.Status, seen[before:])
 				}
@@ -110,66 +112,66 @@ func hex2(c byte) string {
 // The gate's pages are where the browser sees them, and what is sent back to
 // the browser is what it asked for.
 func TestRewriteInFront(t *testing.T) {
-	w := start(t, setup{front: "rewrite * /index.php?p={path}", gate: plenty})
-	b := w.browser()
-	if got := b.get("/timesheet?week=47", page).Header.Get("Location"); got != "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47" {
+	w := harness.Start(t, harness.Setup{Front: "rewrite * /index.php?p={path}", Gate: harness.Plenty})
+	b := w.Browser()
+	if got := b.Get("/timesheet?week=47", harness.Page).Header.Get("Location"); got != "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47" {
 		t.Errorf("a stranger is sent to %q", got)
 	}
-	if a := b.get("/.websms/login?rd=%2Ftimesheet", page); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `name="rd" value="/timesheet"`) {
-		t.Errorf("the number form: %s %s", a.Status, redact(a.body))
+	if a := b.Get("/.websms/login?rd=%2Ftimesheet", harness.Page); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `name="rd" value="/timesheet"`) {
+		t.Errorf("the number form: %s %s", a.Status, harness.Redact(a.Text))
 	}
-	b.login("+6421234567")
-	before := len(w.app.seen())
-	wantStatus(t, "a page that does not exist", b.get("/.websms/unknown", page), http.StatusNotFound)
-	if seen := w.app.seen(); len(seen) != before {
+	b.Login("+6421234567")
+	before := len(w.App.Seen())
+	harness.WantStatus(t, "a page that does not exist", b.Get("/.websms/unknown", harness.Page), http.StatusNotFound)
+	if seen := w.App.Seen(); len(seen) != before {
 		t.Errorf("the app was asked for %s", seen[before].URI)
 	}
-	b.get("/timesheet", page)
-	if seen := w.app.seen(); len(seen) != before+1 || seen[before].URI != "/index.php?p=%2Ftimesheet" {
+	b.Get("/timesheet", harness.Page)
+	if seen := w.App.Seen(); len(seen) != before+1 || seen[before].URI != "/index.php?p=%2Ftimesheet" {
 		t.Errorf("the app saw %+v", seen[before:])
 	}
 }
 
 // With a matcher the gate guards what it matches, and serves its prefix.
 func TestMatcherForm(t *testing.T) {
-	w := start(t, setup{matcher: "/admin/*", gate: plenty})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty})
+	b := w.Browser()
 	for _, path := range []string{"/", "/administration", "/x/admin/"} {
-		if a := b.get(path, page); a.StatusCode != http.StatusOK || a.body != "legacy app: GET "+path {
-			t.Errorf("%s, which is not guarded: %s %s", path, a.Status, a.body)
+		if a := b.Get(path, harness.Page); a.StatusCode != http.StatusOK || a.Text != "legacy app: GET "+path {
+			t.Errorf("%s, which is not guarded: %s %s", path, a.Status, a.Text)
 		}
 	}
 	for _, path := range []string{"/admin/", "/admin/users", "/ADMIN/users", "//admin/users", "/x/../admin/users", "/%61dmin/users"} {
-		if a := w.raw("GET", path, "Accept: text/html"); a.StatusCode != http.StatusFound {
+		if a := w.Raw("GET", path, "Accept: text/html"); a.StatusCode != http.StatusFound {
 			t.Errorf("%s, which is guarded: %s", path, a.Status)
 		}
 	}
-	before := len(w.app.seen())
+	before := len(w.App.Seen())
 	for path, status := range map[string]int{
 		"/.websms": 302, "/.websms/": 302, "/.websms/login": 200, "/.websms/session": 401, "/.websms/unknown": 404,
 		"/.WEBSMS/login": 404, "//.websms/login": 404, "/x/../.websms/y": 404, "/%2ewebsms/x": 404, "/.websms%2fx": 404,
 		"/.websms/../admin/x": 404, "/admin/../.websms/x": 404,
 	} {
-		if a := w.raw("GET", path); a.StatusCode != status {
+		if a := w.Raw("GET", path); a.StatusCode != status {
 			t.Errorf("%s: %s; want %d", path, a.Status, status)
 		}
 	}
-	if seen := w.app.seen(); len(seen) > before {
+	if seen := w.App.Seen(); len(seen) > before {
 		t.Errorf("the app was asked for %s", seen[before].URI)
 	}
-	b.login("+6421234567")
-	if a := b.get("/admin/users", page); a.body != "legacy app: GET /admin/users" {
-		t.Errorf("with a session: %s %s", a.Status, redact(a.body))
+	b.Login("+6421234567")
+	if a := b.Get("/admin/users", harness.Page); a.Text != "legacy app: GET /admin/users" {
+		t.Errorf("with a session: %s %s", a.Status, harness.Redact(a.Text))
 	}
-	if seen := w.app.seen(); seen[len(seen)-1].Header.Get("X-Verified-Number") != "+6421234567" {
+	if seen := w.App.Seen(); seen[len(seen)-1].Header.Get("X-Verified-Number") != "+6421234567" {
 		t.Errorf("the app saw %v", seen[len(seen)-1].Header)
 	}
 }
 
 // A bypass lets through what it matches and nothing else.
 func TestBypass(t *testing.T) {
-	w := start(t, setup{gate: "bypass {\n path /health /api/*\n method GET HEAD\n}\n" + plenty})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /health /api/*\n method GET HEAD\n}\n" + harness.Plenty})
+	b := w.Browser()
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -177,13 +179,13 @@ func TestBypass(t *testing.T) {
 		{"GET", "/health", 200}, {"HEAD", "/health", 200}, {"GET", "/api/v1", 200},
 		{"POST", "/health", 401}, {"GET", "/healthy", 401}, {"GET", "/", 401},
 	} {
-		if a := b.do(c.method, c.path, nil, api); a.StatusCode != c.status {
+		if a := b.Do(c.method, c.path, nil, harness.API); a.StatusCode != c.status {
 			t.Errorf("%s %s: %s; want %d", c.method, c.path, a.Status, c.status)
 		}
 	}
-	b.login("+6421234567")
-	wantStatus(t, "with a session", b.get("/health", with("X-Verified-Number", "+64279999999")), http.StatusOK)
-	seen := w.app.seen()
+	b.Login("+6421234567")
+	harness.WantStatus(t, "with a session", b.Get("/health", harness.With("X-Verified-Number", "+64279999999")), http.StatusOK)
+	seen := w.App.Seen()
 	last := seen[len(seen)-1].Header
 	if last.Get("X-Verified-Number") != "" || strings.Contains(last.Get("Cookie"), "websms") {
 		t.Errorf("a bypassed request brings the app %v", last)
@@ -192,42 +194,42 @@ func TestBypass(t *testing.T) {
 
 // What handlers around the gate can learn of who was verified.
 func TestPlaceholders(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{
-		front: `header >Who "{http.auth.user.id}|{http.auth.user.phone}|{http.websms.number}|{http.websms.verified_at}|{http.websms.means}"`,
-		gate:  plenty,
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{
+		Front: `header >Who "{http.auth.user.id}|{http.auth.user.phone}|{http.websms.number}|{http.websms.verified_at}|{http.websms.means}"`,
+		Gate:  harness.Plenty,
 	})
-	b := w.browser()
-	if got := b.get("/", api).Header.Get("Who"); strings.ContainsAny(got, "0123456789") {
+	b := w.Browser()
+	if got := b.Get("/", harness.API).Header.Get("Who"); strings.ContainsAny(got, "0123456789") {
 		t.Errorf("of a stranger they tell %q", got)
 	}
-	b.login("+6421234567")
+	b.Login("+6421234567")
 	const want = "+6421234567|+6421234567|+6421234567|2026-07-01T09:00:00Z|sms"
-	if got := b.get("/", api).Header.Get("Who"); got != want {
+	if got := b.Get("/", harness.API).Header.Get("Who"); got != want {
 		t.Errorf("they tell %q; want %q", got, want)
 	}
 	now.Advance(30 * time.Minute)
-	if got := b.get("/", api).Header.Get("Who"); got != want {
+	if got := b.Get("/", harness.API).Header.Get("Who"); got != want {
 		t.Errorf("after half an hour they tell %q; want %q", got, want)
 	}
-	if got := b.get("/?x={http.websms.number}{env.HOME}", api).body; got != "legacy app: GET /?x={http.websms.number}{env.HOME}" {
+	if got := b.Get("/?x={http.websms.number}{env.HOME}", harness.API).Text; got != "legacy app: GET /?x={http.websms.number}{env.HOME}" {
 		t.Errorf("a placeholder in a request became %q", got)
 	}
 }
 
 // The body of a request without a session goes nowhere, nor is it waited for.
 func TestBodyOfStranger(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	for _, lines := range [][]string{
 		{"Content-Type: text/plain", "Content-Length: 5", "", "hello"},
 		{"Content-Length: 1000000", "", "only the beginning of it"},
 		{"Transfer-Encoding: chunked", "", "5\r\nhello\r\n"},
 		{"Expect: 100-continue", "Content-Length: 5", "", ""},
 	} {
-		a := w.raw("POST", "/form", lines...)
-		wantProblem(t, strings.Join(lines, "|"), a, http.StatusUnauthorized, "unverified")
+		a := w.Raw("POST", "/form", lines...)
+		harness.WantProblem(t, strings.Join(lines, "|"), a, http.StatusUnauthorized, "unverified")
 	}
-	if seen := w.app.seen(); len(seen) > 0 {
+	if seen := w.App.Seen(); len(seen) > 0 {
 		t.Errorf("the app saw %+v", seen)
 	}
 }

@@ -5,86 +5,88 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// beside adds a site of its own to the world, and returns a world that asks there.
-func (w *world) beside(gateOptions, port, directives string) *world {
-	w.t.Helper()
-	number := freePort(w.t)
-	plain := w.config
-	w.config = func(options string) string {
+// runBeside adds a site of its own to the world, and returns a world that asks there.
+func runBeside(w *harness.World, gateOptions, port, directives string) *harness.World {
+	w.T.Helper()
+	number := harness.FreePort(w.T)
+	plain := w.Config
+	w.Config = func(options string) string {
 		return plain(options) + fmt.Sprintf("\nhttp://%s:%d {\n%s\n}\n", port, number, directives)
 	}
-	w.load(gateOptions)
+	w.Load(gateOptions)
 	there := *w
-	there.url = fmt.Sprintf("http://localhost:%d", number)
+	there.URL = fmt.Sprintf("http://localhost:%d", number)
 	return &there
 }
 
 // A gate of a realm opens for no session that was made at a host of the same
 // name, whoever claims to be that host.
 func TestHostIsNoRealm(t *testing.T) {
-	const gate = "realm staff\n" + plenty
-	w := start(t, setup{gate: gate})
-	weak := w.beside(gate, "", "websms_otp {\n company Weak\n code {\n length 4\n}\n "+unhindered(plenty)+"\n}\nrespond weak")
-	b := weak.browser()
-	b.header.Set("Host", "staff")
-	before := len(w.sim.Messages())
-	wantStatus(t, "asking at the weak gate", b.request(listed), http.StatusAccepted)
-	a := b.answerWith(b.code(before))
-	wantStatus(t, "verifying there", a, http.StatusOK)
+	const gate = "realm staff\n" + harness.Plenty
+	w := harness.Start(t, harness.Setup{Gate: gate})
+	weak := runBeside(w, gate, "", "websms_otp {\n company Weak\n code {\n length 4\n}\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond weak")
+	b := weak.Browser()
+	b.Header.Set("Host", "staff")
+	before := len(w.Sim.Messages())
+	harness.WantStatus(t, "asking at the weak gate", b.Request(listed), http.StatusAccepted)
+	a := b.AnswerWith(b.Code(before))
+	harness.WantStatus(t, "verifying there", a, http.StatusOK)
 	for _, name := range []string{"websms_session", "websms_session_device"} {
-		thief := w.browser()
-		thief.header.Set("Cookie", name+"="+a.setCookie(name).Value+"; websms_session="+a.setCookie(name).Value)
-		wantStatus(t, "the realm's gate, with its "+name, thief.get("/secret", page), http.StatusFound)
+		thief := w.Browser()
+		thief.Header.Set("Cookie", name+"="+a.SetCookie(name).Value+"; websms_session="+a.SetCookie(name).Value)
+		harness.WantStatus(t, "the realm's gate, with its "+name, thief.Get("/secret", harness.Page), http.StatusFound)
 	}
 }
 
 // What one gate of a scope locks, wrong codes at another do not unlock.
 func TestSecondGateLiftsNoLock(t *testing.T) {
-	useClock(t)
+	harness.UseClock(t)
 	lax := "websms_otp /lax/* {\n company Lax\n prefix /lax/.websms\n limits {\n per_number 1000/1h\n per_ip 1000/1h\n cooldown 0s\n lockout 7 1m\n}\n}"
-	w := start(t, setup{front: lax, gate: "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 10 720h\n}"})
-	number := freshNumber()
-	waiting := w.browser() // at the lax gate, before the lock
-	wantStatus(t, "asking at the lax gate", waiting.post("/lax/.websms/send", []string{"phone", number}, api), http.StatusAccepted)
-	w.codeFor(number, 1)
-	w.wrongs(number, 10)
-	waiting.post("/lax/.websms/verify", []string{"code", "00"}, api)
-	wantWait(t, "the strict gate", w.browser().request(number), "rate_limited", "2592000")
+	w := harness.Start(t, harness.Setup{Front: lax, Gate: "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 10 720h\n}"})
+	number := harness.FreshNumber()
+	waiting := w.Browser() // at the lax gate, before the lock
+	harness.WantStatus(t, "asking at the lax gate", waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
+	w.CodeFor(number, 1)
+	sendWrongs(w, number, 10)
+	waiting.Post("/lax/.websms/verify", []string{"code", "00"}, harness.API)
+	wantWait(t, "the strict gate", w.Browser().Request(number), "rate_limited", "2592000")
 }
 
 // A gate that strangers can ask at locks nobody out, and uses up nothing, of
 // one behind a first factor.
 func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
-	useClock(t)
+	harness.UseClock(t)
 	gate := "second_factor {\n directory " + directory(t, "alice,"+alicePhone) + "\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
-	w := start(t, setup{front: passwords, gate: gate})
-	public := w.beside(gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
-	public.wrongs(alicePhone, 10)
-	wantStatus(t, "a stranger", public.browser().request(alicePhone), http.StatusTooManyRequests)
-	alice := w.browser()
-	alice.asUser("alice", alicePhone)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: gate})
+	public := runBeside(w, gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
+	sendWrongs(public, alicePhone, 10)
+	harness.WantStatus(t, "a stranger", public.Browser().Request(alicePhone), http.StatusTooManyRequests)
+	alice := w.Browser()
+	asUser(alice, "alice", alicePhone)
 	// It locks all the same, and an operator unlocks it.
-	admin := w.admin(gate)
+	admin := startAdmin(w, gate)
 	for range 2 {
-		b := w.browser().as("alice")
-		wrong := other(alicePhone[1:7])
-		b.request("")
+		b := asNamed(w.Browser(), "alice")
+		wrong := harness.OtherCode(alicePhone[1:7])
+		b.Request("")
 		for range 5 {
-			b.answerWith(wrong)
+			b.AnswerWith(wrong)
 		}
 	}
-	if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, alicePhone)); a.json("unlocked") != true {
-		t.Errorf("unlock: %s %s", a.Status, a.body)
+	if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, alicePhone)); a.JSON("unlocked") != true {
+		t.Errorf("unlock: %s %s", a.Status, a.Text)
 	}
 }
 
 // A gate that people pass by number is no first factor for another: it sets
 // the placeholders of one itself, and the number in them is the person's choice.
 func TestNumberGateIsNoFirstFactor(t *testing.T) {
-	w := start(t, setup{})
-	two := w.beside("", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+alicePhone+"\n}\n"+passwords+`
+	w := harness.Start(t, harness.Setup{})
+	two := runBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+alicePhone+"\n}\n"+passwords+`
 		route {
 			websms_otp {
 				company First
@@ -92,7 +94,7 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 				session {
 					cookie first
 				}
-				`+unhindered(plenty)+`
+				`+harness.Unhindered(harness.Plenty)+`
 			}
 			websms_otp {
 				company Second
@@ -100,18 +102,18 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 				second_factor {
 					phone {http.auth.user.phone}
 				}
-				`+unhindered(plenty)+`
+				`+harness.Unhindered(harness.Plenty)+`
 			}
 			respond inside
 		}`)
-	thief := two.browser().as("alice") // with the password, and a phone of their own
-	thief.post("/.first/send", []string{"phone", "+6421999888"}, api)
-	wantStatus(t, "the first gate", thief.post("/.first/verify", []string{"code", w.codeFor("+6421999888", 1)}, api), http.StatusOK)
-	wantProblem(t, "the second gate sends", thief.post("/.second/send", nil, api), http.StatusForbidden, "no_number")
-	if a := thief.get("/", page); strings.Contains(a.body, "inside") {
+	thief := asNamed(two.Browser(), "alice") // with the password, and a phone of their own
+	thief.Post("/.first/send", []string{"phone", "+6421999888"}, harness.API)
+	harness.WantStatus(t, "the first gate", thief.Post("/.first/verify", []string{"code", w.CodeFor("+6421999888", 1)}, harness.API), http.StatusOK)
+	harness.WantProblem(t, "the second gate sends", thief.Post("/.second/send", nil, harness.API), http.StatusForbidden, "no_number")
+	if a := thief.Get("/", harness.Page); strings.Contains(a.Text, "inside") {
 		t.Errorf("the thief is inside: %s", a.Status)
 	}
-	if n := len(w.messagesTo("+6421999888")); n != 1 {
+	if n := len(w.MessagesTo("+6421999888")); n != 1 {
 		t.Errorf("%d messages went to the thief; want 1", n)
 	}
 }
@@ -119,15 +121,15 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 // What was asked at a gate with a list shows nothing of it at another gate of
 // its realm that has none.
 func TestListShowsAtNoGate(t *testing.T) {
-	open := "websms_otp /open/* {\n company Open\n realm staff\n prefix /open/.websms\n " + unhindered(plenty) + "\n}"
-	w := start(t, setup{front: open, gate: "realm staff\n" + listGate + plenty})
+	open := "websms_otp /open/* {\n company Open\n realm staff\n prefix /open/.websms\n " + harness.Unhindered(harness.Plenty) + "\n}"
+	w := harness.Start(t, harness.Setup{Front: open, Gate: "realm staff\n" + listGate + harness.Plenty})
 	for _, number := range []string{listed, unlisted} {
-		b := w.browser()
-		wantStatus(t, "asking", b.request(number), http.StatusAccepted)
-		status := func() any { return b.get("/open/.websms/status", api).json("status") }
-		eventually(t, "it is accepted", func() bool { return status() != "queued" })
+		b := w.Browser()
+		harness.WantStatus(t, "asking", b.Request(number), http.StatusAccepted)
+		status := func() any { return b.Get("/open/.websms/status", harness.API).JSON("status") }
+		harness.Eventually(t, "it is accepted", func() bool { return status() != "queued" })
 		if number == listed {
-			eventually(t, "the network reports", func() bool { return len(w.logged("websms.dlr")) >= 2 })
+			harness.Eventually(t, "the network reports", func() bool { return len(w.Logged("websms.dlr")) >= 2 })
 		}
 		if got := status(); got != "accepted" {
 			t.Errorf("listed %t: it shows %v at the gate without a list", number == listed, got)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // Who asks for a store that a plain build leaves out is told what to build.
@@ -22,7 +24,7 @@ func TestGuestLeftOut(t *testing.T) {
 	elsewhere[stores+".left_out"] = "example.com/left_out"
 	t.Cleanup(func() { delete(elsewhere, stores+".left_out") })
 	const how = `store "left_out" is not built into this Caddy: build it with xcaddy build --with github.com/caddy-websms/websms --with example.com/left_out`
-	if _, err := adapt(inApp("client_id x\nstore left_out {\nanything\n}")); err == nil || !strings.HasSuffix(err.Error(), ": websms: "+how+", at Caddyfile:4") {
+	if _, err := harness.Adapt(harness.InApp("client_id x\nstore left_out {\nanything\n}")); err == nil || !strings.HasSuffix(err.Error(), ": websms: "+how+", at Caddyfile:4") {
 		t.Errorf("in a Caddyfile: %v", err)
 	}
 	cause := errors.New("unknown module")

@@ -3,15 +3,17 @@ package websms
 import (
 	"net/http"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // With a matcher the gate does not see every request to the application. What
 // it passes over claims no identity either, in any spelling; what it lets
 // through keeps the one it has been given, also past another gate's matcher.
 func TestIdentityBesideTheMatcher(t *testing.T) {
-	w := start(t, setup{
-		matcher: "/admin/*",
-		front: `websms_otp /hr/* {
+	w := harness.Start(t, harness.Setup{
+		Matcher: "/admin/*",
+		Front: `websms_otp /hr/* {
 			company Acme
 			prefix /hr-login
 			headers {
@@ -19,22 +21,22 @@ func TestIdentityBesideTheMatcher(t *testing.T) {
 			}
 		}`,
 	})
-	b := w.browser()
+	b := w.Browser()
 	forged := http.Header{
 		"X-Verified-Number": {"+6421999999"}, "X_verified.Number": {"+6421999999"}, "X-Verified-User": {"root"},
 		"X-Hr-Number": {"+6421999999"}, "X-Other": {"kept"}, "Connection": {"X-Verified-Number"},
 	}
 	last := func(path string) http.Header {
 		t.Helper()
-		wantStatus(t, path, b.get(path, forged), http.StatusOK)
-		seen := w.app.seen()
+		harness.WantStatus(t, path, b.Get(path, forged), http.StatusOK)
+		seen := w.App.Seen()
 		return seen[len(seen)-1].Header
 	}
 	if found := identities(last("/public"), "X-Verified-Number", "X-Verified-User", "X-Hr-Number"); len(found) != 0 {
 		t.Errorf("beside the gates a client passes for %v", found)
 	}
-	wantStatus(t, "a stranger", b.get("/admin/x", page), http.StatusFound)
-	b.login("+6421234567")
+	harness.WantStatus(t, "a stranger", b.Get("/admin/x", harness.Page), http.StatusFound)
+	b.Login("+6421234567")
 	for path, want := range map[string]string{"/admin/x": "X-Verified-Number", "/hr/x": "X-Hr-Number"} {
 		h := last(path)
 		found := identities(h, "X-Verified-Number", "X-Verified-User", "X-Hr-Number")
@@ -42,5 +44,5 @@ func TestIdentityBesideTheMatcher(t *testing.T) {
 			t.Errorf("%s: the application is told %v", path, found)
 		}
 	}
-	wantStatus(t, "the other gate's own pages", b.get("/hr-login/session", api), http.StatusOK)
+	harness.WantStatus(t, "the other gate's own pages", b.Get("/hr-login/session", harness.API), http.StatusOK)
 }

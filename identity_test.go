@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 func TestAlias(t *testing.T) {
@@ -109,10 +111,10 @@ func TestForgedIdentity(t *testing.T) {
 		{"headers {\n number Remote-Phone\n user remote_user\n}", "Remote-Phone", "Remote_user"},
 	} {
 		t.Run(c.number, func(t *testing.T) {
-			w := start(t, setup{gate: "bypass {\n path /open\n}\n" + c.options + "\n" + plenty})
-			b := w.browser()
-			b.login("+6421234567")
-			session := "Cookie: " + b.cookies()
+			w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /open\n}\n" + c.options + "\n" + harness.Plenty})
+			b := w.Browser()
+			b.Login("+6421234567")
+			session := "Cookie: " + b.Cookies()
 
 			var forgeries [][]string
 			for _, name := range []string{c.number, c.user} {
@@ -140,12 +142,12 @@ func TestForgedIdentity(t *testing.T) {
 					{"/open", []string{session}, nil},
 					{"/open", nil, nil},
 				} {
-					before := len(w.app.seen())
-					a := w.raw("GET", way.path, append(way.lines, forged...)...)
+					before := len(w.App.Seen())
+					a := w.Raw("GET", way.path, append(way.lines, forged...)...)
 					if a.StatusCode != http.StatusOK {
 						t.Fatalf("%s with %q: %s", way.path, forged, a.Status)
 					}
-					got := identities(w.app.seen()[before].Header, c.number, c.user)
+					got := identities(w.App.Seen()[before].Header, c.number, c.user)
 					canonical := http.CanonicalHeaderKey(c.number)
 					if len(got) != len(way.want) || !slices.Equal(got[canonical], way.want) {
 						t.Errorf("%s with %q: the app is told %v; want %v", way.path, forged, got, way.want)
@@ -153,8 +155,8 @@ func TestForgedIdentity(t *testing.T) {
 				}
 			}
 			// What merely resembles a header of ours is the client's own business.
-			w.raw("GET", "/", session, c.number+"s: 1", "X"+c.number+": 2")
-			seen := w.app.seen()
+			w.Raw("GET", "/", session, c.number+"s: 1", "X"+c.number+": 2")
+			seen := w.App.Seen()
 			if last := seen[len(seen)-1].Header; last.Get(c.number+"s") != "1" || last.Get("X"+c.number) != "2" {
 				t.Errorf("the app lacks headers that are not ours: %v", last)
 			}
@@ -164,14 +166,14 @@ func TestForgedIdentity(t *testing.T) {
 
 // HTTP/2 has no Connection field and lower-case names; it forges no better.
 func TestForgedIdentityHTTP2(t *testing.T) {
-	w := start(t, setup{https: true, gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	a := b.get("/", with("X-Verified-Number", "+64279999999", "X_verified_number", "+64279999999", "X.Verified.User", "boss"))
+	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	a := b.Get("/", harness.With("X-Verified-Number", "+64279999999", "X_verified_number", "+64279999999", "X.Verified.User", "boss"))
 	if a.ProtoMajor != 2 || a.StatusCode != http.StatusOK {
 		t.Fatalf("%s %s", a.Proto, a.Status)
 	}
-	seen := w.app.seen()
+	seen := w.App.Seen()
 	got := identities(seen[len(seen)-1].Header, "X-Verified-Number", "X-Verified-User")
 	if len(got) != 1 || !slices.Equal(got["X-Verified-Number"], []string{"+6421234567"}) {
 		t.Errorf("the app is told %v", got)
@@ -180,25 +182,25 @@ func TestForgedIdentityHTTP2(t *testing.T) {
 
 // Trailers come after the decision, announced or not.
 func TestForgedTrailers(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	var mu sync.Mutex
 	var seen []http.Header
-	w.app.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	w.App.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, r.Header.Clone(), r.Trailer.Clone())
 	})
-	b := w.browser()
-	b.login("+6421234567")
+	b := w.Browser()
+	b.Login("+6421234567")
 	for _, announced := range []string{"X-Verified-Number", "x_verified_number", "X-Verified-User, X-Other", "X-Other", ""} {
-		lines := []string{"Cookie: " + b.cookies(), "Transfer-Encoding: chunked"}
+		lines := []string{"Cookie: " + b.Cookies(), "Transfer-Encoding: chunked"}
 		if announced != "" {
 			lines = append(lines, "Trailer: "+announced)
 		}
 		lines = append(lines, "", "5\r\nhello\r\n0",
 			"X-Verified-Number: +64279999999", "x_verified_number: +64279999999", "X-Verified-User: boss", "X-Other: x", "", "")
-		if a := w.raw("POST", "/", lines...); a.StatusCode != http.StatusOK {
+		if a := w.Raw("POST", "/", lines...); a.StatusCode != http.StatusOK {
 			t.Errorf("announcing %q: %s", announced, a.Status)
 		}
 	}

@@ -9,18 +9,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// wrongs answers with so many wrong codes, asking for new ones as it needs to,
+// sendWrongs answers with so many wrong codes, asking for new ones as it needs to,
 // each time in a new browser. It returns the last answer.
-func (w *world) wrongs(number string, count int) (last answer) {
-	w.t.Helper()
+func sendWrongs(w *harness.World, number string, count int) (last harness.Answer) {
+	w.T.Helper()
 	for done := 0; done < count; {
-		b := w.browser()
-		wrong := other(b.ask(number))
+		b := w.Browser()
+		wrong := harness.OtherCode(b.Ask(number))
 		for range 5 {
-			if last = b.answerWith(wrong); last.StatusCode != http.StatusUnprocessableEntity {
-				w.t.Fatalf("wrong code %d: %s %s", done+1, last.Status, redact(last.body))
+			if last = b.AnswerWith(wrong); last.StatusCode != http.StatusUnprocessableEntity {
+				w.T.Fatalf("wrong code %d: %s %s", done+1, last.Status, harness.Redact(last.Text))
 			}
 			if done++; done == count {
 				break
@@ -36,128 +38,128 @@ const lockoutGate = "code {\n ttl 10m\n}\nlimits {\n per_number 1000/1h\n cooldo
 // and reloads. What locks it, and what is refused while it is, is true to the
 // second, and nothing that an asker can do ends it sooner.
 func TestLockout(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: lockoutGate})
-	number := freshNumber()
-	pending := w.browser()
-	code := pending.ask(number) // it goes on waiting in its browser
-	w.wrongs(number, 6)
-	w.load(lockoutGate + "\ncomment Changed.")
-	last := w.wrongs(number, 1)
-	if last.json("attempts_left") != 4.0 || last.Header.Get("Retry-After") != "900" {
-		t.Errorf("the code that locks: %s, Retry-After %q", last.body, last.Header.Get("Retry-After"))
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	number := harness.FreshNumber()
+	pending := w.Browser()
+	code := pending.Ask(number) // it goes on waiting in its browser
+	sendWrongs(w, number, 6)
+	w.Load(lockoutGate + "\ncomment Changed.")
+	last := sendWrongs(w, number, 1)
+	if last.JSON("attempts_left") != 4.0 || last.Header.Get("Retry-After") != "900" {
+		t.Errorf("the code that locks: %s, Retry-After %q", last.Text, last.Header.Get("Retry-After"))
 	}
 	locked := func(what, wait string) {
 		t.Helper()
-		wantWait(t, what+": the right code", pending.answerWith(code), "rate_limited", wait)
-		wantWait(t, what+": a resend", pending.resend(), "rate_limited", wait)
-		wantWait(t, what+": another browser", w.browser().request(number), "rate_limited", wait)
+		wantWait(t, what+": the right code", pending.AnswerWith(code), "rate_limited", wait)
+		wantWait(t, what+": a resend", resend(pending), "rate_limited", wait)
+		wantWait(t, what+": another browser", w.Browser().Request(number), "rate_limited", wait)
 	}
-	w.wantSends("while it is locked", 0, freshNumber(), func() {
+	w.WantSends("while it is locked", 0, harness.FreshNumber(), func() {
 		locked("at once", "900")
 		now.Advance(8 * time.Minute)
-		w.load(lockoutGate)
+		w.Load(lockoutGate)
 		locked("later", "420")
 	})
-	a := pending.post("/.websms/verify", []string{"code", code}, page)
-	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.body, "Too many wrong codes") || !strings.Contains(a.body, "7 minutes") {
-		t.Errorf("for a person: %s %s", a.Status, redact(a.body))
+	a := pending.Post("/.websms/verify", []string{"code", code}, harness.Page)
+	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.Text, "Too many wrong codes") || !strings.Contains(a.Text, "7 minutes") {
+		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 	now.Advance(7*time.Minute - time.Second)
-	wantWait(t, "a second early", w.browser().request(number), "rate_limited", "1")
+	wantWait(t, "a second early", w.Browser().Request(number), "rate_limited", "1")
 	now.Advance(time.Second)
-	wantProblem(t, "a code that outlived its life in the lock", pending.answerWith(code), http.StatusGone, "code_expired")
+	harness.WantProblem(t, "a code that outlived its life in the lock", pending.AnswerWith(code), http.StatusGone, "code_expired")
 
 	// Seven more lock it again, and two more after that for good.
-	w.wrongs(number, 7)
+	sendWrongs(w, number, 7)
 	now.Advance(15 * time.Minute)
-	if last = w.wrongs(number, 2); last.Header.Get("Retry-After") != "86400" {
+	if last = sendWrongs(w, number, 2); last.Header.Get("Retry-After") != "86400" {
 		t.Errorf("the code that locks for good: Retry-After %q", last.Header.Get("Retry-After"))
 	}
 	for _, wait := range []time.Duration{0, time.Hour, 300 * 24 * time.Hour} {
 		now.Advance(wait)
 		// No wait ends it: who asks is told to come back tomorrow.
-		wantWait(t, fmt.Sprintf("%s after it was locked for good", wait), w.browser().request(number), "rate_limited", "86400")
+		wantWait(t, fmt.Sprintf("%s after it was locked for good", wait), w.Browser().Request(number), "rate_limited", "86400")
 	}
-	wantStatus(t, "another number", w.browser().request(freshNumber()), http.StatusAccepted)
+	harness.WantStatus(t, "another number", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
 
 	events := map[string]int{}
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		events[line["event"].(string)]++
 	}
 	if events["locked_out"] != 3 || events["wrong_code"] != 16 {
 		t.Errorf("the audit log has %v; want 3 locked_out of 16 wrong_code", events)
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // The right code ends a run: what is counted is in a row.
 func TestSuccessEndsRun(t *testing.T) {
-	w := start(t, setup{gate: lockoutGate})
-	number := freshNumber()
+	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	number := harness.FreshNumber()
 	for range 3 {
-		w.wrongs(number, 6)
-		w.browser().login(number)
+		sendWrongs(w, number, 6)
+		w.Browser().Login(number)
 	}
 }
 
 // A stranger's guesses lock strangers out, and not a browser that has verified
 // the number before; nor do that one's mistakes lock others (OWASP: device cookies).
 func TestDeviceHasItsOwnRun(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: lockoutGate})
-	number := freshNumber()
-	owner := w.browser()
-	owner.login(number)
-	owner.post("/.websms/logout", nil, api)
-	w.wrongs(number, 7)
-	wantWait(t, "a stranger", w.browser().request(number), "rate_limited", "900")
-	owner.login(number)
-	wantWait(t, "a stranger, after the owner came in", w.browser().request(number), "rate_limited", "900")
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	number := harness.FreshNumber()
+	owner := w.Browser()
+	owner.Login(number)
+	owner.Post("/.websms/logout", nil, harness.API)
+	sendWrongs(w, number, 7)
+	wantWait(t, "a stranger", w.Browser().Request(number), "rate_limited", "900")
+	owner.Login(number)
+	wantWait(t, "a stranger, after the owner came in", w.Browser().Request(number), "rate_limited", "900")
 
 	// The owner's browser may lock itself out, by its own mistakes alone.
 	now.Advance(15 * time.Minute)
 	for range 7 {
-		wrong := other(owner.ask(number))
-		owner.answerWith(wrong)
+		wrong := harness.OtherCode(owner.Ask(number))
+		owner.AnswerWith(wrong)
 	}
-	wantWait(t, "the owner's browser", owner.request(number), "rate_limited", "900")
-	stranger := w.browser()
-	stranger.login(number)
+	wantWait(t, "the owner's browser", owner.Request(number), "rate_limited", "900")
+	stranger := w.Browser()
+	stranger.Login(number)
 
 	// A device cookie of another number, of another realm, or made up, is a stranger's.
-	elsewhere := w.browser()
-	elsewhere.login(freshNumber())
-	w.wrongs(number, 7)
-	wantWait(t, "a device of another number", elsewhere.request(number), "rate_limited", "900")
-	forged := w.browser()
-	forged.header.Set("Cookie", "websms_session_device="+strings.Repeat("A", 100))
-	wantWait(t, "a forged device", forged.request(number), "rate_limited", "900")
+	elsewhere := w.Browser()
+	elsewhere.Login(harness.FreshNumber())
+	sendWrongs(w, number, 7)
+	wantWait(t, "a device of another number", elsewhere.Request(number), "rate_limited", "900")
+	forged := w.Browser()
+	forged.Header.Set("Cookie", "websms_session_device="+strings.Repeat("A", 100))
+	wantWait(t, "a forged device", forged.Request(number), "rate_limited", "900")
 }
 
 // Whoever has a copy of a device cookie has a run of failures as well, and the
 // owner, who goes on verifying the number, ends it once at most.
 func TestStolenDevice(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 30\n}"})
-	number, owner := freshNumber(), w.browser()
-	owner.login(number)
-	stolen := with("Cookie", "websms_session_device="+owner.cookie("websms_session_device").Value)
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 30\n}"})
+	number, owner := harness.FreshNumber(), w.Browser()
+	owner.Login(number)
+	stolen := harness.With("Cookie", "websms_session_device="+owner.Cookie("websms_session_device").Value)
 	guesses := 0
 	for range 10 {
-		thief := w.browser()
-		a := thief.request(number, stolen)
-		if challenge := a.setCookie("websms_session_challenge"); challenge != nil {
-			w.codeFor(number, 1)
-			both := with("Cookie", stolen.Get("Cookie")+"; websms_session_challenge="+challenge.Value)
+		thief := w.Browser()
+		a := thief.Request(number, stolen)
+		if challenge := a.SetCookie("websms_session_challenge"); challenge != nil {
+			w.CodeFor(number, 1)
+			both := harness.With("Cookie", stolen.Get("Cookie")+"; websms_session_challenge="+challenge.Value)
 			for range 10 {
-				if thief.answerWith("00", both).StatusCode == http.StatusUnprocessableEntity {
+				if thief.AnswerWith("00", both).StatusCode == http.StatusUnprocessableEntity {
 					guesses++
 				}
 			}
 		}
 		now.Advance(time.Hour)
-		owner.login(number)
+		owner.Login(number)
 	}
 	// The first ten end with the owner's next verification, which is the last
 	// by the same device; thirty more lock the copy for good.
@@ -169,37 +171,37 @@ func TestStolenDevice(t *testing.T) {
 // A device is forgotten after half a year, and of five numbers the one that it
 // verified first.
 func TestDeviceForgets(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: lockoutGate})
-	numbers := []string{freshNumber(), freshNumber(), freshNumber(), freshNumber(), freshNumber()}
-	b := w.browser()
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	numbers := []string{harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber()}
+	b := w.Browser()
 	for _, number := range numbers {
-		b.login(number)
+		b.Login(number)
 	}
 	for i, number := range numbers {
-		w.wrongs(number, 7)
+		sendWrongs(w, number, 7)
 		want := http.StatusAccepted
 		if i == 0 {
 			want = http.StatusTooManyRequests
 		}
-		wantStatus(t, fmt.Sprintf("number %d of five", i+1), b.request(number), want)
+		harness.WantStatus(t, fmt.Sprintf("number %d of five", i+1), b.Request(number), want)
 	}
 	now.Advance(180 * 24 * time.Hour)
-	w.wrongs(numbers[4], 7)
-	wantStatus(t, "after 180 days", b.request(numbers[4]), http.StatusTooManyRequests)
+	sendWrongs(w, numbers[4], 7)
+	harness.WantStatus(t, "after 180 days", b.Request(numbers[4]), http.StatusTooManyRequests)
 }
 
 // One address may ask for so many codes, whatever the numbers and browsers; of
 // an IPv6 address the /64 counts. Who forwards is believed only where the
 // server's configuration says so.
 func TestPerIP(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{
-		global: trustLocal,
-		gate:   "limits {\n per_ip 2/10m\n cooldown 0s\n}",
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{
+		Global: harness.TrustLocal,
+		Gate:   "limits {\n per_ip 2/10m\n cooldown 0s\n}",
 	})
-	ask := func(ip string) answer {
-		return w.browser().request(freshNumber(), with("X-Forwarded-For", ip))
+	ask := func(ip string) harness.Answer {
+		return w.Browser().Request(harness.FreshNumber(), harness.With("X-Forwarded-For", ip))
 	}
 	for _, c := range []struct {
 		first, second, third string
@@ -209,16 +211,16 @@ func TestPerIP(t *testing.T) {
 		{"::ffff:198.51.100.7", "198.51.100.7", "::ffff:c633:6407", "198.51.100.8"},
 		{"2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:2:abcd:ef01:2345:6789", "2001:db8:1:3::1"},
 	} {
-		wantStatus(t, "the first of "+c.first, ask(c.first), http.StatusAccepted)
+		harness.WantStatus(t, "the first of "+c.first, ask(c.first), http.StatusAccepted)
 		now.Advance(time.Minute)
-		wantStatus(t, "the second, of "+c.second, ask(c.second), http.StatusAccepted)
+		harness.WantStatus(t, "the second, of "+c.second, ask(c.second), http.StatusAccepted)
 		wantWait(t, "the third, of "+c.third, ask(c.third), "rate_limited", "540")
-		wantStatus(t, "another network: "+c.fourth, ask(c.fourth), http.StatusAccepted)
+		harness.WantStatus(t, "another network: "+c.fourth, ask(c.fourth), http.StatusAccepted)
 	}
-	w.load("limits {\n per_ip 2/10m\n cooldown 0s\n}\ncomment Changed.")
+	w.Load("limits {\n per_ip 2/10m\n cooldown 0s\n}\ncomment Changed.")
 	wantWait(t, "after a reload", ask("2001:db8:1:2::1"), "rate_limited", "540")
 	refused := 0
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "rate_limited" && strings.Contains(line["error"].(string), "per_ip") {
 			refused++
 		}
@@ -231,32 +233,32 @@ func TestPerIP(t *testing.T) {
 // On a socket without addresses all are one client.
 func TestPerIPOnSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	w := start(t, setup{front: "bind localhost unix/" + socket, gate: "limits {\n per_ip 2/10m\n}"})
+	w := harness.Start(t, harness.Setup{Front: "bind localhost unix/" + socket, Gate: "limits {\n per_ip 2/10m\n}"})
 	for i, want := range []int{http.StatusAccepted, http.StatusAccepted, http.StatusTooManyRequests} {
-		b := w.browser()
-		b.client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		b := w.Browser()
+		b.Client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}}
-		wantStatus(t, fmt.Sprintf("ask %d", i+1), b.request(freshNumber()), want)
+		harness.WantStatus(t, fmt.Sprintf("ask %d", i+1), b.Request(harness.FreshNumber()), want)
 	}
 }
 
 // A resend is an ask as well.
 func TestPerIPCountsAsks(t *testing.T) {
-	w := start(t, setup{gate: "limits {\n per_ip 3/10m\n cooldown 0s\n}"})
-	b := w.browser()
-	b.ask(freshNumber())
-	wantStatus(t, "a resend", b.resend(), http.StatusAccepted)
-	wantStatus(t, "a resend", b.resend(), http.StatusAccepted)
-	wantStatus(t, "the fourth", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+	w := harness.Start(t, harness.Setup{Gate: "limits {\n per_ip 3/10m\n cooldown 0s\n}"})
+	b := w.Browser()
+	b.Ask(harness.FreshNumber())
+	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "the fourth", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 }
 
 // When four fifths of a budget are used the operator is told, once in its window.
 func TestBudgetWarning(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: "realm staff\nlimits {\n budget 10/1h\n}"})
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: "realm staff\nlimits {\n budget 10/1h\n}"})
 	warnings := func() (list []map[string]any) {
-		for _, line := range w.logged("http.handlers.websms_otp") {
+		for _, line := range w.Logged("http.handlers.websms_otp") {
 			if strings.Contains(line["msg"].(string), "budget") {
 				list = append(list, line)
 			}
@@ -265,12 +267,12 @@ func TestBudgetWarning(t *testing.T) {
 	}
 	for window := range 2 {
 		for i := range 10 {
-			w.browser().ask(freshNumber())
+			w.Browser().Ask(harness.FreshNumber())
 			if n := len(warnings()); i == 6 && n != window || i == 9 && n != window+1 {
 				t.Errorf("window %d, sending %d: %d warnings", window+1, i+1, n)
 			}
 		}
-		wantStatus(t, "the eleventh", w.browser().request(freshNumber()), http.StatusTooManyRequests)
+		harness.WantStatus(t, "the eleventh", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 		now.Advance(time.Hour)
 	}
 	for _, line := range warnings() {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -145,7 +146,7 @@ func TestStopWritesBehind(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	s.keep(nil)
 	r := s.reserve()
-	eventually(t, "the challenge is in the file", func() bool {
+	harness.Eventually(t, "the challenge is in the file", func() bool {
 		found := false
 		s.file.writing.Lock()
 		defer s.file.writing.Unlock()
@@ -494,7 +495,7 @@ func TestStopRefusedAsk(t *testing.T) {
 		t.Fatalf("the budget holds one: %v", err)
 	}
 	var c *savedStore
-	eventually(t, "the code before is in the file again", func() bool {
+	harness.Eventually(t, "the code before is in the file again", func() bool {
 		if err := s.file.flush(s.memoryStore); err != nil {
 			t.Fatal(err)
 		}

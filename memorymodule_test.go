@@ -9,24 +9,26 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // stopAndStart lets the process of the world end and another begin.
-func (w *world) stopAndStart() {
-	w.t.Helper()
+func stopAndStart(w *harness.World) {
+	w.T.Helper()
 	if err := caddy.Stop(); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	wantPool(w.t, nil)
-	w.load(plenty)
+	wantPool(w.T, nil)
+	w.Load(harness.Plenty)
 }
 
 // memoryFiles returns the names of a world's files of the memory store.
-func (w *world) memoryFiles() (names []string) {
-	w.t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.dir, "websms", "memory*"))
+func memoryFiles(w *harness.World) (names []string) {
+	w.T.Helper()
+	found, err := filepath.Glob(filepath.Join(w.Dir, "websms", "memory*"))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	for _, path := range found {
 		names = append(names, filepath.Base(path))
@@ -37,52 +39,52 @@ func (w *world) memoryFiles() (names []string) {
 // A deploy stops Caddy and starts it again. Who was asked for a code can type
 // it, and who had no more asks has none.
 func TestRestart(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	w.sim.SetWebhook("", "")
-	b, guesser := w.browser(), w.browser()
-	code := w.askFor(b)
-	wantStatus(t, "a wrong code", b.answerWith(other(code)), http.StatusUnprocessableEntity)
-	w.askFor(guesser)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w.Sim.SetWebhook("", "")
+	b, guesser := w.Browser(), w.Browser()
+	code := askFor(w, b)
+	harness.WantStatus(t, "a wrong code", b.AnswerWith(harness.OtherCode(code)), http.StatusUnprocessableEntity)
+	askFor(w, guesser)
 	left := 5
 	for range 2 {
-		w.stopAndStart()
-		b.client.CloseIdleConnections()
-		guesser.client.CloseIdleConnections()
-		a := guesser.answerWith("00000000")
-		wantStatus(t, "a guess", a, http.StatusUnprocessableEntity)
+		stopAndStart(w)
+		b.Client.CloseIdleConnections()
+		guesser.Client.CloseIdleConnections()
+		a := guesser.AnswerWith("00000000")
+		harness.WantStatus(t, "a guess", a, http.StatusUnprocessableEntity)
 		left--
-		if got := a.json("attempts_left"); got != float64(left) {
+		if got := a.JSON("attempts_left"); got != float64(left) {
 			t.Errorf("%v attempts are left, want %d", got, left)
 		}
 	}
-	wantStatus(t, "the status", b.get("/.websms/status", api), http.StatusOK)
-	wantStatus(t, "the code", b.answerWith(code), http.StatusOK)
-	wantStatus(t, "the app", b.get("/", api), http.StatusOK)
-	w.stopAndStart()
-	b.client.CloseIdleConnections()
-	wantStatus(t, "the code a second time", b.answerWith(code), http.StatusConflict)
-	if got := w.memoryFiles(); !slices.Equal(got, []string{"memory.db"}) {
+	harness.WantStatus(t, "the status", b.Get("/.websms/status", harness.API), http.StatusOK)
+	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
+	harness.WantStatus(t, "the app", b.Get("/", harness.API), http.StatusOK)
+	stopAndStart(w)
+	b.Client.CloseIdleConnections()
+	harness.WantStatus(t, "the code a second time", b.AnswerWith(code), http.StatusConflict)
+	if got := memoryFiles(w); !slices.Equal(got, []string{"memory.db"}) {
 		t.Errorf("the store has left %v", got)
 	}
 	for name, want := range map[string]os.FileMode{"websms": 0o700, "websms/memory.db": 0o600} {
-		info, err := os.Stat(filepath.Join(w.dir, name))
+		info, err := os.Stat(filepath.Join(w.Dir, name))
 		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // Limits count on over a restart.
 func TestRestartKeepsLimits(t *testing.T) {
-	w := start(t, setup{gate: "limits {\nper_number 1/1h\n}"})
-	number := freshNumber()
-	wantStatus(t, "the first", w.browser().request(number), http.StatusAccepted)
+	w := harness.Start(t, harness.Setup{Gate: "limits {\nper_number 1/1h\n}"})
+	number := harness.FreshNumber()
+	harness.WantStatus(t, "the first", w.Browser().Request(number), http.StatusAccepted)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	w.load("limits {\nper_number 1/1h\n}")
-	wantStatus(t, "the second, after a restart", w.browser().request(number), http.StatusTooManyRequests)
+	w.Load("limits {\nper_number 1/1h\n}")
+	harness.WantStatus(t, "the second, after a restart", w.Browser().Request(number), http.StatusTooManyRequests)
 }
 
 // Looking whether a configuration is sound makes no file, and where one runs
@@ -91,7 +93,7 @@ func TestValidateMakesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	validate := func(text string) {
 		t.Helper()
-		config, err := adapt(text)
+		config, err := harness.Adapt(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,19 +105,19 @@ func TestValidateMakesNoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := start(t, setup{})
-	text := w.config("")
-	w.browser().login(freshNumber())
+	w := harness.Start(t, harness.Setup{})
+	text := w.Config("")
+	w.Browser().Login(harness.FreshNumber())
 	validate(text)
-	if got := w.memoryFiles(); !slices.Equal(got, []string{"memory.db"}) {
+	if got := memoryFiles(w); !slices.Equal(got, []string{"memory.db"}) {
 		t.Errorf("beside one that runs: %v", got)
 	}
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	validate(strings.ReplaceAll(text, w.dir, dir))
-	w.dir = dir
-	if got := w.memoryFiles(); len(got) != 0 {
+	validate(strings.ReplaceAll(text, w.Dir, dir))
+	w.Dir = dir
+	if got := memoryFiles(w); len(got) != 0 {
 		t.Errorf("alone: %v", got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -22,12 +23,12 @@ import (
 // each name and labels, for a histogram how many were observed.
 func scrape(t *testing.T, admin string) map[string]float64 {
 	t.Helper()
-	a := (&world{t: t, url: admin}).browser().get("/metrics")
+	a := (&harness.World{T: t, URL: admin}).Browser().Get("/metrics")
 	if a.StatusCode != http.StatusOK {
 		t.Fatalf("/metrics: %s", a.Status)
 	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(a.body))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(a.Text))
 	if err != nil {
 		t.Fatalf("/metrics: %v", err)
 	}
@@ -94,12 +95,12 @@ const metric = "caddy_websms_"
 // Every metric moves as it should while somebody walks through all that a gate
 // and a webhook can do.
 func TestMetricsThroughAWalk(t *testing.T) {
-	now := useClock(t)
+	now := harness.UseClock(t)
 	const gate = "numbers {\n allow +6421000001 +6421000002 +6421000003 +6421000004\n}\nbypass {\n path /healthz\n}\n" +
 		"code {\n attempts 2\n}\nlimits {\n per_number 100/10m\n cooldown 30s\n lockout 3 15m\n}"
-	w := start(t, setup{gate: gate})
-	admin := w.admin(gate)
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Gate: gate})
+	admin := startAdmin(w, gate)
+	b := w.Browser()
 	gateRequests := func(decision string) string { return metric + `gate_requests_total{decision="` + decision + `"}` }
 	sent := func(result string) string { return metric + `sends_total{result="` + result + `"}` }
 	code := func(result string) string { return metric + `verifications_total{result="` + result + `"}` }
@@ -110,77 +111,77 @@ func TestMetricsThroughAWalk(t *testing.T) {
 		return metric + `webhooks_total{result="` + result + `",type="` + kind + `"}`
 	}
 	const live = metric + "challenges"
-	ask := func(number string) { b.post("/.websms/send", []string{"phone", number}) }
-	answer := func(code string) { b.post("/.websms/verify", []string{"code", code}) }
-	w.sim.SetWebhook("", "") // what is reported is said below
+	ask := func(number string) { b.Post("/.websms/send", []string{"phone", number}) }
+	answer := func(code string) { b.Post("/.websms/verify", []string{"code", code}) }
+	w.Sim.SetWebhook("", "") // what is reported is said below
 
 	before := scrape(t, admin)
-	moves(t, admin, "a stranger", func() { b.get("/", page) }, map[string]float64{gateRequests("challenged"): 1})
-	moves(t, admin, "a program", func() { b.get("/data", http.Header{"Accept": {"application/json"}}) }, map[string]float64{gateRequests("challenged"): 1})
-	moves(t, admin, "a bypass", func() { b.get("/healthz", page) }, map[string]float64{gateRequests("bypassed"): 1})
-	moves(t, admin, "our own page", func() { b.get("/.websms/login", page) }, map[string]float64{})
+	moves(t, admin, "a stranger", func() { b.Get("/", harness.Page) }, map[string]float64{gateRequests("challenged"): 1})
+	moves(t, admin, "a program", func() { b.Get("/data", http.Header{"Accept": {"application/json"}}) }, map[string]float64{gateRequests("challenged"): 1})
+	moves(t, admin, "a bypass", func() { b.Get("/healthz", harness.Page) }, map[string]float64{gateRequests("bypassed"): 1})
+	moves(t, admin, "our own page", func() { b.Get("/.websms/login", harness.Page) }, map[string]float64{})
 	moves(t, admin, "what is no number", func() { ask("12") }, map[string]float64{})
 	moves(t, admin, "no challenge", func() { answer("123456") }, map[string]float64{code("no_challenge"): 1})
 
 	var right string
-	moves(t, admin, "a code", func() { right = b.ask("+6421000001") }, map[string]float64{
+	moves(t, admin, "a code", func() { right = b.Ask("+6421000001") }, map[string]float64{
 		sent("sent"): 1, api("token", "ok"): 1, metric + `token_refreshes_total{result="ok"}`: 1, api("otp", "ok"): 1, live: 1,
 	})
-	message := w.sim.Messages()[0]
-	moves(t, admin, "too early a resend", func() { b.post("/.websms/resend", nil) }, map[string]float64{sent("rate_limited"): 1})
-	moves(t, admin, "a wrong code", func() { answer(other(right)) }, map[string]float64{code("wrong_code"): 1})
+	message := w.Sim.Messages()[0]
+	moves(t, admin, "too early a resend", func() { b.Post("/.websms/resend", nil) }, map[string]float64{sent("rate_limited"): 1})
+	moves(t, admin, "a wrong code", func() { answer(harness.OtherCode(right)) }, map[string]float64{code("wrong_code"): 1})
 	moves(t, admin, "the report", func() {
-		b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+		deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
 	}, map[string]float64{hook("dlr", "handled"): 1, metric + "delivery_seconds": 1})
 	moves(t, admin, "the report again", func() {
-		b.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+		deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
 	}, map[string]float64{hook("dlr", "repeated"): 1})
 	moves(t, admin, "the right code", func() { answer(right) }, map[string]float64{code("verified"): 1, live: -1})
-	moves(t, admin, "a session", func() { b.get("/", page) }, map[string]float64{gateRequests("passed"): 1})
+	moves(t, admin, "a session", func() { b.Get("/", harness.Page) }, map[string]float64{gateRequests("passed"): 1})
 
 	moves(t, admin, "a number that is not listed", func() { ask("+6421999999") }, map[string]float64{sent("withheld"): 1, live: 1})
-	moves(t, admin, "no answer", func() { w.sim.Next(websmstest.ResetReply()); ask("+6421000002") },
+	moves(t, admin, "no answer", func() { w.Sim.Next(websmstest.ResetReply()); ask("+6421000002") },
 		map[string]float64{sent("unknown"): 1, api("otp", "unavailable"): 1})
-	moves(t, admin, "no funds", func() { w.sim.Next(websmstest.InsufficientFunds200()); ask("+6421000002") },
+	moves(t, admin, "no funds", func() { w.Sim.Next(websmstest.InsufficientFunds200()); ask("+6421000002") },
 		map[string]float64{sent("refused_funds"): 1, api("otp", "funds"): 1})
-	moves(t, admin, "a bad request", func() { w.sim.Next(websmstest.InvalidRequest()); ask("+6421000002") },
+	moves(t, admin, "a bad request", func() { w.Sim.Next(websmstest.InvalidRequest()); ask("+6421000002") },
 		map[string]float64{sent("failed"): 1, api("otp", "bad_request"): 1})
 
-	moves(t, admin, "a code that nobody waits for", func() { right = b.ask("+6421000003") }, map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
+	moves(t, admin, "a code that nobody waits for", func() { right = b.Ask("+6421000003") }, map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
 	now.Advance(6 * time.Minute) // those replaced before are gone too
 	moves(t, admin, "a late answer", func() { answer(right) }, map[string]float64{code("expired"): 1})
 
-	b = w.browser()
-	right = b.ask("+6421000004")
-	answer(other(right))
-	eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+3 })
-	moves(t, admin, "the last try", func() { answer(other(right)) }, map[string]float64{code("wrong_code"): 1})
+	b = w.Browser()
+	right = b.Ask("+6421000004")
+	answer(harness.OtherCode(right))
+	harness.Eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+3 })
+	moves(t, admin, "the last try", func() { answer(harness.OtherCode(right)) }, map[string]float64{code("wrong_code"): 1})
 	moves(t, admin, "beyond it", func() { answer(right) }, map[string]float64{code("too_many_attempts"): 1})
-	right = b.ask("+6421000004")
-	eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+4 })
-	moves(t, admin, "a wrong code that locks", func() { answer(other(right)) }, map[string]float64{code("locked_out"): 1})
+	right = b.Ask("+6421000004")
+	harness.Eventually(t, "the sending is counted", func() bool { return scrape(t, admin)[sent("sent")] == before[sent("sent")]+4 })
+	moves(t, admin, "a wrong code that locks", func() { answer(harness.OtherCode(right)) }, map[string]float64{code("locked_out"): 1})
 	moves(t, admin, "a code while locked", func() { answer(right) }, map[string]float64{code("rate_limited"): 1})
 	moves(t, admin, "an ask while locked", func() { ask("+6421000004") }, map[string]float64{sent("rate_limited"): 1})
 
 	recovery := recoveryCodeOf(t, admin, `{"number":"+6421000001"}`)
-	moves(t, admin, "a recovery code", func() { b.recoverWith(recovery) }, map[string]float64{code("recovery_code"): 1, live: -1})
-	moves(t, admin, "it again", func() { b.recoverWith(recovery) }, map[string]float64{code("wrong_code"): 1})
+	moves(t, admin, "a recovery code", func() { recoverWith(b, recovery) }, map[string]float64{code("recovery_code"): 1, live: -1})
+	moves(t, admin, "it again", func() { recoverWith(b, recovery) }, map[string]float64{code("wrong_code"): 1})
 
-	moves(t, admin, "a reply", func() { b.deliver(`{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
-	moves(t, admin, "an unknown event", func() { b.deliver(`{"type":"balance of ` + strings.Repeat("x", 50) + `"}`) }, map[string]float64{hook("unknown", "handled"): 1})
-	moves(t, admin, "no JSON", func() { b.deliver(`hello`) }, map[string]float64{hook("none", "invalid"): 1})
-	moves(t, admin, "too much", func() { b.deliver(strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
-	moves(t, admin, "no secret", func() { b.hook(http.MethodPost, w.hookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
-	moves(t, admin, "a GET", func() { b.hook(http.MethodGet, w.hookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
+	moves(t, admin, "a reply", func() { deliver(b, `{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
+	moves(t, admin, "an unknown event", func() { deliver(b, `{"type":"balance of `+strings.Repeat("x", 50)+`"}`) }, map[string]float64{hook("unknown", "handled"): 1})
+	moves(t, admin, "no JSON", func() { deliver(b, `hello`) }, map[string]float64{hook("none", "invalid"): 1})
+	moves(t, admin, "too much", func() { deliver(b, strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
+	moves(t, admin, "no secret", func() { postHook(b, http.MethodPost, w.HookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
+	moves(t, admin, "a GET", func() { postHook(b, http.MethodGet, w.HookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
 
 	wantHarmlessLabels(t, admin)
 }
 
 // The credentials are asked for with the first code.
 func TestMetricsOfCredentials(t *testing.T) {
-	w := start(t, setup{api: websmstest.Options{ClientSecret: "another"}})
-	admin := w.admin("")
-	moves(t, admin, "a wrong secret", func() { w.browser().post("/.websms/send", []string{"phone", "+6421000001"}) }, map[string]float64{
+	w := harness.Start(t, harness.Setup{API: websmstest.Options{ClientSecret: "another"}})
+	admin := startAdmin(w, "")
+	moves(t, admin, "a wrong secret", func() { w.Browser().Post("/.websms/send", []string{"phone", "+6421000001"}) }, map[string]float64{
 		metric + `sends_total{result="refused_credentials"}`:                   1,
 		metric + `token_refreshes_total{result="failed"}`:                      1,
 		metric + `api_duration_seconds{endpoint="token",result="credentials"}`: 1,
@@ -190,23 +191,23 @@ func TestMetricsOfCredentials(t *testing.T) {
 
 // Reloads neither reset nor double anything, and several gates count together.
 func TestMetricsAcrossReloads(t *testing.T) {
-	const gate = "realm one\n" + plenty
-	w := start(t, setup{gate: gate})
-	admin := w.admin(gate)
-	second := w.beside(gate, "", "websms_otp {\n company Other\n realm two\n "+unhindered(plenty)+"\n}\nrespond other")
+	const gate = "realm one\n" + harness.Plenty
+	w := harness.Start(t, harness.Setup{Gate: gate})
+	admin := startAdmin(w, gate)
+	second := runBeside(w, gate, "", "websms_otp {\n company Other\n realm two\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond other")
 	challenged := map[string]float64{metric + `gate_requests_total{decision="challenged"}`: 2}
-	both := func() { w.browser().get("/", page); second.browser().get("/", page) }
+	both := func() { w.Browser().Get("/", harness.Page); second.Browser().Get("/", harness.Page) }
 	moves(t, admin, "two gates", both, challenged)
 	before := scrape(t, admin)
 	for range 3 {
-		w.load(gate)
+		w.Load(gate)
 	}
 	if after := scrape(t, admin); !maps.Equal(before, after) {
 		t.Errorf("reloads changed\n %v to\n %v", before, after)
 	}
 	moves(t, admin, "two gates after three reloads", both, challenged)
-	w.sim.SetWebhook("", "")
-	moves(t, admin, "a challenge", func() { w.browser().ask("+6421000001") }, map[string]float64{
+	w.Sim.SetWebhook("", "")
+	moves(t, admin, "a challenge", func() { w.Browser().Ask("+6421000001") }, map[string]float64{
 		metric + `sends_total{result="sent"}`: 1, metric + `api_duration_seconds{endpoint="otp",result="ok"}`: 1,
 		metric + `api_duration_seconds{endpoint="token",result="ok"}`: 1, metric + `token_refreshes_total{result="ok"}`: 1,
 		metric + "challenges": 1,

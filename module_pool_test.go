@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -92,7 +93,7 @@ func activeEngine(t *testing.T) *engine {
 // What was taken is let go of exactly once, at whichever step a configuration
 // fails, with or without another one running beside it.
 func TestFailureReleasesAll(t *testing.T) {
-	storage := fileStorage(t.TempDir())
+	storage := harness.FileStorage(t.TempDir())
 	damaged := t.TempDir()
 	writeFile(t, filepath.Join(damaged, keysFile), "no keys")
 	gate := func(more ...string) map[string]any {
@@ -113,7 +114,7 @@ func TestFailureReleasesAll(t *testing.T) {
 		{"timeout", storage, map[string]any{"websms": accountJSON("timeout", `"2m"`)}, "timeout is 2m: give 1s to 60s"},
 		{"address", storage, map[string]any{"websms": accountJSON("base_url", `"ftp://x"`)}, "base_url needs a scheme and a host"},
 		{"account that the client refuses", storage, map[string]any{"websms": accountJSON("client_id", `"cid\n"`)}, "the client id begins or ends with white space"},
-		{"damaged keys", fileStorage(damaged), map[string]any{"websms": accountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
+		{"damaged keys", harness.FileStorage(damaged), map[string]any{"websms": accountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
 		{"no account", storage, map[string]any{"http": site(gate())}, "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
 		{"list of numbers", storage, map[string]any{"websms": accountJSON(), "http": site(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
 		{"another handler", storage, map[string]any{"websms": accountJSON(), "http": site(map[string]any{"handler": "nope"})}, "nope"},
@@ -139,12 +140,12 @@ func TestFailureReleasesAll(t *testing.T) {
 	}
 	t.Run("alone", func(t *testing.T) { fail(t, nil) })
 	t.Run("beside another", func(t *testing.T) {
-		w := start(t, setup{})
-		b := w.browser()
-		code := b.ask("+6421234567")
+		w := harness.Start(t, harness.Setup{})
+		b := w.Browser()
+		code := b.Ask("+6421234567")
 		fail(t, running)
-		if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
-			t.Errorf("the one that runs was disturbed: %s %s", a.Status, a.body)
+		if a := b.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
+			t.Errorf("the one that runs was disturbed: %s %s", a.Status, a.Text)
 		}
 	})
 	wantPool(t, nil)
@@ -154,7 +155,7 @@ func TestFailureReleasesAll(t *testing.T) {
 // the second goes on when the first is gone. With another timeout the engine
 // is another, above the same store and keys.
 func TestEngineShared(t *testing.T) {
-	storage := fileStorage(t.TempDir())
+	storage := harness.FileStorage(t.TempDir())
 	load := func(app map[string]any) (seen *engine, held map[string]int) {
 		t.Helper()
 		probed = func(e *engine) { seen, held = e, references() }
@@ -214,36 +215,36 @@ func TestEngineShared(t *testing.T) {
 // Nothing that somebody waits for is lost in a reload: codes, sessions, the
 // token, what the limits count.
 func TestReload(t *testing.T) {
-	w := start(t, setup{})
-	waiting, inside := w.browser(), w.browser()
-	inside.login("+6421555001")
-	code := waiting.ask("+6421555002")
+	w := harness.Start(t, harness.Setup{})
+	waiting, inside := w.Browser(), w.Browser()
+	inside.Login("+6421555001")
+	code := waiting.Ask("+6421555002")
 	before := activeEngine(t)
 	for _, c := range []struct {
 		app  string
 		same bool
 	}{{"", true}, {"timeout 7s", false}, {"store memory {\ncapacity 10\n}", false}} {
-		text := strings.Replace(w.config(""), "client_id cid_demo", "client_id cid_demo\n"+c.app, 1)
-		if err := loadCaddyfile(text); err != nil {
+		text := strings.Replace(w.Config(""), "client_id cid_demo", "client_id cid_demo\n"+c.app, 1)
+		if err := harness.LoadCaddyfile(text); err != nil {
 			t.Fatal(err)
 		}
-		w.awaitReload()
-		waiting.client.CloseIdleConnections()
-		inside.client.CloseIdleConnections()
+		w.AwaitReload()
+		waiting.Client.CloseIdleConnections()
+		inside.Client.CloseIdleConnections()
 		if same := activeEngine(t) == before; same != c.same {
 			t.Errorf("%q: same engine: %t", c.app, same)
 		}
-		if a := inside.get("/timesheet", page); a.StatusCode != http.StatusOK {
+		if a := inside.Get("/timesheet", harness.Page); a.StatusCode != http.StatusOK {
 			t.Errorf("%q: the session is gone: %s", c.app, a.Status)
 		}
-		if a := waiting.get("/.websms/status", api); a.json("status") == nil {
-			t.Errorf("%q: the code is gone: %s %s", c.app, a.Status, a.body)
+		if a := waiting.Get("/.websms/status", harness.API); a.JSON("status") == nil {
+			t.Errorf("%q: the code is gone: %s %s", c.app, a.Status, a.Text)
 		}
 	}
-	if a := waiting.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
-		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	if a := waiting.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.Text)
 	}
-	if n := w.sim.Counts().TokenRequests; n != 1 {
+	if n := w.Sim.Counts().TokenRequests; n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
 	wantPool(t, running)
@@ -252,11 +253,11 @@ func TestReload(t *testing.T) {
 // Looking whether a configuration is sound changes nothing of the one that
 // runs, also if both are about the same store and storage.
 func TestValidateDisturbsNothing(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
-	code := b.ask("+6421234567")
-	text := strings.Replace(w.config(""), "client_id cid_demo", "client_id cid_demo\nstore memory {\ncapacity 1\n}", 1)
-	config, err := adapt(text)
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
+	code := b.Ask("+6421234567")
+	text := strings.Replace(w.Config(""), "client_id cid_demo", "client_id cid_demo\nstore memory {\ncapacity 1\n}", 1)
+	config, err := harness.Adapt(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,9 +271,9 @@ func TestValidateDisturbsNothing(t *testing.T) {
 		}
 		wantPool(t, running)
 	}
-	w.browser().ask("+6421234568") // its capacity of 1 was not applied
-	if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
-		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	w.Browser().Ask("+6421234568") // its capacity of 1 was not applied
+	if a := b.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.Text)
 	}
 }
 
@@ -293,7 +294,7 @@ func (unopenedStore) Open() (otp.Store, func() error, error) {
 
 // A store that fails to open leaves nothing behind.
 func TestStoreFailsToOpen(t *testing.T) {
-	err := caddy.Load(configJSON(fileStorage(t.TempDir()), map[string]any{"websms": accountJSON("store", `{"module":"unopened"}`)}), true)
+	err := caddy.Load(configJSON(harness.FileStorage(t.TempDir()), map[string]any{"websms": accountJSON("store", `{"module":"unopened"}`)}), true)
 	if err == nil || !strings.Contains(err.Error(), "opening the store: "+context.DeadlineExceeded.Error()) {
 		t.Errorf("the error is %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -54,7 +55,7 @@ func writeFile(t *testing.T, name, text string) {
 
 // A placeholder that stands for nothing refuses to load, and is named.
 func TestUnsetPlaceholders(t *testing.T) {
-	storage := fileStorage(t.TempDir())
+	storage := harness.FileStorage(t.TempDir())
 	t.Setenv("WEBSMS_EMPTY", "")
 	t.Setenv("WEBSMS_BLANK", " \t")
 	empty := filepath.Join(t.TempDir(), "empty")
@@ -91,7 +92,7 @@ func TestUnsetPlaceholders(t *testing.T) {
 
 // A gate without an account says what is missing; so does a webhook without a secret.
 func TestMissingCredentials(t *testing.T) {
-	storage := fileStorage(t.TempDir())
+	storage := harness.FileStorage(t.TempDir())
 	gate := site(map[string]any{"handler": "websms_otp", "company": "Acme"})
 	const where = "add to the block websms of the global options: "
 	for _, c := range []struct {
@@ -118,41 +119,41 @@ func TestSecretsResolved(t *testing.T) {
 	t.Setenv("WEBSMS_ID", "cid_demo")
 	secret := filepath.Join(t.TempDir(), "secret")
 	writeFile(t, secret, "csk_demo\n")
-	w := start(t, setup{})
-	text := strings.Replace(w.config(""), "client_id cid_demo", "client_id {env.WEBSMS_ID}", 1)
+	w := harness.Start(t, harness.Setup{})
+	text := strings.Replace(w.Config(""), "client_id cid_demo", "client_id {env.WEBSMS_ID}", 1)
 	text = strings.Replace(text, "client_secret csk_demo", fmt.Sprintf("client_secret {file.%s}", secret), 1)
 	before := activeEngine(t)
-	if err := loadCaddyfile(text); err != nil {
+	if err := harness.LoadCaddyfile(text); err != nil {
 		t.Fatal(err)
 	}
-	w.awaitReload()
+	w.AwaitReload()
 	if activeEngine(t) != before {
 		t.Error("the account is another one")
 	}
-	w.browser().login("+6421234567")
+	w.Browser().Login("+6421234567")
 }
 
 // We log no secret, at whichever level. Of what Caddy logs only the debug
 // level holds any: there it writes out configurations and request headers.
 func TestSecretsNotLogged(t *testing.T) {
-	w := start(t, setup{global: "debug"})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Global: "debug"})
+	b := w.Browser()
 	number := "+6421234567"
-	code := b.ask(number)
-	b.post("/.websms/verify", []string{"code", "wrong"}, api)
-	if a := b.post("/.websms/verify", []string{"code", code}, api); a.StatusCode != http.StatusOK {
-		t.Fatalf("verify: %s %s", a.Status, a.body)
+	code := b.Ask(number)
+	b.Post("/.websms/verify", []string{"code", "wrong"}, harness.API)
+	if a := b.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
+		t.Fatalf("verify: %s %s", a.Status, a.Text)
 	}
-	b.get("/timesheet", page)
-	b.deliver(`{"type":"dlr","messageId":"M1","statusCode":1}`)
-	b.deliver(`no`)
-	w.sim.RevokeTokens()
-	w.sim.Next(websmstest.InsufficientFunds200())
-	w.browser().post("/.websms/send", []string{"phone", "+6421234568"}, api)
-	eventually(t, "the failure is logged", func() bool { return strings.Contains(w.logText(), "send_failed") })
-	w.load("")
+	b.Get("/timesheet", harness.Page)
+	deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`)
+	deliver(b, `no`)
+	w.Sim.RevokeTokens()
+	w.Sim.Next(websmstest.InsufficientFunds200())
+	w.Browser().Post("/.websms/send", []string{"phone", "+6421234568"}, harness.API)
+	harness.Eventually(t, "the failure is logged", func() bool { return strings.Contains(w.LogText(), "send_failed") })
+	w.Load("")
 	log := ""
-	for line := range strings.Lines(w.logText()) {
+	for line := range strings.Lines(w.LogText()) {
 		var fields struct{ Level, Logger string }
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Fatalf("%v in %s", err, line)
@@ -165,7 +166,7 @@ func TestSecretsNotLogged(t *testing.T) {
 		t.Fatalf("the decisions are not logged: the test tests nothing: %s", log)
 	}
 	for name, secret := range map[string]string{
-		"client secret": "csk_demo", "bearer token": "wst_", "webhook secret": webhookSecret, "code": code, "number": number[3:],
+		"client secret": "csk_demo", "bearer token": "wst_", "webhook secret": harness.WebhookSecret, "code": code, "number": number[3:],
 	} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log holds the %s", name)
@@ -174,19 +175,19 @@ func TestSecretsNotLogged(t *testing.T) {
 }
 
 // keysOf returns what the storage of a world holds of keys.
-func (w *world) keysOf() string {
-	w.t.Helper()
-	name := filepath.Join(w.dir, keysFile)
+func keysOf(w *harness.World) string {
+	w.T.Helper()
+	name := filepath.Join(w.Dir, keysFile)
 	data, err := os.ReadFile(name)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if mode := info.Mode().Perm(); mode != 0o600 {
-		w.t.Errorf("%s can be read by others: %o", keysFile, mode)
+		w.T.Errorf("%s can be read by others: %o", keysFile, mode)
 	}
 	return string(data)
 }
@@ -194,23 +195,23 @@ func (w *world) keysOf() string {
 // Keys are made once. A process that starts anew goes on with them, so the
 // sessions that they seal live on.
 func TestKeysReused(t *testing.T) {
-	w := start(t, setup{})
-	keys := w.keysOf()
-	b := w.browser()
-	b.login("+6421234567")
+	w := harness.Start(t, harness.Setup{})
+	keys := keysOf(w)
+	b := w.Browser()
+	b.Login("+6421234567")
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	wantPool(t, nil)
-	w.load("")
-	b.client.CloseIdleConnections()
-	if again := w.keysOf(); again != keys {
+	w.Load("")
+	b.Client.CloseIdleConnections()
+	if again := keysOf(w); again != keys {
 		t.Error("the keys were made anew")
 	}
-	if a := b.get("/timesheet", page); a.StatusCode != http.StatusOK {
+	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("the session is gone: %s", a.Status)
 	}
-	if locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "websms*")); len(locks) != 0 { // Caddy has some of its own
+	if locks, _ := filepath.Glob(filepath.Join(w.Dir, "locks", "websms*")); len(locks) != 0 { // Caddy has some of its own
 		t.Errorf("these locks are left: %v", locks)
 	}
 }
@@ -218,7 +219,7 @@ func TestKeysReused(t *testing.T) {
 // What is wrong with the storage is said, with what to do.
 func TestStorageTrouble(t *testing.T) {
 	load := func(dir string) error {
-		return caddy.Load(configJSON(fileStorage(dir), map[string]any{"websms": accountJSON()}), true)
+		return caddy.Load(configJSON(harness.FileStorage(dir), map[string]any{"websms": accountJSON()}), true)
 	}
 	for _, keys := range []string{"", "{", "null", "{}", "[]", `{"keys":[]}`, `{"index":"AA==","keys":[{"id":1,"secret":"AA=="}]}`} {
 		dir := t.TempDir()

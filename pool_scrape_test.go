@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -138,7 +139,7 @@ func TestScrapeWhileLoading(t *testing.T) {
 						t.Error(err)
 					}
 				})
-				admin := fmt.Sprintf("localhost:%d", freePort(t))
+				admin := fmt.Sprintf("localhost:%d", harness.FreePort(t))
 				config := func(store, storage, secret string) []byte {
 					return fmt.Appendf(nil, `{"admin":{"listen":%q,"config":{"persist":false}},"logging":{"logs":{"default":{"writer":{"output":"discard"}}}},
 						"storage":{"module":%q,"root":%q},"apps":{"websms":{"client_id":"cid_x","client_secret":%q,"store":{"module":%q}}}}`, admin, storage, t.TempDir(), secret, store)
@@ -162,7 +163,7 @@ func TestScrapeWhileLoading(t *testing.T) {
 				for range 3 { // one that waits would make those after it wait
 					for _, path := range []string{"/metrics", "/websms/status"} {
 						var failure net.Error
-						eventually(t, path+" is answered", func() bool { // a reload resets connections that the former admin endpoint was to accept
+						harness.Eventually(t, path+" is answered", func() bool { // a reload resets connections that the former admin endpoint was to accept
 							res, err := client.Get("http://" + admin + path)
 							if errors.As(err, &failure) && failure.Timeout() {
 								t.Fatalf("GET %s: %v", path, err)

@@ -5,17 +5,19 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // Bytes on the wire that a library's client would tidy or refuse: in whatever
 // form a target comes, nothing under the prefix reaches the app, and no other
 // target is taken for one of ours or lets anybody pass.
 func TestPrefixOnTheWire(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	cookie := "Cookie: " + b.cookies() + "\r\n"
-	host := strings.TrimPrefix(w.url, "http://")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	cookie := "Cookie: " + b.Cookies() + "\r\n"
+	host := strings.TrimPrefix(w.URL, "http://")
 	// What becomes of a target: our own, the app's, or no request at all.
 	const (
 		ours = iota
@@ -30,7 +32,7 @@ func TestPrefixOnTheWire(t *testing.T) {
 		"GET //.websms/login HTTP/1.1": ours, "GET ///.websms HTTP/1.1": ours, "GET /./.websms/x HTTP/1.1": ours, "GET /x/../.websms HTTP/1.1": ours, "GET /x/%2E%2E/.websms HTTP/1.1": ours,
 		"GET /x/..//.//.websms/x HTTP/1.1": ours, "GET /../.websms HTTP/1.1": ours, "GET /%2e%2e/.websms/x HTTP/1.1": ours, "GET /.websms/../x HTTP/1.1": ours, "GET /.websms/%2e%2e/%2e%2e/x HTTP/1.1": ours,
 		"GET /.websms/./x HTTP/1.1": ours, "GET /.websms//x HTTP/1.1": ours, "GET /.websms/%00 HTTP/1.1": ours, "GET /.websms/\\..\\..\\x HTTP/1.1": ours, "GET /\\.websms\\x HTTP/1.1": ours, "GET /.websms%5cx HTTP/1.1": ours,
-		"GET " + w.url + "/.websms/x HTTP/1.1": ours, "GET http://evil.example/.websms/x HTTP/1.1": ours, "GET HTTP://" + host + "/.WEBSMS HTTP/1.1": ours, "GET http://user:secret@" + host + "/.websms/x HTTP/1.1": ours, "GET http:///.websms HTTP/1.1": ours,
+		"GET " + w.URL + "/.websms/x HTTP/1.1": ours, "GET http://evil.example/.websms/x HTTP/1.1": ours, "GET HTTP://" + host + "/.WEBSMS HTTP/1.1": ours, "GET http://user:secret@" + host + "/.websms/x HTTP/1.1": ours, "GET http:///.websms HTTP/1.1": ours,
 		"POST /.websms/unknown HTTP/1.1": ours, "PURGE /.websms/login HTTP/1.1": ours, "get /.websms/x HTTP/1.1": ours, "HEAD /.websms/x HTTP/1.1": ours, "CONNECT /.websms/x HTTP/1.1": ours,
 		"GET /.websms/login#x HTTP/1.1": ours, "GET /.websms/assets/../../x HTTP/1.1": ours, "GET /.websms/assets/%2e%2e/session HTTP/1.1": ours, "GET /.websms/assets//etc/passwd HTTP/1.1": ours,
 		// Look-alikes, which are the app's.
@@ -46,28 +48,28 @@ func TestPrefixOnTheWire(t *testing.T) {
 	}
 	for line, want := range cases {
 		for who, fields := range map[string]string{"a stranger": "", "a session": cookie} {
-			before := len(w.app.seen())
-			reply := w.exchange(line + "\r\nHost: " + host + "\r\nConnection: close\r\nContent-Length: 0\r\n" + fields + "\r\n")
-			what := fmt.Sprintf("%.80q with %s: %d, %q", line, who, reply.status, redact(reply.body))
-			reached := len(w.app.seen()) > before
+			before := len(w.App.Seen())
+			reply := w.Exchange(line + "\r\nHost: " + host + "\r\nConnection: close\r\nContent-Length: 0\r\n" + fields + "\r\n")
+			what := fmt.Sprintf("%.80q with %s: %d, %q", line, who, reply.Status, harness.Redact(reply.Body))
+			reached := len(w.App.Seen()) > before
 			switch {
 			case reached && (want != apps || who == "a stranger"):
-				t.Errorf("%s: the app was asked for %s", what, w.app.seen()[before].URI)
+				t.Errorf("%s: the app was asked for %s", what, w.App.Seen()[before].URI)
 			case !reached && want == apps && who == "a session":
 				t.Errorf("%s: the app was not asked", what)
-			case want == apps && who == "a stranger" && reply.status != http.StatusUnauthorized:
+			case want == apps && who == "a stranger" && reply.Status != http.StatusUnauthorized:
 				t.Errorf("%s; want 401", what)
-			case want == none && reply.status/100 != 4 && reply.status/100 != 5 && reply.status != 0:
+			case want == none && reply.Status/100 != 4 && reply.Status/100 != 5 && reply.Status != 0:
 				t.Errorf("%s; want a refusal", what)
-			case want == ours && (reply.status == http.StatusUnauthorized || reply.status == 0 || reply.status >= 500):
+			case want == ours && (reply.Status == http.StatusUnauthorized || reply.Status == 0 || reply.Status >= 500):
 				t.Errorf("%s; want one of our own answers", what)
 			}
-			if strings.Contains(reply.body, "root:") || len(reply.field("Set-Cookie")) > 0 {
-				t.Errorf("%s, sets %q", what, reply.field("Set-Cookie"))
+			if strings.Contains(reply.Body, "root:") || len(reply.Field("Set-Cookie")) > 0 {
+				t.Errorf("%s, sets %q", what, reply.Field("Set-Cookie"))
 			}
 		}
 	}
-	if n := w.sim.Counts().OTPRequests; n != 1 {
+	if n := w.Sim.Counts().OTPRequests; n != 1 {
 		t.Errorf("%d messages were sent; want the one of the login", n)
 	}
 }
@@ -75,30 +77,30 @@ func TestPrefixOnTheWire(t *testing.T) {
 // With a matcher, nothing under the prefix reaches the app either, and what
 // the gate's pages are not is the app's as if there were no gate.
 func TestPrefixBesideTheMatcher(t *testing.T) {
-	w := start(t, setup{matcher: "/admin/*", gate: plenty})
+	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty})
 	for _, target := range []string{
 		"/.websms", "/.websms/x", "/.WEBSMS/x", "/%2ewebsms/x", "/%2E%57%45%42%53%4D%53%2fx", "/.websms%2fx", "/.websms%2Flogin", "//.websms/x", "/./.websms/x", "/x/../.websms/x", "/x/%2e%2e/.websms", "/.websms//x", "/.websms/;x",
 	} {
-		before := len(w.app.seen())
-		for _, form := range []string{target, w.url + target} {
+		before := len(w.App.Seen())
+		for _, form := range []string{target, w.URL + target} {
 			for _, method := range []string{"GET", "POST", "PUT", "get"} {
-				a := w.raw(method, form, "Content-Length: 0")
-				if len(w.app.seen()) > before {
+				a := w.Raw(method, form, "Content-Length: 0")
+				if len(w.App.Seen()) > before {
 					t.Errorf("%s %s reaches the app: %s", method, form, a.Status)
-					before = len(w.app.seen())
+					before = len(w.App.Seen())
 				}
 			}
 		}
 	}
 	for _, target := range []string{"/.websmsx", "/.websms.php", "/.websms;/x", "/x/.websms", "/.web%c5%bfms/x"} {
-		before := len(w.app.seen())
-		if a := w.raw("GET", target); a.StatusCode != http.StatusOK || len(w.app.seen()) != before+1 {
+		before := len(w.App.Seen())
+		if a := w.Raw("GET", target); a.StatusCode != http.StatusOK || len(w.App.Seen()) != before+1 {
 			t.Errorf("%s: %s", target, a.Status)
 		}
 	}
 	for _, target := range []string{"/.websms%20", "/.websms%252fx"} { // doubtful: it could be the matcher's
-		before := len(w.app.seen())
-		if a := w.raw("GET", target); a.StatusCode != http.StatusUnauthorized || len(w.app.seen()) != before {
+		before := len(w.App.Seen())
+		if a := w.Raw("GET", target); a.StatusCode != http.StatusUnauthorized || len(w.App.Seen()) != before {
 			t.Errorf("%s: %s", target, a.Status)
 		}
 	}

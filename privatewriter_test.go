@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 func TestPrivateDirectives(t *testing.T) {
@@ -82,16 +84,16 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 		}
 	}))
 	t.Cleanup(app.Close)
-	w := start(t, setup{gate: "bypass {\n path /open\n}\n" + plenty})
-	plain := w.config
-	w.config = func(options string) string {
-		return strings.Replace(plain(options), strings.TrimPrefix(w.app.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
+	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /open\n}\n" + harness.Plenty})
+	plain := w.Config
+	w.Config = func(options string) string {
+		return strings.Replace(plain(options), strings.TrimPrefix(w.App.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
 	}
-	w.load("bypass {\n path /open\n}\n" + plenty)
-	b := w.browser()
-	b.login(freshNumber())
+	w.Load("bypass {\n path /open\n}\n" + harness.Plenty)
+	b := w.Browser()
+	b.Login(harness.FreshNumber())
 	for _, path := range []string{"/", "/304", "/500", "/public/x.css"} {
-		a := b.get(path)
+		a := b.Get(path)
 		if got := a.Header["Cache-Control"]; !slices.Equal(got, []string{"max-age=60, private"}) {
 			t.Errorf("%s: Cache-Control %q", path, got)
 		}
@@ -101,7 +103,7 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 			}
 		}
 	}
-	if a := b.get("/open"); !slices.Equal(a.Header["Cache-Control"], []string{"public, max-age=60", "s-maxage=600"}) || a.Header.Get("Surrogate-Control") == "" {
+	if a := b.Get("/open"); !slices.Equal(a.Header["Cache-Control"], []string{"public, max-age=60", "s-maxage=600"}) || a.Header.Get("Surrogate-Control") == "" {
 		t.Errorf("a bypassed answer was changed: %v", a.Header)
 	}
 }
@@ -110,11 +112,11 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 // place of the application: neither tells a shared cache to keep it.
 func TestUnwrittenAnswersArePrivate(t *testing.T) {
 	public := "header Cache-Control \"public, max-age=60\"\n header CDN-Cache-Control max-age=60\n"
-	w := start(t, setup{gate: plenty, front: "handle /empty {\n " + public + "}\nhandle /error {\n " + public + " error 404\n}\nhandle_errors {\n respond \"for {http.auth.user.id}\"\n}"})
-	b := w.browser()
-	b.login(freshNumber())
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "handle /empty {\n " + public + "}\nhandle /error {\n " + public + " error 404\n}\nhandle_errors {\n respond \"for {http.auth.user.id}\"\n}"})
+	b := w.Browser()
+	b.Login(harness.FreshNumber())
 	for path, want := range map[string]string{"/empty": "max-age=60, private", "/error": "no-store"} {
-		a := b.get(path)
+		a := b.Get(path)
 		if got := a.Header["Cache-Control"]; !slices.Equal(got, []string{want}) || a.Header.Get("CDN-Cache-Control") != "" {
 			t.Errorf("%s: %v", path, a.Header)
 		}
@@ -126,18 +128,18 @@ func TestUnwrittenAnswersArePrivate(t *testing.T) {
 func TestRenewedCookieIsPrivate(t *testing.T) {
 	for name, front := range map[string]string{"Caddy's own error": "", "an error page": "handle_errors {\n header Cache-Control public\n respond sorry 502\n}"} {
 		t.Run(name, func(t *testing.T) {
-			now := useClock(t)
-			w := start(t, setup{gate: plenty, front: front + "\nhandle /away {\n reverse_proxy localhost:1\n}\nhandle /plain {\n respond hello\n}"})
-			b := w.browser()
-			b.login(freshNumber())
+			now := harness.UseClock(t)
+			w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: front + "\nhandle /away {\n reverse_proxy localhost:1\n}\nhandle /plain {\n respond hello\n}"})
+			b := w.Browser()
+			b.Login(harness.FreshNumber())
 			now.Advance(10 * time.Minute)
-			a := b.get("/away")
-			if got := a.Header.Get("Cache-Control"); a.StatusCode != http.StatusBadGateway || a.setCookie("websms_session") != nil || front == "" && got != "no-store" {
+			a := b.Get("/away")
+			if got := a.Header.Get("Cache-Control"); a.StatusCode != http.StatusBadGateway || a.SetCookie("websms_session") != nil || front == "" && got != "no-store" {
 				t.Errorf("an error: %s, %v", a.Status, a.Header)
 			}
 			for _, path := range []string{"/", "/plain"} {
-				a = b.get(path)
-				if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "private" || (a.setCookie("websms_session") != nil) != (path == "/") {
+				a = b.Get(path)
+				if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "private" || (a.SetCookie("websms_session") != nil) != (path == "/") {
 					t.Errorf("%s: %s, %v", path, a.Status, a.Header)
 				}
 			}
@@ -254,23 +256,23 @@ func TestStreamsPassTheGate(t *testing.T) {
 		}
 	}))
 	t.Cleanup(app.Close)
-	w := start(t, setup{gate: plenty})
-	plain := w.config
-	w.config = func(options string) string {
-		return strings.Replace(plain(options), strings.TrimPrefix(w.app.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	plain := w.Config
+	w.Config = func(options string) string {
+		return strings.Replace(plain(options), strings.TrimPrefix(w.App.URL, "http://"), strings.TrimPrefix(app.URL, "http://"), 1)
 	}
-	w.load(plenty)
-	b := w.browser()
-	b.login(freshNumber())
+	w.Load(harness.Plenty)
+	b := w.Browser()
+	b.Login(harness.FreshNumber())
 	request := func(path string) *http.Request {
-		req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+		req, err := http.NewRequest(http.MethodGet, w.URL+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return req
 	}
 
-	res, err := b.client.Do(request("/stream"))
+	res, err := b.Client.Do(request("/stream"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +292,7 @@ func TestStreamsPassTheGate(t *testing.T) {
 		hinted = code == http.StatusEarlyHints && h.Get("Link") != ""
 		return nil
 	}}))
-	if res, err = b.client.Do(req); err != nil {
+	if res, err = b.Client.Do(req); err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
@@ -298,12 +300,12 @@ func TestStreamsPassTheGate(t *testing.T) {
 		t.Errorf("early hints: %t, then %s %v", hinted, res.Status, res.Header)
 	}
 
-	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s\r\n\r\n", strings.TrimPrefix(w.url, "http://"), b.cookies())
+	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s\r\n\r\n", strings.TrimPrefix(w.URL, "http://"), b.Cookies())
 	reader := bufio.NewReader(conn)
 	if res, err = http.ReadResponse(reader, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("the upgrade: %v, %v", res, err)

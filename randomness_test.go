@@ -3,27 +3,29 @@ package websms
 import (
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // caddy-security made nonces and second factors with a generator seeded by the
 // time, which can be searched for. Codes here are as likely as each other,
 // also where the clock stands still, and so is all that is sealed.
 func TestCVE_2024_21495(t *testing.T) {
-	useClock(t) // it stands still
+	harness.UseClock(t) // it stands still
 	const asks = 300
 	var digits [10]int
 	codes, cookies, zeros := make(map[string]int), make(map[string]bool), 0
 	for range 2 { // and again in a process that has just begun
-		w := start(t, setup{gate: plenty})
-		w.sim.SetWebhook("", "")
+		w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+		w.Sim.SetWebhook("", "")
 		for range asks / 2 {
-			b, number := w.browser(), freshNumber()
-			sealed := b.request(number).setCookie("websms_session_challenge")
+			b, number := w.Browser(), harness.FreshNumber()
+			sealed := b.Request(number).SetCookie("websms_session_challenge")
 			if sealed == nil || cookies[sealed.Value] {
 				t.Fatalf("a challenge is named by %v, as another is", sealed)
 			}
 			cookies[sealed.Value] = true
-			code := w.codeFor(number, 1)
+			code := w.CodeFor(number, 1)
 			codes[code]++
 			if strings.HasPrefix(code, "0") {
 				zeros++

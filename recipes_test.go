@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
@@ -47,9 +48,9 @@ func TestRecipes(t *testing.T) {
 		kinds[kind]++
 		switch kind {
 		case "caddyfile":
-			config, err := adapt(here.Replace(block))
+			config, err := harness.Adapt(here.Replace(block))
 			if err == nil {
-				err = validate(t, config)
+				err = harness.Validate(t, config)
 			}
 			if err != nil {
 				t.Errorf("%s: %v", section, err)

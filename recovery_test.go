@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -24,8 +25,8 @@ func recoveryCodeOf(t *testing.T, admin, body string) string {
 		Code      string    `json:"code"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	if err := json.Unmarshal([]byte(a.body), &made); err != nil || a.StatusCode != http.StatusOK {
-		t.Fatalf("recovery-code %s: %s %s", body, a.Status, a.body)
+	if err := json.Unmarshal([]byte(a.Text), &made); err != nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("recovery-code %s: %s %s", body, a.Status, a.Text)
 	}
 	if left := made.ExpiresAt.Sub(clock.Now()); len(made.Code) != 16 || left < 9*time.Minute || left > 10*time.Minute {
 		t.Fatalf("recovery-code: %d characters, for another %s", len(made.Code), left)
@@ -33,35 +34,35 @@ func recoveryCodeOf(t *testing.T, admin, body string) string {
 	return made.Code
 }
 
-func (b *browser) recoverWith(code string, more ...string) answer {
-	b.t.Helper()
-	return b.post("/.websms/recover", append([]string{"code", code}, more...), api)
+func recoverWith(b *harness.Browser, code string, more ...string) harness.Answer {
+	b.T.Helper()
+	return b.Post("/.websms/recover", append([]string{"code", code}, more...), harness.API)
 }
 
 // How a session was proved shows to programs, to the log and to what stands
 // behind the gate, and a renewal of the cookie changes nothing of it.
 func TestMeans(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{
-		front: "@recovered expression {http.websms.means} == \"recovery_code\"\n request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
-		gate:  plenty,
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{
+		Front: "@recovered expression {http.websms.means} == \"recovery_code\"\n request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
+		Gate:  harness.Plenty,
 	})
-	code := recoveryCodeOf(t, w.admin(""), `{"number":"+6421000779"}`)
-	by := map[string]*browser{"sms": w.browser(), "recovery_code": w.browser()}
-	by["sms"].login("+6421000778")
-	wantStatus(t, "the recovery code", by["recovery_code"].recoverWith(code), http.StatusOK)
+	code := recoveryCodeOf(t, startAdmin(w, ""), `{"number":"+6421000779"}`)
+	by := map[string]*harness.Browser{"sms": w.Browser(), "recovery_code": w.Browser()}
+	by["sms"].Login("+6421000778")
+	harness.WantStatus(t, "the recovery code", recoverWith(by["recovery_code"], code), http.StatusOK)
 	for range 3 {
 		for means, b := range by {
-			if a := b.get("/.websms/session", api); a.json("means") != means {
-				t.Errorf("by %s: the session is %s", means, a.body)
+			if a := b.Get("/.websms/session", harness.API); a.JSON("means") != means {
+				t.Errorf("by %s: the session is %s", means, a.Text)
 			}
-			before := b.cookie("websms_session").Value
+			before := b.Cookie("websms_session").Value
 			now.Advance(2 * session.Renewal)
-			wantStatus(t, "the app", b.get("/", api), http.StatusOK)
-			if b.cookie("websms_session").Value == before {
+			harness.WantStatus(t, "the app", b.Get("/", harness.API), http.StatusOK)
+			if b.Cookie("websms_session").Value == before {
 				t.Error("the cookie was not renewed")
 			}
-			seen := w.app.seen()
+			seen := w.App.Seen()
 			header := seen[len(seen)-1].Header
 			if got := header.Get("App-Means"); got != means {
 				t.Errorf("by %s: the app is told %q", means, got)
@@ -72,7 +73,7 @@ func TestMeans(t *testing.T) {
 		}
 	}
 	told := map[any]int{}
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "verified" {
 			told[line["means"]]++
 		}
@@ -84,39 +85,39 @@ func TestMeans(t *testing.T) {
 
 // A recovery code lets one user in, once, and leaves no trace but the audit's.
 func TestRecoveryCode(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{})
-	admin := w.admin("")
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{})
+	admin := startAdmin(w, "")
 	const number = "+6421000777"
 	code := recoveryCodeOf(t, admin, fmt.Sprintf(`{"number":%q}`, number))
-	b := w.browser()
-	if a := b.get("/.websms/recover?rd=/reports", page); a.StatusCode != http.StatusOK || !strings.Contains(a.body, `value="/reports"`) {
+	b := w.Browser()
+	if a := b.Get("/.websms/recover?rd=/reports", harness.Page); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `value="/reports"`) {
 		t.Fatalf("the form: %s", a.Status)
 	}
-	wantStatus(t, "a wrong one", b.recoverWith("0000-0000-0000-0"), http.StatusUnprocessableEntity)
-	wantStatus(t, "the form of a code by SMS", b.post("/.websms/verify", []string{"code", code}, api), http.StatusConflict)
-	a := b.recoverWith(strings.ToLower(strings.ReplaceAll(code, "-", " ")), "rd", "/reports")
-	if a.StatusCode != http.StatusOK || a.json("verified") != true || a.json("number") != "+64•••777" || a.json("rd") != "/reports" {
-		t.Fatalf("the code: %s %s", a.Status, a.body)
+	harness.WantStatus(t, "a wrong one", recoverWith(b, "0000-0000-0000-0"), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "the form of a code by SMS", b.Post("/.websms/verify", []string{"code", code}, harness.API), http.StatusConflict)
+	a := recoverWith(b, strings.ToLower(strings.ReplaceAll(code, "-", " ")), "rd", "/reports")
+	if a.StatusCode != http.StatusOK || a.JSON("verified") != true || a.JSON("number") != "+64•••777" || a.JSON("rd") != "/reports" {
+		t.Fatalf("the code: %s %s", a.Status, a.Text)
 	}
-	wantStatus(t, "the app", b.get("/reports", page), http.StatusOK)
-	if seen := w.app.seen(); seen[len(seen)-1].Header.Get("X-Verified-Number") != number {
+	harness.WantStatus(t, "the app", b.Get("/reports", harness.Page), http.StatusOK)
+	if seen := w.App.Seen(); seen[len(seen)-1].Header.Get("X-Verified-Number") != number {
 		t.Error("the app was not told the number")
 	}
-	if b.cookie("websms_session_device") != nil {
+	if b.Cookie("websms_session_device") != nil {
 		t.Error("the browser passes for one that has verified the number")
 	}
-	wantStatus(t, "the same code again", w.browser().recoverWith(code), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "the same code again", recoverWith(w.Browser(), code), http.StatusUnprocessableEntity)
 
 	late := recoveryCodeOf(t, admin, fmt.Sprintf(`{"number":%q}`, number))
 	now.Advance(10 * time.Minute)
-	wantStatus(t, "an expired one", w.browser().recoverWith(late), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "an expired one", recoverWith(w.Browser(), late), http.StatusUnprocessableEntity)
 
-	if sent := len(w.sim.Messages()); sent != 0 {
+	if sent := len(w.Sim.Messages()); sent != 0 {
 		t.Errorf("%d messages were sent", sent)
 	}
 	events := map[any]int{}
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		events[line["event"]]++
 		if line["event"] == "verified" && (line["means"] != "recovery_code" || line["number"] != "+64•••777") {
 			t.Errorf("the audit log has %v", line)
@@ -125,19 +126,19 @@ func TestRecoveryCode(t *testing.T) {
 	if events["recovery_code_made"] != 2 || events["verified"] != 1 || events["wrong_code"] != 3 {
 		t.Errorf("the audit log has %v", events)
 	}
-	w.wantNoSecrets(number[1:], code, strings.ReplaceAll(code, "-", ""), late)
+	w.WantNoSecrets(number[1:], code, strings.ReplaceAll(code, "-", ""), late)
 }
 
 // The first of many wins.
 func TestRecoveryCodeOnce(t *testing.T) {
-	w := start(t, setup{})
-	code := recoveryCodeOf(t, w.admin(""), `{"number":"+6421000778"}`)
+	w := harness.Start(t, harness.Setup{})
+	code := recoveryCodeOf(t, startAdmin(w, ""), `{"number":"+6421000778"}`)
 	var in atomic.Int32
 	var wg sync.WaitGroup
 	for range 9 { // one less than the tries that an address has
-		b := w.browser()
+		b := w.Browser()
 		wg.Go(func() {
-			if b.recoverWith(code).StatusCode == http.StatusOK {
+			if recoverWith(b, code).StatusCode == http.StatusOK {
 				in.Add(1)
 			}
 		})
@@ -151,23 +152,23 @@ func TestRecoveryCodeOnce(t *testing.T) {
 // Whom a code is not for it does not let in, and they cannot spend it.
 func TestRecoveryCodeOfAUser(t *testing.T) {
 	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := start(t, setup{front: passwords, gate: withDirectory(file)})
-	admin := w.admin(withDirectory(file))
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	admin := startAdmin(w, withDirectory(file))
 	code := recoveryCodeOf(t, admin, `{"user":"alice"}`)
-	bob, alice, nobody := w.browser().as("bob"), w.browser().as("alice"), w.browser().as("carol")
-	wantStatus(t, "bob", bob.recoverWith(code), http.StatusUnprocessableEntity)
-	wantStatus(t, "who has no number", nobody.recoverWith(code), http.StatusForbidden)
-	wantStatus(t, "alice", alice.recoverWith(code), http.StatusOK)
-	wantStatus(t, "alice at the app", alice.get("/", page), http.StatusOK)
-	wantStatus(t, "bob at the app", bob.get("/", page), http.StatusFound)
-	wantStatus(t, "alice again", w.browser().as("alice").recoverWith(code), http.StatusUnprocessableEntity)
+	bob, alice, nobody := asNamed(w.Browser(), "bob"), asNamed(w.Browser(), "alice"), asNamed(w.Browser(), "carol")
+	harness.WantStatus(t, "bob", recoverWith(bob, code), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "who has no number", recoverWith(nobody, code), http.StatusForbidden)
+	harness.WantStatus(t, "alice", recoverWith(alice, code), http.StatusOK)
+	harness.WantStatus(t, "alice at the app", alice.Get("/", harness.Page), http.StatusOK)
+	harness.WantStatus(t, "bob at the app", bob.Get("/", harness.Page), http.StatusFound)
+	harness.WantStatus(t, "alice again", recoverWith(asNamed(w.Browser(), "alice"), code), http.StatusUnprocessableEntity)
 }
 
 // A code is for a gate that there is, and for a number that is allowed there.
 func TestRecoveryCodeWhere(t *testing.T) {
 	const gate = "realm staff\nnumbers {\n allow +6421000100\n}"
-	w := start(t, setup{gate: gate})
-	admin := w.admin(gate)
+	w := harness.Start(t, harness.Setup{Gate: gate})
+	admin := startAdmin(w, gate)
 	for body, status := range map[string]int{
 		`{"number":"+6421000100"}`:                                 http.StatusNotFound,
 		`{"number":"+6421000100","realm":"guests"}`:                http.StatusNotFound,
@@ -179,54 +180,54 @@ func TestRecoveryCodeWhere(t *testing.T) {
 		`{"user":"a\u0000b","realm":"staff"}`:                      http.StatusBadRequest,
 		`{"number":"+6421000100","realm":"staff","more":"fields"}`: http.StatusBadRequest,
 	} {
-		wantStatus(t, body, adminPost(t, admin, "/websms/recovery-code", body), status)
+		harness.WantStatus(t, body, adminPost(t, admin, "/websms/recovery-code", body), status)
 	}
 	listed := recoveryCodeOf(t, admin, `{"number":"+6421000100","realm":"staff"}`)
 	unlisted := recoveryCodeOf(t, admin, `{"number":"+6421000101","realm":"staff"}`)
-	wantStatus(t, "a number that is not allowed", w.browser().recoverWith(unlisted), http.StatusUnprocessableEntity)
-	w.load(gate + "\n") // a reload
-	wantStatus(t, "one that is, after a reload", w.browser().recoverWith(listed), http.StatusOK)
+	harness.WantStatus(t, "a number that is not allowed", recoverWith(w.Browser(), unlisted), http.StatusUnprocessableEntity)
+	w.Load(gate + "\n") // a reload
+	harness.WantStatus(t, "one that is, after a reload", recoverWith(w.Browser(), listed), http.StatusOK)
 }
 
 // Neither are many made for one person, nor many tried from one place.
 func TestRecoveryCodeLimits(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{})
-	admin := w.admin("")
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{})
+	admin := startAdmin(w, "")
 	for range 5 {
 		recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	}
-	wantStatus(t, "the sixth within an hour", adminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`), http.StatusTooManyRequests)
+	harness.WantStatus(t, "the sixth within an hour", adminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`), http.StatusTooManyRequests)
 	now.Advance(time.Hour)
 	code := recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	for range 10 {
-		wantStatus(t, "a wrong one", w.browser().recoverWith("0000-0000-0000-0"), http.StatusUnprocessableEntity)
+		harness.WantStatus(t, "a wrong one", recoverWith(w.Browser(), "0000-0000-0000-0"), http.StatusUnprocessableEntity)
 	}
-	a := w.browser().recoverWith(code)
-	if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != "600" || a.json("type") != "rate_limited" {
-		t.Errorf("the eleventh: %s, Retry-After %s, %s", a.Status, a.Header.Get("Retry-After"), a.body)
+	a := recoverWith(w.Browser(), code)
+	if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != "600" || a.JSON("type") != "rate_limited" {
+		t.Errorf("the eleventh: %s, Retry-After %s, %s", a.Status, a.Header.Get("Retry-After"), a.Text)
 	}
 	now.Advance(9 * time.Minute)
-	wantStatus(t, "after nine minutes", w.browser().recoverWith(code), http.StatusTooManyRequests)
+	harness.WantStatus(t, "after nine minutes", recoverWith(w.Browser(), code), http.StatusTooManyRequests)
 	now.Advance(time.Minute)
-	wantStatus(t, "after ten, the code that is as old", w.browser().recoverWith(code), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "after ten, the code that is as old", recoverWith(w.Browser(), code), http.StatusUnprocessableEntity)
 }
 
 // Whoever has no tries left fills no log: one line a second at most.
 func TestRecoveryRefusalsAreSampled(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	for range 10 {
-		wantStatus(t, "a wrong one", b.recoverWith("0000-0000-0000-0"), http.StatusUnprocessableEntity)
+		harness.WantStatus(t, "a wrong one", recoverWith(b, "0000-0000-0000-0"), http.StatusUnprocessableEntity)
 	}
 	const refused = 60
 	begun := time.Now()
 	for range refused {
-		wantStatus(t, "one too many", b.recoverWith("0000-0000-0000-0"), http.StatusTooManyRequests)
+		harness.WantStatus(t, "one too many", recoverWith(b, "0000-0000-0000-0"), http.StatusTooManyRequests)
 	}
 	seconds := int(time.Since(begun)/time.Second) + 2 // the first and the last begin within
 	limited, wrong := 0, 0
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		switch line["event"] {
 		case "rate_limited":
 			if limited++; line["means"] != "recovery_code" {

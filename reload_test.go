@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/websmstest"
 )
@@ -50,51 +51,51 @@ func (s steady) RoundTrip(req *http.Request) (*http.Response, error) {
 // While people sign in, look around and sign out, the configuration is
 // replaced ten times. Nobody notices.
 func TestReloadUnderTraffic(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	w.sim.SetWebhook("", "")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w.Sim.SetWebhook("", "")
 	var again atomic.Int32
-	steadyBrowser := func() *browser {
-		b := w.browser()
-		b.client.Transport = steady{b.client.Transport, &again}
+	steadyBrowser := func() *harness.Browser {
+		b := w.Browser()
+		b.Client.Transport = steady{b.Client.Transport, &again}
 		return b
 	}
 	type waiting struct {
-		*browser
+		*harness.Browser
 		code string
 	}
 	var pending []waiting
 	for range 20 {
 		b := steadyBrowser()
-		pending = append(pending, waiting{b, w.askFor(b)})
+		pending = append(pending, waiting{b, askFor(w, b)})
 	}
 	resident := steadyBrowser()
-	resident.login(freshNumber())
+	resident.Login(harness.FreshNumber())
 
 	var stop atomic.Bool
 	var walks atomic.Int32
 	var group sync.WaitGroup
-	check := func(what string, a answer, status int) bool {
+	check := func(what string, a harness.Answer, status int) bool {
 		if a.StatusCode != status {
-			t.Errorf("%s: %s %s; want %d", what, a.Status, redact(a.body), status)
+			t.Errorf("%s: %s %s; want %d", what, a.Status, harness.Redact(a.Text), status)
 		}
 		return a.StatusCode == status
 	}
 	for range 6 {
 		group.Go(func() {
 			for !stop.Load() && !t.Failed() {
-				b, number := steadyBrowser(), freshNumber()
-				ok := check("a stranger", b.get("/", api), 401) && check("send", b.request(number), 202)
+				b, number := steadyBrowser(), harness.FreshNumber()
+				ok := check("a stranger", b.Get("/", harness.API), 401) && check("send", b.Request(number), 202)
 				if !ok {
 					return
 				}
-				code := w.codeFor(number, 1)
-				ok = check("status", b.get("/.websms/status", api), 200) &&
-					check("a wrong code", b.answerWith(other(code)), 422) &&
-					check("resend", b.resend(), 202) && check("the code", b.answerWith(code), 200)
+				code := w.CodeFor(number, 1)
+				ok = check("status", b.Get("/.websms/status", harness.API), 200) &&
+					check("a wrong code", b.AnswerWith(harness.OtherCode(code)), 422) &&
+					check("resend", resend(b), 202) && check("the code", b.AnswerWith(code), 200)
 				for range 3 {
-					ok = ok && check("the app", b.get("/", api), 200) && check("somebody's", resident.get("/", api), 200)
+					ok = ok && check("the app", b.Get("/", harness.API), 200) && check("somebody's", resident.Get("/", harness.API), 200)
 				}
-				if !ok || !check("logout", b.post("/.websms/logout", nil, api), 204) || !check("the app, signed out", b.get("/", api), 401) {
+				if !ok || !check("logout", b.Post("/.websms/logout", nil, harness.API), 204) || !check("the app, signed out", b.Get("/", harness.API), 401) {
 					return
 				}
 				walks.Add(1)
@@ -103,37 +104,37 @@ func TestReloadUnderTraffic(t *testing.T) {
 	}
 	for i := range 10 {
 		before := walks.Load()
-		eventually(t, "people go on", func() bool { return walks.Load() >= before+3 || t.Failed() })
-		w.load(fmt.Sprintf("comment \"Version %d.\"\n", i) + plenty)
+		harness.Eventually(t, "people go on", func() bool { return walks.Load() >= before+3 || t.Failed() })
+		w.Load(fmt.Sprintf("comment \"Version %d.\"\n", i) + harness.Plenty)
 	}
 	stop.Store(true)
 	group.Wait()
 	for _, p := range pending {
-		wantStatus(t, "a code from before all that", p.answerWith(p.code), http.StatusOK)
+		harness.WantStatus(t, "a code from before all that", p.AnswerWith(p.code), http.StatusOK)
 	}
-	wantStatus(t, "a session from before all that", resident.get("/", api), http.StatusOK)
-	if c := w.sim.Counts(); c.TokenRequests != 1 {
+	harness.WantStatus(t, "a session from before all that", resident.Get("/", harness.API), http.StatusOK)
+	if c := w.Sim.Counts(); c.TokenRequests != 1 {
 		t.Errorf("%d tokens were asked for; want 1", c.TokenRequests)
 	}
-	if got := w.sim.Messages()[0].Comment; !strings.HasPrefix(got, "Version ") {
+	if got := w.Sim.Messages()[0].Comment; !strings.HasPrefix(got, "Version ") {
 		t.Errorf("the last message says %q", got)
 	}
-	for line := range strings.Lines(w.logText()) {
+	for line := range strings.Lines(w.LogText()) {
 		if strings.Contains(line, `"level":"error"`) || strings.Contains(line, "panic") {
 			t.Errorf("it is logged that %s", line)
 		}
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 	t.Logf("%d walks, %d requests sent again", walks.Load(), again.Load())
 }
 
 // A configuration that is refused changes nothing, wherever it is refused.
 func TestRefusedConfiguration(t *testing.T) {
 	t.Cleanup(wantPoolEmpty(t))
-	w := start(t, setup{app: "store memory {\n capacity 2\n}", gate: plenty})
-	b, waiting, asking := w.browser(), w.browser(), w.browser()
-	b.login("+6421234567")
-	code := w.askFor(waiting)
+	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 2\n}", Gate: harness.Plenty})
+	b, waiting, asking := w.Browser(), w.Browser(), w.Browser()
+	b.Login("+6421234567")
+	code := askFor(w, waiting)
 	for name, change := range map[string][2]string{
 		"a bad option":             {"company Acme", "company Acme\n code {\n length 99\n}"},
 		"an unknown option":        {"company Acme", "company Acme\n colour red"},
@@ -141,20 +142,20 @@ func TestRefusedConfiguration(t *testing.T) {
 		"a variable that is unset": {"client_secret csk_demo", "client_secret {env.WEBSMS_TEST_NEVER_SET}"},
 		"an address of another":    {"\tadmin off", "\tadmin off\n\tdefault_bind 192.0.2.1"}, // TEST-NET-1 (RFC 5737)
 	} {
-		text := strings.Replace(w.config(plenty), change[0], change[1], 1)
+		text := strings.Replace(w.Config(harness.Plenty), change[0], change[1], 1)
 		text = strings.Replace(text, "capacity 2", "capacity 1", 1) // which would show
 		for range 5 {                                               // the order in which Caddy starts things is random
-			if err := loadCaddyfile(text); err == nil {
+			if err := harness.LoadCaddyfile(text); err == nil {
 				t.Fatalf("%s: it is loaded", name)
-			} else if strings.Contains(err.Error(), "csk_demo") || strings.Contains(err.Error(), webhookSecret) {
+			} else if strings.Contains(err.Error(), "csk_demo") || strings.Contains(err.Error(), harness.WebhookSecret) {
 				t.Errorf("%s: the error holds a secret: %v", name, err)
 			}
-			wantStatus(t, name+": the session", b.get("/", api), http.StatusOK)
-			wantStatus(t, name+": the status of a code", waiting.get("/.websms/status", api), http.StatusOK)
-			wantStatus(t, name+": another code", asking.request(freshNumber()), http.StatusAccepted)
+			harness.WantStatus(t, name+": the session", b.Get("/", harness.API), http.StatusOK)
+			harness.WantStatus(t, name+": the status of a code", waiting.Get("/.websms/status", harness.API), http.StatusOK)
+			harness.WantStatus(t, name+": another code", asking.Request(harness.FreshNumber()), http.StatusAccepted)
 		}
 	}
-	wantStatus(t, "the code", waiting.answerWith(code), http.StatusOK)
+	harness.WantStatus(t, "the code", waiting.AnswerWith(code), http.StatusOK)
 }
 
 // wantPoolEmpty returns a check that nothing shared is left.
@@ -171,19 +172,19 @@ func wantPoolEmpty(t *testing.T) func() {
 // challenges there are, also those whose message is on its way.
 func TestReloadToAnotherAccount(t *testing.T) {
 	t.Cleanup(wantPoolEmpty(t))
-	w := start(t, setup{gate: plenty})
-	w.sim.SetWebhook("", "")
-	b := w.browser()
-	w.sim.Next(websmstest.LateReply(300 * time.Millisecond))
-	code := w.askFor(b) // it is there before WebSMS has said so
-	plain := w.config
-	w.config = func(options string) string {
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w.Sim.SetWebhook("", "")
+	b := w.Browser()
+	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond))
+	code := askFor(w, b) // it is there before WebSMS has said so
+	plain := w.Config
+	w.Config = func(options string) string {
 		return strings.Replace(plain(options), "client_id cid_demo", "timeout 9s\n\t\tclient_id cid_demo", 1)
 	}
-	w.load(plenty)
-	eventually(t, "the message is on its way", func() bool { return b.get("/.websms/status", api).json("status") == "accepted" })
-	wantStatus(t, "a resend", b.resend(), http.StatusAccepted)
-	wantStatus(t, "the code", b.answerWith(code), http.StatusOK)
+	w.Load(harness.Plenty)
+	harness.Eventually(t, "the message is on its way", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
+	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 }
 
 // When Caddy stops, nothing of ours goes on.
@@ -195,18 +196,18 @@ func TestNothingLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("life", func(t *testing.T) {
 		t.Cleanup(wantPoolEmpty(t))
-		w := start(t, setup{gate: listGate + plenty})
-		b := w.browser()
-		b.login(listed)
-		w.browser().request(unlisted)
-		b.ask(listed)
-		stream := b.openEvents(t.Context())
+		w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
+		b := w.Browser()
+		b.Login(listed)
+		w.Browser().Request(unlisted)
+		b.Ask(listed)
+		stream := openEvents(b, t.Context())
 		defer stream.close()
-		w.load("comment Changed.\n" + plenty)
-		w.askFor(b)
-		again := b.openEvents(t.Context())
+		w.Load("comment Changed.\n" + harness.Plenty)
+		askFor(w, b)
+		again := openEvents(b, t.Context())
 		defer again.close()
-		b.post("/.websms/logout", nil, api)
+		b.Post("/.websms/logout", nil, harness.API)
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}

@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // hostile are return targets that would lead elsewhere, or could (CVE-2024-21497
@@ -60,7 +62,7 @@ func TestReturnTarget(t *testing.T) {
 		t.Errorf("a target encoded 4 times becomes %q", got)
 	}
 	if got := returnTarget("/%" + strings.Repeat("25", 900) + "20x"); got != "/" {
-		t.Errorf("a target encoded 901 times becomes %q", redact(got))
+		t.Errorf("a target encoded 901 times becomes %q", harness.Redact(got))
 	}
 }
 
@@ -84,50 +86,50 @@ func TestTargetIsNeverOurs(t *testing.T) {
 // Whatever is asked for: what comes back at the end is safe, and is the same
 // by query, form and JSON.
 func TestReturnThroughFlow(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	stranger, b := w.browser(), w.browser()
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	stranger, b := w.Browser(), w.Browser()
 	targets := append(append(append([]string{strings.Repeat("/x", 999)}, hostile...), harmless...), ourPages...)
 	for _, rd := range targets {
 		want := (&Gate{Prefix: DefaultPrefix}).target(rd)
-		what := redact(rd)
+		what := harness.Redact(rd)
 
 		// The query of the login page is in its form.
-		if a := stranger.get("/.websms/login?rd="+url.QueryEscape(rd), page); !strings.Contains(unescapeHTML(a.body), `name="rd" value="`+want+`"`) {
+		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page); !strings.Contains(unescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
 			t.Errorf("%q: the form posts back something else than %q", what, want)
 		}
 
 		// As a form, for a person.
-		number := freshNumber()
-		if a := b.post("/.websms/send", []string{"phone", number, "rd", rd}, page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
+		number := harness.FreshNumber()
+		if a := b.Post("/.websms/send", []string{"phone", number, "rd", rd}, harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
 			t.Fatalf("%q: %s", what, a.Status)
 		}
-		a := b.post("/.websms/verify", []string{"code", w.codeFor(number, 1)}, page)
+		a := b.Post("/.websms/verify", []string{"code", w.CodeFor(number, 1)}, harness.Page)
 		if location := a.Header.Get("Location"); a.StatusCode != http.StatusSeeOther || location != escapeNonASCII(want) || !sameOrigin(location) {
 			t.Errorf("%q: %s to %q; want %q", what, a.Status, location, want)
 		}
-		if len(a.Header["Location"]) != 1 || a.Header.Get("Set-Cookie") == "" || a.setCookie("a") != nil {
+		if len(a.Header["Location"]) != 1 || a.Header.Get("Set-Cookie") == "" || a.SetCookie("a") != nil {
 			t.Errorf("%q: the header became %v", what, a.Header)
 		}
 
 		// With the session: straight on.
-		a = b.get("/.websms/login?rd="+url.QueryEscape(rd), page)
+		a = b.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page)
 		if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != escapeNonASCII(want) {
 			t.Errorf("%q: with a session %s to %q", what, a.Status, a.Header.Get("Location"))
 		}
 	}
 	for _, rd := range append(append([]string{}, hostile[:30]...), harmless...) {
 		// As JSON, for a program, whose reader cannot hold what is no UTF-8.
-		number := freshNumber()
+		number := harness.FreshNumber()
 		body, err := json.Marshal(map[string]string{"phone": number, "rd": rd})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a := b.send("/.websms/send", "application/json", string(body)); a.StatusCode != http.StatusAccepted {
-			t.Fatalf("%q: %s %s", rd, a.Status, a.body)
+		if a := b.Send("/.websms/send", "application/json", string(body)); a.StatusCode != http.StatusAccepted {
+			t.Fatalf("%q: %s %s", rd, a.Status, a.Text)
 		}
-		a := b.send("/.websms/verify", "application/json", `{"code":"`+w.codeFor(number, 1)+`"}`)
-		if want := (&Gate{Prefix: DefaultPrefix}).target(rd); a.json("rd") != want {
-			t.Errorf("%q: JSON says %v; want %q", rd, a.json("rd"), want)
+		a := b.Send("/.websms/verify", "application/json", `{"code":"`+w.CodeFor(number, 1)+`"}`)
+		if want := (&Gate{Prefix: DefaultPrefix}).target(rd); a.JSON("rd") != want {
+			t.Errorf("%q: JSON says %v; want %q", rd, a.JSON("rd"), want)
 		}
 	}
 }
@@ -165,7 +167,7 @@ func sameOrigin(location string) bool {
 
 // What a stranger asked for is where the login leads back to.
 func TestChallengeRemembersTarget(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	long := "/search?q=" + strings.Repeat("x", 1900)
 	for target, rd := range map[string]string{
 		"/":                              "/",
@@ -181,11 +183,11 @@ func TestChallengeRemembersTarget(t *testing.T) {
 	} {
 		lines := []string{"Accept: text/html"}
 		if strings.HasPrefix(target, "http") {
-			target = strings.Replace(target, "evil.example", strings.TrimPrefix(w.url, "http://"), 1)
+			target = strings.Replace(target, "evil.example", strings.TrimPrefix(w.URL, "http://"), 1)
 		}
-		a := w.raw("GET", target, lines...)
+		a := w.Raw("GET", target, lines...)
 		if got, want := a.Header.Get("Location"), "/.websms/login?rd="+url.QueryEscape(rd); a.StatusCode != http.StatusFound || got != want {
-			t.Errorf("%s: %s to %q; want %q", redact(target), a.Status, redact(got), redact(want))
+			t.Errorf("%s: %s to %q; want %q", harness.Redact(target), a.Status, harness.Redact(got), harness.Redact(want))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // riskCases are site blocks, and words of each risk that they have. Every
@@ -52,21 +54,21 @@ var riskCases = map[string]struct {
 func TestOneListOfRisks(t *testing.T) {
 	for name, c := range riskCases {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, setup{})
-			address := w.url
+			w := harness.Start(t, harness.Setup{})
+			address := w.URL
 			if c.site == "" {
-				address, c.site = w.url+"/app/*", "websms_otp {\n company Acme\n}"
+				address, c.site = w.URL+"/app/*", "websms_otp {\n company Acme\n}"
 			}
 			named := ""
 			if site, ok := strings.CutPrefix(c.site, "NAMED "); ok {
 				c.site, named = site, "&(gated) {\n route {\n  websms_otp {\n   company Acme\n  }\n }\n}\n"
 			}
-			w.config = func(string) string {
+			w.Config = func(string) string {
 				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
-					w.dir, w.logFile(), w.sim.URL, named, address, c.site)
+					w.Dir, w.LogFile(), w.Sim.URL, named, address, c.site)
 			}
 			file := filepath.Join(t.TempDir(), "Caddyfile")
-			writeFile(t, file, w.config(""))
+			writeFile(t, file, w.Config(""))
 			p, err := readPatient(file, "caddyfile")
 			if err != nil {
 				t.Fatal(err)
@@ -85,10 +87,10 @@ func TestOneListOfRisks(t *testing.T) {
 					t.Errorf("the doctor finds %q; want %q", found[i], want)
 				}
 			}
-			before := len(w.logged("http.handlers.websms_otp"))
-			w.load("")
+			before := len(w.Logged("http.handlers.websms_otp"))
+			w.Load("")
 			var logged []string
-			for _, line := range w.logged("http.handlers.websms_otp")[before:] {
+			for _, line := range w.Logged("http.handlers.websms_otp")[before:] {
 				if line["do"] != nil {
 					logged = append(logged, line["msg"].(string))
 				}

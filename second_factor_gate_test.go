@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
@@ -31,103 +32,103 @@ func directory(t *testing.T, lines ...string) string {
 }
 
 func withDirectory(file string) string {
-	return "second_factor {\n user {http.auth.user.id}\n directory " + file + "\n}\n" + plenty
+	return "second_factor {\n user {http.auth.user.id}\n directory " + file + "\n}\n" + harness.Plenty
 }
 
-// as makes the browser sign in to the first factor.
-func (b *browser) as(user string) *browser {
-	b.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+user+"-pass")))
+// asNamed makes the browser sign in to the first factor.
+func asNamed(b *harness.Browser, user string) *harness.Browser {
+	b.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+user+"-pass")))
 	return b
 }
 
 // asUser walks from the password to the app.
-func (b *browser) asUser(user, e164 string) {
-	b.t.Helper()
-	b.as(user)
-	if code := b.ask(""); len(b.messagesTo(e164)) == 0 || b.messagesTo(e164)[0].Code != code {
-		b.t.Fatalf("%s's code went elsewhere", user)
-	} else if a := b.answerWith(code); a.StatusCode != http.StatusOK {
-		b.t.Fatalf("verify: %s %s", a.Status, a.body)
+func asUser(b *harness.Browser, user, e164 string) {
+	b.T.Helper()
+	asNamed(b, user)
+	if code := b.Ask(""); len(b.MessagesTo(e164)) == 0 || b.MessagesTo(e164)[0].Code != code {
+		b.T.Fatalf("%s's code went elsewhere", user)
+	} else if a := b.AnswerWith(code); a.StatusCode != http.StatusOK {
+		b.T.Fatalf("verify: %s %s", a.Status, a.Text)
 	}
-	wantStatus(b.t, user+" at the app", b.get("/timesheet", page), http.StatusOK)
+	harness.WantStatus(b.T, user+" at the app", b.Get("/timesheet", harness.Page), http.StatusOK)
 }
 
 // The whole walk of a person with a password: a masked number and a button, a
 // code, the app, which learns who it is.
 func TestSecondFactorWithBasicAuth(t *testing.T) {
 	file := directory(t, "user,number", "# staff", "alice, 021 234 567", "bob,"+bobPhone)
-	w := start(t, setup{front: passwords, gate: withDirectory(file)})
-	b := w.browser()
-	wantStatus(t, "without a password", b.get("/timesheet", page), http.StatusUnauthorized)
-	wantStatus(t, "without a password, the gate's own page", b.get("/.websms/login", page), http.StatusUnauthorized)
-	b.as("alice")
-	a := b.get("/timesheet?week=47", page)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	b := w.Browser()
+	harness.WantStatus(t, "without a password", b.Get("/timesheet", harness.Page), http.StatusUnauthorized)
+	harness.WantStatus(t, "without a password, the gate's own page", b.Get("/.websms/login", harness.Page), http.StatusUnauthorized)
+	asNamed(b, "alice")
+	a := b.Get("/timesheet?week=47", harness.Page)
 	if a.StatusCode != http.StatusFound || a.Header.Get("Location") != "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47" {
 		t.Fatalf("with a password alone: %s to %s", a.Status, a.Header.Get("Location"))
 	}
-	a = b.get(a.Header.Get("Location"), page)
-	if !strings.Contains(a.body, "+64•••567") || strings.Contains(a.body, `name="phone"`) {
-		t.Errorf("the page does not name the masked number, or asks for another: %s", a.body)
+	a = b.Get(a.Header.Get("Location"), harness.Page)
+	if !strings.Contains(a.Text, "+64•••567") || strings.Contains(a.Text, `name="phone"`) {
+		t.Errorf("the page does not name the masked number, or asks for another: %s", a.Text)
 	}
-	if a := b.get("/.websms/login", api); a.json("mode") != "second_factor" || a.json("masked") != "+64•••567" {
-		t.Errorf("for programs: %s", a.body)
+	if a := b.Get("/.websms/login", harness.API); a.JSON("mode") != "second_factor" || a.JSON("masked") != "+64•••567" {
+		t.Errorf("for programs: %s", a.Text)
 	}
-	a = b.post("/.websms/send", []string{"rd", "/timesheet?week=47"}, page)
+	a = b.Post("/.websms/send", []string{"rd", "/timesheet?week=47"}, harness.Page)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
 		t.Fatalf("send: %s to %s", a.Status, a.Header.Get("Location"))
 	}
-	if a = b.get("/.websms/verify", page); strings.Contains(a.body, "another number") {
+	if a = b.Get("/.websms/verify", harness.Page); strings.Contains(a.Text, "another number") {
 		t.Error("the code page offers another number")
 	}
-	a = b.post("/.websms/verify", []string{"code", w.codeFor(alicePhone, 1)}, page)
+	a = b.Post("/.websms/verify", []string{"code", w.CodeFor(alicePhone, 1)}, harness.Page)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/timesheet?week=47" {
 		t.Fatalf("verify: %s to %s", a.Status, a.Header.Get("Location"))
 	}
-	wantStatus(t, "the app", b.get("/timesheet?week=47", page, with("X-Verified-User", "bob", "X_verified_user", "bob")), http.StatusOK)
-	seen := w.app.seen()
+	harness.WantStatus(t, "the app", b.Get("/timesheet?week=47", harness.Page, harness.With("X-Verified-User", "bob", "X_verified_user", "bob")), http.StatusOK)
+	seen := w.App.Seen()
 	if len(seen) != 1 {
 		t.Fatalf("the app saw %d requests; want 1", len(seen))
 	}
 	if h := seen[0].Header; h.Get("X-Verified-User") != "alice" || h.Get("X-Verified-Number") != alicePhone || len(h["X-Verified-User"]) != 1 || h["X_verified_user"] != nil {
 		t.Errorf("the app was told %v", h)
 	}
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		if line["user"] != "alice" {
 			t.Errorf("the audit log has %v", line)
 		}
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // Alice's session, and alice's challenge, are good for nobody else who sits at
 // the same browser; and nobody chooses a number.
 func TestSecondFactorIsBoundToUser(t *testing.T) {
 	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := start(t, setup{front: passwords, gate: withDirectory(file)})
-	b := w.browser()
-	b.asUser("alice", alicePhone)
-	wantStatus(t, "bob with alice's session", b.as("bob").get("/timesheet", page), http.StatusFound)
-	wantProblem(t, "bob with alice's session, as a program", b.get("/timesheet", api), http.StatusUnauthorized, "unverified")
-	wantStatus(t, "bob asks for the session", b.get("/.websms/session", api), http.StatusUnauthorized)
-	wantStatus(t, "carol with alice's session", b.as("carol").get("/timesheet", page), http.StatusFound)
-	wantStatus(t, "alice again", b.as("alice").get("/timesheet", page), http.StatusOK)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	b := w.Browser()
+	asUser(b, "alice", alicePhone)
+	harness.WantStatus(t, "bob with alice's session", asNamed(b, "bob").Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantProblem(t, "bob with alice's session, as a program", b.Get("/timesheet", harness.API), http.StatusUnauthorized, "unverified")
+	harness.WantStatus(t, "bob asks for the session", b.Get("/.websms/session", harness.API), http.StatusUnauthorized)
+	harness.WantStatus(t, "carol with alice's session", asNamed(b, "carol").Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantStatus(t, "alice again", asNamed(b, "alice").Get("/timesheet", harness.Page), http.StatusOK)
 
-	b = w.browser().as("alice")
-	code := b.ask("")
-	b.as("bob")
-	wantProblem(t, "bob answers alice's challenge", b.answerWith(code), http.StatusConflict, "no_challenge")
-	wantProblem(t, "bob has alice's code sent again", b.resend(), http.StatusConflict, "no_challenge")
-	wantProblem(t, "bob looks at alice's challenge", b.get("/.websms/status", api), http.StatusConflict, "no_challenge")
-	wantStatus(t, "alice answers it", b.as("alice").answerWith(code), http.StatusOK)
+	b = asNamed(w.Browser(), "alice")
+	code := b.Ask("")
+	asNamed(b, "bob")
+	harness.WantProblem(t, "bob answers alice's challenge", b.AnswerWith(code), http.StatusConflict, "no_challenge")
+	harness.WantProblem(t, "bob has alice's code sent again", resend(b), http.StatusConflict, "no_challenge")
+	harness.WantProblem(t, "bob looks at alice's challenge", b.Get("/.websms/status", harness.API), http.StatusConflict, "no_challenge")
+	harness.WantStatus(t, "alice answers it", asNamed(b, "alice").AnswerWith(code), http.StatusOK)
 
-	before := len(w.messagesTo(alicePhone))
-	b = w.browser().as("alice")
-	a := b.post("/.websms/send", []string{"phone", "+6421999888", "number", "+6421999888", "user", "bob"}, api)
-	if a.StatusCode != http.StatusAccepted || a.json("masked") != "+64•••567" {
-		t.Errorf("alice with another number in the form: %s %s", a.Status, a.body)
+	before := len(w.MessagesTo(alicePhone))
+	b = asNamed(w.Browser(), "alice")
+	a := b.Post("/.websms/send", []string{"phone", "+6421999888", "number", "+6421999888", "user", "bob"}, harness.API)
+	if a.StatusCode != http.StatusAccepted || a.JSON("masked") != "+64•••567" {
+		t.Errorf("alice with another number in the form: %s %s", a.Status, a.Text)
 	}
-	w.codeFor(alicePhone, before+1)
-	if n := len(w.messagesTo("+6421999888")) + len(w.messagesTo(bobPhone)); n != 0 {
+	w.CodeFor(alicePhone, before+1)
+	if n := len(w.MessagesTo("+6421999888")) + len(w.MessagesTo(bobPhone)); n != 0 {
 		t.Errorf("%d messages went elsewhere", n)
 	}
 }
@@ -136,39 +137,39 @@ func TestSecondFactorIsBoundToUser(t *testing.T) {
 // of a session or a challenge; so is who has another number now. Others stay.
 func TestSecondFactorFollowsDirectory(t *testing.T) {
 	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone, "carol,+6421777777")
-	w := start(t, setup{front: passwords, gate: withDirectory(file)})
-	alice, bob, carol := w.browser(), w.browser(), w.browser()
-	alice.asUser("alice", alicePhone)
-	bob.asUser("bob", bobPhone)
-	carol.asUser("carol", "+6421777777")
-	waiting := w.browser().as("alice")
-	code := waiting.ask("")
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	alice, bob, carol := w.Browser(), w.Browser(), w.Browser()
+	asUser(alice, "alice", alicePhone)
+	asUser(bob, "bob", bobPhone)
+	asUser(carol, "carol", "+6421777777")
+	waiting := asNamed(w.Browser(), "alice")
+	code := waiting.Ask("")
 	writeFile(t, file, "bob,"+bobPhone+"\ncarol,+6421888888\n")
-	wantStatus(t, "alice before the reload", alice.get("/timesheet", page), http.StatusOK)
-	w.load(withDirectory(file))
-	wantStatus(t, "alice, who is gone", alice.get("/timesheet", page), http.StatusFound)
-	wantProblem(t, "alice's pending code", waiting.answerWith(code), http.StatusForbidden, "no_number")
-	wantStatus(t, "carol, with a new number", carol.get("/timesheet", page), http.StatusFound)
-	wantStatus(t, "bob", bob.get("/timesheet", page), http.StatusOK)
-	carol.asUser("carol", "+6421888888")
+	harness.WantStatus(t, "alice before the reload", alice.Get("/timesheet", harness.Page), http.StatusOK)
+	w.Load(withDirectory(file))
+	harness.WantStatus(t, "alice, who is gone", alice.Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantProblem(t, "alice's pending code", waiting.AnswerWith(code), http.StatusForbidden, "no_number")
+	harness.WantStatus(t, "carol, with a new number", carol.Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantStatus(t, "bob", bob.Get("/timesheet", harness.Page), http.StatusOK)
+	asUser(carol, "carol", "+6421888888")
 }
 
 // Who has no number is told whom to ask, and who is nobody never passes.
 func TestSecondFactorNobody(t *testing.T) {
 	file := directory(t, "alice,"+alicePhone)
-	w := start(t, setup{front: passwords, gate: withDirectory(file)})
-	carol := w.browser().as("carol")
-	wantStatus(t, "carol at the app", carol.get("/timesheet", page), http.StatusFound)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	carol := asNamed(w.Browser(), "carol")
+	harness.WantStatus(t, "carol at the app", carol.Get("/timesheet", harness.Page), http.StatusFound)
 	for _, path := range []string{"/.websms/login", "/.websms/login?rd=/timesheet"} {
-		a := carol.get(path, page)
-		if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "Ask Acme") {
-			t.Errorf("carol at %s: %s %s", path, a.Status, a.body)
+		a := carol.Get(path, harness.Page)
+		if a.StatusCode != http.StatusForbidden || !strings.Contains(a.Text, "Ask Acme") {
+			t.Errorf("carol at %s: %s %s", path, a.Status, a.Text)
 		}
-		wantProblem(t, "carol, as a program", carol.get(path, api), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "carol, as a program", carol.Get(path, harness.API), http.StatusForbidden, "no_number")
 	}
-	wantProblem(t, "carol sends", carol.request(alicePhone), http.StatusForbidden, "no_number")
+	harness.WantProblem(t, "carol sends", carol.Request(alicePhone), http.StatusForbidden, "no_number")
 	refused := 0
-	for _, line := range w.logged("websms.audit") {
+	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "no_number" && line["user"] == "carol" && line["number"] == "" {
 			refused++
 		}
@@ -179,26 +180,26 @@ func TestSecondFactorNobody(t *testing.T) {
 
 	// Without the first factor, in front of all or of the prefix, nobody is named.
 	for front, path := range map[string]string{"": "/timesheet", strings.Replace(passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
-		text := strings.Replace(w.config(withDirectory(file)), passwords, front, 1)
-		if err := loadCaddyfile(text); err != nil {
+		text := strings.Replace(w.Config(withDirectory(file)), passwords, front, 1)
+		if err := harness.LoadCaddyfile(text); err != nil {
 			t.Fatal(err)
 		}
-		w.awaitReload()
-		nobody := w.browser()
-		wantStatus(t, "nobody at the app", nobody.get(path, page), http.StatusFound)
-		wantProblem(t, "nobody at the form", nobody.get("/.websms/login", api), http.StatusForbidden, "no_number")
-		wantProblem(t, "nobody sends", nobody.request(alicePhone), http.StatusForbidden, "no_number")
-		wantProblem(t, "nobody verifies", nobody.answerWith("123456"), http.StatusForbidden, "no_number")
-		wantProblem(t, "nobody has it sent again", nobody.resend(), http.StatusForbidden, "no_number")
-		wantProblem(t, "nobody asks how it goes", nobody.get("/.websms/status", api), http.StatusForbidden, "no_number")
-		if a := nobody.get("/.websms/login", page); !strings.Contains(a.body, "who you are") {
-			t.Errorf("for a person: %s", a.body)
+		w.AwaitReload()
+		nobody := w.Browser()
+		harness.WantStatus(t, "nobody at the app", nobody.Get(path, harness.Page), http.StatusFound)
+		harness.WantProblem(t, "nobody at the form", nobody.Get("/.websms/login", harness.API), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody sends", nobody.Request(alicePhone), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody verifies", nobody.AnswerWith("123456"), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody has it sent again", resend(nobody), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody asks how it goes", nobody.Get("/.websms/status", harness.API), http.StatusForbidden, "no_number")
+		if a := nobody.Get("/.websms/login", harness.Page); !strings.Contains(a.Text, "who you are") {
+			t.Errorf("for a person: %s", a.Text)
 		}
 	}
-	if n := len(w.sim.Messages()); n != 0 {
+	if n := len(w.Sim.Messages()); n != 0 {
 		t.Errorf("%d messages were sent", n)
 	}
-	if len(w.app.seen()) != 0 {
+	if len(w.App.Seen()) != 0 {
 		t.Error("the app was reached")
 	}
 }
@@ -207,59 +208,59 @@ func TestSecondFactorNobody(t *testing.T) {
 // the other way round.
 func TestSecondFactorIsTurnedOn(t *testing.T) {
 	file := directory(t, "alice,"+alicePhone)
-	w := start(t, setup{front: passwords, gate: plenty})
-	b := w.browser().as("alice")
-	b.login(alicePhone)
-	wantStatus(t, "by number", b.get("/timesheet", page), http.StatusOK)
-	w.load(withDirectory(file))
-	wantStatus(t, "a second factor is asked for", b.get("/timesheet", page), http.StatusFound)
-	b.asUser("alice", alicePhone)
-	w.load(plenty)
-	wantStatus(t, "by number again", b.get("/timesheet", page), http.StatusFound)
+	w := harness.Start(t, harness.Setup{Front: passwords, Gate: harness.Plenty})
+	b := asNamed(w.Browser(), "alice")
+	b.Login(alicePhone)
+	harness.WantStatus(t, "by number", b.Get("/timesheet", harness.Page), http.StatusOK)
+	w.Load(withDirectory(file))
+	harness.WantStatus(t, "a second factor is asked for", b.Get("/timesheet", harness.Page), http.StatusFound)
+	asUser(b, "alice", alicePhone)
+	w.Load(harness.Plenty)
+	harness.WantStatus(t, "by number again", b.Get("/timesheet", harness.Page), http.StatusFound)
 }
 
 // A certificate names the user by its subject, another by its e-mail address.
 func TestSecondFactorWithMutualTLS(t *testing.T) {
 	ca := testca.New(t)
 	file := directory(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+bobPhone)
-	s := setup{https: true, gate: "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + plenty}
-	w := start(t, s)
-	w.trust(ca, s.gate)
+	s := harness.Setup{HTTPS: true, Gate: "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + harness.Plenty}
+	w := harness.Start(t, s)
+	trustCA(w, ca, s.Gate)
 
-	with := func(subject pkix.Name) *browser {
-		b := w.browser()
-		b.client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: subject})}
+	with := func(subject pkix.Name) *harness.Browser {
+		b := w.Browser()
+		b.Client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: subject})}
 		return b
 	}
 	alice := with(pkix.Name{CommonName: "alice", Organization: []string{"Kowhai Freight"}})
-	wantStatus(t, "with a certificate alone", alice.get("/timesheet", page), http.StatusFound)
-	code := alice.ask("")
-	if len(w.messagesTo(alicePhone)) != 1 {
+	harness.WantStatus(t, "with a certificate alone", alice.Get("/timesheet", harness.Page), http.StatusFound)
+	code := alice.Ask("")
+	if len(w.MessagesTo(alicePhone)) != 1 {
 		t.Fatal("the code did not go to alice")
 	}
-	wantStatus(t, "verify", alice.answerWith(code), http.StatusOK)
-	wantStatus(t, "the app", alice.get("/timesheet", page), http.StatusOK)
-	if got := w.app.seen()[0].Header.Get("X-Verified-User"); got != "CN=alice,O=Kowhai Freight" {
+	harness.WantStatus(t, "verify", alice.AnswerWith(code), http.StatusOK)
+	harness.WantStatus(t, "the app", alice.Get("/timesheet", harness.Page), http.StatusOK)
+	if got := w.App.Seen()[0].Header.Get("X-Verified-User"); got != "CN=alice,O=Kowhai Freight" {
 		t.Errorf("the app was told %q", got)
 	}
 	mallory := with(pkix.Name{CommonName: "alice", Organization: []string{"Mallory Ltd"}})
-	mallory.client.Jar = alice.client.Jar
-	wantStatus(t, "another certificate with alice's cookies", mallory.get("/timesheet", page), http.StatusFound)
-	wantProblem(t, "another certificate", mallory.request(""), http.StatusForbidden, "no_number")
-	none := w.browser()
-	if res, err := none.client.Get(w.url + "/timesheet"); err == nil {
+	mallory.Client.Jar = alice.Client.Jar
+	harness.WantStatus(t, "another certificate with alice's cookies", mallory.Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantProblem(t, "another certificate", mallory.Request(""), http.StatusForbidden, "no_number")
+	none := w.Browser()
+	if res, err := none.Client.Get(w.URL + "/timesheet"); err == nil {
 		res.Body.Close()
 		t.Errorf("no certificate: %s", res.Status)
 	}
 }
 
-// trust makes the world's site ask for certificates of an authority, as
+// trustCA makes the world's site ask for certificates of an authority, as
 // Caddyfile.example does.
-func (w *world) trust(ca *testca.CA, gateOptions string) {
-	w.t.Helper()
-	plain := w.config
-	w.config = func(options string) string {
+func trustCA(w *harness.World, ca *testca.CA, gateOptions string) {
+	w.T.Helper()
+	plain := w.Config
+	w.Config = func(options string) string {
 		return strings.Replace(plain(options), "tls internal", "tls internal {\n client_auth {\n trust_pool file "+ca.File+"\n}\n}", 1)
 	}
-	w.load(gateOptions)
+	w.Load(gateOptions)
 }

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -328,7 +329,7 @@ func TestForwardAuthPlaceholder(t *testing.T) {
 		}
 	}))
 	t.Cleanup(auth.Close)
-	port := freePort(t)
+	port := harness.FreePort(t)
 	config := fmt.Sprintf(`{
 	admin off
 	persist_config off
@@ -347,7 +348,7 @@ func TestForwardAuthPlaceholder(t *testing.T) {
 	}
 }
 `, t.TempDir(), port, strings.TrimPrefix(auth.URL, "http://"))
-	if err := loadCaddyfile(config); err != nil {
+	if err := harness.LoadCaddyfile(config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // hurry shortens how long the gate waits for a body, for the configurations
@@ -21,18 +23,18 @@ func hurry(t *testing.T, d time.Duration) {
 	t.Cleanup(func() { bodyTime = was })
 }
 
-// slow begins a request and goes on with it a byte at a time, until the other
+// sendSlowly begins a request and goes on with it a byte at a time, until the other
 // side answers or cuts it off. It returns the answer's status, 0 for none.
-func (w *world) slow(begin, drop string) (status int) {
-	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(w.url, "http://"), 5*time.Second)
+func sendSlowly(w *harness.World, begin, drop string) (status int) {
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(w.URL, "http://"), 5*time.Second)
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 		return 0
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
 	if _, err := io.WriteString(conn, begin); err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 		return 0
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -68,10 +70,10 @@ const slowHead = "Host: localhost\r\nAccept: application/json\r\nContent-Type: a
 // when it is over nothing is left of it.
 func TestSlowBodies(t *testing.T) {
 	hurry(t, 500*time.Millisecond)
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login(freshNumber())
-	before := len(w.app.seen())
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login(harness.FreshNumber())
+	before := len(w.App.Seen())
 	const length, chunked = "Content-Length: 8000\r\n\r\nphone=021", "Transfer-Encoding: chunked\r\n\r\n1f40\r\nphone=021"
 	var all sync.WaitGroup
 	for _, c := range []struct {
@@ -86,7 +88,7 @@ func TestSlowBodies(t *testing.T) {
 		for _, body := range []string{length, chunked} {
 			all.Go(func() {
 				begun := time.Now()
-				status := w.slow(c.line+" HTTP/1.1\r\n"+slowHead+body, "0")
+				status := sendSlowly(w, c.line+" HTTP/1.1\r\n"+slowHead+body, "0")
 				took := time.Since(begun)
 				if status != c.want[0] && status != c.want[len(c.want)-1] {
 					t.Errorf("%s, %.17q: answered with %d; want one of %d", c.line, body, status, c.want)
@@ -99,23 +101,23 @@ func TestSlowBodies(t *testing.T) {
 	}
 	// From another site: refused, and not waited for either.
 	all.Go(func() {
-		if status := w.slow("POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length, "0"); status != http.StatusForbidden {
+		if status := sendSlowly(w, "POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length, "0"); status != http.StatusForbidden {
 			t.Errorf("from another site: %d", status)
 		}
 	})
 	all.Go(func() {
 		begun := time.Now()
-		w.browser().login(freshNumber())
+		w.Browser().Login(harness.FreshNumber())
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("to sign in beside them takes %s", took)
 		}
 	})
 	all.Wait()
-	w.wantUnreached(t, "slow bodies", before)
-	if n := w.sim.Counts().OTPRequests; n != 2 {
+	w.WantUnreached(t, "slow bodies", before)
+	if n := w.Sim.Counts().OTPRequests; n != 2 {
 		t.Errorf("%d messages were sent; want those of the two logins", n)
 	}
-	wantStatus(t, "the session", b.get("/.websms/session", api), http.StatusOK)
+	harness.WantStatus(t, "the session", b.Get("/.websms/session", harness.API), http.StatusOK)
 }
 
 // The time is that of one body: a connection that is kept open, and a status
@@ -123,20 +125,20 @@ func TestSlowBodies(t *testing.T) {
 func TestBodyTimeEnds(t *testing.T) {
 	hurry(t, 300*time.Millisecond)
 	for _, https := range []bool{false, true} {
-		w := start(t, setup{https: https, gate: plenty})
-		w.sim.SetWebhook("", "")
+		w := harness.Start(t, harness.Setup{HTTPS: https, Gate: harness.Plenty})
+		w.Sim.SetWebhook("", "")
 		for _, protocol := range map[bool][]string{false: {"HTTP/1.1"}, true: protocols}[https] {
-			b := w.browser().over(protocol)
-			number := freshNumber()
-			code := b.ask(number)
-			stream := b.openEvents(t.Context())
+			b := overProtocol(w.Browser(), protocol)
+			number := harness.FreshNumber()
+			code := b.Ask(number)
+			stream := openEvents(b, t.Context())
 			stream.until("accepted")
 			begun := time.Now()
-			eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*bodyTime })
-			report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.messagesTo(number)[0].ID)
-			wantStatus(t, protocol+": a report", b.deliver(report), http.StatusOK)
+			harness.Eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*bodyTime })
+			report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.MessagesTo(number)[0].ID)
+			harness.WantStatus(t, protocol+": a report", deliver(b, report), http.StatusOK)
 			stream.until("delivered")
-			wantStatus(t, protocol+": the code", b.answerWith(code), http.StatusOK)
+			harness.WantStatus(t, protocol+": the code", b.AnswerWith(code), http.StatusOK)
 			stream.ends(protocol)
 			stream.close()
 		}
@@ -147,10 +149,10 @@ func TestBodyTimeEnds(t *testing.T) {
 // connection, beside which the same connection serves others.
 func TestSlowBodiesMultiplexed(t *testing.T) {
 	hurry(t, 500*time.Millisecond)
-	w := start(t, setup{https: true, gate: plenty})
+	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	for _, protocol := range protocols[1:] {
-		b := w.browser().over(protocol)
-		b.login(freshNumber()) // the connection is there
+		b := overProtocol(w.Browser(), protocol)
+		b.Login(harness.FreshNumber()) // the connection is there
 		var all sync.WaitGroup
 		for i := range 20 {
 			all.Go(func() {
@@ -158,14 +160,14 @@ func TestSlowBodiesMultiplexed(t *testing.T) {
 				defer feed.Close()
 				go func() { _, _ = io.WriteString(feed, "phone=021") }()
 				path := []string{"/.websms/send", "/.websms/verify", "/.websms/unknown", "/x"}[i%4]
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, body)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.URL+path, body)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				req.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": api["Accept"]}
+				req.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": harness.API["Accept"]}
 				begun := time.Now()
-				res, err := b.client.Transport.RoundTrip(req)
+				res, err := b.Client.Transport.RoundTrip(req)
 				if took := time.Since(begun); took > 4*time.Second {
 					t.Errorf("%s: %s is answered after %s", protocol, path, took)
 				}
@@ -179,7 +181,7 @@ func TestSlowBodiesMultiplexed(t *testing.T) {
 				}
 			})
 		}
-		all.Go(func() { wantStatus(t, "the app beside them", b.get("/", api), http.StatusOK) })
+		all.Go(func() { harness.WantStatus(t, "the app beside them", b.Get("/", harness.API), http.StatusOK) })
 		all.Wait()
 	}
 }
@@ -188,7 +190,7 @@ func TestSlowBodiesMultiplexed(t *testing.T) {
 // else: a person signs in as ever.
 func TestSlowCrowd(t *testing.T) {
 	hurry(t, 2*time.Second)
-	w := start(t, setup{gate: plenty, global: "servers {\n timeouts {\n read_header 2s\n }\n}"})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Global: "servers {\n timeouts {\n read_header 2s\n }\n}"})
 	const crowd = 150
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -202,7 +204,7 @@ func TestSlowCrowd(t *testing.T) {
 			begin, drop = "GET /", "x"
 		}
 		all.Go(func() {
-			status := w.slow(begin, drop)
+			status := sendSlowly(w, begin, drop)
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[status]++
@@ -210,7 +212,7 @@ func TestSlowCrowd(t *testing.T) {
 	}
 	begun := time.Now()
 	for range 3 {
-		w.browser().login(freshNumber())
+		w.Browser().Login(harness.FreshNumber())
 	}
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("beside %d slow ones, to sign in three times takes %s", crowd, took)
@@ -222,7 +224,7 @@ func TestSlowCrowd(t *testing.T) {
 	if statuses[http.StatusOK]+statuses[http.StatusAccepted] > 0 || statuses[http.StatusBadRequest] < crowd/3 {
 		t.Errorf("they are answered with %v", statuses)
 	}
-	if n := w.sim.Counts().OTPRequests; n != 3 {
+	if n := w.Sim.Counts().OTPRequests; n != 3 {
 		t.Errorf("%d messages were sent; want those of three logins", n)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // victim is whom the forgeries would pass for.
@@ -42,7 +44,7 @@ type way struct {
 	number     string // that the app is told
 }
 
-const smugglingGate = "bypass {\n path /gated/open\n}\n" + plenty
+const smugglingGate = "bypass {\n path /gated/open\n}\n" + harness.Plenty
 
 // ways are all there are, where the gate's matcher is /gated/*.
 func ways(number string) []way {
@@ -58,10 +60,10 @@ func ways(number string) []way {
 	}
 }
 
-// check sees to what became of a forgery on a way.
-func (w *world) check(t *testing.T, way way, forgery string, before, status int) {
+// checkForgery sees to what became of a forgery on a way.
+func checkForgery(w *harness.World, t *testing.T, way way, forgery string, before, status int) {
 	t.Helper()
-	seen := w.app.seen()[before:]
+	seen := w.App.Seen()[before:]
 	if !way.reaches {
 		if len(seen) > 0 {
 			t.Errorf("%s, %s: the app was asked for %s", way.name, forgery, seen[0].URI)
@@ -94,11 +96,11 @@ var passOn = map[string]any{
 // No client says who was verified: in no spelling, not by repetition, not by
 // having a proxy drop what we said, on no way through the gate or past it.
 func TestSmugglingHTTP1(t *testing.T) {
-	w := start(t, setup{matcher: "/gated/*", gate: smugglingGate})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Matcher: "/gated/*", Gate: smugglingGate})
+	b := w.Browser()
 	const number = "+6421234567"
-	b.login(number)
-	session := "Cookie: " + b.cookies()
+	b.Login(number)
+	session := "Cookie: " + b.Cookies()
 	forge := func(t *testing.T, forgeries [][]string) {
 		for _, lines := range forgeries {
 			for _, way := range ways(number) {
@@ -106,9 +108,9 @@ func TestSmugglingHTTP1(t *testing.T) {
 				if way.session {
 					more = append([]string{session}, lines...)
 				}
-				before := len(w.app.seen())
-				a := w.raw("GET", way.path, more...)
-				w.check(t, way, fmt.Sprintf("%q", lines), before, a.StatusCode)
+				before := len(w.App.Seen())
+				a := w.Raw("GET", way.path, more...)
+				checkForgery(w, t, way, fmt.Sprintf("%q", lines), before, a.StatusCode)
 			}
 		}
 	}
@@ -132,19 +134,19 @@ func TestSmugglingHTTP1(t *testing.T) {
 	}
 	t.Run("once", func(t *testing.T) { forge(t, single) })
 	t.Run("several", func(t *testing.T) { forge(t, several) })
-	w.loadServer(smugglingGate, passOn)
+	w.LoadServer(smugglingGate, passOn)
 	t.Run("passed on by Caddy", func(t *testing.T) {
 		forge(t, single)
-		before := len(w.app.seen())
-		w.raw("GET", "/public", "X_Other_Header: 1", "X.Other: 2")
-		if h := w.app.seen()[before].Header; len(h[http.CanonicalHeaderKey("X_Other_Header")])+len(h[http.CanonicalHeaderKey("X.Other")]) > 0 {
+		before := len(w.App.Seen())
+		w.Raw("GET", "/public", "X_Other_Header: 1", "X.Other: 2")
+		if h := w.App.Seen()[before].Header; len(h[http.CanonicalHeaderKey("X_Other_Header")])+len(h[http.CanonicalHeaderKey("X.Other")]) > 0 {
 			t.Errorf("Caddy passes on %v of its own accord", h)
 		}
 	})
-	w.loadServer(smugglingGate, map[string]any{"expected_underscore_headers": []string{"X_Other"}})
-	before := len(w.app.seen())
-	w.raw("GET", "/public", "X_Other: 1")
-	if got := w.app.seen()[before].Header.Get("X_Other"); got != "1" {
+	w.LoadServer(smugglingGate, map[string]any{"expected_underscore_headers": []string{"X_Other"}})
+	before := len(w.App.Seen())
+	w.Raw("GET", "/public", "X_Other: 1")
+	if got := w.App.Seen()[before].Header.Get("X_Other"); got != "1" {
 		t.Errorf("Caddy cannot be told to pass on an underscore: the test tests nothing; the app got %q", got)
 	}
 }
@@ -152,12 +154,12 @@ func TestSmugglingHTTP1(t *testing.T) {
 // What an HTTP/1.1 parser could read in two ways is refused or read in the way
 // that tells the app nothing; no second request hides in a first one's body.
 func TestSmugglingMalformed(t *testing.T) {
-	w := start(t, setup{matcher: "/gated/*", gate: smugglingGate})
-	w.app.readTrailers()
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Matcher: "/gated/*", Gate: smugglingGate})
+	readTrailers(w.App)
+	b := w.Browser()
 	const number = "+6421234567"
-	b.login(number)
-	cookie := "Cookie: " + b.cookies() + "\r\n"
+	b.Login(number)
+	cookie := "Cookie: " + b.Cookies() + "\r\n"
 	const forged = "X-Verified-Number: " + victim
 	hidden := "GET /gated/hidden HTTP/1.1\r\nHost: localhost\r\n" + cookie + forged + "\r\n\r\n"
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(hidden)+5)
@@ -215,15 +217,15 @@ func TestSmugglingMalformed(t *testing.T) {
 				if way.session {
 					head += cookie
 				}
-				if status := w.exchange(head + tail).status; status == http.StatusInternalServerError {
+				if status := w.Exchange(head + tail).Status; status == http.StatusInternalServerError {
 					t.Errorf("%s, %s %s: %d", name, way.name, method, status)
 				}
 			}
 		}
 	}
-	wantStatus(t, "an honest request", b.get("/gated/x", api), http.StatusOK)
+	harness.WantStatus(t, "an honest request", b.Get("/gated/x", harness.API), http.StatusOK)
 	reached := 0
-	for _, r := range w.app.seen() {
+	for _, r := range w.App.Seen() {
 		switch a, known := sent[r.URI]; {
 		case known && !a.reaches:
 			t.Errorf("%s: the app was asked for it", a.what)
@@ -244,30 +246,30 @@ func TestSmugglingMalformed(t *testing.T) {
 // The other protocols frame fields otherwise, and forge no better: with a
 // library's client, trailers too, and with frames that no library would send.
 func TestSmugglingHTTP2And3(t *testing.T) {
-	w := start(t, setup{https: true, matcher: "/gated/*", gate: smugglingGate})
-	w.app.readTrailers()
+	w := harness.Start(t, harness.Setup{HTTPS: true, Matcher: "/gated/*", Gate: smugglingGate})
+	readTrailers(w.App)
 	const number = "+6421234567"
-	owner := w.browser()
-	owner.login(number)
+	owner := w.Browser()
+	owner.Login(number)
 	for _, options := range []map[string]any{nil, passOn} {
-		w.loadServer(smugglingGate, options)
+		w.LoadServer(smugglingGate, options)
 		for _, protocol := range protocols[1:] {
-			b := w.browser().over(protocol)
-			b.client.Jar = nil
+			b := overProtocol(w.Browser(), protocol)
+			b.Client.Jar = nil
 			for _, way := range ways(number) {
 				for _, name := range headerSpellings("X-Verified-Number") {
 					if strings.ContainsAny(name, "%") && protocol == "HTTP/3.0" {
 						continue
 					}
-					before, header := len(w.app.seen()), http.Header{name: {victim, victim}, "X-Verified-User": {"boss"}}
+					before, header := len(w.App.Seen()), http.Header{name: {victim, victim}, "X-Verified-User": {"boss"}}
 					if way.session {
-						header.Set("Cookie", owner.cookies())
+						header.Set("Cookie", owner.Cookies())
 					}
-					w.check(t, way, protocol+" "+name, before, b.get(way.path, header).StatusCode)
+					checkForgery(w, t, way, protocol+" "+name, before, b.Get(way.path, header).StatusCode)
 				}
-				before := len(w.app.seen())
-				status := b.trail(way, owner.cookies())
-				w.check(t, way, protocol+" with trailers", before, status)
+				before := len(w.App.Seen())
+				status := sendTrailers(b, way, owner.Cookies())
+				checkForgery(w, t, way, protocol+" with trailers", before, status)
 			}
 		}
 		for _, way := range ways(number) {
@@ -286,17 +288,17 @@ func TestSmugglingHTTP2And3(t *testing.T) {
 				{[]string{"accept", "a\r\nx-verified-number: " + victim}, false},
 				{[]string{":x-verified-number", victim}, false},
 			} {
-				fields, before := c.fields, len(w.app.seen())
+				fields, before := c.fields, len(w.App.Seen())
 				if way.session { // in crumbs (RFC 9113, 8.2.3)
-					for crumb := range strings.SplitSeq("a=1; "+owner.cookies()+"; b=2", "; ") {
+					for crumb := range strings.SplitSeq("a=1; "+owner.Cookies()+"; b=2", "; ") {
 						fields = append(fields, "cookie", crumb)
 					}
 				}
-				reply := w.rawHTTP2("GET", way.path, fields...)
+				reply := w.RawHTTP2("GET", way.path, fields...)
 				if c.valid {
-					w.check(t, way, fmt.Sprintf("%q", c.fields), before, reply.status)
-				} else if seen := w.app.seen(); len(seen) > before || reply.status == http.StatusOK {
-					t.Errorf("%s, %q: answered with %d, the app was asked %d times", way.name, c.fields, reply.status, len(seen)-before)
+					checkForgery(w, t, way, fmt.Sprintf("%q", c.fields), before, reply.Status)
+				} else if seen := w.App.Seen(); len(seen) > before || reply.Status == http.StatusOK {
+					t.Errorf("%s, %q: answered with %d, the app was asked %d times", way.name, c.fields, reply.Status, len(seen)-before)
 				}
 			}
 		}
@@ -305,33 +307,33 @@ func TestSmugglingHTTP2And3(t *testing.T) {
 
 // readTrailers makes the app take trailers for fields of the header, as a
 // careless one would.
-func (a *legacyApp) readTrailers() {
+func readTrailers(a *harness.LegacyApp) {
 	a.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		header := r.Header.Clone()
 		for name, values := range r.Trailer {
 			header[name] = append(header[name], values...)
 		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.requests = append(a.requests, seenRequest{r.Method, r.RequestURI, string(body), header})
+		a.Mu.Lock()
+		defer a.Mu.Unlock()
+		a.Requests = append(a.Requests, harness.SeenRequest{Method: r.Method, URI: r.RequestURI, Body: string(body), Header: header})
 	})
 }
 
-// trail posts with trailers that say who was verified, and returns the status.
-func (b *browser) trail(way way, cookies string) int {
-	b.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, b.url+way.path, io.MultiReader(strings.NewReader("hello")))
+// sendTrailers posts with trailers that say who was verified, and returns the status.
+func sendTrailers(b *harness.Browser, way way, cookies string) int {
+	b.T.Helper()
+	req, err := http.NewRequest(http.MethodPost, b.URL+way.path, io.MultiReader(strings.NewReader("hello")))
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	req.Trailer = http.Header{"X-Verified-Number": {victim}, "X_verified_number": {victim}, "X-Verified-User": {"boss"}}
 	if way.session {
 		req.Header.Set("Cookie", cookies)
 	}
-	res, err := b.client.Do(req)
+	res, err := b.Client.Do(req)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	res.Body.Close()
 	return res.StatusCode

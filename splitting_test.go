@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // breaks are what could end a line of a header, for one parser or another.
@@ -18,13 +20,13 @@ var breaks = []string{
 
 // wantWhole checks that a reply's header is the one that was meant: nothing
 // of it was injected, and Location and Set-Cookie are one line each.
-func wantWhole(t *testing.T, what string, reply wire) {
+func wantWhole(t *testing.T, what string, reply harness.Wire) {
 	t.Helper()
-	if reply.status == 0 {
+	if reply.Status == 0 {
 		t.Errorf("%s: no reply", what)
 		return
 	}
-	for _, line := range reply.fields {
+	for _, line := range reply.Fields {
 		name, value, ok := strings.Cut(line, ": ")
 		if !ok || strings.EqualFold(name, "Injected") || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 }) {
 			t.Errorf("%s: a line of the header is %q", what, line)
@@ -36,11 +38,11 @@ func wantWhole(t *testing.T, what string, reply wire) {
 		}
 	}
 	for _, name := range []string{"Location", "Content-Length", "Content-Type", "Www-Authenticate", "Retry-After"} {
-		if values := reply.field(name); len(values) > 1 {
+		if values := reply.Field(name); len(values) > 1 {
 			t.Errorf("%s: %s is there %d times: %q", what, name, len(values), values)
 		}
 	}
-	for _, location := range reply.field("Location") {
+	for _, location := range reply.Field("Location") {
 		if strings.Contains(location, " ") || !strings.HasPrefix(location, "/") || !sameOrigin(location) {
 			t.Errorf("%s: it leads to %q", what, location)
 		}
@@ -51,22 +53,22 @@ func wantWhole(t *testing.T, what string, reply wire) {
 // header of an answer: by the target, the number, the code, a JSON string, the
 // host or a path.
 func TestResponseSplitting(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login(freshNumber())
-	session := "Cookie: " + b.cookies() + "\r\n"
-	request := func(method, target, fields, body string) wire {
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login(harness.FreshNumber())
+	session := "Cookie: " + b.Cookies() + "\r\n"
+	request := func(method, target, fields, body string) harness.Wire {
 		length := ""
 		if method == "POST" {
 			length = fmt.Sprintf("Content-Length: %d\r\n", len(body))
 		}
-		return w.exchange(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields + length + "\r\n" + body)
+		return w.Exchange(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields + length + "\r\n" + body)
 	}
 	const html, json, form = "Accept: text/html\r\n", "Accept: application/json\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"
 	for _, end := range breaks {
 		text := "/a" + end + "Injected: x" + end + "Set-Cookie: injected=x"
 		query, escaped := url.QueryEscape(text), url.PathEscape(text)
-		for what, reply := range map[string]wire{
+		for what, reply := range map[string]harness.Wire{
 			"a stranger's path":           request("GET", "/"+escaped, html, ""),
 			"a stranger's query":          request("GET", "/?x="+query, html, ""),
 			"login":                       request("GET", "/.websms/login?rd="+query, html, ""),
@@ -88,38 +90,38 @@ func TestResponseSplitting(t *testing.T) {
 			"a wrong method":              request("DELETE", "/.websms/login?rd="+query, html, ""),
 		} {
 			wantWhole(t, fmt.Sprintf("%s with %q", what, end), reply)
-			if strings.Contains(reply.body, "\nInjected: x") && !strings.Contains(reply.body, "<") {
-				t.Errorf("%s with %q: the body begins early: %q", what, end, reply.body)
+			if strings.Contains(reply.Body, "\nInjected: x") && !strings.Contains(reply.Body, "<") {
+				t.Errorf("%s with %q: the body begins early: %q", what, end, reply.Body)
 			}
 		}
 		// The whole way, to where it leads at last.
-		number := freshNumber()
-		stranger := w.browser()
-		a := stranger.post("/.websms/send", []string{"phone", number, "rd", text}, page)
-		wantStatus(t, "send", a, http.StatusSeeOther)
-		challenge := "Cookie: " + stranger.cookies() + "\r\n"
-		reply := request("POST", "/.websms/verify", html+form+challenge, "code="+w.codeFor(number, 1))
+		number := harness.FreshNumber()
+		stranger := w.Browser()
+		a := stranger.Post("/.websms/send", []string{"phone", number, "rd", text}, harness.Page)
+		harness.WantStatus(t, "send", a, http.StatusSeeOther)
+		challenge := "Cookie: " + stranger.Cookies() + "\r\n"
+		reply := request("POST", "/.websms/verify", html+form+challenge, "code="+w.CodeFor(number, 1))
 		wantWhole(t, fmt.Sprintf("the way with %q", end), reply)
-		if reply.status != http.StatusSeeOther || len(reply.field("Location")) != 1 || len(reply.field("Set-Cookie")) != 3 {
-			t.Errorf("the way with %q ends in %d, with %q", end, reply.status, reply.fields)
+		if reply.Status != http.StatusSeeOther || len(reply.Field("Location")) != 1 || len(reply.Field("Set-Cookie")) != 3 {
+			t.Errorf("the way with %q ends in %d, with %q", end, reply.Status, reply.Fields)
 		}
 	}
 	// The host, as it is: what is no host is not answered as one.
 	for _, host := range []string{"a\rInjected: x", "a\x00", "a b", "a%0d%0aInjected:%20x", "a/../b", "a\\b", "a\"", "<a>", "[::1", "a\u0085", "a:80\r Injected: x", "..", "..."} {
 		for _, target := range []string{"/x", "/.websms/login", "/.websms/send", "/.websms"} {
-			reply := w.exchange("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+			reply := w.Exchange("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
 			wantWhole(t, fmt.Sprintf("the host %q", host), reply)
-			if strings.ContainsAny(host, "\r\x00 /\\<") && reply.status != http.StatusBadRequest {
-				t.Errorf("the host %q, at %s: %d", host, target, reply.status)
+			if strings.ContainsAny(host, "\r\x00 /\\<") && reply.Status != http.StatusBadRequest {
+				t.Errorf("the host %q, at %s: %d", host, target, reply.Status)
 			}
 		}
 	}
 	// Bytes in the request line that no client would send.
 	for _, target := range []string{"/\x00", "/.websms/\x00login", "/.websms\x0blogin", "/\r\nInjected: x", "/.websms/login?rd=/\x7f", "/.websms/login?rd=/\xff", "/ Injected: x", "/.websms/login HTTP/1.1\r\nInjected: x\r\nX:"} {
-		reply := w.exchange("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+		reply := w.Exchange("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
 		wantWhole(t, fmt.Sprintf("the target %q", target), reply)
 	}
-	for _, r := range w.app.seen() {
+	for _, r := range w.App.Seen() {
 		t.Errorf("the app was asked for %s", r.URI)
 	}
 }
@@ -127,27 +129,27 @@ func TestResponseSplitting(t *testing.T) {
 // caddy-security wrote what it was asked for into its pages as it stood. Here
 // markup that a request brings is text on a page, or is not there.
 func TestCVE_2023_52430(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, markup := range []string{
 		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg/onload=alert(1)>`, `"autofocus onfocus="alert(1)`, "`-alert(1)-`", `</title><script>alert(1)</script>`,
 		`{{alert(1)}}`, `&#60;script&#62;alert(1)&#60;/script&#62;`, `+ADw-script+AD4-alert(1)+ADw-/script+AD4-`, `%3Cscript%3Ealert(1)%3C/script%3E`, "\u2028alert(1)", `javascript:alert(1)`,
 	} {
-		b, number := w.browser(), freshNumber()
-		query, header := url.QueryEscape("/"+markup), with("Accept-Language", markup, "Referer", w.url+"/"+url.PathEscape(markup), "User-Agent", markup)
-		answers := []answer{
-			b.get("/"+url.PathEscape(markup), page, header), b.get("/.websms/login?rd="+query, page, header), b.get("/.websms/"+url.PathEscape(markup)+"?"+query, page, header),
-			b.get("/.websms/assets/"+url.PathEscape(markup), page, header), b.post("/x", []string{"a", markup}, page, header),
-			b.post("/.websms/send", []string{"phone", markup, "rd", "/" + markup}, page, header),
-			b.post("/.websms/send", []string{"phone", number, "rd", "/" + markup}, page, header),
+		b, number := w.Browser(), harness.FreshNumber()
+		query, header := url.QueryEscape("/"+markup), harness.With("Accept-Language", markup, "Referer", w.URL+"/"+url.PathEscape(markup), "User-Agent", markup)
+		answers := []harness.Answer{
+			b.Get("/"+url.PathEscape(markup), harness.Page, header), b.Get("/.websms/login?rd="+query, harness.Page, header), b.Get("/.websms/"+url.PathEscape(markup)+"?"+query, harness.Page, header),
+			b.Get("/.websms/assets/"+url.PathEscape(markup), harness.Page, header), b.Post("/x", []string{"a", markup}, harness.Page, header),
+			b.Post("/.websms/send", []string{"phone", markup, "rd", "/" + markup}, harness.Page, header),
+			b.Post("/.websms/send", []string{"phone", number, "rd", "/" + markup}, harness.Page, header),
 		}
-		code := w.codeFor(number, 1)
-		answers = append(answers, b.get("/.websms/verify", page, header), b.post("/.websms/verify", []string{"code", markup, "remember", markup}, page, header),
-			b.post("/.websms/verify", []string{"code", code}, page, header), b.get("/.websms/verify?"+query, page, header))
+		code := w.CodeFor(number, 1)
+		answers = append(answers, b.Get("/.websms/verify", harness.Page, header), b.Post("/.websms/verify", []string{"code", markup, "remember", markup}, harness.Page, header),
+			b.Post("/.websms/verify", []string{"code", code}, harness.Page, header), b.Get("/.websms/verify?"+query, harness.Page, header))
 		for i, a := range answers {
-			if strings.ContainsAny(markup, "<\"'") && strings.Contains(a.body, markup) || strings.Contains(a.body, "<script>") || strings.Contains(a.body, " onfocus=") && !strings.Contains(a.body, "&#34;autofocus onfocus") {
-				t.Errorf("%q is markup in answer %d: %s", markup, i, redact(a.body))
+			if strings.ContainsAny(markup, "<\"'") && strings.Contains(a.Text, markup) || strings.Contains(a.Text, "<script>") || strings.Contains(a.Text, " onfocus=") && !strings.Contains(a.Text, "&#34;autofocus onfocus") {
+				t.Errorf("%q is markup in answer %d: %s", markup, i, harness.Redact(a.Text))
 			}
-			if kind := a.Header.Get("Content-Type"); a.body != "" && !slices.Contains([]string{"text/html; charset=utf-8", "application/problem+json"}, kind) {
+			if kind := a.Header.Get("Content-Type"); a.Text != "" && !slices.Contains([]string{"text/html; charset=utf-8", "application/problem+json"}, kind) {
 				t.Errorf("%q: answer %d is %q", markup, i, kind)
 			}
 			if policy := a.Header.Get("Content-Security-Policy"); strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") && (policy == "" || strings.Contains(policy, "unsafe")) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -28,19 +29,19 @@ type eventStream struct {
 }
 
 // openEvents opens the status stream of a browser.
-func (b *browser) openEvents(ctx context.Context) *eventStream {
-	b.t.Helper()
+func openEvents(b *harness.Browser, ctx context.Context) *eventStream {
+	b.T.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+"/.websms/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+"/.websms/status", nil)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
-	res, err := b.client.Do(req)
+	res, err := b.Client.Do(req)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
-	s := &eventStream{t: b.t, res: res, cancel: cancel, events: make(chan string, 100), end: make(chan error, 1)}
+	s := &eventStream{t: b.T, res: res, cancel: cancel, events: make(chan string, 100), end: make(chan error, 1)}
 	if res.StatusCode != http.StatusOK {
 		return s
 	}
@@ -121,7 +122,7 @@ func (s *eventStream) ends(why string) (last map[string]any) {
 
 // What becomes of a message shows within a second of its report.
 func TestStatusFollowsReports(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, c := range []struct {
 		name   string
 		states map[int]string // after a report of that code
@@ -134,12 +135,12 @@ func TestStatusFollowsReports(t *testing.T) {
 		{"unknown", map[int]string{99: "", 1: "delivered"}, []int{99, 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w.sim.SetDelivery(websmstest.Silent)
-			b := w.browser()
-			b.t = t
-			number := freshNumber()
-			b.request(number)
-			stream := b.openEvents(t.Context())
+			w.Sim.SetDelivery(websmstest.Silent)
+			b := w.Browser()
+			b.T = t
+			number := harness.FreshNumber()
+			b.Request(number)
+			stream := openEvents(b, t.Context())
 			defer stream.close()
 			for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store"} {
 				if got := stream.res.Header.Get(name); got != want {
@@ -147,10 +148,10 @@ func TestStatusFollowsReports(t *testing.T) {
 				}
 			}
 			stream.until("accepted")
-			message := w.messagesTo(number)[0]
+			message := w.MessagesTo(number)[0]
 			for _, code := range c.order {
 				begun := time.Now()
-				if err := w.sim.Report(t.Context(), message.ID, code); err != nil {
+				if err := w.Sim.Report(t.Context(), message.ID, code); err != nil {
 					t.Fatal(err)
 				}
 				want := c.states[code]
@@ -161,11 +162,11 @@ func TestStatusFollowsReports(t *testing.T) {
 				if took := time.Since(begun); !ok || event["status"] != want || took > time.Second {
 					t.Errorf("after a report of %d comes %v, after %s; want %s", code, event, took, want)
 				}
-				if got := b.get("/.websms/status", api).json("status"); got != want {
+				if got := b.Get("/.websms/status", harness.API).JSON("status"); got != want {
 					t.Errorf("after a report of %d status is %v; want %s", code, got, want)
 				}
 			}
-			wantStatus(t, "the code", b.answerWith(message.Code), http.StatusOK)
+			harness.WantStatus(t, "the code", b.AnswerWith(message.Code), http.StatusOK)
 			if last := stream.ends("verified"); last != nil {
 				t.Errorf("before the end comes %v", last)
 			}
@@ -174,19 +175,19 @@ func TestStatusFollowsReports(t *testing.T) {
 			}
 		})
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // Reports that come by themselves: the simulator posts them to the webhook.
 func TestStatusFollowsDelivery(t *testing.T) {
-	w := start(t, setup{gate: plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for delivery, want := range map[websmstest.Delivery]string{websmstest.DeliverNow: "delivered", websmstest.Undelivered: "failed", websmstest.Rejected: "failed"} {
-		w.sim.SetDelivery(delivery)
-		b, number := w.browser(), freshNumber()
-		b.request(number)
-		stream := b.openEvents(t.Context())
+		w.Sim.SetDelivery(delivery)
+		b, number := w.Browser(), harness.FreshNumber()
+		b.Request(number)
+		stream := openEvents(b, t.Context())
 		stream.until(want)
-		wantStatus(t, "the code of a message that is "+want, b.answerWith(w.codeFor(number, 1)), http.StatusOK)
+		harness.WantStatus(t, "the code of a message that is "+want, b.AnswerWith(w.CodeFor(number, 1)), http.StatusOK)
 		stream.ends("verified")
 		stream.close()
 	}
@@ -194,38 +195,38 @@ func TestStatusFollowsDelivery(t *testing.T) {
 
 // Each change is one event; what changes nothing is none.
 func TestStatusTellsOfEachChange(t *testing.T) {
-	w := start(t, setup{gate: "code {\n attempts 3\n}\n" + plenty})
-	w.sim.SetWebhook("", "")
-	b, number := w.browser(), freshNumber()
-	b.request(number)
-	stream := b.openEvents(t.Context())
+	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 3\n}\n" + harness.Plenty})
+	w.Sim.SetWebhook("", "")
+	b, number := w.Browser(), harness.FreshNumber()
+	b.Request(number)
+	stream := openEvents(b, t.Context())
 	defer stream.close()
-	twin := b.openEvents(t.Context())
+	twin := openEvents(b, t.Context())
 	defer twin.close()
 	stream.until("accepted")
-	code := w.codeFor(number, 1)
-	b.get("/.websms/status", api)
-	b.answerWith(other(code))
+	code := w.CodeFor(number, 1)
+	b.Get("/.websms/status", harness.API)
+	b.AnswerWith(harness.OtherCode(code))
 	if event, _ := stream.next(); event["attempts_left"] != 2.0 {
 		t.Errorf("after a wrong code comes %v", event)
 	}
-	w.sim.Next(websmstest.LateReply(300 * time.Millisecond)) // or queued would be over before it is told
-	b.resend()
+	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond)) // or queued would be over before it is told
+	resend(b)
 	if event, _ := stream.next(); event["status"] != "queued" || event["attempts_left"] != 2.0 {
 		t.Errorf("after a resend comes %v", event)
 	}
 	stream.until("accepted")
-	b.answerWith(other(code))
+	b.AnswerWith(harness.OtherCode(code))
 	if event, _ := stream.next(); event["attempts_left"] != 1.0 {
 		t.Errorf("after a wrong code comes %v", event)
 	}
-	b.answerWith(other(code))
+	b.AnswerWith(harness.OtherCode(code))
 	for name, s := range map[string]*eventStream{"it": stream, "its twin": twin} {
 		if last := s.ends(name + " is dead"); last["attempts_left"] != 0.0 {
 			t.Errorf("%s ends with %v", name, last)
 		}
 	}
-	dead := b.openEvents(t.Context())
+	dead := openEvents(b, t.Context())
 	defer dead.close()
 	if dead.res.StatusCode != http.StatusNoContent { // which keeps browsers from trying again
 		t.Errorf("of a dead challenge: %s", dead.res.Status)
@@ -234,31 +235,31 @@ func TestStatusTellsOfEachChange(t *testing.T) {
 
 // A stream ends when there is nothing more to tell, and with the browser.
 func TestStatusEnds(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: "code {\n ttl 30s\n}\n" + plenty})
-	w.sim.SetWebhook("", "")
-	open := func() (*browser, *eventStream) {
-		b := w.browser()
-		w.askFor(b)
-		stream := b.openEvents(t.Context())
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 30s\n}\n" + harness.Plenty})
+	w.Sim.SetWebhook("", "")
+	open := func() (*harness.Browser, *eventStream) {
+		b := w.Browser()
+		askFor(w, b)
+		stream := openEvents(b, t.Context())
 		t.Cleanup(stream.close)
 		stream.until("accepted")
 		return b, stream
 	}
 	b, stream := open()
-	b.request(freshNumber())
+	b.Request(harness.FreshNumber())
 	stream.ends("replaced")
 
 	_, stream = open()
 	now.Advance(30 * time.Second)
-	w.askFor(w.browser()) // the store makes room
+	askFor(w, w.Browser()) // the store makes room
 	stream.ends("expired, and its room taken")
 
 	// Expired, and nobody asks for anything: its own timer ends it.
-	b = w.browser()
-	w.askFor(b)
+	b = w.Browser()
+	askFor(w, b)
 	now.Advance(30*time.Second - 100*time.Millisecond)
-	stream = b.openEvents(t.Context())
+	stream = openEvents(b, t.Context())
 	defer stream.close()
 	if event, ok := stream.next(); !ok || event["attempts_left"] != 5.0 {
 		t.Errorf("in its last moment it tells %v", event)
@@ -266,7 +267,7 @@ func TestStatusEnds(t *testing.T) {
 	now.Advance(100 * time.Millisecond)
 	stream.ends("expired")
 
-	nobody := w.browser().openEvents(t.Context())
+	nobody := openEvents(w.Browser(), t.Context())
 	defer nobody.close()
 	if nobody.res.StatusCode != http.StatusNoContent {
 		t.Errorf("without a challenge: %s", nobody.res.Status)
@@ -276,20 +277,20 @@ func TestStatusEnds(t *testing.T) {
 // A person has a tab or two. The streams beyond that are refused, and those
 // that were left make room.
 func TestStatusStreamsAreBounded(t *testing.T) {
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	w.askFor(b)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	askFor(w, b)
 	for range 3 {
 		var open []*eventStream
 		for i := range maxStreams {
 			var stream *eventStream
-			eventually(t, fmt.Sprintf("stream %d opens", i+1), func() bool { // those before are still leaving
-				stream = b.openEvents(t.Context())
+			harness.Eventually(t, fmt.Sprintf("stream %d opens", i+1), func() bool { // those before are still leaving
+				stream = openEvents(b, t.Context())
 				return stream.res.StatusCode == http.StatusOK
 			})
 			open = append(open, stream)
 		}
-		extra := b.openEvents(t.Context())
+		extra := openEvents(b, t.Context())
 		if extra.res.StatusCode != http.StatusServiceUnavailable || extra.res.Header.Get("Retry-After") == "" {
 			t.Errorf("one more: %s", extra.res.Status)
 		}
@@ -303,28 +304,28 @@ func TestStatusStreamsAreBounded(t *testing.T) {
 // A reload ends streams, does not wait for them, and loses no challenge.
 func TestStatusEndsAtReload(t *testing.T) {
 	for _, https := range []bool{false, true} {
-		w := start(t, setup{https: https, gate: plenty})
-		plain := w.config
-		w.config = func(options string) string { return strings.Replace(plain(options), "grace_period 5s", "", 1) } // the default: for ever
-		w.load(plenty)
-		w.sim.SetWebhook("", "")
-		b := w.browser()
-		code := w.askFor(b)
-		stream := b.openEvents(t.Context())
+		w := harness.Start(t, harness.Setup{HTTPS: https, Gate: harness.Plenty})
+		plain := w.Config
+		w.Config = func(options string) string { return strings.Replace(plain(options), "grace_period 5s", "", 1) } // the default: for ever
+		w.Load(harness.Plenty)
+		w.Sim.SetWebhook("", "")
+		b := w.Browser()
+		code := askFor(w, b)
+		stream := openEvents(b, t.Context())
 		defer stream.close()
 		stream.until("accepted")
 		if want := map[bool]int{false: 1, true: 2}[https]; stream.res.ProtoMajor != want {
 			t.Errorf("it is HTTP/%d", stream.res.ProtoMajor)
 		}
 		begun := time.Now()
-		w.load("comment Changed.\n" + plenty)
+		w.Load("comment Changed.\n" + harness.Plenty)
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("a reload beside an open stream takes %s", took)
 		}
 		stream.ends("reloaded")
-		again := b.openEvents(t.Context())
+		again := openEvents(b, t.Context())
 		again.until("accepted")
-		wantStatus(t, "the code", b.answerWith(code), http.StatusOK)
+		harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 		again.ends("verified")
 		again.close()
 	}

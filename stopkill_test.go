@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -33,7 +34,7 @@ func TestCaddyChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	caddy.TrapSignals()
-	if err := loadCaddyfile(string(text)); err != nil {
+	if err := harness.LoadCaddyfile(string(text)); err != nil {
 		t.Fatal(err)
 	}
 	select {}
@@ -41,7 +42,7 @@ func TestCaddyChild(t *testing.T) {
 
 // childSite is a gated site whose Caddy is another process.
 type childSite struct {
-	*world
+	*harness.World
 	config  string // the Caddyfile
 	process *exec.Cmd
 	ended   chan struct{}
@@ -51,9 +52,9 @@ type childSite struct {
 // once it is started.
 func newChildSite(t *testing.T, sim *websmstest.Server, dir, app, global, gate string) *childSite {
 	t.Helper()
-	port := freePort(t)
-	s := &childSite{world: &world{t: t, sim: sim, dir: t.TempDir(), url: fmt.Sprintf("http://localhost:%d", port)}}
-	s.config = filepath.Join(s.dir, "Caddyfile")
+	port := harness.FreePort(t)
+	s := &childSite{World: &harness.World{T: t, Sim: sim, Dir: t.TempDir(), URL: fmt.Sprintf("http://localhost:%d", port)}}
+	s.config = filepath.Join(s.Dir, "Caddyfile")
 	text := fmt.Sprintf(`{
 	admin off
 	persist_config off
@@ -80,22 +81,22 @@ func newChildSite(t *testing.T, sim *websmstest.Server, dir, app, global, gate s
 		flush_interval -1
 	}
 }
-`, global, dir, s.logFile(), sim.URL, s.url, unhindered(gate), app)
+`, global, dir, s.LogFile(), sim.URL, s.URL, harness.Unhindered(gate), app)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// start starts the process, and returns when the site answers.
+// harness.Start starts the process, and returns when the site answers.
 func (s *childSite) start() {
-	s.t.Helper()
+	s.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	s.process = exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCaddyChild$")
 	s.process.Env = append(os.Environ(), childConfig+"="+s.config)
 	s.process.Stderr = io.Discard
 	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	ended, process := make(chan struct{}), s.process
 	s.ended = ended
@@ -104,12 +105,12 @@ func (s *childSite) start() {
 		cancel()
 		close(ended)
 	}()
-	s.t.Cleanup(func() {
+	s.T.Cleanup(func() {
 		process.Process.Kill()
 		<-ended
 	})
-	eventually(s.t, "the site answers", func() bool {
-		res, err := http.Get(s.url + "/.websms/")
+	harness.Eventually(s.T, "the site answers", func() bool {
+		res, err := http.Get(s.URL + "/.websms/")
 		if err != nil {
 			return false
 		}
@@ -119,18 +120,18 @@ func (s *childSite) start() {
 }
 
 func (s *childSite) signal(signal os.Signal) {
-	s.t.Helper()
+	s.T.Helper()
 	if err := s.process.Process.Signal(signal); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 func (s *childSite) await() {
-	s.t.Helper()
+	s.T.Helper()
 	select {
 	case <-s.ended:
 	case <-time.After(30 * time.Second):
-		s.t.Fatal("the process has not ended after 30 s")
+		s.T.Fatal("the process has not ended after 30 s")
 	}
 }
 
@@ -150,14 +151,14 @@ func downloads(t *testing.T) (address string) {
 
 // download begins a download that never ends.
 func (s *childSite) download() {
-	s.t.Helper()
-	res, err := http.Get(s.url + "/download")
+	s.T.Helper()
+	res, err := http.Get(s.URL + "/download")
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.t.Cleanup(func() { res.Body.Close() })
+	s.T.Cleanup(func() { res.Body.Close() })
 	if _, err := io.ReadFull(res.Body, make([]byte, 6)); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
@@ -174,19 +175,19 @@ func TestStopKilled(t *testing.T) {
 			s := newChildSite(t, sim, t.TempDir(), downloads(t), global, "")
 			s.start()
 			s.download()
-			pending, used, missed := s.browser(), s.browser(), s.browser()
-			code := pending.ask(freshNumber())
-			usedCode := used.ask(freshNumber())
-			missedCode := missed.ask(freshNumber())
+			pending, used, missed := s.Browser(), s.Browser(), s.Browser()
+			code := pending.Ask(harness.FreshNumber())
+			usedCode := used.Ask(harness.FreshNumber())
+			missedCode := missed.Ask(harness.FreshNumber())
 			sim.Next(websmstest.HangReply()) // the phone has the code, and the reply never comes
-			slow := s.browser()
-			slowCode := slow.ask(freshNumber())
+			slow := s.Browser()
+			slowCode := slow.Ask(harness.FreshNumber())
 
 			s.signal(syscall.SIGTERM)
-			eventually(t, "the stop has begun", func() bool { return strings.Contains(s.logText(), logStopping) })
+			harness.Eventually(t, "the stop has begun", func() bool { return strings.Contains(s.LogText(), logStopping) })
 			if global != "" {
-				wantStatus(t, "a code, while Caddy stops", used.answerWith(usedCode), http.StatusOK)
-				wantStatus(t, "a wrong code, while Caddy stops", missed.answerWith(other(missedCode)), http.StatusUnprocessableEntity)
+				harness.WantStatus(t, "a code, while Caddy stops", used.AnswerWith(usedCode), http.StatusOK)
+				harness.WantStatus(t, "a wrong code, while Caddy stops", missed.AnswerWith(harness.OtherCode(missedCode)), http.StatusUnprocessableEntity)
 			}
 			select {
 			case <-s.ended:
@@ -197,20 +198,20 @@ func TestStopKilled(t *testing.T) {
 			s.await()
 
 			s.start()
-			wantStatus(t, "the pending code", pending.answerWith(code), http.StatusOK)
-			wantStatus(t, "the app", pending.get("/", api), http.StatusOK)
-			wantStatus(t, "the code of the slow send", slow.answerWith(slowCode), http.StatusOK)
-			wantStatus(t, "the pending code again", pending.answerWith(code), http.StatusConflict)
+			harness.WantStatus(t, "the pending code", pending.AnswerWith(code), http.StatusOK)
+			harness.WantStatus(t, "the app", pending.Get("/", harness.API), http.StatusOK)
+			harness.WantStatus(t, "the code of the slow send", slow.AnswerWith(slowCode), http.StatusOK)
+			harness.WantStatus(t, "the pending code again", pending.AnswerWith(code), http.StatusConflict)
 			if global != "" {
-				wantStatus(t, "the code that was used", used.answerWith(usedCode), http.StatusConflict)
+				harness.WantStatus(t, "the code that was used", used.AnswerWith(usedCode), http.StatusConflict)
 			} else {
-				wantStatus(t, "the other pending code", used.answerWith(usedCode), http.StatusOK)
+				harness.WantStatus(t, "the other pending code", used.AnswerWith(usedCode), http.StatusOK)
 			}
 			s.signal(syscall.SIGKILL) // a crash
 			s.await()
 			s.start()
-			wantStatus(t, "the pending code after a crash", pending.answerWith(code), http.StatusConflict)
-			wantStatus(t, "the used code after a crash", used.answerWith(usedCode), http.StatusConflict)
+			harness.WantStatus(t, "the pending code after a crash", pending.AnswerWith(code), http.StatusConflict)
+			harness.WantStatus(t, "the used code after a crash", used.AnswerWith(usedCode), http.StatusConflict)
 		})
 	}
 }
@@ -225,12 +226,12 @@ func TestStopTwoProcesses(t *testing.T) {
 	var numbers []string
 	for _, s := range sites {
 		s.start()
-		b, number := s.browser(), freshNumber()
-		code := b.ask(number)
+		b, number := s.Browser(), harness.FreshNumber()
+		code := b.Ask(number)
 		for range 3 {
-			b.answerWith(other(code))
+			b.AnswerWith(harness.OtherCode(code))
 		}
-		wantStatus(t, "a send to a locked number", s.browser().request(number), http.StatusTooManyRequests)
+		harness.WantStatus(t, "a send to a locked number", s.Browser().Request(number), http.StatusTooManyRequests)
 		numbers = append(numbers, number)
 	}
 	for _, s := range sites {
@@ -242,7 +243,7 @@ func TestStopTwoProcesses(t *testing.T) {
 	}
 	for i, s := range sites {
 		for j, number := range numbers {
-			wantStatus(t, fmt.Sprintf("site %d: a send to the number that site %d has locked", i, j), s.browser().request(number), http.StatusTooManyRequests)
+			harness.WantStatus(t, fmt.Sprintf("site %d: a send to the number that site %d has locked", i, j), s.Browser().Request(number), http.StatusTooManyRequests)
 		}
 	}
 }

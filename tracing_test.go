@@ -13,6 +13,7 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
@@ -84,25 +85,25 @@ func (s *spans) named(name string) (found []*trace.Span, results []string) {
 // number or a code.
 func TestTracing(t *testing.T) {
 	s := collectSpans(t)
-	w := start(t, setup{gate: plenty, front: "tracing {\n span site\n}"})
-	b := w.browser()
-	code := b.ask("+6421000666")
-	b.answerWith(other(code))
-	wantStatus(t, "verify", b.answerWith(code), http.StatusOK)
-	w.sim.Next(websmstest.InvalidRequest())
-	w.browser().request("+6421000667")
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "tracing {\n span site\n}"})
+	b := w.Browser()
+	code := b.Ask("+6421000666")
+	b.AnswerWith(harness.OtherCode(code))
+	harness.WantStatus(t, "verify", b.AnswerWith(code), http.StatusOK)
+	w.Sim.Next(websmstest.InvalidRequest())
+	w.Browser().Request("+6421000667")
 	want := map[string]string{
 		"websms send": " ", "websms api /sms/otp": "sent failed", "websms verify": "wrong_code verified",
 	}
 	for name, results := range want {
-		eventually(t, "the spans "+name, func() bool {
+		harness.Eventually(t, "the spans "+name, func() bool {
 			found, got := s.named(name)
 			return len(found) >= 2 && strings.Join(got, " ") == results
 		})
 	}
-	eventually(t, "the webhook's span", func() bool { found, _ := s.named("websms webhook"); return len(found) > 0 })
+	harness.Eventually(t, "the webhook's span", func() bool { found, _ := s.named("websms webhook"); return len(found) > 0 })
 	for child, parent := range map[string]string{"websms api /sms/otp": "websms send", "websms send": "site", "websms verify": "site"} {
-		eventually(t, child+" under "+parent, func() bool {
+		harness.Eventually(t, child+" under "+parent, func() bool {
 			children, _ := s.named(child)
 			parents, _ := s.named(parent)
 			for _, c := range children {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -50,10 +51,10 @@ func useArchives(t *testing.T, secrets ...string) (opened []*memArchive) {
 	return opened
 }
 
-// told counts the lines of the app's log that begin with text.
-func (w *world) told(level, text string) (n int) {
-	w.t.Helper()
-	for _, line := range w.logged("websms") {
+// linesTold counts the lines of the app's log that begin with text.
+func linesTold(w *harness.World, level, text string) (n int) {
+	w.T.Helper()
+	for _, line := range w.Logged("websms") {
 		if message, _ := line["msg"].(string); line["level"] == level && strings.HasPrefix(message, text) {
 			n++
 		}
@@ -65,24 +66,24 @@ func (w *world) told(level, text string) (n int) {
 // touched; when they are, everything works, without a reload.
 func TestGateWithoutKeys(t *testing.T) {
 	a := useArchives(t, "csk_demo")[0]
-	gate := "bypass {\n path /open\n}\n" + plenty
-	w := start(t, setup{app: "store test_archive", gate: gate})
-	admin := w.admin(gate)
-	w.sim.SetWebhook("", "")
-	in, out := w.browser(), w.browser()
-	in.login("+6421234567")
-	out.login("+6421234568")
+	gate := "bypass {\n path /open\n}\n" + harness.Plenty
+	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: gate})
+	admin := startAdmin(w, gate)
+	w.Sim.SetWebhook("", "")
+	in, out := w.Browser(), w.Browser()
+	in.Login("+6421234567")
+	out.Login("+6421234568")
 	asset := ""
-	if _, rest, ok := strings.Cut(w.browser().get("/.websms/login", page).body, `href="/.websms/assets/`); ok {
+	if _, rest, ok := strings.Cut(w.Browser().Get("/.websms/login", harness.Page).Text, `href="/.websms/assets/`); ok {
 		name, _, _ := strings.Cut(rest, `"`)
 		asset = "/.websms/assets/" + name
 	}
-	wantStatus(t, "signing out", out.post("/.websms/logout", nil, api), http.StatusNoContent)
-	seen := len(w.app.seen())
+	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
+	seen := len(w.App.Seen())
 	a.failing(everything...)
-	w.restart(gate)
-	for _, b := range []*browser{in, out} {
-		b.client.CloseIdleConnections()
+	restart(w, gate)
+	for _, b := range []*harness.Browser{in, out} {
+		b.Client.CloseIdleConnections()
 	}
 	forged := http.Header{"X-Verified-Number": {"+6421234567"}, "Accept": {"text/html"}}
 	for _, c := range []struct {
@@ -90,126 +91,126 @@ func TestGateWithoutKeys(t *testing.T) {
 		header       http.Header
 		kind         string
 	}{
-		{"GET", "/", page, "text/html"}, {"GET", "/", api, "application/problem+json"}, {"GET", "/data", nil, "application/problem+json"},
-		{"POST", "/", page, "text/html"}, {"GET", "/.websms", page, "text/html"}, {"GET", "/.websms/login", page, "text/html"},
-		{"GET", "/.websms/login", api, "application/problem+json"}, {"POST", "/.websms/send", page, "text/html"},
-		{"POST", "/.websms/send", api, "application/problem+json"}, {"POST", "/.websms/verify", api, "application/problem+json"},
-		{"GET", "/.websms/verify", page, "text/html"}, {"POST", "/.websms/resend", page, "text/html"},
-		{"POST", "/.websms/logout", page, "text/html"}, {"GET", "/.websms/session", page, "application/problem+json"},
-		{"GET", "/.websms/status", http.Header{"Accept": {"text/event-stream"}}, "application/problem+json"}, {"GET", "/.websms/nothing", page, "text/html"},
+		{"GET", "/", harness.Page, "text/html"}, {"GET", "/", harness.API, "application/problem+json"}, {"GET", "/data", nil, "application/problem+json"},
+		{"POST", "/", harness.Page, "text/html"}, {"GET", "/.websms", harness.Page, "text/html"}, {"GET", "/.websms/login", harness.Page, "text/html"},
+		{"GET", "/.websms/login", harness.API, "application/problem+json"}, {"POST", "/.websms/send", harness.Page, "text/html"},
+		{"POST", "/.websms/send", harness.API, "application/problem+json"}, {"POST", "/.websms/verify", harness.API, "application/problem+json"},
+		{"GET", "/.websms/verify", harness.Page, "text/html"}, {"POST", "/.websms/resend", harness.Page, "text/html"},
+		{"POST", "/.websms/logout", harness.Page, "text/html"}, {"GET", "/.websms/session", harness.Page, "application/problem+json"},
+		{"GET", "/.websms/status", http.Header{"Accept": {"text/event-stream"}}, "application/problem+json"}, {"GET", "/.websms/nothing", harness.Page, "text/html"},
 		{"GET", "/", forged, "text/html"},
 	} {
-		got := in.do(c.method, c.path, nil, c.header)
+		got := in.Do(c.method, c.path, nil, c.header)
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != "5" || !strings.HasPrefix(got.Header.Get("Content-Type"), c.kind) {
 			t.Errorf("%s %s: %s %v", c.method, c.path, got.Status, got.Header)
 		}
-		if got.Header.Values("Set-Cookie") != nil || got.Header.Get("Cache-Control") != "no-store" || c.kind != "text/html" && got.json("type") != "unavailable" {
-			t.Errorf("%s %s: %v %s", c.method, c.path, got.Header, redact(got.body))
+		if got.Header.Values("Set-Cookie") != nil || got.Header.Get("Cache-Control") != "no-store" || c.kind != "text/html" && got.JSON("type") != "unavailable" {
+			t.Errorf("%s %s: %v %s", c.method, c.path, got.Header, harness.Redact(got.Text))
 		}
 	}
-	if n := len(w.app.seen()); n != seen {
+	if n := len(w.App.Seen()); n != seen {
 		t.Errorf("%d requests reached the app", n-seen)
 	}
-	wantStatus(t, "an asset", in.get(asset), http.StatusOK)
-	wantStatus(t, "a bypass", in.get("/open", forged), http.StatusOK)
-	if all := w.app.seen(); all[len(all)-1].Header.Get("X-Verified-Number") != "" {
+	harness.WantStatus(t, "an asset", in.Get(asset), http.StatusOK)
+	harness.WantStatus(t, "a bypass", in.Get("/open", forged), http.StatusOK)
+	if all := w.App.Seen(); all[len(all)-1].Header.Get("X-Verified-Number") != "" {
 		t.Error("a client names itself verified")
 	}
-	hook := in.send(w.hookPath+"?secret="+webhookSecret, "application/json", `{"type":"dlr","messageId":"MSG1","status":"DELIVRD","statusCode":1}`)
-	if wantStatus(t, "the webhook", hook, http.StatusOK); len(w.logged("websms.dlr")) == 0 {
+	hook := in.Send(w.HookPath+"?secret="+harness.WebhookSecret, "application/json", `{"type":"dlr","messageId":"MSG1","status":"DELIVRD","statusCode":1}`)
+	if harness.WantStatus(t, "the webhook", hook, http.StatusOK); len(w.Logged("websms.dlr")) == 0 {
 		t.Error("the event is not logged")
 	}
 	for _, path := range []string{"/websms/revoke", "/websms/unlock"} {
 		got := adminPost(t, admin, path, `{"number": "+6421234567"}`)
-		if wantStatus(t, path, got, http.StatusServiceUnavailable); !strings.Contains(got.body, "the keys are not known yet") {
-			t.Errorf("%s: %s", path, got.body)
+		if harness.WantStatus(t, path, got, http.StatusServiceUnavailable); !strings.Contains(got.Text, "the keys are not known yet") {
+			t.Errorf("%s: %s", path, got.Text)
 		}
 	}
 	a.failing()
-	eventually(t, "the keys are known", activeEngine(t).vault.ring.Ready)
+	harness.Eventually(t, "the keys are known", activeEngine(t).vault.ring.Ready)
 	wantIn(t, "who was in before", in, true)
 	wantIn(t, "who had signed out", out, false)
-	w.browser().login("+6421234569")
+	w.Browser().Login("+6421234569")
 	const away, back = "the keys that seal sessions are not known", "keys and ended sessions are up to date with the store again"
-	eventually(t, "the end is told", func() bool { return w.told("info", back) == 1 })
-	if n := w.told("warn", away); n != 1 {
+	harness.Eventually(t, "the end is told", func() bool { return linesTold(w, "info", back) == 1 })
+	if n := linesTold(w, "warn", away); n != 1 {
 		t.Errorf("that it is away is told %d times", n)
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // While it runs, an archive may be away or lose all it has: sessions hold, who
 // signed out stays out, and the operator is told once each way.
 func TestGateArchiveFails(t *testing.T) {
 	a := useArchives(t, "csk_demo")[0]
-	w := start(t, setup{app: "store test_archive", gate: plenty})
-	in, out, later := w.browser(), w.browser(), w.browser()
-	for b, number := range map[*browser]string{in: "+6421234567", out: "+6421234568", later: "+6421234569"} {
-		b.login(number)
+	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})
+	in, out, later := w.Browser(), w.Browser(), w.Browser()
+	for b, number := range map[*harness.Browser]string{in: "+6421234567", out: "+6421234568", later: "+6421234569"} {
+		b.Login(number)
 	}
-	stolen := w.browser()
-	stolen.header.Set("Cookie", "websms_session="+later.cookie("websms_session").Value)
-	wantStatus(t, "signing out", out.post("/.websms/logout", nil, api), http.StatusNoContent)
+	stolen := w.Browser()
+	stolen.Header.Set("Cookie", "websms_session="+later.Cookie("websms_session").Value)
+	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	const away, back = "keys and ended sessions cannot be brought up to date with the store", "keys and ended sessions are up to date with the store again"
 	for round := 1; round <= 2; round++ {
 		a.failing(everything...)
-		eventually(t, "it is told that it is away", func() bool { return w.told("warn", away) == round })
+		harness.Eventually(t, "it is told that it is away", func() bool { return linesTold(w, "warn", away) == round })
 		asked := a.count("Keys")
-		eventually(t, "it is asked again", func() bool { return a.count("Keys") > asked+5 })
+		harness.Eventually(t, "it is asked again", func() bool { return a.count("Keys") > asked+5 })
 		wantIn(t, "away, who is in", in, true)
-		wantStatus(t, "signing out while it is away", later.post("/.websms/logout", nil, api), http.StatusNoContent)
+		harness.WantStatus(t, "signing out while it is away", later.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 		wantIn(t, "away, a copy of who signed out", stolen, false)
 		a.empty()
 		a.failing()
-		eventually(t, "it is told that it is back", func() bool { return w.told("info", back) == round })
-		eventually(t, "all is in it again", func() bool { return len(a.names()) == 2 })
+		harness.Eventually(t, "it is told that it is back", func() bool { return linesTold(w, "info", back) == round })
+		harness.Eventually(t, "all is in it again", func() bool { return len(a.names()) == 2 })
 		wantIn(t, "back, who is in", in, true)
 		wantIn(t, "back, a copy of who signed out", stolen, false)
 	}
-	if n := w.told("warn", away); n != 2 {
+	if n := linesTold(w, "warn", away); n != 2 {
 		t.Errorf("that it is away is told %d times", n)
 	}
-	w.restart(plenty)
-	in.client.CloseIdleConnections()
-	stolen.client.CloseIdleConnections()
+	restart(w, harness.Plenty)
+	in.Client.CloseIdleConnections()
+	stolen.Client.CloseIdleConnections()
 	wantIn(t, "after a restart, who is in", in, true)
 	wantIn(t, "after a restart, a copy of who signed out", stolen, false)
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // A reload that moves to an archive, or to another secret and so another
 // archive, logs nobody out, and nobody in.
 func TestGateMovesToArchive(t *testing.T) {
 	opened := useArchives(t, "csk_demo", "csk_rotated")
-	w := start(t, setup{gate: plenty})
-	in, out := w.browser(), w.browser()
-	in.login("+6421234567")
-	out.login("+6421234568")
-	stolen := w.browser()
-	stolen.header.Set("Cookie", "websms_session="+out.cookie("websms_session").Value)
-	wantStatus(t, "signing out", out.post("/.websms/logout", nil, api), http.StatusNoContent)
-	former := w.config
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	in, out := w.Browser(), w.Browser()
+	in.Login("+6421234567")
+	out.Login("+6421234568")
+	stolen := w.Browser()
+	stolen.Header.Set("Cookie", "websms_session="+out.Cookie("websms_session").Value)
+	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
+	former := w.Config
 	for i, change := range []func(string) string{
 		func(text string) string { return strings.Replace(text, "websms {", "websms {\nstore test_archive", 1) },
 		func(text string) string {
 			return strings.Replace(strings.Replace(text, "websms {", "websms {\nstore test_archive", 1), "csk_demo", "csk_rotated", 1)
 		},
 	} {
-		w.config = func(options string) string { return change(former(options)) }
+		w.Config = func(options string) string { return change(former(options)) }
 		opened[i].failing(everything...) // also while it is not there yet
-		w.load(plenty)
+		w.Load(harness.Plenty)
 		check := func(when string) {
 			t.Helper()
-			in.client.CloseIdleConnections()
-			stolen.client.CloseIdleConnections()
+			in.Client.CloseIdleConnections()
+			stolen.Client.CloseIdleConnections()
 			wantIn(t, when+", who is in", in, true)
 			wantIn(t, when+", a copy of who signed out", stolen, false)
 		}
 		check("after the reload")
 		opened[i].failing()
-		eventually(t, "all is in the archive", func() bool { return len(opened[i].names()) == 1 })
+		harness.Eventually(t, "all is in the archive", func() bool { return len(opened[i].names()) == 1 })
 		check("when it is there")
-		w.restart(plenty)
+		restart(w, harness.Plenty)
 		check("after a restart")
 	}
 	if n := archivesHeld.Load(); n != 1 {

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -14,7 +15,7 @@ import (
 // who was.
 func TestArchiveProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		now, a := newFakeClock(), newMemArchive()
+		now, a := harness.NewFakeClock(), newMemArchive()
 		type issued struct {
 			sealed string
 			ended  bool

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestArchiveAwayAtStart(t *testing.T) {
 	for _, away := range [][]string{everything, {"Keys"}, {"Records"}, {"Record"}} {
 		t.Run(strings.Join(away, " "), func(t *testing.T) {
-			now, a := newFakeClock(), newMemArchive()
+			now, a := harness.NewFakeClock(), newMemArchive()
 			other := vaultIn(t, a, now.Now)
 			s, ended := other.issue(t, "+6421234567", "")
 			_, revoked := other.issue(t, "+6421234568", "")
@@ -54,7 +55,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 // Keys that could not be recorded are not used; once they may have been, those
 // that are there count.
 func TestArchiveFirstKeysNotRecorded(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	a.failing("ChangeKeys")
 	v := vaultIn(t, a, now.Now)
 	if v.ring.Ready() {
@@ -69,7 +70,7 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 // What ends at one process ends at the others when they next follow, and what
 // was read is not read again.
 func TestArchiveRevokedElsewhere(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	s, ended := one.issue(t, "+6421234567", "")
 	_, number := two.issue(t, "+6421234568", "")
@@ -148,7 +149,7 @@ func TestArchiveIsFollowed(t *testing.T) {
 // An archive that was emptied gets back all keys and revocations that somebody
 // knows, but for those that are over. Sessions hold meanwhile.
 func TestArchiveEmptied(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	keys := a.ring(t)
 	s, ended := one.issue(t, "+6421234567", "")
@@ -198,7 +199,7 @@ func TestArchiveEmptied(t *testing.T) {
 // Two processes that have begun a ring each, because the archive was emptied
 // between them, end with one; what either has sealed opens at both.
 func TestArchiveTwoRings(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	old := vaultIn(t, a, now.Now)
 	index := old.keys.Index
 	_, first := old.issue(t, "+6421234567", "")
@@ -229,7 +230,7 @@ func TestArchiveTwoRings(t *testing.T) {
 // Between the keys and the records of one following, another process begins a
 // ring and revokes under it: that is read with the new keys, not taken for damaged.
 func TestArchiveRingBegunWhileRead(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	v := vaultIn(t, a, now.Now)
 	_, bystander := v.issue(t, "+6421234567", "")
 	begun := false
@@ -260,7 +261,7 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 // What cannot be kept is told to who asks, and kept when it can be, at the
 // latest when the process ends.
 func TestArchiveAwayWhileRevoking(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	ending := makeVault("ending", a, now.Now)
 	if err := ending.begin(t.Context()); err != nil {
@@ -298,7 +299,7 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 
 // Many make one key when one is due, and a change whose answer is lost is none twice.
 func TestArchiveRotation(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	var vaults []*vault
 	for range 8 {
 		vaults = append(vaults, vaultIn(t, a, now.Now))
@@ -336,7 +337,7 @@ func TestArchiveRotation(t *testing.T) {
 // Of keys that are not in the archive any more those come back that were lost,
 // and not those whose time was over by another's clock.
 func TestArchiveKeysLost(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	v := vaultIn(t, a, now.Now)
 	for range 2 {
 		now.Advance(session.KeyAge)
@@ -358,7 +359,7 @@ func TestArchiveKeysLost(t *testing.T) {
 // Who moves to a volatile archive takes along keys and revocations, at once
 // and whether or not others are there already.
 func TestArchiveInherits(t *testing.T) {
-	now, a := newFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), newMemArchive()
 	former := vaultOn(t, newMemStorage(), now.Now)
 	s, ended := former.issue(t, "+6421234567", "")
 	_, revoked := former.issue(t, "+6421234568", "")

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
 // What the storage does not keep is an error, and counts in this process all
 // the same. Asking again keeps it.
 func TestRevokeWithoutStorage(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, one := v.issue(t, "+6421234567", "")
 	_, two := v.issue(t, "+6421234568", "alice")
@@ -46,7 +47,7 @@ func TestRevokeWithoutStorage(t *testing.T) {
 // A process that cannot read the revocations does not start; one that runs
 // goes on, and reads them later.
 func TestRevocationsUnreadable(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	s, one := v.issue(t, "+6421234567", "")
 	_, two := v.issue(t, "+6421234568", "")
@@ -76,7 +77,7 @@ func TestRevocationsUnreadable(t *testing.T) {
 // A process that has missed a rotation does not take for damaged what it has
 // not the key of: it waits until it can read the keys.
 func TestRecordOfAKeyThatWasMissed(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, cut := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	_, revoked := cut.issue(t, "+6421234567", "")
 	_, bystander := cut.issue(t, "+6421234568", "")
@@ -119,7 +120,7 @@ func TestDamagedRecord(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			now, storage := newFakeClock(), newMemStorage()
+			now, storage := harness.NewFakeClock(), newMemStorage()
 			v := vaultOn(t, storage, now.Now)
 			if err := v.revokeUser("", "bob", now.Now()); err != nil {
 				t.Fatal(err)
@@ -160,7 +161,7 @@ func TestDamagedRecord(t *testing.T) {
 
 // What else lies in the folder is left alone, and does nothing.
 func TestForeignFilesAmongRevoked(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	foreign := []string{"1234567890", ".DS_Store", "notbefore-", "notbefore-00-1", "notes.txt", strings.Repeat("0", 32), "notbefore-" + strings.Repeat("0", 32) + "-x"}
 	for _, name := range foreign {
 		storage.put(path.Join(revokedFolder, name), "x")
@@ -178,7 +179,7 @@ func TestForeignFilesAmongRevoked(t *testing.T) {
 // Another process replaces a record while this one reads the folder. The file
 // that it has listed is gone, and the one in its place is found.
 func TestRecordReplacedWhileRead(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
@@ -201,7 +202,7 @@ func TestRecordReplacedWhileRead(t *testing.T) {
 // A file that goes while a file storage lists the folder looks like a folder
 // that is not there. What is revoked must not be missed for it.
 func TestListDisturbed(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	_, sealed := v.issue(t, "+6421234567", "")
 	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
@@ -231,7 +232,7 @@ func TestListDisturbed(t *testing.T) {
 
 // What the storage will not delete is tried again, and does no harm.
 func TestRevocationsNotDeleted(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, _ := v.issue(t, "+6421234567", "")
 	if err := v.revoke(s.ID, now.Now().Add(time.Hour)); err != nil {

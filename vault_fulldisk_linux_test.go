@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -57,7 +58,7 @@ func TestSignOutOnAFullFileSystem(t *testing.T) {
 	fill()
 	out()
 	empty()
-	eventually(t, "it is stored while the process runs", func() bool { return !v.waiting() })
+	harness.Eventually(t, "it is stored while the process runs", func() bool { return !v.waiting() })
 	fill()
 	out()
 	empty()

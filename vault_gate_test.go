@@ -10,57 +10,58 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
 // loginToStay signs in on a device that is to be trusted.
-func (b *browser) loginToStay(number string) {
-	b.t.Helper()
-	if a := b.post("/.websms/verify", []string{"code", b.ask(number), "remember", "1"}, api); a.StatusCode != http.StatusOK {
-		b.t.Fatalf("verify: %s %s", a.Status, a.body)
+func loginToStay(b *harness.Browser, number string) {
+	b.T.Helper()
+	if a := b.Post("/.websms/verify", []string{"code", b.Ask(number), "remember", "1"}, harness.API); a.StatusCode != http.StatusOK {
+		b.T.Fatalf("verify: %s %s", a.Status, a.Text)
 	}
 }
 
-// key tells the key that a browser's session is sealed with: its id is in front.
-func (b *browser) key() string { return b.cookie("websms_session").Value[:5] }
+// sealingKey tells the key that a browser's session is sealed with: its id is in front.
+func sealingKey(b *harness.Browser) string { return b.Cookie("websms_session").Value[:5] }
 
 // Keys are replaced behind everybody's back: who signed in before a rotation,
 // in its midst and after it is in, also after a reload and a restart.
 func TestGateRotation(t *testing.T) {
-	now := useClock(t)
-	gate := "session {\n remember 1440h\n}\n" + plenty
-	w := start(t, setup{gate: gate})
-	w.sim.SetWebhook("", "")
-	before, during, after, pending := w.browser(), w.browser(), w.browser(), w.browser()
-	before.loginToStay("+6421234567")
+	now := harness.UseClock(t)
+	gate := "session {\n remember 1440h\n}\n" + harness.Plenty
+	w := harness.Start(t, harness.Setup{Gate: gate})
+	w.Sim.SetWebhook("", "")
+	before, during, after, pending := w.Browser(), w.Browser(), w.Browser(), w.Browser()
+	loginToStay(before, "+6421234567")
 	reload := func(comment string) {
 		t.Helper()
-		w.load("comment " + comment + "\n" + gate)
-		for _, b := range []*browser{before, during, after, pending} {
-			b.client.CloseIdleConnections()
+		w.Load("comment " + comment + "\n" + gate)
+		for _, b := range []*harness.Browser{before, during, after, pending} {
+			b.Client.CloseIdleConnections()
 		}
 	}
 	now.Advance(31 * day)
 	wantIn(t, "before any rotation", before, true)
 	reload("One.") // which makes a key
 	wantIn(t, "who is a month old", before, true)
-	during.loginToStay("+6421234568")
-	if during.key() != before.key() {
+	loginToStay(during, "+6421234568")
+	if sealingKey(during) != sealingKey(before) {
 		t.Error("the new key seals at once")
 	}
 	now.Advance(session.Settling - time.Minute)
-	code := pending.ask("+6421234560")
+	code := pending.Ask("+6421234560")
 	now.Advance(time.Minute)
 	reload("Two.") // by which the new key seals
-	after.loginToStay("+6421234569")
-	if after.key() == before.key() {
+	loginToStay(after, "+6421234569")
+	if sealingKey(after) == sealingKey(before) {
 		t.Error("the new key does not seal")
 	}
-	all := map[string]*browser{"before": before, "during": during, "after": after}
+	all := map[string]*harness.Browser{"before": before, "during": during, "after": after}
 	for name, b := range all {
 		wantIn(t, "signed in "+name+" the rotation", b, true)
 	}
-	wantStatus(t, "a code that was on its way", pending.answerWith(code), http.StatusOK)
+	harness.WantStatus(t, "a code that was on its way", pending.AnswerWith(code), http.StatusOK)
 	wantIn(t, "who answered it", pending, true)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
@@ -72,29 +73,29 @@ func TestGateRotation(t *testing.T) {
 	now.Advance(29*day - session.Settling)
 	wantIn(t, "at the end of its own life", before, false)
 	wantIn(t, "a month younger", during, true)
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // A process whose keys are damaged under it goes on, and says so.
 func TestGateKeysDamaged(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	b.login("+6421234567")
-	file := filepath.Join(w.dir, filepath.FromSlash(keysFile))
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	b.Login("+6421234567")
+	file := filepath.Join(w.Dir, filepath.FromSlash(keysFile))
 	sound, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, file, string(sound[:len(sound)/2]))
-	w.load("comment Changed.\n" + plenty)
-	b.client.CloseIdleConnections()
+	w.Load("comment Changed.\n" + harness.Plenty)
+	b.Client.CloseIdleConnections()
 	wantIn(t, "who signed in before", b, true)
-	other := w.browser()
-	other.login("+6421234568")
+	other := w.Browser()
+	other.Login("+6421234568")
 	wantIn(t, "who signs in now", other, true)
 	said := 0
-	for _, line := range w.logged("websms") {
+	for _, line := range w.Logged("websms") {
 		if line["level"] == "error" && strings.Contains(line["error"].(string), "websms/keys.json in Caddy's storage is not JSON") {
 			said++
 		}
@@ -104,11 +105,11 @@ func TestGateKeysDamaged(t *testing.T) {
 	}
 	writeFile(t, file, string(sound))
 	now.Advance(30 * day)
-	w.load(plenty)
+	w.Load(harness.Plenty)
 	if made := string(mustRead(t, file)); len(made) <= len(sound) {
 		t.Error("when they are restored, no key is made")
 	}
-	w.wantNoSecrets(strings.Split(string(sound), `"`)[3])
+	w.WantNoSecrets(strings.Split(string(sound), `"`)[3])
 }
 
 func mustRead(t *testing.T, file string) []byte {
@@ -123,13 +124,13 @@ func mustRead(t *testing.T, file string) []byte {
 // A number that is revoked is out at once and for good; who verifies it again
 // within the same second is in, and so is everybody else.
 func TestGateRevokedNumber(t *testing.T) {
-	now := useClock(t)
-	w := start(t, setup{gate: plenty})
-	w.sim.SetWebhook("", "")
-	lost, again, other := w.browser(), w.browser(), w.browser()
-	lost.login("+6421234567")
-	other.login("+6421234568")
-	code := again.ask("+6421234567")
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w.Sim.SetWebhook("", "")
+	lost, again, other := w.Browser(), w.Browser(), w.Browser()
+	lost.Login("+6421234567")
+	other.Login("+6421234568")
+	code := again.Ask("+6421234567")
 	vault := activeEngine(t).vault
 	if err := vault.revokeNumber("localhost", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
@@ -137,26 +138,26 @@ func TestGateRevokedNumber(t *testing.T) {
 	wantIn(t, "who holds the lost phone's session", lost, false)
 	wantIn(t, "somebody else", other, true)
 	now.Advance(time.Nanosecond)
-	wantStatus(t, "a code from before", again.answerWith(code), http.StatusOK)
+	harness.WantStatus(t, "a code from before", again.AnswerWith(code), http.StatusOK)
 	check := func(when string) {
 		t.Helper()
-		for _, b := range []*browser{lost, again, other} {
-			b.client.CloseIdleConnections()
+		for _, b := range []*harness.Browser{lost, again, other} {
+			b.Client.CloseIdleConnections()
 		}
 		wantIn(t, when+", who holds the lost phone's session", lost, false)
 		wantIn(t, when+", who verified again", again, true)
 		wantIn(t, when+", somebody else", other, true)
 	}
 	check("within the second")
-	if a := lost.get("/.websms/session", api); a.StatusCode != http.StatusUnauthorized {
-		t.Errorf("session: %s %s", a.Status, a.body)
+	if a := lost.Get("/.websms/session", harness.API); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("session: %s %s", a.Status, a.Text)
 	}
-	w.load("comment Changed.\n" + plenty)
+	w.Load("comment Changed.\n" + harness.Plenty)
 	check("after a reload")
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	w.load(plenty)
+	w.Load(harness.Plenty)
 	check("after a restart")
 	if got := activeEngine(t).vault.revoked.NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
 		t.Errorf("the number is good from %s on", got)
@@ -165,7 +166,7 @@ func TestGateRevokedNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("when another realm's is revoked")
-	err := filepath.WalkDir(filepath.Join(w.dir, "websms"), func(file string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(w.Dir, "websms"), func(file string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.Contains(file+string(mustRead(t, file)), "21234567") {
 			t.Errorf("%s tells the number", file)
 		}
@@ -174,21 +175,21 @@ func TestGateRevokedNumber(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }
 
 // What the session endpoint says is in whole seconds, as everything else.
 func TestGateTimesAreWholeSeconds(t *testing.T) {
-	now := useClock(t)
+	now := harness.UseClock(t)
 	now.Advance(123456789 * time.Nanosecond)
-	w := start(t, setup{gate: plenty})
-	b := w.browser()
-	a := b.answerWith(b.ask("+6421234567"))
-	wantStatus(t, "verify", a, http.StatusOK)
-	if a.json("expires_at") != "2026-07-01T21:00:00Z" {
-		t.Errorf("verify: %s", a.body)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	b := w.Browser()
+	a := b.AnswerWith(b.Ask("+6421234567"))
+	harness.WantStatus(t, "verify", a, http.StatusOK)
+	if a.JSON("expires_at") != "2026-07-01T21:00:00Z" {
+		t.Errorf("verify: %s", a.Text)
 	}
-	if a = b.get("/.websms/session", api); a.json("expires_at") != "2026-07-01T21:00:00Z" || a.json("verified_at") != "2026-07-01T09:00:00Z" {
-		t.Errorf("session: %s", a.body)
+	if a = b.Get("/.websms/session", harness.API); a.JSON("expires_at") != "2026-07-01T21:00:00Z" || a.JSON("verified_at") != "2026-07-01T09:00:00Z" {
+		t.Errorf("session: %s", a.Text)
 	}
 }

@@ -8,20 +8,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
 // moving is a vault in the archive of a store, from which a reload moves away.
 type moving struct {
 	*testing.T
-	now                          *fakeClock
+	now                          *harness.FakeClock
 	from                         *vault
 	ended, revoked, user, inside string
 }
 
 func newMoving(t *testing.T) *moving {
 	t.Helper()
-	m := &moving{T: t, now: newFakeClock()}
+	m := &moving{T: t, now: harness.NewFakeClock()}
 	m.from = vaultIn(t, newMemArchive(), m.now.Now)
 	s, ended := m.from.issue(t, "+6421234567", "")
 	_, m.revoked = m.from.issue(t, "+6421234568", "")
@@ -190,33 +191,33 @@ func TestJoinedVaultInherits(t *testing.T) {
 // nobody in; nor does one to another storage.
 func TestGateMovesToStorage(t *testing.T) {
 	useArchives(t, "csk_demo")
-	w := start(t, setup{app: "store test_archive", gate: plenty})
-	in, out, stolen := w.browser(), w.browser(), w.browser()
-	in.login("+6421234567")
-	out.login("+6421234568")
-	stolen.header.Set("Cookie", "websms_session="+out.cookie("websms_session").Value)
-	wantStatus(t, "signing out", out.post("/.websms/logout", nil, api), http.StatusNoContent)
-	former, elsewhere := w.config, t.TempDir()
+	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})
+	in, out, stolen := w.Browser(), w.Browser(), w.Browser()
+	in.Login("+6421234567")
+	out.Login("+6421234568")
+	stolen.Header.Set("Cookie", "websms_session="+out.Cookie("websms_session").Value)
+	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
+	former, elsewhere := w.Config, t.TempDir()
 	for what, change := range map[string]func(text string) string{
 		"the memory store": func(text string) string { return strings.Replace(text, "store test_archive", "", 1) },
 		"another storage": func(text string) string {
-			return strings.Replace(strings.Replace(text, "store test_archive", "", 1), w.dir, elsewhere, 1)
+			return strings.Replace(strings.Replace(text, "store test_archive", "", 1), w.Dir, elsewhere, 1)
 		},
 	} {
-		w.config = former
-		w.load(plenty)
-		w.config = func(options string) string { return change(former(options)) }
-		w.load(plenty)
+		w.Config = former
+		w.Load(harness.Plenty)
+		w.Config = func(options string) string { return change(former(options)) }
+		w.Load(harness.Plenty)
 		check := func(when string) {
 			t.Helper()
-			in.client.CloseIdleConnections()
-			stolen.client.CloseIdleConnections()
+			in.Client.CloseIdleConnections()
+			stolen.Client.CloseIdleConnections()
 			wantIn(t, when+", who is in", in, true)
 			wantIn(t, when+", a copy of who signed out", stolen, false)
 		}
 		check(what + ", after the reload")
-		w.restart(plenty)
+		restart(w, harness.Plenty)
 		check(what + ", after a restart")
 	}
-	w.wantNoSecrets()
+	w.WantNoSecrets()
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -37,7 +38,7 @@ func (v *vault) sealsWith(t testing.TB) string {
 // A new key is made after 30 days, seals two hours later, and by then every
 // process has it. What the old one sealed opens for a year.
 func TestRotation(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	one, two := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	index := one.keys.Index
 	tend := func() { one.mustTend(t); two.mustTend(t) }
@@ -97,7 +98,7 @@ func TestRotation(t *testing.T) {
 func TestRotationWithoutStorage(t *testing.T) {
 	for _, op := range []string{"Lock", "Store", "Load", "Unlock"} {
 		t.Run(op, func(t *testing.T) {
-			now, storage := newFakeClock(), newMemStorage()
+			now, storage := harness.NewFakeClock(), newMemStorage()
 			v := vaultOn(t, storage, now.Now)
 			_, first := v.issue(t, "+6421234567", "")
 			key := v.sealsWith(t)
@@ -162,7 +163,7 @@ func TestFirstStartLeavesLock(t *testing.T) {
 // written over: they may be somebody's to restore.
 func TestKeysDamagedWhileRunning(t *testing.T) {
 	other := newMemStorage()
-	vaultOn(t, other, newFakeClock().Now)
+	vaultOn(t, other, harness.NewFakeClock().Now)
 	others, _ := other.get(keysFile)
 	for name, c := range map[string]struct{ text, want string }{
 		"not JSON":       {"{\"index\": \"c2VjcmV0", "is not JSON; restore it, or delete it and restart Caddy"},
@@ -173,7 +174,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 		"gone":           {"-", "is gone; restore it, or restart Caddy"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			now, storage := newFakeClock(), newMemStorage()
+			now, storage := harness.NewFakeClock(), newMemStorage()
 			v := vaultOn(t, storage, now.Now)
 			_, sealed := v.issue(t, "+6421234567", "")
 			sound, _ := storage.get(keysFile)
@@ -212,7 +213,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 // However many processes find that a key is due, one is made; and whoever
 // seals and opens meanwhile is not disturbed.
 func TestRotationConcurrently(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	var vaults []*vault
 	for range 8 {
 		vaults = append(vaults, vaultOn(t, storage, now.Now))
@@ -318,7 +319,7 @@ func (s *hanging) Load(ctx context.Context, key string) ([]byte, error) {
 // The vault goes through the storage of a configuration that runs: a storage
 // module may have closed that of one before it.
 func TestVaultUsesALivingStorage(t *testing.T) {
-	now := newFakeClock()
+	now := harness.NewFakeClock()
 	first, second, refused := newMemStorage(), newMemStorage(), newMemStorage()
 	context1, end1 := context.WithCancel(t.Context())
 	context2, end2 := context.WithCancel(t.Context())

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -35,7 +36,7 @@ func TestRevokedForGood(t *testing.T) {
 		{"another user", func(v *vault, at time.Time) error { return v.revokeUser("", "bob", at) }, number, user, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now, storage := newFakeClock(), newMemStorage()
+			now, storage := harness.NewFakeClock(), newMemStorage()
 			v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 			_, before := v.issue(t, c.number, c.user)
 			now.Advance(time.Millisecond)
@@ -62,7 +63,7 @@ func TestRevokedForGood(t *testing.T) {
 
 // The storage tells nobody whom a record concerns, and holds one for each.
 func TestRevokedRecords(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	first := now.Now()
 	_, sealed := v.issue(t, "+6421234567", "alice")
@@ -114,7 +115,7 @@ func TestRevokedRecords(t *testing.T) {
 
 // What makes no sense is refused, and told without telling whom it is about.
 func TestRevokeRefuses(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	for name, err := range map[string]error{
 		"a time ahead":   v.revokeNumber("", "+6421234567", now.Now().Add(2*time.Minute)),
@@ -138,7 +139,7 @@ func TestRevokeRefuses(t *testing.T) {
 // A session that was ended stays so to its very end, which need not be a whole
 // second; a day later, which a clock may leap, it is forgotten.
 func TestEndedToItsEnd(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, sealed := v.issue(t, "+6421234567", "")
 	s.Ends = now.Now().Add(time.Hour + 999*time.Millisecond)
@@ -162,7 +163,7 @@ func TestEndedToItsEnd(t *testing.T) {
 // A revocation holds as long as a session can live, also if the key that its
 // record is sealed with is replaced meanwhile; then it is forgotten.
 func TestRevokedForAYear(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	now.Advance(30*day + session.Settling - time.Hour) // the key is about to be replaced
 	v.mustTend(t)
@@ -192,7 +193,7 @@ func TestRevokedForAYear(t *testing.T) {
 // lost to it.
 func TestRevokedByABadClock(t *testing.T) {
 	for _, leap := range []time.Duration{800 * day, -20000 * day} {
-		now, storage := newFakeClock(), newMemStorage()
+		now, storage := harness.NewFakeClock(), newMemStorage()
 		v := vaultOn(t, storage, now.Now)
 		_, revoked := v.issue(t, "+6421234567", "")
 		s, ended := v.issue(t, "+6421234568", "")
@@ -219,7 +220,7 @@ func TestRevokedByABadClock(t *testing.T) {
 // While some revoke, others read and a third tends: nothing revoked is missed,
 // now or later.
 func TestRevokeConcurrently(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	var cookies []string
 	for i := range 100 {
@@ -287,7 +288,7 @@ func FuzzRevokedNames(f *testing.F) {
 // that was ended.
 func TestRevokedWhileTheClockLeaps(t *testing.T) {
 	for _, leap := range []time.Duration{13 * time.Hour, 23 * time.Hour, 35 * time.Hour} {
-		now, storage := newFakeClock(), newMemStorage()
+		now, storage := harness.NewFakeClock(), newMemStorage()
 		v := vaultOn(t, storage, now.Now)
 		s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
 		session.Life{TTL: 12 * time.Hour}.Begin(&s, v.now())
@@ -310,7 +311,7 @@ func TestRevokedWhileTheClockLeaps(t *testing.T) {
 
 // One record that the storage refuses holds up no other, also at the end.
 func TestOneRefusedRecordAtTheEnd(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, err := newVault(t.Context(), "v", onStorage(t, storage), now.Now)
 	if err != nil {
 		t.Fatal(err)

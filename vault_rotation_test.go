@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -158,7 +159,7 @@ func TestRotationProperty(t *testing.T) {
 
 // A rotation that finds another ring under the lock refuses it wholly.
 func TestRotationRefusesForeignRing(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	index := v.keys.Index
 	_, sealed := v.issue(t, "+6421234567", "")

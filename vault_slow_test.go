@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -249,7 +250,7 @@ func TestHangingReadIsGivenUp(t *testing.T) {
 // What fails once while others are read is read again; and what was read before
 // all failed is not read again.
 func TestReadingGoesOnWhereItWas(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	running := vaultOn(t, storage, now.Now)
 	revoked, _, good := fill(t, storage, now.Now, 400, 1)
 	var mu sync.Mutex

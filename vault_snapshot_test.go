@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -32,14 +33,14 @@ func (s *memStorage) snapshots() (snapshots, loose []string) {
 type compacted struct {
 	*testing.T
 	*memStorage
-	now                          *fakeClock
+	now                          *harness.FakeClock
 	v                            *vault
 	ended, revoked, good, second string
 }
 
 func newCompacted(t *testing.T) *compacted {
 	t.Helper()
-	c := &compacted{T: t, memStorage: newMemStorage(), now: newFakeClock()}
+	c := &compacted{T: t, memStorage: newMemStorage(), now: harness.NewFakeClock()}
 	c.v = vaultOn(t, c.memStorage, c.now.Now)
 	_, c.second = c.v.issue(t, "+6421999999", "")
 	for i := range compactFrom {
@@ -135,7 +136,7 @@ func TestCompaction(t *testing.T) {
 
 // A snapshot in which most is over is written anew without that.
 func TestCompactionForgets(t *testing.T) {
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	long, sealed := v.issue(t, "+6421234567", "")
 	for i := range 9000 { // which need more than one snapshot
@@ -326,7 +327,7 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 // is out; also by a release that knows no snapshots and reads once a day.
 func TestCompactionProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		storage, now := newMemStorage(), newFakeClock()
+		storage, now := newMemStorage(), harness.NewFakeClock()
 		open := func() *vault {
 			v, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -19,7 +20,7 @@ func newerKeys(version string) string {
 // a start, and not by a process that runs, which goes on with those it has.
 func TestKeysOfALaterRelease(t *testing.T) {
 	const want = keysFile + " in Caddy's storage has version 3, and this release knows 1 at most"
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	_, sealed := v.issue(t, "+6421234567", "")
 	sound, _ := storage.get(keysFile)
@@ -96,7 +97,7 @@ func TestKeysKeepFields(t *testing.T) {
 			t.Errorf("%s there are %d keys: %v", what, len(read.Sealing), err)
 		}
 	}
-	now, storage := newFakeClock(), newMemStorage()
+	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	_, sealed := v.issue(t, "+6421234567", "")
 	text, _ := storage.get(keysFile)

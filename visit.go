@@ -131,7 +131,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	return g.refuseMethod(w, r, e.allow())
 }
 
-// answer lets an endpoint answer, unless it is for a person whom no first
+// harness.Answer lets an endpoint answer, unless it is for a person whom no first
 // factor has named, or who has no number.
 func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
 	if e.personal && g.second != nil {

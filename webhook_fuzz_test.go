@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -31,7 +32,7 @@ func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	tb.Cleanup(func() { store.Destruct() })
 	log := zap.New(core)
 	return &Webhook{
-		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(webhookSecret)),
+		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(harness.WebhookSecret)),
 		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: store, Ring: bareRing(tb)})},
 		replies: log.Named("mo"), reports: log.Named("dlr"), logger: log.Named("webhook"),
 	}
@@ -75,12 +76,12 @@ func FuzzWebhook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, secret string) {
 		core, lines := observer.New(zapcore.DebugLevel)
 		h := bareWebhook(t, core)
-		if secret != webhookSecret {
+		if secret != harness.WebhookSecret {
 			if a := serveEvent(t, h, body, secret); a.Code != http.StatusUnauthorized || lines.Len() != 0 {
 				t.Errorf("a stranger gets %d, and %d lines are logged", a.Code, lines.Len())
 			}
 		}
-		first, logged := serveEvent(t, h, body, webhookSecret), lines.Len()
+		first, logged := serveEvent(t, h, body, harness.WebhookSecret), lines.Len()
 		var object map[string]json.RawMessage
 		isEvent := false
 		if json.Unmarshal([]byte(strings.TrimPrefix(body, "\ufeff")), &object) == nil {
@@ -105,7 +106,7 @@ func FuzzWebhook(f *testing.F) {
 				}
 			}
 		}
-		if again := serveEvent(t, h, body, webhookSecret); again.Code != first.Code || again.Body.String() != first.Body.String() {
+		if again := serveEvent(t, h, body, harness.WebhookSecret); again.Code != first.Code || again.Body.String() != first.Body.String() {
 			t.Errorf("repeated: %d %s, at first %d %s", again.Code, again.Body, first.Code, first.Body)
 		}
 		if n := lines.Len() - logged; n > 1 {
@@ -127,8 +128,12 @@ func BenchmarkWebhook(b *testing.B) {
 	report := func(i int) string {
 		return fmt.Sprintf(`{"type":"dlr","messageId":"MSG%d","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, i)
 	}
-	b.Run("new", func(b *testing.B) { run(b, http.StatusOK, webhookSecret, report) })
-	b.Run("repeated", func(b *testing.B) { run(b, http.StatusOK, webhookSecret, func(int) string { return report(0) }) })
+	b.Run("new", func(b *testing.B) { run(b, http.StatusOK, harness.WebhookSecret, report) })
+	b.Run("repeated", func(b *testing.B) {
+		run(b, http.StatusOK, harness.WebhookSecret, func(int) string { return report(0) })
+	})
 	b.Run("stranger", func(b *testing.B) { run(b, http.StatusUnauthorized, "guess", report) })
-	b.Run("invalid", func(b *testing.B) { run(b, http.StatusBadRequest, webhookSecret, func(int) string { return "no" }) })
+	b.Run("invalid", func(b *testing.B) {
+		run(b, http.StatusBadRequest, harness.WebhookSecret, func(int) string { return "no" })
+	})
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // nextHandler is what stands behind a webhook that passes events on. It does
@@ -22,7 +24,7 @@ type nextHandler struct {
 	do atomic.Pointer[http.HandlerFunc]
 
 	mu  sync.Mutex
-	got []seenRequest
+	got []harness.SeenRequest
 }
 
 func newNextHandler(t *testing.T) *nextHandler {
@@ -34,7 +36,7 @@ func newNextHandler(t *testing.T) *nextHandler {
 			t.Errorf("the next handler cannot read the body: %v", err)
 		}
 		n.mu.Lock()
-		n.got = append(n.got, seenRequest{r.Method, r.RequestURI, string(body), r.Header.Clone()})
+		n.got = append(n.got, harness.SeenRequest{Method: r.Method, URI: r.RequestURI, Body: string(body), Header: r.Header.Clone()})
 		n.mu.Unlock()
 		(*n.do.Load())(w, r)
 	}))
@@ -52,7 +54,7 @@ func (n *nextHandler) answer(status int, body string) {
 	})
 }
 
-func (n *nextHandler) seen() []seenRequest {
+func (n *nextHandler) seen() []harness.SeenRequest {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.got)
@@ -60,17 +62,17 @@ func (n *nextHandler) seen() []seenRequest {
 
 // behind is a world in which the handler stands behind the webhook. The gate
 // of its site lets events by: they have shown the secret.
-func (n *nextHandler) behind() setup {
-	return setup{
-		webhook: "passthrough", gate: "bypass {\n\t\t\tpath /webhook\n\t\t}",
-		hook: "reverse_proxy " + strings.TrimPrefix(n.URL, "http://"),
+func (n *nextHandler) behind() harness.Setup {
+	return harness.Setup{
+		Webhook: "passthrough", Gate: "bypass {\n\t\t\tpath /webhook\n\t\t}",
+		Hook: "reverse_proxy " + strings.TrimPrefix(n.URL, "http://"),
 	}
 }
 
 func TestWebhookPassthrough(t *testing.T) {
 	next := newNextHandler(t)
-	w := start(t, next.behind())
-	b := w.browser()
+	w := harness.Start(t, next.behind())
+	b := w.Browser()
 	id := 0
 	event := func() string {
 		id++
@@ -80,9 +82,9 @@ func TestWebhookPassthrough(t *testing.T) {
 	t.Run("body intact and the next handler's answer", func(t *testing.T) {
 		body := event()
 		next.answer(http.StatusAccepted, "taken")
-		a := b.deliver(body)
-		if a.StatusCode != http.StatusAccepted || a.body != "taken" || a.Header.Get("X-Next") != "yes" {
-			t.Errorf("the answer is %s %q, not the next handler's", a.Status, a.body)
+		a := deliver(b, body)
+		if a.StatusCode != http.StatusAccepted || a.Text != "taken" || a.Header.Get("X-Next") != "yes" {
+			t.Errorf("the answer is %s %q, not the next handler's", a.Status, a.Text)
 		}
 		seen := next.seen()
 		last := seen[len(seen)-1]
@@ -96,8 +98,8 @@ func TestWebhookPassthrough(t *testing.T) {
 
 	t.Run("chunked body", func(t *testing.T) {
 		body := event()
-		header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
-		b.hook(http.MethodPost, w.hookPath, io.MultiReader(strings.NewReader(body)), header)
+		header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
+		postHook(b, http.MethodPost, w.HookPath, io.MultiReader(strings.NewReader(body)), header)
 		seen := next.seen()
 		if last := seen[len(seen)-1]; last.Body != body {
 			t.Errorf("the next handler got %q", last.Body)
@@ -106,9 +108,9 @@ func TestWebhookPassthrough(t *testing.T) {
 
 	t.Run("taken once", func(t *testing.T) {
 		body := event()
-		b.deliver(body)
+		deliver(b, body)
 		before := len(next.seen())
-		wantAnswer(t, "a repetition", b.deliver(body), http.StatusOK, acknowledged)
+		wantAnswer(t, "a repetition", deliver(b, body), http.StatusOK, acknowledged)
 		if n := len(next.seen()); n != before {
 			t.Errorf("%d repetitions reached the next handler", n-before)
 		}
@@ -117,7 +119,7 @@ func TestWebhookPassthrough(t *testing.T) {
 	t.Run("nothing to tell apart", func(t *testing.T) {
 		before := len(next.seen())
 		for _, body := range []string{`{"type":"voice"}`, `{"type":"voice"}`, `{"type":"mo"}`, `{"type":"mo"}`} {
-			if a := b.deliver(body); a.StatusCode != http.StatusAccepted {
+			if a := deliver(b, body); a.StatusCode != http.StatusAccepted {
 				t.Errorf("%s: %s", body, a.Status)
 			}
 		}
@@ -128,8 +130,8 @@ func TestWebhookPassthrough(t *testing.T) {
 
 	t.Run("refused before", func(t *testing.T) {
 		before := len(next.seen())
-		wantAnswer(t, "no JSON", b.deliver("no"), http.StatusBadRequest, invalidPayload)
-		a := b.hook(http.MethodPost, w.hookPath, strings.NewReader(event()), nil)
+		wantAnswer(t, "no JSON", deliver(b, "no"), http.StatusBadRequest, invalidPayload)
+		a := postHook(b, http.MethodPost, w.HookPath, strings.NewReader(event()), nil)
 		wantAnswer(t, "no secret", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 		if n := len(next.seen()); n != before {
 			t.Errorf("%d reached the next handler", n-before)
@@ -152,23 +154,23 @@ func TestWebhookPassthrough(t *testing.T) {
 		{"no answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, http.StatusBadGateway},
 	} {
 		t.Run(failing.name, func(t *testing.T) {
-			body, before, logged := event(), len(next.seen()), len(w.logged("websms.mo"))
+			body, before, logged := event(), len(next.seen()), len(w.Logged("websms.mo"))
 			next.then(failing.do)
-			if a := b.deliver(body); a.StatusCode != failing.status {
+			if a := deliver(b, body); a.StatusCode != failing.status {
 				t.Errorf("the answer is %s", a.Status)
 			}
-			if a := b.deliver(body); a.StatusCode != failing.status {
+			if a := deliver(b, body); a.StatusCode != failing.status {
 				t.Errorf("the answer to the repetition is %s", a.Status)
 			}
 			next.answer(http.StatusOK, "at last")
-			if a := b.deliver(body); a.body != "at last" {
-				t.Errorf("the answer to the next repetition is %s %q", a.Status, a.body)
+			if a := deliver(b, body); a.Text != "at last" {
+				t.Errorf("the answer to the next repetition is %s %q", a.Status, a.Text)
 			}
-			wantAnswer(t, "a repetition of what was taken", b.deliver(body), http.StatusOK, acknowledged)
+			wantAnswer(t, "a repetition of what was taken", deliver(b, body), http.StatusOK, acknowledged)
 			if n := len(next.seen()) - before; n != 3 {
 				t.Errorf("the next handler was asked %d times, want 3", n)
 			}
-			if n := len(w.logged("websms.mo")) - logged; n != 3 {
+			if n := len(w.Logged("websms.mo")) - logged; n != 3 {
 				t.Errorf("%d lines, want 3", n)
 			}
 		})
@@ -183,34 +185,34 @@ func TestWebhookPassthrough(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		})
-		req, err := http.NewRequest(http.MethodPost, w.url+w.hookPath, strings.NewReader(body))
+		req, err := http.NewRequest(http.MethodPost, w.URL+w.HookPath, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer "+webhookSecret)
-		if res, err := b.client.Do(req); err == nil {
+		req.Header.Set("Authorization", "Bearer "+harness.WebhookSecret)
+		if res, err := b.Client.Do(req); err == nil {
 			if text, err := io.ReadAll(res.Body); err == nil {
 				t.Errorf("half an answer arrived as a whole: %s %q", res.Status, text)
 			}
 			res.Body.Close()
 		}
 		next.answer(http.StatusOK, "at last")
-		if a := b.deliver(body); a.body != "at last" {
-			t.Errorf("the answer to the repetition is %s %q", a.Status, a.body)
+		if a := deliver(b, body); a.Text != "at last" {
+			t.Errorf("the answer to the repetition is %s %q", a.Status, a.Text)
 		}
 	})
 }
 
 // Without a handler behind it, an event that is passed on is still taken.
 func TestWebhookPassthroughToNothing(t *testing.T) {
-	w := start(t, setup{webhook: "passthrough", gate: "bypass {\n\t\t\tpath /webhook\n\t\t}"})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{Webhook: "passthrough", Gate: "bypass {\n\t\t\tpath /webhook\n\t\t}"})
+	b := w.Browser()
 	for range 2 {
-		if a := b.deliver(`{"type":"mo","messageId":"MO1"}`); a.StatusCode != http.StatusOK {
-			t.Errorf("the answer is %s %s", a.Status, a.body)
+		if a := deliver(b, `{"type":"mo","messageId":"MO1"}`); a.StatusCode != http.StatusOK {
+			t.Errorf("the answer is %s %s", a.Status, a.Text)
 		}
 	}
-	if n := len(w.logged("websms.mo")); n != 1 {
+	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}
 }
@@ -228,9 +230,9 @@ func TestWebhookInTime(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) })
 	s := next.behind()
-	s.https = true
-	w := start(t, s)
-	b := w.browser()
+	s.HTTPS = true
+	w := harness.Start(t, s)
+	b := w.Browser()
 	const body = `{"type":"mo","messageId":"MO1"}`
 	inTime := func(what string, do func()) {
 		begun := time.Now()
@@ -242,14 +244,14 @@ func TestWebhookInTime(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		inTime("slow next handler", func() {
-			if a := b.deliver(body); a.StatusCode < 500 {
+			if a := deliver(b, body); a.StatusCode < 500 {
 				t.Errorf("slow next handler: %s", a.Status)
 			}
 		})
 	})
 	for _, trickle := range []bool{false, true} {
 		all.Go(func() {
-			inTime(fmt.Sprintf("slow body over HTTP/1.1, trickling: %t", trickle), func() { w.trickle(trickle) })
+			inTime(fmt.Sprintf("slow body over HTTP/1.1, trickling: %t", trickle), func() { trickleAnswers(w, trickle) })
 		})
 	}
 	all.Go(func() {
@@ -257,8 +259,8 @@ func TestWebhookInTime(t *testing.T) {
 			body, feed := io.Pipe()
 			defer feed.Close()
 			go io.WriteString(feed, `{"type":`)
-			header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
-			a := w.browser().hook(http.MethodPost, w.hookPath, body, header)
+			header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
+			a := postHook(w.Browser(), http.MethodPost, w.HookPath, body, header)
 			wantAnswer(t, "slow body over "+a.Proto, a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
 			if a.ProtoMajor != 2 {
 				t.Errorf("that was %s", a.Proto)
@@ -268,20 +270,20 @@ func TestWebhookInTime(t *testing.T) {
 	all.Wait()
 	// It was not taken, so its repetition is handled.
 	next.answer(http.StatusOK, "at last")
-	if a := b.deliver(body); a.body != "at last" {
-		t.Errorf("the answer to the repetition is %s %q", a.Status, a.body)
+	if a := deliver(b, body); a.Text != "at last" {
+		t.Errorf("the answer to the repetition is %s %q", a.Status, a.Text)
 	}
 }
 
-// trickle posts a body that never ends, a byte at a time or not at all.
-func (w *world) trickle(bytes bool) {
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
+// trickleAnswers posts a body that never ends, a byte at a time or not at all.
+func trickleAnswers(w *harness.World, bytes bool) {
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.URL, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 		return
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{", w.hookPath, webhookSecret)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{", w.HookPath, harness.WebhookSecret)
 	if bytes {
 		go func() {
 			tick := time.NewTicker(50 * time.Millisecond)
@@ -293,6 +295,6 @@ func (w *world) trickle(bytes bool) {
 			}
 		}()
 	}
-	a := readAnswer(w.t, bufio.NewReader(conn))
-	wantAnswer(w.t, "slow body", a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
+	a := readAnswer(w.T, bufio.NewReader(conn))
+	wantAnswer(w.T, "slow body", a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
 }

@@ -9,50 +9,51 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
 // reported is a browser that has asked for a code, and the message it got.
 type reported struct {
-	*browser
+	*harness.Browser
 	message websmstest.Message
 }
 
 // askAs asks for a code as a new browser with that number.
-func (w *world) askAs(t *testing.T, number string) reported {
+func askAs(w *harness.World, t *testing.T, number string) reported {
 	t.Helper()
-	b := w.browser()
-	if a := b.post("/.websms/send", []string{"phone", number}, api); a.StatusCode != http.StatusAccepted {
-		t.Fatalf("send: %s %s", a.Status, a.body)
+	b := w.Browser()
+	if a := b.Post("/.websms/send", []string{"phone", number}, harness.API); a.StatusCode != http.StatusAccepted {
+		t.Fatalf("send: %s %s", a.Status, a.Text)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	m, err := w.sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == number })
+	m, err := w.Sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == number })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return reported{b, m}
 }
 
-func (r reported) status() any { return r.get("/.websms/status", api).json("status") }
+func (r reported) status() any { return r.Get("/.websms/status", harness.API).JSON("status") }
 
 // becomes waits for a status, as the page does.
 func (r reported) becomes(t *testing.T, status string) {
 	t.Helper()
-	eventually(t, "status "+status, func() bool { return r.status() == status })
+	harness.Eventually(t, "status "+status, func() bool { return r.status() == status })
 }
 
 // report posts a delivery report, which is handled when it is acknowledged.
 func (r reported) report(t *testing.T, code int) {
 	t.Helper()
 	wantAnswer(t, fmt.Sprintf("report %d", code),
-		r.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, acknowledged)
+		deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, acknowledged)
 }
 
 func (r reported) verifies(t *testing.T) {
 	t.Helper()
-	if a := r.post("/.websms/verify", []string{"code", r.message.Code}, api); a.StatusCode != http.StatusOK {
-		t.Errorf("the code is not taken: %s %s", a.Status, a.body)
+	if a := r.Post("/.websms/verify", []string{"code", r.message.Code}, harness.API); a.StatusCode != http.StatusOK {
+		t.Errorf("the code is not taken: %s %s", a.Status, a.Text)
 	}
 }
 
@@ -61,7 +62,7 @@ func numbered(i int) string { return fmt.Sprintf("+6421555%04d", i) }
 
 // What a simulated WebSMS reports of its own accord moves the challenge.
 func TestReportsMoveChallenge(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	for i, c := range []struct {
 		delivery websmstest.Delivery
 		fault    websmstest.Fault
@@ -76,9 +77,9 @@ func TestReportsMoveChallenge(t *testing.T) {
 		{websmstest.DeliverNow, websmstest.NoID(), "accepted"}, // nothing connects the report
 	} {
 		t.Run(fmt.Sprintf("%s as %d", c.delivery, i), func(t *testing.T) {
-			w.sim.SetDelivery(c.delivery)
-			w.sim.Next(c.fault)
-			r := w.askAs(t, numbered(i))
+			w.Sim.SetDelivery(c.delivery)
+			w.Sim.Next(c.fault)
+			r := askAs(w, t, numbered(i))
 			r.becomes(t, c.want)
 			r.verifies(t) // never gated on a report
 		})
@@ -88,7 +89,7 @@ func TestReportsMoveChallenge(t *testing.T) {
 // Reports that arrive late, twice, in any order: a final state stands, but a
 // late delivery overrides a failure.
 func TestReportOrder(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	for i, c := range []struct {
 		codes []int
 		want  []string // after each
@@ -104,8 +105,8 @@ func TestReportOrder(t *testing.T) {
 		{[]int{99, 0, -7, 1}, []string{"accepted", "accepted", "accepted", "delivered"}},
 	} {
 		t.Run(fmt.Sprint(c.codes), func(t *testing.T) {
-			w.sim.SetDelivery(websmstest.Silent)
-			r := w.askAs(t, numbered(i))
+			w.Sim.SetDelivery(websmstest.Silent)
+			r := askAs(w, t, numbered(i))
 			r.becomes(t, "accepted")
 			for j, code := range c.codes {
 				r.report(t, code)
@@ -117,18 +118,18 @@ func TestReportOrder(t *testing.T) {
 			r.report(t, 2) // of a challenge that is over: no error
 		})
 	}
-	for _, line := range w.logged("websms.webhook") {
+	for _, line := range w.Logged("websms.webhook") {
 		t.Errorf("that is no matter for a warning: %v", line)
 	}
 }
 
 // A code that expired on its way is a failure, which a late delivery ends.
 func TestReportExpired(t *testing.T) {
-	w := start(t, setup{})
-	w.sim.SetDelivery(websmstest.Silent)
-	r := w.askAs(t, numbered(0))
+	w := harness.Start(t, harness.Setup{})
+	w.Sim.SetDelivery(websmstest.Silent)
+	r := askAs(w, t, numbered(0))
 	r.becomes(t, "accepted")
-	r.deliver(fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"EXPIRED","statusCode":4}`, r.message.ID))
+	deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"EXPIRED","statusCode":4}`, r.message.ID))
 	if got := r.status(); got != "failed" {
 		t.Errorf("expired: %v", got)
 	}
@@ -140,16 +141,16 @@ func TestReportExpired(t *testing.T) {
 
 // The same report twice is one line; both are acknowledged.
 func TestReportTwice(t *testing.T) {
-	w := start(t, setup{})
-	w.sim.SetDelivery(websmstest.Silent)
-	r := w.askAs(t, numbered(0))
+	w := harness.Start(t, harness.Setup{})
+	w.Sim.SetDelivery(websmstest.Silent)
+	r := askAs(w, t, numbered(0))
 	r.becomes(t, "accepted")
 	for range 3 {
-		if err := w.sim.Report(t.Context(), r.message.ID, 1); err != nil {
+		if err := w.Sim.Report(t.Context(), r.message.ID, 1); err != nil {
 			t.Errorf("WebSMS is not content: %v", err)
 		}
 	}
-	if n := len(w.logged("websms.dlr")); n != 1 {
+	if n := len(w.Logged("websms.dlr")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}
 	if got := r.status(); got != "delivered" {
@@ -160,7 +161,7 @@ func TestReportTwice(t *testing.T) {
 // Reports that come before the reply to the sending they are about are kept
 // for it.
 func TestReportBeforeReply(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	cases := []struct {
 		delivery websmstest.Delivery
 		numeric  bool
@@ -174,11 +175,11 @@ func TestReportBeforeReply(t *testing.T) {
 	for i, c := range cases {
 		late := websmstest.LateReply(2 * time.Second)
 		late.NumericID = c.numeric
-		w.sim.SetDelivery(c.delivery)
-		w.sim.Next(late)
-		asked = append(asked, w.askAs(t, numbered(i)))
+		w.Sim.SetDelivery(c.delivery)
+		w.Sim.Next(late)
+		asked = append(asked, askAs(w, t, numbered(i)))
 	}
-	eventually(t, "two reports of each", func() bool { return len(w.logged("websms.dlr")) == 2*len(cases) })
+	harness.Eventually(t, "two reports of each", func() bool { return len(w.Logged("websms.dlr")) == 2*len(cases) })
 	for i, r := range asked {
 		if got := r.status(); got != "queued" {
 			t.Errorf("%d: status is %v before WebSMS has replied: the test is too slow, or something is amiss", i, got)
@@ -191,28 +192,28 @@ func TestReportBeforeReply(t *testing.T) {
 
 // A report for a message that nobody here sent is logged, and that is all.
 func TestReportOfStranger(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
-	wantAnswer(t, "a stranger's report", b.deliver(`{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, acknowledged)
-	if n := len(w.logged("websms.dlr")); n != 1 {
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
+	wantAnswer(t, "a stranger's report", deliver(b, `{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, acknowledged)
+	if n := len(w.Logged("websms.dlr")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}
 }
 
 // The open code page learns of a report within a second.
 func TestReportReachesStream(t *testing.T) {
-	w := start(t, setup{})
-	w.sim.SetDelivery(websmstest.Silent)
-	r := w.askAs(t, numbered(0))
+	w := harness.Start(t, harness.Setup{})
+	w.Sim.SetDelivery(websmstest.Silent)
+	r := askAs(w, t, numbered(0))
 	r.becomes(t, "accepted")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/.websms/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.URL+"/.websms/status", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
-	res, err := r.client.Do(req)
+	res, err := r.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

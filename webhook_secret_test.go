@@ -9,25 +9,27 @@ import (
 
 	"go.uber.org/zap/zapcore"
 	"pgregory.net/rapid"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // The next handler sees everything but the secret, wherever it looks.
 func TestWebhookPassthroughHidesSecret(t *testing.T) {
 	next := newNextHandler(t)
 	s := next.behind()
-	s.hook = strings.Replace(s.hook, "reverse_proxy ", "header ?X-Seen {http.request.orig_uri}\nreverse_proxy ", 1) + ` {
+	s.Hook = strings.Replace(s.Hook, "reverse_proxy ", "header ?X-Seen {http.request.orig_uri}\nreverse_proxy ", 1) + ` {
 		header_up X-Orig-Uri {http.request.orig_uri}
 		header_up X-Orig-Query "{http.request.orig_uri.query}{http.request.orig_uri.prefixed_query}"
 		header_up X-Uri "{uri}{query}{http.request.uri_escaped}{http.request.uri.prefixed_query}"
 		header_up X-Parameter "{query.secret}"
 		header_up X-Auth "{header.Authorization}{http.auth.user.id}"
 	}`
-	w := start(t, s)
-	b := w.browser()
+	w := harness.Start(t, s)
+	b := w.Browser()
 	basic := func(password string) string {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte("websms:"+password))
 	}
-	const bearer = "Bearer " + webhookSecret
+	const bearer = "Bearer " + harness.WebhookSecret
 	for _, c := range []struct{ query, authorization, wantURI, wantAuthorization string }{
 		{"?secret=hook-secret", "", "/webhook", ""},
 		{"?secret=hook%2Dsecret&b=2&a=%31", "", "/webhook?b=2&a=%31", ""},
@@ -36,8 +38,8 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 		{"?secret=hook-secret&x=1&secret=hook-secret&secret", "", "/webhook?x=1", ""},
 		{"?a=1&Secret=A&secrets=B&xsecret=C&x=secret", bearer, "/webhook?a=1&Secret=A&secrets=B&xsecret=C&x=secret", ""},
 		{"", bearer, "/webhook", ""},
-		{"?", basic(webhookSecret), "/webhook", ""},
-		{"?a=1", basic(webhookSecret), "/webhook?a=1", ""},
+		{"?", basic(harness.WebhookSecret), "/webhook", ""},
+		{"?a=1", basic(harness.WebhookSecret), "/webhook?a=1", ""},
 		{"?secret=hook-secret", basic("of the next handler"), "/webhook", basic("of the next handler")},
 		{"?secret=hook-secret", "Bearer of-the-next", "/webhook", "Bearer of-the-next"},
 		{"?secret=hook-secret", "Digest x", "/webhook", "Digest x"},
@@ -51,9 +53,9 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 		if c.authorization != "" {
 			header.Set("Authorization", c.authorization)
 		}
-		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(`{"type":"mo"}`), header)
+		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(`{"type":"mo"}`), header)
 		if a.StatusCode != http.StatusOK {
-			t.Errorf("%s %s: %s %s", c.query, c.authorization, a.Status, a.body)
+			t.Errorf("%s %s: %s %s", c.query, c.authorization, a.Status, a.Text)
 			continue
 		}
 		seen := next.seen()
@@ -73,11 +75,11 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 		for name, values := range got.Header {
 			for _, value := range values {
 				plain, _ := url.QueryUnescape(value)
-				if strings.Contains(value, webhookSecret) || strings.Contains(plain, webhookSecret) {
+				if strings.Contains(value, harness.WebhookSecret) || strings.Contains(plain, harness.WebhookSecret) {
 					t.Errorf("%s: %s holds the secret: %q", c.query, name, value)
 				}
 				if encoded, ok := strings.CutPrefix(value, "Basic "); ok {
-					if text, _ := base64.StdEncoding.DecodeString(encoded); strings.Contains(string(text), webhookSecret) {
+					if text, _ := base64.StdEncoding.DecodeString(encoded); strings.Contains(string(text), harness.WebhookSecret) {
 						t.Errorf("%s holds the secret", name)
 					}
 				}
@@ -89,14 +91,14 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 // A handler that fails sends the request to the error routes: they are behind
 // the webhook too.
 func TestWebhookSecretHiddenFromErrorRoutes(t *testing.T) {
-	w := start(t, setup{
-		webhook: "passthrough", gate: "bypass {\n path /webhook\n}", hook: "error 503",
-		front: "handle_errors {\n respond \"{uri} {http.request.orig_uri} {header.Authorization} {query}\" 503\n}",
+	w := harness.Start(t, harness.Setup{
+		Webhook: "passthrough", Gate: "bypass {\n path /webhook\n}", Hook: "error 503",
+		Front: "handle_errors {\n respond \"{uri} {http.request.orig_uri} {header.Authorization} {query}\" 503\n}",
 	})
-	a := w.browser().hook(http.MethodPost, w.hookPath+"?a=1&secret="+webhookSecret, strings.NewReader(`{"type":"mo"}`),
-		http.Header{"Authorization": {"Bearer " + webhookSecret}})
-	if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "a=1") || strings.Contains(a.body, webhookSecret) {
-		t.Errorf("the error route answers %s %q", a.Status, a.body)
+	a := postHook(w.Browser(), http.MethodPost, w.HookPath+"?a=1&secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`),
+		http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}})
+	if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.Text, "a=1") || strings.Contains(a.Text, harness.WebhookSecret) {
+		t.Errorf("the error route answers %s %q", a.Status, a.Text)
 	}
 }
 

@@ -14,33 +14,35 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // deliver posts an event to the webhook as WebSMS does.
-func (b *browser) deliver(body string) answer {
-	b.t.Helper()
-	return b.hook(http.MethodPost, b.hookPath, strings.NewReader(body), http.Header{"Authorization": {"Bearer " + webhookSecret}})
+func deliver(b *harness.Browser, body string) harness.Answer {
+	b.T.Helper()
+	return postHook(b, http.MethodPost, b.HookPath, strings.NewReader(body), http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}})
 }
 
-// hook sends any request to the webhook, a body of unknown length in chunks.
-func (b *browser) hook(method, target string, body io.Reader, header http.Header) answer {
-	b.t.Helper()
-	req, err := http.NewRequest(method, b.url+target, body)
+// postHook sends any request to the webhook, a body of unknown length in chunks.
+func postHook(b *harness.Browser, method, target string, body io.Reader, header http.Header) harness.Answer {
+	b.T.Helper()
+	req, err := http.NewRequest(method, b.URL+target, body)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	maps.Copy(req.Header, header)
-	res, err := b.client.Do(req)
+	res, err := b.Client.Do(req)
 	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, target, err)
+		b.T.Fatalf("%s %s: %v", method, target, err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		b.t.Fatalf("%s %s: reading the body: %v", method, target, err)
+		b.T.Fatalf("%s %s: reading the body: %v", method, target, err)
 	}
-	return answer{res, string(text)}
+	return harness.Answer{Response: res, Text: string(text)}
 }
 
 const (
@@ -50,10 +52,10 @@ const (
 
 // wantAnswer checks an answer of the webhook, which is always JSON that no
 // cache keeps.
-func wantAnswer(t *testing.T, what string, a answer, status int, body string) {
+func wantAnswer(t *testing.T, what string, a harness.Answer, status int, body string) {
 	t.Helper()
-	if a.StatusCode != status || a.body != body {
-		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, redact(a.body), status, body)
+	if a.StatusCode != status || a.Text != body {
+		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, harness.Redact(a.Text), status, body)
 	}
 	if kind := a.Header.Get("Content-Type"); kind != "application/json" {
 		t.Errorf("%s: Content-Type is %q", what, kind)
@@ -64,32 +66,32 @@ func wantAnswer(t *testing.T, what string, a answer, status int, body string) {
 }
 
 // webhookLines returns what the webhook has logged, under any of its loggers.
-func (w *world) webhookLines() []map[string]any {
-	w.t.Helper()
-	return append(append(w.logged("websms.mo"), w.logged("websms.dlr")...), w.logged("websms.webhook")...)
+func webhookLines(w *harness.World) []map[string]any {
+	w.T.Helper()
+	return append(append(w.Logged("websms.mo"), w.Logged("websms.dlr")...), w.Logged("websms.webhook")...)
 }
 
 func TestWebhookMethods(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"} {
-		a := b.hook(method, w.hookPath+"?secret="+webhookSecret, strings.NewReader(`{"type":"mo"}`), nil)
+		a := postHook(b, method, w.HookPath+"?secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`), nil)
 		wantAnswer(t, method, a, http.StatusMethodNotAllowed, `{"error":"method not allowed"}`)
 		if allow := a.Header.Get("Allow"); allow != "POST" {
 			t.Errorf("%s: Allow is %q", method, allow)
 		}
 	}
-	if a := b.hook(http.MethodHead, w.hookPath, nil, nil); a.StatusCode != http.StatusMethodNotAllowed {
+	if a := postHook(b, http.MethodHead, w.HookPath, nil, nil); a.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("HEAD: %s", a.Status)
 	}
-	if lines := w.webhookLines(); len(lines) != 0 {
+	if lines := webhookLines(w); len(lines) != 0 {
 		t.Errorf("these were handled: %v", lines)
 	}
 }
 
 func TestWebhookSecret(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	event := `{"type":"mo","body":"hello"}` // without an id, so each is handled
 	basic := func(user, password string) http.Header {
 		r := http.Request{Header: http.Header{}}
@@ -101,20 +103,20 @@ func TestWebhookSecret(t *testing.T) {
 		query  string
 		header http.Header
 	}{
-		{"?secret=" + webhookSecret, nil},
+		{"?secret=" + harness.WebhookSecret, nil},
 		{"?x=1&secret=hook%2Dsecret", nil},
-		{"", bearer("Bearer " + webhookSecret)},
-		{"", bearer("bearer  " + webhookSecret + " ")}, // RFC 9110, 11.1: the scheme in any case
-		{"", basic("websms", webhookSecret)},
-		{"", basic("", webhookSecret)},
-		{"?secret=" + webhookSecret, bearer("Bearer of something else")},
-		{"?secret=wrong", basic("websms", webhookSecret)},
+		{"", bearer("Bearer " + harness.WebhookSecret)},
+		{"", bearer("bearer  " + harness.WebhookSecret + " ")}, // RFC 9110, 11.1: the scheme in any case
+		{"", basic("websms", harness.WebhookSecret)},
+		{"", basic("", harness.WebhookSecret)},
+		{"?secret=" + harness.WebhookSecret, bearer("Bearer of something else")},
+		{"?secret=wrong", basic("websms", harness.WebhookSecret)},
 	}
 	for i, c := range right {
-		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(event), c.header)
+		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
 		wantAnswer(t, fmt.Sprintf("right secret, way %d", i), a, http.StatusOK, acknowledged)
 	}
-	if n := len(w.logged("websms.mo")); n != len(right) {
+	if n := len(w.Logged("websms.mo")); n != len(right) {
 		t.Errorf("%d events handled, want %d", n, len(right))
 	}
 	for _, c := range []struct {
@@ -124,79 +126,79 @@ func TestWebhookSecret(t *testing.T) {
 		{"", nil},
 		{"?secret", nil},
 		{"?secret=", nil},
-		{"?Secret=" + webhookSecret, nil},
+		{"?Secret=" + harness.WebhookSecret, nil},
 		{"?secret=wrong", nil},
-		{"?secret=" + webhookSecret[:len(webhookSecret)-1], nil},
-		{"?secret=" + webhookSecret + "x", nil},
-		{"?secret=" + strings.ToUpper(webhookSecret), nil},
-		{"?secret=wrong&secret=" + webhookSecret, nil},
-		{"?secret=" + strings.Repeat(webhookSecret, 100), nil},
+		{"?secret=" + harness.WebhookSecret[:len(harness.WebhookSecret)-1], nil},
+		{"?secret=" + harness.WebhookSecret + "x", nil},
+		{"?secret=" + strings.ToUpper(harness.WebhookSecret), nil},
+		{"?secret=wrong&secret=" + harness.WebhookSecret, nil},
+		{"?secret=" + strings.Repeat(harness.WebhookSecret, 100), nil},
 		{"", bearer("Bearer ")},
 		{"", bearer("Bearer")},
-		{"", bearer(webhookSecret)},
-		{"", bearer("Digest " + webhookSecret)},
+		{"", bearer(harness.WebhookSecret)},
+		{"", bearer("Digest " + harness.WebhookSecret)},
 		{"", bearer("Bearer wrong")},
-		{"", bearer("Bearer " + webhookSecret + ",")},
-		{"", bearer("Basic " + webhookSecret)},
+		{"", bearer("Bearer " + harness.WebhookSecret + ",")},
+		{"", bearer("Basic " + harness.WebhookSecret)},
 		{"", basic("websms", "")},
 		{"", basic("websms", "wrong")},
-		{"", basic(webhookSecret, "")},
-		{"", http.Header{"X-Secret": {webhookSecret}, "Cookie": {"secret=" + webhookSecret}}},
+		{"", basic(harness.WebhookSecret, "")},
+		{"", http.Header{"X-Secret": {harness.WebhookSecret}, "Cookie": {"secret=" + harness.WebhookSecret}}},
 	} {
 		// One answer for all: nothing tells how wrong a secret was.
-		a := b.hook(http.MethodPost, w.hookPath+c.query, strings.NewReader(event), c.header)
+		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
 		wantAnswer(t, c.query+c.header.Get("Authorization"), a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 		if challenge := a.Header.Get("WWW-Authenticate"); challenge == "" { // RFC 9110, 15.5.2
 			t.Errorf("%q: 401 without WWW-Authenticate", c.query)
 		}
 	}
-	if n := len(w.logged("websms.mo")); n != len(right) {
+	if n := len(w.Logged("websms.mo")); n != len(right) {
 		t.Errorf("events of strangers were handled: %d lines, want %d", n, len(right))
 	}
 }
 
 func TestWebhookSize(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	pad := func(size int) string {
 		event := `{"type":"mo","messageId":"big"}`
 		return event + strings.Repeat(" ", size-len(event))
 	}
 	chunked := func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) } // hides the length
-	header := http.Header{"Authorization": {"Bearer " + webhookSecret}}
-	a := b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10)), header)
+	header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
+	a := postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10)), header)
 	wantAnswer(t, "64 KiB", a, http.StatusOK, acknowledged)
-	a = b.hook(http.MethodPost, w.hookPath, chunked(pad(64<<10)), header)
+	a = postHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10)), header)
 	wantAnswer(t, "64 KiB in chunks", a, http.StatusOK, acknowledged)
-	a = b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10+1)), header)
+	a = postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), header)
 	wantAnswer(t, "over 64 KiB", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
-	a = b.hook(http.MethodPost, w.hookPath, chunked(pad(64<<10+1)), header)
+	a = postHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10+1)), header)
 	wantAnswer(t, "over 64 KiB in chunks", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
-	a = b.hook(http.MethodPost, w.hookPath, strings.NewReader(pad(64<<10+1)), nil)
+	a = postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), nil)
 	wantAnswer(t, "over 64 KiB from a stranger", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
-	if n := len(w.logged("websms.mo")); n != 1 {
+	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}
 }
 
 func TestWebhookInvalid(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	for _, body := range []string{
 		"", " ", "null", "true", "12", `"mo"`, "[]", `[{"type":"mo"}]`, "{}", `{"type":null}`, `{"type":7}`, `{"type":true}`,
 		`{"type":{}}`, `{"type":["mo"]}`, `{"Type":"mo"}`, `{"type":"mo"`, `{"type":"mo"} x`, `{"type":"mo"}{"type":"mo"}`, `{'type':'mo'}`,
 		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`, strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
 	} {
-		wantAnswer(t, redact(body), b.deliver(body), http.StatusBadRequest, invalidPayload)
+		wantAnswer(t, harness.Redact(body), deliver(b, body), http.StatusBadRequest, invalidPayload)
 	}
-	if lines := w.webhookLines(); len(lines) != 0 {
+	if lines := webhookLines(w); len(lines) != 0 {
 		t.Errorf("these were handled: %v", lines)
 	}
 }
 
 func TestWebhookLogs(t *testing.T) {
-	w := start(t, setup{})
-	b := w.browser()
+	w := harness.Start(t, harness.Setup{})
+	b := w.Browser()
 	mo := func(fields ...any) map[string]any {
 		m := map[string]any{"level": "info", "logger": "websms.mo", "msg": "incoming reply", "message_id": "", "from": "", "to": "",
 			"body": "", "timestamp": nil, "encoding": "", "network": ""}
@@ -241,38 +243,38 @@ func TestWebhookLogs(t *testing.T) {
 		{`{"type":"` + strings.Repeat("x", 5000) + `"}`, unknown(strings.Repeat("x", 4096) + "…")},
 	} {
 		logger := c.want["logger"].(string)
-		before := len(w.logged(logger))
-		wantAnswer(t, redact(c.body), b.deliver(c.body), http.StatusOK, acknowledged)
+		before := len(w.Logged(logger))
+		wantAnswer(t, harness.Redact(c.body), deliver(b, c.body), http.StatusOK, acknowledged)
 		// It is logged before it is acknowledged, so there is nothing to wait for.
-		lines := w.logged(logger)
+		lines := w.Logged(logger)
 		if len(lines) != before+1 {
-			t.Errorf("%s: %d lines, want one", redact(c.body), len(lines)-before)
+			t.Errorf("%s: %d lines, want one", harness.Redact(c.body), len(lines)-before)
 			continue
 		}
 		got := lines[before]
 		delete(got, "ts")
 		if !maps.Equal(got, c.want) {
 			text, _ := json.Marshal(got)
-			t.Errorf("%s is logged as\n%s, want\n%v", redact(c.body), redact(string(text)), c.want)
+			t.Errorf("%s is logged as\n%s, want\n%v", harness.Redact(c.body), harness.Redact(string(text)), c.want)
 		}
 	}
-	if log := w.logText(); strings.Contains(log, webhookSecret) {
+	if log := w.LogText(); strings.Contains(log, harness.WebhookSecret) {
 		t.Error("the log holds the secret")
 	}
 }
 
 func TestWebhookDedupe(t *testing.T) {
-	c := useClock(t)
-	w := start(t, setup{webhook: "dedupe 10m"})
-	b := w.browser()
+	c := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Webhook: "dedupe 10m"})
+	b := w.Browser()
 	reply := `{"type":"mo","messageId":"MO1","body":"yes"}`
 	report := func(id string, code int) string {
 		return fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, id, code)
 	}
 	step := func(what, body string, replies, reports int) {
 		t.Helper()
-		wantAnswer(t, what, b.deliver(body), http.StatusOK, acknowledged)
-		if r, d := len(w.logged("websms.mo")), len(w.logged("websms.dlr")); r != replies || d != reports {
+		wantAnswer(t, what, deliver(b, body), http.StatusOK, acknowledged)
+		if r, d := len(w.Logged("websms.mo")), len(w.Logged("websms.dlr")); r != replies || d != reports {
 			t.Errorf("%s: %d replies and %d reports logged, want %d and %d", what, r, d, replies, reports)
 		}
 	}
@@ -293,23 +295,23 @@ func TestWebhookDedupe(t *testing.T) {
 	c.Advance(time.Second)
 	step("past the time", reply, 5, 4)
 	step("and again", reply, 5, 4)
-	w.load("") // what was seen outlives a reload
-	b.client.CloseIdleConnections()
+	w.Load("") // what was seen outlives a reload
+	b.Client.CloseIdleConnections()
 	step("after a reload", reply, 5, 4)
 }
 
 func TestWebhookCrowd(t *testing.T) {
-	w := start(t, setup{})
+	w := harness.Start(t, harness.Setup{})
 	const crowd = 64
-	b := w.browser()
-	answers := make([]answer, crowd)
+	b := w.Browser()
+	answers := make([]harness.Answer, crowd)
 	var ready, all sync.WaitGroup
 	ready.Add(crowd)
 	for i := range crowd {
 		all.Go(func() {
 			ready.Done()
 			ready.Wait()
-			answers[i] = b.deliver(`{"type":"mo","messageId":"MO9","body":"one of many"}`)
+			answers[i] = deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`)
 		})
 	}
 	all.Wait()
@@ -328,17 +330,17 @@ func TestWebhookCrowd(t *testing.T) {
 	if taken == 0 {
 		t.Error("none was acknowledged")
 	}
-	wantAnswer(t, "a repetition", b.deliver(`{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, acknowledged)
-	if n := len(w.logged("websms.mo")); n != 1 {
+	wantAnswer(t, "a repetition", deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, acknowledged)
+	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines for %d identical events", n, crowd)
 	}
 }
 
 // A webhook needs no account: replies are logged where no code is sent.
 func TestWebhookWithoutAccount(t *testing.T) {
-	port := freePort(t)
-	w := &world{t: t, dir: t.TempDir(), url: fmt.Sprintf("http://localhost:%d", port)}
-	if err := loadCaddyfile(fmt.Sprintf(`{
+	port := harness.FreePort(t)
+	w := &harness.World{T: t, Dir: t.TempDir(), URL: fmt.Sprintf("http://localhost:%d", port)}
+	if err := harness.LoadCaddyfile(fmt.Sprintf(`{
 	admin off
 	persist_config off
 	storage file_system %q
@@ -351,7 +353,7 @@ func TestWebhookWithoutAccount(t *testing.T) {
 		secret %s
 	}
 }
-`, w.dir, w.logFile(), w.url, webhookSecret)); err != nil {
+`, w.Dir, w.LogFile(), w.URL, harness.WebhookSecret)); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -359,26 +361,26 @@ func TestWebhookWithoutAccount(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	b := w.browser()
-	wantAnswer(t, "a reply", b.deliver(`{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, acknowledged)
-	wantAnswer(t, "a report", b.deliver(`{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, acknowledged)
-	if n := len(w.webhookLines()); n != 2 {
+	b := w.Browser()
+	wantAnswer(t, "a reply", deliver(b, `{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, acknowledged)
+	wantAnswer(t, "a report", deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, acknowledged)
+	if n := len(webhookLines(w)); n != 2 {
 		t.Errorf("%d lines, want 2", n)
 	}
 }
 
 // readAnswer reads one answer from a connection of our own.
-func readAnswer(t *testing.T, from *bufio.Reader) answer {
+func readAnswer(t *testing.T, from *bufio.Reader) harness.Answer {
 	t.Helper()
 	res, err := http.ReadResponse(from, nil)
 	if err != nil {
 		t.Errorf("reading the answer: %v", err)
-		return answer{Response: new(http.Response)}
+		return harness.Answer{Response: new(http.Response)}
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Errorf("reading the answer's body: %v", err)
 	}
-	return answer{res, string(body)}
+	return harness.Answer{Response: res, Text: string(body)}
 }

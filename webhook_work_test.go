@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -98,7 +99,7 @@ func (h *hookBench) deliver(body string) *httptest.ResponseRecorder {
 func (h *hookBench) deliverUnder(ctx context.Context, body string) *httptest.ResponseRecorder {
 	h.t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body)).WithContext(ctx)
-	r.Header.Set("Authorization", "Bearer "+webhookSecret)
+	r.Header.Set("Authorization", "Bearer "+harness.WebhookSecret)
 	w := httptest.NewRecorder()
 	func() {
 		defer func() {

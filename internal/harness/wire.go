@@ -1,4 +1,4 @@
-package websms
+package harness
 
 import (
 	"bytes"
@@ -18,17 +18,17 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// wire is a reply as it came over the wire, its head not tidied by any client.
-type wire struct {
-	status int      // 0: there was no reply
-	fields []string // the field lines, without their ends
-	body   string
+// Wire is a reply as it came over the wire, its head not tidied by any client.
+type Wire struct {
+	Status int      // 0: there was no reply
+	Fields []string // the field lines, without their ends
+	Body   string
 }
 
-// field returns the values of a field, by a name in any case.
-func (r wire) field(name string) []string {
+// Field returns the values of a field, by a name in any case.
+func (r Wire) Field(name string) []string {
 	var values []string
-	for _, line := range r.fields {
+	for _, line := range r.Fields {
 		if n, value, _ := strings.Cut(line, ":"); strings.EqualFold(n, name) {
 			values = append(values, strings.TrimSpace(value))
 		}
@@ -36,17 +36,17 @@ func (r wire) field(name string) []string {
 	return values
 }
 
-// exchange sends bytes on a connection of their own, and returns the first
+// Exchange sends bytes on a connection of their own, and returns the first
 // reply to them: none, if the connection is cut.
-func (w *world) exchange(request string) wire {
-	w.t.Helper()
-	u, err := url.Parse(w.url)
+func (w *World) Exchange(request string) Wire {
+	w.T.Helper()
+	u, err := url.Parse(w.URL)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	conn, err := net.DialTimeout("tcp", u.Host, 5*time.Second)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -62,9 +62,9 @@ func (w *world) exchange(request string) wire {
 	lines := strings.Split(string(head), "\r\n")
 	if _, after, ok := strings.Cut(lines[0], " "); ok && found && strings.HasPrefix(lines[0], "HTTP/1.") {
 		status, _ := strconv.Atoi(after[:min(3, len(after))])
-		return wire{status, lines[1:], string(body)}
+		return Wire{status, lines[1:], string(body)}
 	}
-	return wire{}
+	return Wire{}
 }
 
 // complete reports whether a reply is, as far as its own length tells.
@@ -82,15 +82,15 @@ func complete(reply []byte) bool {
 	return bytes.HasSuffix(body, []byte("0\r\n\r\n"))
 }
 
-// rawHTTP2 sends one request over HTTP/2 with the field lines as they are,
+// RawHTTP2 sends one request over HTTP/2 with the field lines as they are,
 // name, value, name, value, which no client of the library would send, and
 // returns the reply: none, if the stream or the connection is reset.
-func (w *world) rawHTTP2(method, path string, fields ...string) wire {
-	w.t.Helper()
-	address := strings.TrimPrefix(w.url, "https://")
+func (w *World) RawHTTP2(method, path string, fields ...string) Wire {
+	w.T.Helper()
+	address := strings.TrimPrefix(w.URL, "https://")
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{"h2"}})
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -99,7 +99,7 @@ func (w *world) rawHTTP2(method, path string, fields ...string) wire {
 	all := append([]string{":method", method, ":scheme", "https", ":authority", address, ":path", path}, fields...)
 	for i := 0; i+1 < len(all); i += 2 {
 		if err := encoder.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]}); err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 	}
 	framer := http2.NewFramer(conn, conn)
@@ -112,22 +112,22 @@ func (w *world) rawHTTP2(method, path string, fields ...string) wire {
 		err = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	var reply wire
+	var reply Wire
 	for {
 		frame, err := framer.ReadFrame()
 		if err != nil {
-			return wire{}
+			return Wire{}
 		}
 		switch frame := frame.(type) {
 		case *http2.MetaHeadersFrame:
-			reply.status, _ = strconv.Atoi(frame.PseudoValue("status"))
+			reply.Status, _ = strconv.Atoi(frame.PseudoValue("status"))
 			for _, f := range frame.RegularFields() {
-				reply.fields = append(reply.fields, f.Name+": "+f.Value)
+				reply.Fields = append(reply.Fields, f.Name+": "+f.Value)
 			}
 		case *http2.DataFrame:
-			reply.body += string(frame.Data())
+			reply.Body += string(frame.Data())
 		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
 			return reply
 		}
@@ -137,13 +137,13 @@ func (w *world) rawHTTP2(method, path string, fields ...string) wire {
 	}
 }
 
-// loadServer makes Caddy run the world with options of the server that no
+// LoadServer makes Caddy run the world with options of the server that no
 // Caddyfile can give.
-func (w *world) loadServer(gateOptions string, options map[string]any) {
-	w.t.Helper()
-	text, err := adapt(w.config(gateOptions))
+func (w *World) LoadServer(gateOptions string, options map[string]any) {
+	w.T.Helper()
+	text, err := Adapt(w.Config(gateOptions))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	var config struct {
 		Admin   any            `json:"admin"`
@@ -152,7 +152,7 @@ func (w *world) loadServer(gateOptions string, options map[string]any) {
 		Apps    map[string]any `json:"apps"`
 	}
 	if err := json.Unmarshal(text, &config); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	for _, server := range config.Apps["http"].(map[string]any)["servers"].(map[string]any) {
 		for name, value := range options {
@@ -160,15 +160,15 @@ func (w *world) loadServer(gateOptions string, options map[string]any) {
 		}
 	}
 	if err := caddy.Load(caddyconfig.JSON(config, nil), true); err != nil {
-		w.t.Fatalf("loading: %v", err)
+		w.T.Fatalf("loading: %v", err)
 	}
-	w.awaitReload()
+	w.AwaitReload()
 }
 
-// wantUnreached checks that no request has reached the app since it had seen so many.
-func (w *world) wantUnreached(t *testing.T, what string, before int) {
+// WantUnreached checks that no request has reached the app since it had seen so many.
+func (w *World) WantUnreached(t *testing.T, what string, before int) {
 	t.Helper()
-	if seen := w.app.seen(); len(seen) != before {
+	if seen := w.App.Seen(); len(seen) != before {
 		t.Errorf("%s: the app was asked for %s", what, seen[before].Method+" "+seen[before].URI)
 	}
 }
