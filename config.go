@@ -141,8 +141,6 @@ func (s SessionConfig) life() session.Life {
 
 var cookieName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-
 func (s SessionConfig) check() error {
 	life := s.life()
 	switch {
@@ -154,7 +152,7 @@ func (s SessionConfig) check() error {
 		return wrongf("remember", "is %s: give the ttl, which is %s, to 8760h, or remove the option", short(life.Remember), short(life.TTL))
 	case s.Cookie != "" && (!cookieName.MatchString(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
 		return wrongf("cookie", "is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
-	case s.Domain != "" && !domainName.MatchString(s.Domain):
+	case s.Domain != "" && !isDomainName(s.Domain):
 		return wrongf("domain", "is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
 	}
 	return nil
@@ -321,7 +319,7 @@ func checkPrefix(prefix string) error {
 
 // checkWebOTP reports what no message can be bound to.
 func checkWebOTP(host string) error {
-	if host != "" && host != "off" && (!domainName.MatchString(host) || len(host) > 253) {
+	if host != "" && host != "off" && (!isDomainName(host) || len(host) > 253) {
 		return wrongf("web_otp", "is %q: give a bare host name in lower case, such as app.example.com, or off", host)
 	}
 	return nil

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -93,18 +91,4 @@ func (c *cookies) find(r *http.Request, base string, https bool, open func(value
 		return !found && tries < maxSame
 	})
 	return found
-}
-
-// isHTTPS reports whether the browser speaks HTTPS: to us, or to a proxy that
-// the server's configuration trusts to say so.
-func isHTTPS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	proto := r.Header["X-Forwarded-Proto"]
-	if len(proto) == 0 || !strings.EqualFold(proto[0], "https") {
-		return false
-	}
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted
 }

@@ -47,14 +47,6 @@ func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 	}
 }
 
-// roundUp returns the whole second at or after t: who waits for it is not refused.
-func roundUp(t time.Time) time.Time {
-	if whole := t.Truncate(time.Second); whole.Before(t) {
-		return whole.Add(time.Second)
-	}
-	return t
-}
-
 // lost returns what an error about a challenge means to the browser that holds a.
 // A store forgets a code when its life is over; the cookie remembers that it was.
 func (a *ask) lost(err error, now time.Time) error {
@@ -93,7 +85,7 @@ func (g *Gate) target(rd string) string {
 	if i := strings.IndexAny(rd, "?#"); i >= 0 {
 		path = rd[:i]
 	}
-	if g.isOwn(unescape(path)) {
+	if isOwn(unescape(path), g.Prefix) {
 		return "/"
 	}
 	return rd

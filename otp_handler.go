@@ -291,7 +291,7 @@ func (g *Gate) numberPolicy() (*number.Policy, error) {
 // to the next handler, or challenged.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	g.identity.scrub(r)
-	if own := g.ownURL(r); own != nil {
+	if own := ownURL(r, g.Prefix); own != nil {
 		return g.serveOwn(w, r, own)
 	}
 	if len(g.bypass) > 0 && requestDoubt(r) == plain {

@@ -1,12 +1,10 @@
 package websms
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -95,11 +93,6 @@ func afterLock(limit *otp.LimitError) time.Duration {
 	return 24 * time.Hour
 }
 
-// wholeSeconds rounds d up, so that who waits as long as told is let through.
-func wholeSeconds(d time.Duration) time.Duration {
-	return (d + time.Second - 1).Truncate(time.Second)
-}
-
 // refuse answers with p, as JSON to who prefers it, else as a page: view, or
 // if that is nil the problem's own.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
@@ -113,21 +106,6 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 		return writeJSON(w, p.Status, "application/problem+json", p)
 	}
 	return g.pages.Write(w, p.Status, view)
-}
-
-func writeJSON(w http.ResponseWriter, status int, contentType string, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h["Content-Type"] = []string{contentType}
-	h["Cache-Control"] = []string{"no-store"}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, err = w.Write(body)
-	return err
 }
 
 // challenge answers a request that holds no session. Nothing of its body is
@@ -165,13 +143,4 @@ func (g *Gate) refuseUnready(w http.ResponseWriter, r *http.Request, page bool) 
 // loginURL returns the way to the number form, and from there to rd.
 func (g *Gate) loginURL(rd string) string {
 	return g.Prefix + "/login?rd=" + url.QueryEscape(g.target(rd))
-}
-
-// refererTarget returns the page that a form came from, if it is one of ours.
-func refererTarget(r *http.Request) string {
-	ref, err := url.Parse(r.Header.Get("Referer"))
-	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
-		return "/"
-	}
-	return returnTarget(ref.RequestURI())
 }

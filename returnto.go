@@ -86,26 +86,11 @@ func asked(r *http.Request) *url.URL {
 // requestTarget returns what the browser asked for as a return target.
 func requestTarget(r *http.Request) string { return returnTarget(asked(r).RequestURI()) }
 
-// redirect answers with a redirection to location, which is ours or a return
-// target: nothing in it needs, or survives, the rewriting of http.Redirect.
-func redirect(w http.ResponseWriter, status int, location string) {
-	h := w.Header()
-	h["Location"] = []string{escapeNonASCII(location)}
-	h["Cache-Control"] = []string{"no-store"}
-	w.WriteHeader(status)
-}
-
-func escapeNonASCII(s string) string {
-	const hex = "0123456789ABCDEF"
-	var out strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c >= 0x80 || c <= ' ' {
-			out.WriteByte('%')
-			out.WriteByte(hex[c>>4])
-			out.WriteByte(hex[c&15])
-		} else {
-			out.WriteByte(c)
-		}
+// refererTarget returns the page that a form came from, if it is one of ours.
+func refererTarget(r *http.Request) string {
+	ref, err := url.Parse(r.Header.Get("Referer"))
+	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
+		return "/"
 	}
-	return out.String()
+	return returnTarget(ref.RequestURI())
 }

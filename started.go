@@ -24,7 +24,7 @@ type boundHosts struct {
 // proves reports whether messages may be bound to host. A nil *boundHosts
 // proves none.
 func (b *boundHosts) proves(host string) bool {
-	if b == nil || len(host) > maxBoundHost || !domainName.MatchString(host) {
+	if b == nil || len(host) > maxBoundHost || !isDomainName(host) {
 		return false
 	}
 	for _, own := range b.site {

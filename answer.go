@@ -1,0 +1,62 @@
+package websms
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// writeJSON answers with v as JSON that no cache may keep.
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, err = w.Write(body)
+	return err
+}
+
+// redirect answers with a redirection to location, which is ours or a return
+// target: nothing in it needs, or survives, the rewriting of http.Redirect.
+func redirect(w http.ResponseWriter, status int, location string) {
+	h := w.Header()
+	h["Location"] = []string{escapeNonASCII(location)}
+	h["Cache-Control"] = []string{"no-store"}
+	w.WriteHeader(status)
+}
+
+func escapeNonASCII(s string) string {
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 || c <= ' ' {
+			out.WriteByte('%')
+			out.WriteByte(hex[c>>4])
+			out.WriteByte(hex[c&15])
+		} else {
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
+
+// wholeSeconds rounds d up, so that who waits as long as told is let through.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// roundUp returns the whole second at or after t: who waits for it is not refused.
+func roundUp(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t
+}

@@ -1,0 +1,21 @@
+package websms
+
+import (
+	"net/http"
+	"time"
+)
+
+// maxBody bounds what is posted to the gate's endpoints, in bytes.
+const maxBody = 8 << 10
+
+// bodyTime bounds how long its arrival may take.
+var bodyTime = 10 * time.Second // tests shorten it
+
+// limitBody bounds how long the body of a request that ends here may take,
+// also where nobody reads it: net/http does, before it sends the answer, and a
+// body that trickles in would keep the connection.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // else the deadline would end a status stream
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where it can be set
+	}
+}
