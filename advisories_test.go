@@ -68,7 +68,7 @@ func TestCVE_2026_27587(t *testing.T) {
 				}
 				before := len(w.App.Seen())
 				a := w.Raw("GET", prefix+target, "Accept: text/html")
-				taken := requestDoubt(asRequest(target)) == doubtful || slices.Contains(parameters[pattern], target)
+				taken := requestDoubt(harness.AsRequest(target)) == doubtful || slices.Contains(parameters[pattern], target)
 				gated, reached := a.Header.Get("Matched") == "yes" || taken, len(w.App.Seen()) > before
 				if gated && reached || gated && a.StatusCode != http.StatusFound && a.StatusCode != http.StatusNotFound {
 					t.Errorf("%s: Caddy's matcher takes in %s, or it is doubtful, and without a session it gets %s", pattern, target, a.Status)
@@ -172,7 +172,7 @@ func TestCVE_2026_30852(t *testing.T) {
 		want("a wrong code", b.Post("/.websms/verify", []string{"code", text, "remember", text}, harness.Page))
 		want("a wrong code", b.AnswerWith(text))
 		a := want("verify", b.Post("/.websms/verify", []string{"code", code}, harness.Page))
-		rd := (&Gate{Prefix: DefaultPrefix}).target("/" + text)
+		rd := returnTarget("/"+text, "/.websms")
 		if got := a.Header.Get("Location"); got != escapeNonASCII(rd) {
 			t.Errorf("%s: it leads to %q; want %q", text, got, rd)
 		}
@@ -317,7 +317,7 @@ func TestCVE_2024_21497(t *testing.T) {
 			for name, values := range forwarded {
 				lines = append(lines, name+": "+values[0])
 			}
-			for _, rd := range append([]string{"/fine"}, hostile...) {
+			for _, rd := range append([]string{"/fine"}, harness.HostileTargets...) {
 				want := map[bool]string{true: rd, false: "/"}[rd == "/fine"]
 				a := w.Raw("GET", "/.websms/login?rd="+url.QueryEscape(rd), append(lines, session, "Accept: text/html")...)
 				if a.StatusCode != http.StatusSeeOther || len(a.Header["Location"]) != 1 || a.Header.Get("Location") != want {

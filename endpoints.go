@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,7 +56,7 @@ func (a *ask) lost(err error, now time.Time) error {
 }
 
 func (g *Gate) getLogin(v *visit) error {
-	rd := g.target(v.url.Query().Get("rd"))
+	rd := returnTarget(v.url.Query().Get("rd"), g.Prefix)
 	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !prefersJSON(v.r) {
 		redirect(v.w, http.StatusSeeOther, rd)
 		return nil
@@ -78,21 +77,8 @@ func (g *Gate) getLogin(v *visit) error {
 	return g.pages.Write(v.w, http.StatusOK, page)
 }
 
-// target returns rd as a return target, but never one of our own pages.
-func (g *Gate) target(rd string) string {
-	rd = returnTarget(rd)
-	path := rd
-	if i := strings.IndexAny(rd, "?#"); i >= 0 {
-		path = rd[:i]
-	}
-	if isOwn(unescape(path), g.Prefix) {
-		return "/"
-	}
-	return rd
-}
-
 func (g *Gate) postSend(v *visit) error {
-	a := ask{rd: g.target(v.form.Get("rd")), user: v.user, number: v.number}
+	a := ask{rd: returnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
 	if g.second == nil { // else it is that number, whatever the form holds
 		var err error
 		if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
@@ -222,7 +208,7 @@ func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
 	}
 	page, ok := p.page.(pages.Message)
 	if ok && page.Action != nil && page.Action.Href == "login" {
-		page.Action = &pages.Action{Label: page.Action.Label, Href: g.loginURL(a.rd)}
+		page.Action = &pages.Action{Label: page.Action.Label, Href: loginURL(a.rd, g.Prefix)}
 		p.page = page
 	}
 	return g.refuse(v.w, v.r, p, nil)
@@ -253,7 +239,7 @@ func (g *Gate) getVerify(v *visit) error {
 	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
 	if err != nil {
 		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
-			redirect(v.w, http.StatusSeeOther, g.loginURL(a.rd))
+			redirect(v.w, http.StatusSeeOther, loginURL(a.rd, g.Prefix))
 			return nil
 		}
 		return g.refuseStep(v, &a, g.problemOf(err))

@@ -3,7 +3,6 @@ package websms
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -115,12 +114,12 @@ func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
 	limitBody(w, r)
 	navigation := isNavigation(r)
 	if navigation && reads(r) {
-		redirect(w, http.StatusFound, g.loginURL(requestTarget(r)))
+		redirect(w, http.StatusFound, loginURL(requestTarget(r), g.Prefix))
 		return nil
 	}
 	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
 	if navigation {
-		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(g.loginURL(refererTarget(r))))
+		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(loginURL(refererTarget(r), g.Prefix)))
 	}
 	return writeJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 }
@@ -138,9 +137,4 @@ func (g *Gate) refuseUnready(w http.ResponseWriter, r *http.Request, page bool) 
 		p.page = nil
 	}
 	return g.refuse(w, r, p, nil)
-}
-
-// loginURL returns the way to the number form, and from there to rd.
-func (g *Gate) loginURL(rd string) string {
-	return g.Prefix + "/login?rd=" + url.QueryEscape(g.target(rd))
 }

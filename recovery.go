@@ -22,7 +22,7 @@ const (
 var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
 func (g *Gate) getRecover(v *visit) error {
-	rd := g.target(v.url.Query().Get("rd"))
+	rd := returnTarget(v.url.Query().Get("rd"), g.Prefix)
 	if prefersJSON(v.r) {
 		return writeJSON(v.w, http.StatusOK, "application/json", struct {
 			Mode string `json:"mode"`
@@ -35,7 +35,7 @@ func (g *Gate) getRecover(v *visit) error {
 // SMS. It says nothing of who holds the phone: the browser stays unknown to
 // the number.
 func (g *Gate) postRecover(v *visit) error {
-	a := ask{rd: g.target(v.form.Get("rd")), user: v.user, number: v.number}
+	a := ask{rd: returnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
 	err := g.engine.Recover(v.r.Context(), g.policy.Scope, clientNetwork(v.r), v.form.Get("code"), func(holder string) bool {
 		return g.holderIs(v, &a, holder)
 	})

@@ -15,11 +15,31 @@ const maxReturn = 2000
 // proportion to its length, and no honest one is escaped that often.
 const maxDecodings = 8
 
-// returnTarget returns rd if it is a path of this origin, and "/" if there is
+// returnTarget returns rd if a browser may be led there after a login, else "/". It
+// must be a path of this origin, and not one of the gate's own pages, which lie
+// under prefix.
+func returnTarget(rd, prefix string) string {
+	rd = sameOrigin(rd)
+	path := rd
+	if i := strings.IndexAny(rd, "?#"); i >= 0 {
+		path = rd[:i]
+	}
+	if isOwn(unescape(path), prefix) {
+		return "/"
+	}
+	return rd
+}
+
+// loginURL returns the way to the number form under prefix, and from there to rd.
+func loginURL(rd, prefix string) string {
+	return prefix + "/login?rd=" + url.QueryEscape(returnTarget(rd, prefix))
+}
+
+// sameOrigin returns rd if it is a path of this origin, and "/" if there is
 // any doubt: one slash in front, no second slash behind another, no backslash
 // (which browsers take for a slash), no control character, in none of the
 // decodings that something behind us could give it.
-func returnTarget(rd string) string {
+func sameOrigin(rd string) string {
 	if len(rd) > maxReturn || !strings.HasPrefix(rd, "/") {
 		return "/"
 	}
@@ -84,7 +104,7 @@ func asked(r *http.Request) *url.URL {
 }
 
 // requestTarget returns what the browser asked for as a return target.
-func requestTarget(r *http.Request) string { return returnTarget(asked(r).RequestURI()) }
+func requestTarget(r *http.Request) string { return sameOrigin(asked(r).RequestURI()) }
 
 // refererTarget returns the page that a form came from, if it is one of ours.
 func refererTarget(r *http.Request) string {
@@ -92,5 +112,5 @@ func refererTarget(r *http.Request) string {
 	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
 		return "/"
 	}
-	return returnTarget(ref.RequestURI())
+	return sameOrigin(ref.RequestURI())
 }
