@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -92,7 +93,7 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 			return errNoApp
 		}
 		var req adminRequest
-		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, request.MaxBody))
 		body.DisallowUnknownFields()
 		if err := body.Decode(&req); err != nil {
 			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
@@ -236,7 +237,7 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
 		a.log(eventLimited, req, zap.Error(err))
-		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", wholeSeconds(limit.RetryAfter)))
+		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", request.WholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
 		return nil, unavailable(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -79,7 +80,7 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, e.status(ctx, nil))
 		}
 	}
-	return writeJSON(w, http.StatusOK, "application/json", struct {
+	return request.WriteJSON(w, http.StatusOK, "application/json", struct {
 		Engines []engineStatus `json:"engines"`
 	}{list})
 }
@@ -157,7 +158,7 @@ func (a *adminAPI) challenges(r *http.Request, app *App, req *adminRequest) (any
 		}
 		for _, c := range found {
 			answer.Challenges = append(answer.Challenges, challengeStatus{
-				c.ID.String(), c.Status, c.AttemptsLeft, c.ExpiresAt.UTC().Truncate(time.Second), roundUp(c.ResendAt).UTC(),
+				c.ID.String(), c.Status, c.AttemptsLeft, c.ExpiresAt.UTC().Truncate(time.Second), request.RoundUp(c.ResendAt).UTC(),
 			})
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -68,7 +69,7 @@ func TestCVE_2026_27587(t *testing.T) {
 				}
 				before := len(w.App.Seen())
 				a := w.Raw("GET", prefix+target, "Accept: text/html")
-				taken := requestDoubt(harness.AsRequest(target)) == doubtful || slices.Contains(parameters[pattern], target)
+				taken := request.DoubtOf(harness.AsRequest(target)) == request.Doubtful || slices.Contains(parameters[pattern], target)
 				gated, reached := a.Header.Get("Matched") == "yes" || taken, len(w.App.Seen()) > before
 				if gated && reached || gated && a.StatusCode != http.StatusFound && a.StatusCode != http.StatusNotFound {
 					t.Errorf("%s: Caddy's matcher takes in %s, or it is doubtful, and without a session it gets %s", pattern, target, a.Status)
@@ -172,8 +173,8 @@ func TestCVE_2026_30852(t *testing.T) {
 		want("a wrong code", b.Post("/.websms/verify", []string{"code", text, "remember", text}, harness.Page))
 		want("a wrong code", b.AnswerWith(text))
 		a := want("verify", b.Post("/.websms/verify", []string{"code", code}, harness.Page))
-		rd := returnTarget("/"+text, "/.websms")
-		if got := a.Header.Get("Location"); got != escapeNonASCII(rd) {
+		rd := request.ReturnTarget("/"+text, "/.websms")
+		if got := a.Header.Get("Location"); got != request.EscapeNonASCII(rd) {
 			t.Errorf("%s: it leads to %q; want %q", text, got, rd)
 		}
 		before := len(w.App.Seen())

@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -51,7 +52,7 @@ func maskedNumber(e164 string) string {
 }
 
 func (g *Gate) entry(v *visit, a *ask) entry {
-	return entry{v.realm, clientIP(v.r), a.number.E164, a.user, a.id}
+	return entry{v.realm, request.ClientIP(v.r), a.number.E164, a.user, a.id}
 }
 
 // log writes one line of the audit log.

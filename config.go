@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-websms/websms/internal/block"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -152,7 +153,7 @@ func (s SessionConfig) check() error {
 		return wrongf("remember", "is %s: give the ttl, which is %s, to 8760h, or remove the option", short(life.Remember), short(life.TTL))
 	case s.Cookie != "" && (!cookieName.MatchString(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
 		return wrongf("cookie", "is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
-	case s.Domain != "" && !isDomainName(s.Domain):
+	case s.Domain != "" && !request.IsDomainName(s.Domain):
 		return wrongf("domain", "is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
 	}
 	return nil
@@ -319,7 +320,7 @@ func checkPrefix(prefix string) error {
 
 // checkWebOTP reports what no message can be bound to.
 func checkWebOTP(host string) error {
-	if host != "" && host != "off" && (!isDomainName(host) || len(host) > 253) {
+	if host != "" && host != "off" && (!request.IsDomainName(host) || len(host) > 253) {
 		return wrongf("web_otp", "is %q: give a bare host name in lower case, such as app.example.com, or off", host)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 func init() {
@@ -79,18 +81,18 @@ func (m *MatchDoubtful) Provision(ctx caddy.Context) error {
 // MatchWithError reports whether the path is doubtful and could be one that
 // the sets match.
 func (m *MatchDoubtful) MatchWithError(r *http.Request) (bool, error) {
-	switch requestDoubt(r) {
-	case plain:
+	switch request.DoubtOf(r) {
+	case request.Plain:
 		return false, nil
-	case doubtful:
+	case request.Doubtful:
 		return m.rest.AnyMatchWithError(r)
 	}
 	paths := []string{r.URL.Path}
-	if sent := asked(r).Path; sent != r.URL.Path {
+	if sent := request.Asked(r).Path; sent != r.URL.Path {
 		paths = append(paths, sent)
 	}
 	for _, p := range paths {
-		list, clear := readings(p)
+		list, clear := request.Readings(p)
 		if !clear {
 			return m.rest.AnyMatchWithError(r)
 		}

@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 // readers are what servers behind a proxy make of a request target's path.
@@ -25,14 +27,14 @@ var readers = map[string]func(raw, decoded string) string{
 	"parameters cut": func(_, decoded string) string { return resolve(segmentwise(decoded, cutParameter)) },
 	"cut at one":     func(_, decoded string) string { return before(decoded, ";") },
 	"backslash":      func(_, decoded string) string { return resolve(strings.ReplaceAll(decoded, `\`, "/")) },
-	"decoded twice":  func(_, decoded string) string { return resolve(unescape(decoded)) },
-	"decoded, cut":   func(_, decoded string) string { return before(before(unescape(decoded), "?"), "#") },
+	"decoded twice":  func(_, decoded string) string { return resolve(harness.DecodeOnce(decoded)) },
+	"decoded, cut":   func(_, decoded string) string { return before(before(harness.DecodeOnce(decoded), "?"), "#") },
 	"Windows":        func(_, decoded string) string { return resolve(segmentwise(decoded, windowsName)) },
 	"Windows, Tomcat": func(_, decoded string) string {
 		return resolve(segmentwise(segmentwise(decoded, cutParameter), windowsName))
 	},
 	"WHATWG":          func(raw, _ string) string { return whatwgPath(raw) },
-	"ISO 8859-1":      func(_, decoded string) string { return latin1(decoded) },
+	"ISO 8859-1":      func(_, decoded string) string { return asLatin1(decoded) },
 	"invalid dropped": func(_, decoded string) string { return resolve(strings.ToValidUTF8(decoded, "")) },
 	"cut at a NUL":    func(_, decoded string) string { return before(decoded, "\x00") },
 	"tabs dropped":    func(_, decoded string) string { return resolve(controls.ReplaceAllString(decoded, "")) },
@@ -97,7 +99,20 @@ func whatwgPath(raw string) string {
 			out = append(out, segment)
 		}
 	}
-	return unescape("/" + strings.Join(out, "/"))
+	return harness.DecodeOnce("/" + strings.Join(out, "/"))
+}
+
+// asLatin1 reads each byte outside of UTF-8 as a character of ISO 8859-1.
+func asLatin1(p string) string {
+	var out []rune
+	for len(p) > 0 {
+		r, size := utf8.DecodeRuneInString(p)
+		if r == utf8.RuneError && size == 1 {
+			r = rune(p[0])
+		}
+		out, p = append(out, r), p[size:]
+	}
+	return string(out)
 }
 
 // atoms are what the paths of the property test are made of.
@@ -158,7 +173,7 @@ func TestEveryReaderAgrees(t *testing.T) {
 		}
 		seen++
 		bypassed := false
-		if requestDoubt(r) == plain {
+		if request.DoubtOf(r) == request.Plain {
 			bypassed, _ = public.AnyMatchWithError(r)
 		}
 		besides := false

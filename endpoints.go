@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
@@ -42,7 +43,7 @@ func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 	}
 	return challengeJSON{
 		Status: status, Masked: number.Mask(a.number.E164), CodeLength: length, AttemptsLeft: c.AttemptsLeft,
-		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: roundUp(c.ResendAt).UTC(),
+		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: request.RoundUp(c.ResendAt).UTC(),
 	}
 }
 
@@ -56,9 +57,9 @@ func (a *ask) lost(err error, now time.Time) error {
 }
 
 func (g *Gate) getLogin(v *visit) error {
-	rd := returnTarget(v.url.Query().Get("rd"), g.Prefix)
-	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !prefersJSON(v.r) {
-		redirect(v.w, http.StatusSeeOther, rd)
+	rd := request.ReturnTarget(v.url.Query().Get("rd"), g.Prefix)
+	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !request.PrefersJSON(v.r) {
+		request.Redirect(v.w, http.StatusSeeOther, rd)
 		return nil
 	}
 	mode := struct {
@@ -70,15 +71,15 @@ func (g *Gate) getLogin(v *visit) error {
 		page.Masked = number.Mask(v.number.E164)
 		mode.Mode, mode.Masked = "second_factor", &page.Masked
 	}
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusOK, "application/json", mode)
+	if request.PrefersJSON(v.r) {
+		return request.WriteJSON(v.w, http.StatusOK, "application/json", mode)
 	}
 	page.SignedOut = g.takeNotice(v, noticeSignedOut)
 	return g.pages.Write(v.w, http.StatusOK, page)
 }
 
 func (g *Gate) postSend(v *visit) error {
-	a := ask{rd: returnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
+	a := ask{rd: request.ReturnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
 	if g.second == nil { // else it is that number, whatever the form holds
 		var err error
 		if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
@@ -131,7 +132,7 @@ func (g *Gate) postResend(v *visit) error {
 		return g.refuseSend(v, &a, a.lost(err, v.now))
 	}
 	g.requested(v, &a)
-	if !prefersJSON(v.r) {
+	if !request.PrefersJSON(v.r) {
 		g.leaveNotice(v, noticeSent)
 	}
 	return g.answerChallenge(v, &a, renewed)
@@ -150,7 +151,7 @@ func (g *Gate) requested(v *visit, a *ask) {
 func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 	e := g.entry(v, a)
 	return otp.Sending{
-		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: clientNetwork(v.r),
+		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: request.Network(v.r),
 		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.challenge = id
@@ -204,11 +205,11 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 // form, and from there to where the way was to end.
 func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
 	if p.Type == problemUnavailable(0).Type && a.id != (otp.ID{}) {
-		return g.refuse(v.w, v.r, p, pages.CodeUnavailable(wholeSeconds(p.retryAfter)))
+		return g.refuse(v.w, v.r, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
 	page, ok := p.page.(pages.Message)
 	if ok && page.Action != nil && page.Action.Href == "login" {
-		page.Action = &pages.Action{Label: page.Action.Label, Href: loginURL(a.rd, g.Prefix)}
+		page.Action = &pages.Action{Label: page.Action.Label, Href: request.LoginURL(a.rd, g.Prefix)}
 		p.page = page
 	}
 	return g.refuse(v.w, v.r, p, nil)
@@ -220,32 +221,32 @@ func (g *Gate) answerChallenge(v *visit, a *ask, c otp.Challenge) error {
 	if err := g.setAsk(v, a); err != nil {
 		return err
 	}
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusAccepted, "application/json", g.view(v, a, c))
+	if request.PrefersJSON(v.r) {
+		return request.WriteJSON(v.w, http.StatusAccepted, "application/json", g.view(v, a, c))
 	}
-	redirect(v.w, http.StatusSeeOther, g.Prefix+"/verify")
+	request.Redirect(v.w, http.StatusSeeOther, g.Prefix+"/verify")
 	return nil
 }
 
 func (g *Gate) getVerify(v *visit) error {
 	a, ok := g.ask(v)
-	if !ok && prefersJSON(v.r) {
+	if !ok && request.PrefersJSON(v.r) {
 		return g.refuse(v.w, v.r, problemNoChallenge, nil)
 	}
 	if !ok {
-		redirect(v.w, http.StatusSeeOther, g.Prefix+"/login")
+		request.Redirect(v.w, http.StatusSeeOther, g.Prefix+"/login")
 		return nil
 	}
 	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
 	if err != nil {
-		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
-			redirect(v.w, http.StatusSeeOther, loginURL(a.rd, g.Prefix))
+		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.r) {
+			request.Redirect(v.w, http.StatusSeeOther, request.LoginURL(a.rd, g.Prefix))
 			return nil
 		}
 		return g.refuseStep(v, &a, g.problemOf(err))
 	}
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+	if request.PrefersJSON(v.r) {
+		return request.WriteJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
 	}
 	form := g.codeForm(v, &a, c)
 	form.Sent = g.takeNotice(v, noticeSent)
@@ -297,15 +298,15 @@ func (g *Gate) postVerify(v *visit) error {
 
 // answerVerified lets on whom a session has just been given to.
 func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusOK, "application/json", struct {
+	if request.PrefersJSON(v.r) {
+		return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
 			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
 		}{true, maskedNumber(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
 	}
-	redirect(v.w, http.StatusSeeOther, a.rd)
+	request.Redirect(v.w, http.StatusSeeOther, a.rd)
 	return nil
 }
 
@@ -340,9 +341,9 @@ func (g *Gate) judged(v *visit, result string) {
 // is in already, because it sent its form twice, is simply let on.
 func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
 	g.judged(v, codeResult(err))
-	if errors.Is(err, otp.ErrNoChallenge) && !prefersJSON(v.r) {
+	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.r) {
 		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
-			redirect(v.w, http.StatusSeeOther, a.rd)
+			request.Redirect(v.w, http.StatusSeeOther, a.rd)
 			return nil
 		}
 	}
@@ -353,9 +354,9 @@ func (g *Gate) getSession(v *visit) error {
 	s, ok := g.session(v.r, v.realm, v.https, v.now)
 	if !ok {
 		v.w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
-		return writeJSON(v.w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+		return request.WriteJSON(v.w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 	}
-	return writeJSON(v.w, http.StatusOK, "application/json", struct {
+	return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
 		Verified   bool      `json:"verified"`
 		Number     string    `json:"number,omitempty"`
 		User       string    `json:"user,omitempty"`
@@ -371,13 +372,13 @@ func (g *Gate) postLogout(v *visit) error {
 	}
 	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
-	if prefersJSON(v.r) {
+	if request.PrefersJSON(v.r) {
 		v.w.Header()["Cache-Control"] = []string{"no-store"}
 		v.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	g.leaveNotice(v, noticeSignedOut)
-	redirect(v.w, http.StatusSeeOther, "/")
+	request.Redirect(v.w, http.StatusSeeOther, "/")
 	return nil
 }
 
@@ -393,5 +394,5 @@ func (g *Gate) getStatus(v *visit) error {
 	if err != nil {
 		return g.refuseStatus(v, &a, err)
 	}
-	return writeJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+	return request.WriteJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
 }

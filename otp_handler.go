@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
@@ -291,10 +292,10 @@ func (g *Gate) numberPolicy() (*number.Policy, error) {
 // to the next handler, or challenged.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	g.identity.scrub(r)
-	if own := ownURL(r, g.Prefix); own != nil {
+	if own := request.OwnURL(r, g.Prefix); own != nil {
 		return g.serveOwn(w, r, own)
 	}
-	if len(g.bypass) > 0 && requestDoubt(r) == plain {
+	if len(g.bypass) > 0 && request.DoubtOf(r) == request.Plain {
 		match, err := g.bypass.AnyMatchWithError(r)
 		if err != nil {
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
@@ -306,9 +307,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 	}
 	if !g.ready() {
-		return g.refuseUnready(w, r, isNavigation(r))
+		return g.refuseUnready(w, r, request.IsNavigation(r))
 	}
-	realm, https, now := g.realm(r), isHTTPS(r), g.now()
+	realm, https, now := g.realm(r), request.IsHTTPS(r), g.now()
 	s, ok := g.session(r, realm, https, now)
 	if !ok {
 		return g.challenge(w, r)

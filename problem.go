@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 )
@@ -54,12 +55,12 @@ func (g *Gate) problemOf(err error) problem {
 	case errors.As(err, &limit) && limit.Locked():
 		return problem{
 			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
-			retryAfter: afterLock(limit), page: pages.LockedOut(wholeSeconds(limit.RetryAfter), g.Company),
+			retryAfter: afterLock(limit), page: pages.LockedOut(request.WholeSeconds(limit.RetryAfter), g.Company),
 		}
 	case errors.As(err, &limit):
 		return problem{
 			Type: "rate_limited", Title: "Too many codes asked for", Status: http.StatusTooManyRequests,
-			retryAfter: limit.RetryAfter, page: pages.RateLimited(wholeSeconds(limit.RetryAfter)),
+			retryAfter: limit.RetryAfter, page: pages.RateLimited(request.WholeSeconds(limit.RetryAfter)),
 		}
 	case errors.Is(err, otp.ErrNoChallenge):
 		return problemNoChallenge
@@ -79,7 +80,7 @@ func (g *Gate) problemOf(err error) problem {
 func problemUnavailable(retryAfter time.Duration) problem {
 	return problem{
 		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
-		retryAfter: retryAfter, page: pages.Unavailable(wholeSeconds(retryAfter)),
+		retryAfter: retryAfter, page: pages.Unavailable(request.WholeSeconds(retryAfter)),
 	}
 }
 
@@ -96,13 +97,13 @@ func afterLock(limit *otp.LimitError) time.Duration {
 // if that is nil the problem's own.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
 	if p.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wholeSeconds(p.retryAfter)/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(p.retryAfter)/time.Second)))
 	}
 	if view == nil {
 		view = p.page
 	}
-	if view == nil || prefersJSON(r) {
-		return writeJSON(w, p.Status, "application/problem+json", p)
+	if view == nil || request.PrefersJSON(r) {
+		return request.WriteJSON(w, p.Status, "application/problem+json", p)
 	}
 	return g.pages.Write(w, p.Status, view)
 }
@@ -111,17 +112,17 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 // read, or goes anywhere.
 func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
 	requestsChallenged.Inc()
-	limitBody(w, r)
-	navigation := isNavigation(r)
-	if navigation && reads(r) {
-		redirect(w, http.StatusFound, loginURL(requestTarget(r), g.Prefix))
+	request.LimitBody(w, r)
+	navigation := request.IsNavigation(r)
+	if navigation && request.Reads(r) {
+		request.Redirect(w, http.StatusFound, request.LoginURL(request.Target(r), g.Prefix))
 		return nil
 	}
 	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
 	if navigation {
-		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(loginURL(refererTarget(r), g.Prefix)))
+		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(request.LoginURL(request.RefererTarget(r), g.Prefix)))
 	}
-	return writeJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+	return request.WriteJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 }
 
 // ready reports whether the keys are known by which sessions open.
@@ -131,7 +132,7 @@ func (g *Gate) ready() bool { return g.engine.vault.ring.Ready() }
 // session nobody can tell, so it keeps its cookies. The vault has told the
 // operator; a line for each request would only fill the log.
 func (g *Gate) refuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
-	limitBody(w, r)
+	request.LimitBody(w, r)
 	p := problemUnavailable(otp.UnreadyRetry)
 	if !page {
 		p.page = nil

@@ -3,6 +3,8 @@ package websms
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 // realm returns what sessions of r are good for. By default that is the host
@@ -14,7 +16,7 @@ func (g *Gate) realm(r *http.Request) string {
 	if g.Session.Domain != "" {
 		return g.Session.Domain
 	}
-	return hostOf(r)
+	return request.Host(r)
 }
 
 // seal returns what cookies of a realm are sealed for. A realm that was named
@@ -47,7 +49,7 @@ func (g *Gate) webOTPHost(r *http.Request) string {
 	case "off":
 		return ""
 	case "":
-		host := hostOf(r)
+		host := request.Host(r)
 		if r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && g.hosts.Load().proves(host) {
 			return host
 		}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
@@ -22,9 +23,9 @@ const (
 var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
 func (g *Gate) getRecover(v *visit) error {
-	rd := returnTarget(v.url.Query().Get("rd"), g.Prefix)
-	if prefersJSON(v.r) {
-		return writeJSON(v.w, http.StatusOK, "application/json", struct {
+	rd := request.ReturnTarget(v.url.Query().Get("rd"), g.Prefix)
+	if request.PrefersJSON(v.r) {
+		return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
 			Mode string `json:"mode"`
 		}{"recovery_code"})
 	}
@@ -35,8 +36,8 @@ func (g *Gate) getRecover(v *visit) error {
 // SMS. It says nothing of who holds the phone: the browser stays unknown to
 // the number.
 func (g *Gate) postRecover(v *visit) error {
-	a := ask{rd: returnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
-	err := g.engine.Recover(v.r.Context(), g.policy.Scope, clientNetwork(v.r), v.form.Get("code"), func(holder string) bool {
+	a := ask{rd: request.ReturnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
+	err := g.engine.Recover(v.r.Context(), g.policy.Scope, request.Network(v.r), v.form.Get("code"), func(holder string) bool {
 		return g.holderIs(v, &a, holder)
 	})
 	e, means := g.entry(v, &a), zap.Stringer("means", session.RecoveryCode)
@@ -87,7 +88,7 @@ func (g *Gate) refuseRecovery(v *visit, a *ask, e entry, err error) error {
 		g.judged(v, codeLimited)
 		e.write(g.crowded, eventLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
 		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
-		again.Problem = pages.TooManyTries(wholeSeconds(limit.RetryAfter))
+		again.Problem = pages.TooManyTries(request.WholeSeconds(limit.RetryAfter))
 		return g.refuse(v.w, v.r, p, again)
 	}
 	g.judged(v, codeResult(err))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 // Whatever is asked for: what comes back at the end is safe, and is the same
@@ -17,7 +18,7 @@ func TestReturnThroughFlow(t *testing.T) {
 	stranger, b := w.Browser(), w.Browser()
 	targets := append(append(append([]string{strings.Repeat("/x", 999)}, harness.HostileTargets...), harness.HarmlessTargets...), harness.OwnTargets...)
 	for _, rd := range targets {
-		want := returnTarget(rd, "/.websms")
+		want := request.ReturnTarget(rd, "/.websms")
 		what := harness.Redact(rd)
 
 		// The query of the login page is in its form.
@@ -31,7 +32,7 @@ func TestReturnThroughFlow(t *testing.T) {
 			t.Fatalf("%q: %s", what, a.Status)
 		}
 		a := b.Post("/.websms/verify", []string{"code", w.CodeFor(number, 1)}, harness.Page)
-		if location := a.Header.Get("Location"); a.StatusCode != http.StatusSeeOther || location != escapeNonASCII(want) || !harness.StaysHere(location) {
+		if location := a.Header.Get("Location"); a.StatusCode != http.StatusSeeOther || location != request.EscapeNonASCII(want) || !harness.StaysHere(location) {
 			t.Errorf("%q: %s to %q; want %q", what, a.Status, location, want)
 		}
 		if len(a.Header["Location"]) != 1 || a.Header.Get("Set-Cookie") == "" || a.SetCookie("a") != nil {
@@ -40,7 +41,7 @@ func TestReturnThroughFlow(t *testing.T) {
 
 		// With the session: straight on.
 		a = b.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page)
-		if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != escapeNonASCII(want) {
+		if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != request.EscapeNonASCII(want) {
 			t.Errorf("%q: with a session %s to %q", what, a.Status, a.Header.Get("Location"))
 		}
 	}
@@ -55,7 +56,7 @@ func TestReturnThroughFlow(t *testing.T) {
 			t.Fatalf("%q: %s %s", rd, a.Status, a.Text)
 		}
 		a := b.Send("/.websms/verify", "application/json", `{"code":"`+w.CodeFor(number, 1)+`"}`)
-		if want := returnTarget(rd, "/.websms"); a.JSON("rd") != want {
+		if want := request.ReturnTarget(rd, "/.websms"); a.JSON("rd") != want {
 			t.Errorf("%q: JSON says %v; want %q", rd, a.JSON("rd"), want)
 		}
 	}

@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 // hurry shortens how long the gate waits for a body, for the configurations
 // that are loaded from now on.
 func hurry(t *testing.T, d time.Duration) {
-	was := bodyTime
-	bodyTime = d
-	t.Cleanup(func() { bodyTime = was })
+	was := request.BodyTime
+	request.BodyTime = d
+	t.Cleanup(func() { request.BodyTime = was })
 }
 
 // sendSlowly begins a request and goes on with it a byte at a time, until the other
@@ -134,7 +135,7 @@ func TestBodyTimeEnds(t *testing.T) {
 			stream := openEvents(b, t.Context())
 			stream.until("accepted")
 			begun := time.Now()
-			harness.Eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*bodyTime })
+			harness.Eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*request.BodyTime })
 			report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.MessagesTo(number)[0].ID)
 			harness.WantStatus(t, protocol+": a report", deliver(b, report), http.StatusOK)
 			stream.until("delivered")

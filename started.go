@@ -6,6 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/internal/request"
 )
 
 // maxBoundHost is the most characters of a host that messages are bound to by
@@ -24,7 +26,7 @@ type boundHosts struct {
 // proves reports whether messages may be bound to host. A nil *boundHosts
 // proves none.
 func (b *boundHosts) proves(host string) bool {
-	if b == nil || len(host) > maxBoundHost || !isDomainName(host) {
+	if b == nil || len(host) > maxBoundHost || !request.IsDomainName(host) {
 		return false
 	}
 	for _, own := range b.site {

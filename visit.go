@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/session"
 )
@@ -67,13 +68,13 @@ func (e endpoint) allow() string {
 
 // serveOwn answers a request for own, which lies under the prefix; all of them end here.
 func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
-	limitBody(w, r)
+	request.LimitBody(w, r)
 	if !strings.HasPrefix(own.Path, g.Prefix) {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
 	name := strings.TrimPrefix(own.Path[len(g.Prefix):], "/")
 	if asset, ok := strings.CutPrefix(name, "assets/"); ok {
-		if !reads(r) {
+		if !request.Reads(r) {
 			return g.refuseMethod(w, r, "GET, HEAD")
 		}
 		if g.pages.ServeAsset(w, r, asset) {
@@ -84,22 +85,22 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		return g.refuseUnready(w, r, name != "status" && name != "session") // whose answers are for programs
 	}
 	if name == "" {
-		if !reads(r) {
+		if !request.Reads(r) {
 			return g.refuseMethod(w, r, "GET, HEAD")
 		}
-		redirect(w, http.StatusFound, g.Prefix+"/login")
+		request.Redirect(w, http.StatusFound, g.Prefix+"/login")
 		return nil
 	}
 	e, ok := endpoints[name]
 	if !ok {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
-	v := &visit{w: w, r: r, url: own, realm: g.realm(r), https: isHTTPS(r), now: g.now()}
+	v := &visit{w: w, r: r, url: own, realm: g.realm(r), https: request.IsHTTPS(r), now: g.now()}
 	switch {
-	case reads(r) && e.get != nil:
+	case request.Reads(r) && e.get != nil:
 		return g.answer(v, e, e.get)
 	case r.Method == http.MethodPost && e.post != nil:
-		if inEarlyData(r) {
+		if request.InEarlyData(r) {
 			return g.refuse(w, r, problemTooEarly, nil)
 		}
 		if g.crossOrigin(r, v.https) {
@@ -146,7 +147,7 @@ func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string
 
 // readForm reads what was posted, as a form or as JSON, or returns why not.
 func (v *visit) readForm() *problem {
-	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, request.MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -168,7 +169,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		case errors.Is(err, otp.ErrDone):
 			return kind, eventRepeated, acknowledge(w)
 		case errors.As(err, &other):
-			w.Header().Set("Retry-After", strconv.Itoa(int(wholeSeconds(other.RetryAfter)/time.Second)))
+			w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(other.RetryAfter)/time.Second)))
 			return kind, eventInWork, webhookError(w, http.StatusServiceUnavailable, "the event is in work")
 		case err != nil:
 			h.logger.Warn("handling an event that may be a repetition", zap.Error(err))
@@ -438,13 +439,13 @@ func toldTime(t time.Time) string {
 }
 
 func acknowledge(w http.ResponseWriter) error {
-	return writeJSON(w, http.StatusOK, "application/json", struct {
+	return request.WriteJSON(w, http.StatusOK, "application/json", struct {
 		OK bool `json:"ok"`
 	}{true})
 }
 
 func webhookError(w http.ResponseWriter, status int, text string) error {
-	return writeJSON(w, status, "application/json", struct {
+	return request.WriteJSON(w, status, "application/json", struct {
 		Error string `json:"error"`
 	}{text})
 }

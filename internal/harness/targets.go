@@ -75,14 +75,14 @@ func StaysHere(location string) bool {
 	}
 	clean, _, _ := strings.Cut(s, "?")
 	clean, _, _ = strings.Cut(clean, "#")
-	u := base.JoinPath(path.Clean(decodeOnce(clean)))
+	u := base.JoinPath(path.Clean(DecodeOnce(clean)))
 	return u.Scheme+"://"+u.Host == origin
 }
 
 var escape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
-// decodeOnce decodes the escapes of s, and leaves a percent sign that begins none.
-func decodeOnce(s string) string {
+// DecodeOnce decodes the escapes of s, and leaves a percent sign that begins none.
+func DecodeOnce(s string) string {
 	return escape.ReplaceAllStringFunc(s, func(e string) string {
 		c, _ := strconv.ParseUint(e[1:], 16, 8)
 		return string([]byte{byte(c)})

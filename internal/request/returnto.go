@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"net/http"
@@ -15,10 +15,10 @@ const maxReturn = 2000
 // proportion to its length, and no honest one is escaped that often.
 const maxDecodings = 8
 
-// returnTarget returns rd if a browser may be led there after a login, else "/". It
+// ReturnTarget returns rd if a browser may be led there after a login, else "/". It
 // must be a path of this origin, and not one of the gate's own pages, which lie
 // under prefix.
-func returnTarget(rd, prefix string) string {
+func ReturnTarget(rd, prefix string) string {
 	rd = sameOrigin(rd)
 	path := rd
 	if i := strings.IndexAny(rd, "?#"); i >= 0 {
@@ -30,9 +30,9 @@ func returnTarget(rd, prefix string) string {
 	return rd
 }
 
-// loginURL returns the way to the number form under prefix, and from there to rd.
-func loginURL(rd, prefix string) string {
-	return prefix + "/login?rd=" + url.QueryEscape(returnTarget(rd, prefix))
+// LoginURL returns the way to the number form under prefix, and from there to rd.
+func LoginURL(rd, prefix string) string {
+	return prefix + "/login?rd=" + url.QueryEscape(ReturnTarget(rd, prefix))
 }
 
 // sameOrigin returns rd if it is a path of this origin, and "/" if there is
@@ -94,20 +94,20 @@ func unhex(c byte) int {
 	return -1
 }
 
-// asked returns the URL that the browser asked for, before any rewrite in
+// Asked returns the URL that the browser asked for, before any rewrite in
 // front of us.
-func asked(r *http.Request) *url.URL {
+func Asked(r *http.Request) *url.URL {
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
 		return orig.URL
 	}
 	return r.URL
 }
 
-// requestTarget returns what the browser asked for as a return target.
-func requestTarget(r *http.Request) string { return sameOrigin(asked(r).RequestURI()) }
+// Target returns what the browser asked for as a return target.
+func Target(r *http.Request) string { return sameOrigin(Asked(r).RequestURI()) }
 
-// refererTarget returns the page that a form came from, if it is one of ours.
-func refererTarget(r *http.Request) string {
+// RefererTarget returns the page that a form came from, if it is one of ours.
+func RefererTarget(r *http.Request) string {
 	ref, err := url.Parse(r.Header.Get("Referer"))
 	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
 		return "/"

@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"net/url"
@@ -40,15 +40,15 @@ func TestReturnTarget(t *testing.T) {
 func TestTargetIsNeverOurs(t *testing.T) {
 	const prefix = "/.websms"
 	for _, rd := range harness.OwnTargets {
-		if got := returnTarget(rd, prefix); got != "/" {
+		if got := ReturnTarget(rd, prefix); got != "/" {
 			t.Errorf("target(%q) is %q", rd, got)
 		}
-		if got := loginURL(rd, prefix); got != "/.websms/login?rd=%2F" {
+		if got := LoginURL(rd, prefix); got != "/.websms/login?rd=%2F" {
 			t.Errorf("loginURL(%q) is %q", rd, got)
 		}
 	}
 	for _, rd := range harness.HarmlessTargets {
-		if got := returnTarget(rd, prefix); got != rd {
+		if got := ReturnTarget(rd, prefix); got != rd {
 			t.Errorf("target(%q) is %q", rd, got)
 		}
 	}
@@ -62,14 +62,14 @@ func FuzzReturnTarget(f *testing.F) {
 	}
 	const prefix = "/.websms"
 	f.Fuzz(func(t *testing.T, rd string) {
-		got := returnTarget(rd, prefix)
+		got := ReturnTarget(rd, prefix)
 		if got != rd && got != "/" {
 			t.Fatalf("target(%q) is %q: neither it nor /", rd, got)
 		}
-		if again := returnTarget(got, prefix); again != got {
+		if again := ReturnTarget(got, prefix); again != got {
 			t.Fatalf("target(%q) is %q, and of that %q", rd, got, again)
 		}
-		location := escapeNonASCII(got)
+		location := EscapeNonASCII(got)
 		if strings.ContainsFunc(location, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.Fatalf("target(%q) makes a header of %q", rd, location)
 		}

@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"net/http"
@@ -66,7 +66,7 @@ func TestPrefersJSON(t *testing.T) {
 		if c.contentType != "" {
 			r.Header.Set("Content-Type", c.contentType)
 		}
-		if got := prefersJSON(r); got != c.want {
+		if got := PrefersJSON(r); got != c.want {
 			t.Errorf("prefersJSON with %q, %q is %t", c.accept, c.contentType, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"encoding/json"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// writeJSON answers with v as JSON that no cache may keep.
-func writeJSON(w http.ResponseWriter, status int, contentType string, v any) error {
+// WriteJSON answers with v as JSON that no cache may keep.
+func WriteJSON(w http.ResponseWriter, status int, contentType string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -24,16 +24,18 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) err
 	return err
 }
 
-// redirect answers with a redirection to location, which is ours or a return
+// Redirect answers with a redirection to location, which is ours or a return
 // target: nothing in it needs, or survives, the rewriting of http.Redirect.
-func redirect(w http.ResponseWriter, status int, location string) {
+func Redirect(w http.ResponseWriter, status int, location string) {
 	h := w.Header()
-	h["Location"] = []string{escapeNonASCII(location)}
+	h["Location"] = []string{EscapeNonASCII(location)}
 	h["Cache-Control"] = []string{"no-store"}
 	w.WriteHeader(status)
 }
 
-func escapeNonASCII(s string) string {
+// EscapeNonASCII escapes the bytes that no Location header may hold: spaces, control
+// characters and all bytes outside of ASCII.
+func EscapeNonASCII(s string) string {
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder
 	for i := range len(s) {
@@ -48,13 +50,13 @@ func escapeNonASCII(s string) string {
 	return out.String()
 }
 
-// wholeSeconds rounds d up, so that who waits as long as told is let through.
-func wholeSeconds(d time.Duration) time.Duration {
+// WholeSeconds rounds d up, so that who waits as long as told is let through.
+func WholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// roundUp returns the whole second at or after t: who waits for it is not refused.
-func roundUp(t time.Time) time.Time {
+// RoundUp returns the whole second at or after t: who waits for it is not refused.
+func RoundUp(t time.Time) time.Time {
 	if whole := t.Truncate(time.Second); whole.Before(t) {
 		return whole.Add(time.Second)
 	}

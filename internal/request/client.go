@@ -1,4 +1,7 @@
-package websms
+// Package request answers questions about one HTTP request: which host and client it
+// belongs to, whether its path has two readings, what its sender accepts, and where a
+// login may lead back to. It holds no state and knows no gate.
+package request
 
 import (
 	"net"
@@ -10,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// hostOf returns the host that r was sent to, in lower case and without its port.
-func hostOf(r *http.Request) string {
+// Host returns the host that r was sent to, in lower case and without its port.
+func Host(r *http.Request) string {
 	host := r.Host
 	if strings.IndexByte(host, ':') >= 0 {
 		if h, _, err := net.SplitHostPort(host); err == nil {
@@ -21,17 +24,17 @@ func hostOf(r *http.Request) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// clientIP returns the client's address by the rules of the server's configuration.
-func clientIP(r *http.Request) string {
+// ClientIP returns the client's address by the rules of the server's configuration.
+func ClientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return ip
 }
 
-// inEarlyData reports whether r was sent before its TLS handshake was complete
+// InEarlyData reports whether r was sent before its TLS handshake was complete
 // (0-RTT). Then the client's address is not proved, and an attacker who recorded
 // the request can send it again (RFC 8470). A trusted proxy says so in the header
 // field Early-Data, of which any value counts as 1 (RFC 8470, 5.1).
-func inEarlyData(r *http.Request) bool {
+func InEarlyData(r *http.Request) bool {
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
 		return true
 	}
@@ -39,11 +42,11 @@ func inEarlyData(r *http.Request) bool {
 	return trusted && len(r.Header["Early-Data"]) > 0
 }
 
-// clientNetwork returns what the client's address counts as: itself, or of an
+// Network returns what the client's address counts as: itself, or of an
 // IPv6 address its /64, which is the least that one customer is given
 // (RFC 6177) and may change within at will.
-func clientNetwork(r *http.Request) string {
-	ip := clientIP(r)
+func Network(r *http.Request) string {
+	ip := ClientIP(r)
 	addr, err := netip.ParseAddr(ip)
 	if err != nil { // a socket without addresses: all of them are one
 		return "unknown " + ip
@@ -56,9 +59,9 @@ func clientNetwork(r *http.Request) string {
 	return addr.String()
 }
 
-// isHTTPS reports whether the browser speaks HTTPS: to us, or to a proxy that
+// IsHTTPS reports whether the browser speaks HTTPS: to us, or to a proxy that
 // the server's configuration trusts to say so.
-func isHTTPS(r *http.Request) bool {
+func IsHTTPS(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
 	}
@@ -72,6 +75,6 @@ func isHTTPS(r *http.Request) bool {
 
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
-// isDomainName reports whether a text is a domain name in lower case, without a dot
+// IsDomainName reports whether a text is a domain name in lower case, without a dot
 // at its end.
-func isDomainName(text string) bool { return domainName.MatchString(text) }
+func IsDomainName(text string) bool { return domainName.MatchString(text) }

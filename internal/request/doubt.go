@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"net/http"
@@ -9,61 +9,61 @@ import (
 	"unicode/utf8"
 )
 
-// doubt is whether two servers could read one path in two ways.
-type doubt int
+// Doubt is whether two servers could read one path in two ways.
+type Doubt int
 
 const (
-	// plain: every server reads the path as Caddy's matchers do.
-	plain doubt = iota
+	// Plain: every server reads the path as Caddy's matchers do.
+	Plain Doubt = iota
 
 	// mild: the only doubt is a path parameter (`;jsessionid=1`, RFC 3986, 3.3)
 	// or bytes that are not UTF-8 (`%E9` of an old link). readings lists the
 	// meanings of such a path.
 	mild
 
-	// doubtful: the meaning of the path depends on the server. Examples are
+	// Doubtful: the meaning of the path depends on the server. Examples are
 	// `/public/../admin`, `/admin%2fx` and `/admin.`.
-	doubtful
+	Doubtful
 )
 
-// requestDoubt judges the path that the client sent, and the path after a
+// DoubtOf judges the path that the client sent, and the path after a
 // rewrite in front of the gate. The greater doubt counts.
-func requestDoubt(r *http.Request) doubt {
+func DoubtOf(r *http.Request) Doubt {
 	d := pathDoubt(r.URL)
-	if sent := asked(r); d < doubtful && sent != r.URL && (sent.Path != r.URL.Path || sent.RawPath != r.URL.RawPath || sent.Opaque != r.URL.Opaque) {
+	if sent := Asked(r); d < Doubtful && sent != r.URL && (sent.Path != r.URL.Path || sent.RawPath != r.URL.RawPath || sent.Opaque != r.URL.Opaque) {
 		d = max(d, pathDoubt(sent))
 	}
 	return d
 }
 
 // pathDoubt judges the path of one URL.
-func pathDoubt(u *url.URL) doubt {
+func pathDoubt(u *url.URL) Doubt {
 	if u.Opaque != "" { // `GET http:admin HTTP/1.1`: Caddy's matchers see no path, the upstream gets one
-		return doubtful
+		return Doubtful
 	}
 	return max(escapedDoubt(u.RawPath), decodedDoubt(u.Path))
 }
 
 // escapedDoubt judges a path as it was sent, by the characters that are escaped
 // in it.
-func escapedDoubt(raw string) doubt {
+func escapedDoubt(raw string) Doubt {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '%' {
 			continue
 		}
 		if i+2 >= len(raw) {
-			return doubtful
+			return Doubtful
 		}
 		hi, lo := unhex(raw[i+1]), unhex(raw[i+2])
 		if hi < 0 || lo < 0 {
-			return doubtful
+			return Doubtful
 		}
 		if c := byte(hi<<4 | lo); special[c] || c == '.' || c == '/' || c == ';' {
-			return doubtful // an escaped percent sign covers every greater depth
+			return Doubtful // an escaped percent sign covers every greater depth
 		}
 		i += 2
 	}
-	return plain
+	return Plain
 }
 
 // special are the bytes that make a decoded path doubtful anywhere in it: control
@@ -80,31 +80,31 @@ var special = func() (set [256]bool) {
 }()
 
 // decodedDoubt judges a path that was decoded once.
-func decodedDoubt(p string) doubt {
+func decodedDoubt(p string) Doubt {
 	if p == "*" { // of OPTIONS (RFC 9112, 3.2.4)
-		return plain
+		return Plain
 	}
 	if p == "" || p[0] != '/' { // an upstream is sent "/" for an empty path
-		return doubtful
+		return Doubtful
 	}
-	d, ascii, start := plain, true, 1
+	d, ascii, start := Plain, true, 1
 	for i := 1; i <= len(p); i++ {
 		if i == len(p) || p[i] == '/' {
 			if start < i && (p[i-1] == '.' || p[i-1] == ' ') || start == i && i < len(p) {
-				return doubtful // Windows drops dots and spaces at the end; `.` and `..` end in a dot too
+				return Doubtful // Windows drops dots and spaces at the end; `.` and `..` end in a dot too
 			}
 			start = i + 1
 			continue
 		}
 		switch c := p[i]; {
 		case special[c]:
-			return doubtful
+			return Doubtful
 		case c == ';':
 			d = mild
 		case c == ':' && p[i-1] == ':': // a stream of a file, to Windows
-			return doubtful
+			return Doubtful
 		case '0' <= c && c <= '9' && p[i-1] == '~': // a short file name, to Windows
-			return doubtful
+			return Doubtful
 		case c >= utf8.RuneSelf:
 			ascii = false
 		}
@@ -115,10 +115,10 @@ func decodedDoubt(p string) doubt {
 	return d
 }
 
-// readings returns the ways in which servers read a path of mild doubt, the path
+// Readings returns the ways in which servers read a path of mild doubt, the path
 // itself first. It returns false if a reading holds a special byte, such as a
 // backslash in an overlong UTF-8 form: then the path is doubtful.
-func readings(p string) ([]string, bool) {
+func Readings(p string) ([]string, bool) {
 	list := []string{p}
 	add := func(reading string) {
 		if !slices.Contains(list, reading) {

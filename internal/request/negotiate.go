@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"mime"
@@ -54,9 +54,9 @@ func quality(params string) float64 {
 	return 1
 }
 
-// prefersJSON reports whether a request to our own endpoints is to be
+// PrefersJSON reports whether a request to our own endpoints is to be
 // answered in JSON: it says so, or it leaves the matter open and sends JSON itself.
-func prefersJSON(r *http.Request) bool {
+func PrefersJSON(r *http.Request) bool {
 	html, json, _ := preference(r.Header["Accept"])
 	return json > html || json == html && sendsJSON(r)
 }
@@ -67,10 +67,10 @@ func sendsJSON(r *http.Request) bool {
 	return err == nil && kind == "application/json"
 }
 
-// isNavigation reports whether a browser is about to show the answer to r as
+// IsNavigation reports whether a browser is about to show the answer to r as
 // a page. Browsers say so in Fetch Metadata; older ones, and browsers on plain
 // HTTP, only by what they accept.
-func isNavigation(r *http.Request) bool {
+func IsNavigation(r *http.Request) bool {
 	if mode, site := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Site"); mode != "" || site != "" || r.Header.Get("Sec-Fetch-Dest") != "" {
 		return mode == "navigate"
 	}
@@ -78,7 +78,7 @@ func isNavigation(r *http.Request) bool {
 	return named && html > 0 && html >= json
 }
 
-// reads reports whether r only asks for something.
-func reads(r *http.Request) bool {
+// Reads reports whether r only asks for something.
+func Reads(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }

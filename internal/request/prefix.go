@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"net/http"
@@ -8,13 +8,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// ownURL returns the URL of r that lies under the prefix, or nil: the one it
+// OwnURL returns the URL of r that lies under the prefix, or nil: the one it
 // has, or the one the browser asked for before try_files or the like rewrote it.
-func ownURL(r *http.Request, prefix string) *url.URL {
+func OwnURL(r *http.Request, prefix string) *url.URL {
 	if isOwn(r.URL.Path, prefix) {
 		return r.URL
 	}
-	if u := asked(r); u != r.URL && isOwn(u.Path, prefix) {
+	if u := Asked(r); u != r.URL && isOwn(u.Path, prefix) {
 		return u
 	}
 	return nil
