@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/otp"
@@ -202,11 +201,3 @@ var (
 	errNoApp     = adminError(http.StatusNotFound, "the running configuration has no gate")
 	errOneNumber = adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
 )
-
-// endpointLabel returns an endpoint of the API as metrics and the status name it.
-func endpointLabel(endpoint string) string {
-	if endpoint == connexus.EndpointToken {
-		return "token"
-	}
-	return "otp"
-}

@@ -4,7 +4,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -49,22 +48,6 @@ func maskedNumber(e164 string) string {
 		return ""
 	}
 	return number.Mask(e164)
-}
-
-func (g *Gate) entry(v *visit, a *ask) entry {
-	return entry{v.realm, request.ClientIP(v.r), a.number.E164, a.user, a.id}
-}
-
-// log writes one line of the audit log.
-func (g *Gate) log(event string, e entry, more ...zap.Field) { e.write(g.audit, event, more...) }
-
-// tell tells Caddy's events app of a decision, in the words of the audit log,
-// with one more fact.
-func (g *Gate) tell(event string, e entry, name string, fact string) {
-	g.events.emit(event, map[string]any{
-		"realm": e.realm, "number": e.masked(), "user": e.user, "client_ip": e.clientIP,
-		"challenge": e.challenge.String(), name: fact,
-	})
 }
 
 // write writes one line to an audit log. The number is masked, and the

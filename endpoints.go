@@ -143,7 +143,7 @@ func (g *Gate) postResend(v *visit) error {
 func (g *Gate) requested(v *visit, a *ask) {
 	g.log(eventRequested, g.entry(v, a))
 	if a.decoy {
-		sends.WithLabelValues(sendWithheld).Inc()
+		countSend(sendWithheld)
 	}
 }
 
@@ -155,7 +155,7 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.challenge = id
-			sends.WithLabelValues(sendResult(err)).Inc()
+			countSend(sendResult(err))
 			if err == nil {
 				g.log(eventSent, e, zap.String("message_id", messageID))
 				g.tell(caddyEventSent, e, "message_id", messageID)
@@ -192,9 +192,9 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	switch p.Type {
 	case "rate_limited":
 		g.log(eventLimited, g.entry(v, a), zap.Error(err))
-		sends.WithLabelValues(sendLimited).Inc()
+		countSend(sendLimited)
 	case "unavailable":
-		sends.WithLabelValues(sendUnavailable).Inc()
+		countSend(sendUnavailable)
 	}
 	noteResult(v.r.Context(), p.Type)
 	return g.refuseStep(v, a, p)
@@ -333,7 +333,7 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 
 // judged counts what a code was worth.
 func (g *Gate) judged(v *visit, result string) {
-	verifications.WithLabelValues(result).Inc()
+	countCode(result)
 	noteResult(v.r.Context(), result)
 }
 

@@ -35,6 +35,23 @@ func (r *holdings) release() error {
 // that could have asked for them is gone.
 const drain = 10 * time.Second
 
+// liveChallenges counts the challenges of all stores in use.
+func liveChallenges(ctx context.Context) (int, error) {
+	sum, stores := 0, map[otp.Store]bool{}
+	for _, e := range openEngines.All() {
+		if stores[e.store] {
+			continue
+		}
+		stores[e.store] = true
+		live, err := e.Live(ctx)
+		if err != nil {
+			return 0, err
+		}
+		sum += live
+	}
+	return sum, nil
+}
+
 // account is a WebSMS account, with its placeholders resolved.
 type account struct {
 	baseURL, id, secret string

@@ -117,11 +117,16 @@ func init() { // at zero, so that the first of each is seen as an increase
 	}
 }
 
+// collectors returns all metrics. live counts the challenges of all stores.
+func collectors(live func(context.Context) (int, error)) []prometheus.Collector {
+	return []prometheus.Collector{
+		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, challengesCollector{live},
+	}
+}
+
 // registerMetrics adds the metrics to the registry of a configuration.
-func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{
-		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, liveChallenges{},
-	} {
+func registerMetrics(registry *prometheus.Registry, live func(context.Context) (int, error)) error {
+	for _, c := range collectors(live) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return err
 		}
@@ -129,9 +134,11 @@ func registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// liveChallenges counts, when it is asked, the challenges of all stores. A
+// challengesCollector counts, at each scrape, the challenges of all stores. A
 // store that does not answer is left out; a sample that is missing says so.
-type liveChallenges struct{}
+type challengesCollector struct {
+	count func(context.Context) (int, error)
+}
 
 var challengesDesc = prometheus.NewDesc("caddy_websms_challenges",
 	"Challenges that take room in the store: with Redis, of all nodes together.", nil, nil)
@@ -140,23 +147,15 @@ var challengesDesc = prometheus.NewDesc("caddy_websms_challenges",
 const scrapeTime = time.Second
 
 // Describe implements prometheus.Collector.
-func (liveChallenges) Describe(to chan<- *prometheus.Desc) { to <- challengesDesc }
+func (challengesCollector) Describe(to chan<- *prometheus.Desc) { to <- challengesDesc }
 
 // Collect implements prometheus.Collector.
-func (liveChallenges) Collect(to chan<- prometheus.Metric) {
+func (l challengesCollector) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
-	sum, stores := 0, map[otp.Store]bool{}
-	for _, e := range openEngines.All() {
-		if stores[e.store] {
-			continue
-		}
-		stores[e.store] = true
-		live, err := e.Live(ctx)
-		if err != nil {
-			return
-		}
-		sum += live
+	sum, err := l.count(ctx)
+	if err != nil {
+		return
 	}
 	to <- prometheus.MustNewConstMetric(challengesDesc, prometheus.GaugeValue, float64(sum))
 }
@@ -180,6 +179,19 @@ func observeCall(endpoint string, took time.Duration, err error) {
 	}
 	apiDuration.WithLabelValues(label, result).Observe(took.Seconds())
 }
+
+// countSend counts a code that was asked for. The result is one of the constants above.
+func countSend(result string) { sends.WithLabelValues(result).Inc() }
+
+// countCode counts a code that came back. The result is one of the constants above.
+func countCode(result string) { verifications.WithLabelValues(result).Inc() }
+
+// countWebhook counts a request to the webhook by the type of its event and the
+// result, which are of the constants above.
+func countWebhook(kind, result string) { webhooks.WithLabelValues(kind, result).Inc() }
+
+// observeDelivery records how long the report on a code took to come.
+func observeDelivery(after time.Duration) { deliverySeconds.Observe(after.Seconds()) }
 
 // sendResult returns what an error of a sending is counted as.
 func sendResult(err error) string {
@@ -221,4 +233,12 @@ func codeResult(err error) string {
 		return codeNone
 	}
 	return codeUnavailable
+}
+
+// endpointLabel returns an endpoint of the API as metrics and the status name it.
+func endpointLabel(endpoint string) string {
+	if endpoint == connexus.EndpointToken {
+		return "token"
+	}
+	return "otp"
 }

@@ -142,7 +142,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.store = store
 	logRisks(ctx.Logger(), append(a.risks(), a.storeRisks()...))
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+	if err := registerMetrics(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
 	account, err := a.account()

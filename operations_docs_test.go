@@ -13,7 +13,7 @@ import (
 // vocabulary is every metric of ours, and every value that its labels may have.
 func vocabulary() (names, values []string) {
 	described := make(chan *prometheus.Desc, 100)
-	for _, c := range []prometheus.Collector{gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, liveChallenges{}} {
+	for _, c := range collectors(nil) {
 		c.Describe(described)
 	}
 	close(described)

@@ -127,7 +127,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	ctx, span := startSpan(r.Context(), "websms webhook")
 	defer span.End()
 	kind, result, err := h.take(w, r.WithContext(ctx), next)
-	webhooks.WithLabelValues(kind, result).Inc()
+	countWebhook(kind, result)
 	span.SetAttributes(attribute.String("websms.type", kind), attribute.String("websms.result", result))
 	return err
 }
@@ -401,7 +401,7 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 			h.logger.Error("a delivery report was logged and could not be applied yet", logged("message_id", e.MessageID), zap.Error(err))
 		}
 		if moved && state.Final() {
-			deliverySeconds.Observe(after.Seconds())
+			observeDelivery(after)
 		}
 		h.events.emit(caddyEventReport, map[string]any{
 			"message_id": bounded(e.MessageID), "status": bounded(e.Status), "status_code": e.StatusCode,
