@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -57,7 +58,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Provision takes the logger.
 func (a *adminAPI) Provision(ctx caddy.Context) error {
-	a.audit = ctx.Logger(auditLog{})
+	a.audit = ctx.Logger(telemetry.AuditLog{})
 	return nil
 }
 
@@ -153,10 +154,10 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}
 	if err != nil {
-		a.log(eventRevoked, req, zap.String("session", req.Session), zap.Error(err))
+		a.log(telemetry.EntryRevoked, req, zap.String("session", req.Session), zap.Error(err))
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored yet; it is tried again until this process ends: %w", err)}
 	}
-	a.log(eventRevoked, req, zap.String("session", req.Session))
+	a.log(telemetry.EntryRevoked, req, zap.String("session", req.Session))
 	return struct {
 		Revoked bool `json:"revoked"`
 	}{true}, nil
@@ -185,7 +186,7 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, er
 	if !was {
 		return nil, adminError(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
 	}
-	a.log(eventUnlocked, req)
+	a.log(telemetry.EntryUnlocked, req)
 	return struct {
 		Unlocked bool `json:"unlocked"`
 	}{true}, nil
@@ -212,7 +213,7 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (a
 	if !was {
 		return nil, adminError(http.StatusNotFound, "no code counts against a budget there: give the realm as the gate's option has it, and none if it has none")
 	}
-	a.log(eventUnlocked, req, zap.String("limit", "budget"))
+	a.log(telemetry.EntryUnlocked, req, zap.String("limit", "budget"))
 	return struct {
 		Unlocked bool `json:"unlocked"`
 	}{true}, nil
@@ -236,13 +237,13 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 	}
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
-		a.log(eventLimited, req, zap.Error(err))
+		a.log(telemetry.EntryLimited, req, zap.Error(err))
 		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", request.WholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	a.log(eventRecovery, req)
+	a.log(telemetry.EntryRecovery, req)
 	return struct {
 		Code      string    `json:"code"`
 		ExpiresAt time.Time `json:"expires_at"`
@@ -250,8 +251,8 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 }
 
 func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {
-	e := entry{realm: req.Realm, e164: req.Number, user: req.User}
-	e.write(a.audit, event, more...)
+	e := telemetry.Entry{Realm: req.Realm, Number: req.Number, User: req.User}
+	e.Write(a.audit, event, more...)
 }
 
 // Interface guards

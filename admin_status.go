@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -105,7 +106,7 @@ func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 		s.Gates = append(s.Gates, g.status(ctx))
 	}
 	if f := e.failed.Load(); f != nil {
-		s.LastError = &failureStatus{f.at.UTC().Truncate(time.Second), endpointLabel(f.endpoint), f.err.Error()}
+		s.LastError = &failureStatus{f.at.UTC().Truncate(time.Second), telemetry.EndpointLabel(f.endpoint), f.err.Error()}
 	}
 	return s
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
@@ -115,7 +116,7 @@ func (g *Gate) refusePerson(v *visit, err error) error {
 		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", g.SecondFactor.user()))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, ErrNoNumber):
-		g.log(eventNoNumber, g.entry(v, &ask{user: v.user}))
+		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
 	}
 	return g.refuse(v.w, v.r, g.problemOf(err), nil)
@@ -141,9 +142,9 @@ func (g *Gate) postResend(v *visit) error {
 // requested notes that a code is on its way, or that none will be, though
 // nothing that leaves us says so.
 func (g *Gate) requested(v *visit, a *ask) {
-	g.log(eventRequested, g.entry(v, a))
+	g.log(telemetry.EntryRequested, g.entry(v, a))
 	if a.decoy {
-		countSend(sendWithheld)
+		telemetry.CountSend(telemetry.SendWithheld)
 	}
 }
 
@@ -154,15 +155,15 @@ func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: request.Network(v.r),
 		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
-			e.challenge = id
-			countSend(sendResult(err))
+			e.Challenge = id
+			telemetry.CountSend(telemetry.SendResult(err))
 			if err == nil {
-				g.log(eventSent, e, zap.String("message_id", messageID))
-				g.tell(caddyEventSent, e, "message_id", messageID)
+				g.log(telemetry.EntrySent, e, zap.String("message_id", messageID))
+				g.tell(telemetry.EventSent, e, "message_id", messageID)
 				return
 			}
-			g.log(eventFailed, e, zap.Error(err))
-			g.tell(caddyEventFailed, e, "error", err.Error())
+			g.log(telemetry.EntryFailed, e, zap.Error(err))
+			g.tell(telemetry.EventFailed, e, "error", err.Error())
 			g.complain(err)
 		},
 		Strained: func(used int, of otp.Rate) {
@@ -191,12 +192,12 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	p := g.problemOf(err)
 	switch p.Type {
 	case "rate_limited":
-		g.log(eventLimited, g.entry(v, a), zap.Error(err))
-		countSend(sendLimited)
+		g.log(telemetry.EntryLimited, g.entry(v, a), zap.Error(err))
+		telemetry.CountSend(telemetry.SendLimited)
 	case "unavailable":
-		countSend(sendUnavailable)
+		telemetry.CountSend(telemetry.SendUnavailable)
 	}
-	noteResult(v.r.Context(), p.Type)
+	telemetry.NoteResult(v.r.Context(), p.Type)
 	return g.refuseStep(v, a, p)
 }
 
@@ -280,7 +281,7 @@ func (g *Gate) postVerify(v *visit) error {
 	}
 	if err != nil {
 		if errors.As(err, new(*otp.LimitError)) {
-			g.log(eventLimited, e, zap.Error(err))
+			g.log(telemetry.EntryLimited, e, zap.Error(err))
 		}
 		return g.refuseVerify(v, &a, a.lost(err, v.now))
 	}
@@ -290,9 +291,9 @@ func (g *Gate) postVerify(v *visit) error {
 		return err
 	}
 	g.learnDevice(v, a.number.E164)
-	g.judged(v, codeRight)
-	g.log(eventVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
-	g.tell(caddyEventVerified, e, "session", s.ID.String())
+	g.judged(v, telemetry.CodeRight)
+	g.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
+	g.tell(telemetry.EventVerified, e, "session", s.ID.String())
 	return g.answerVerified(v, &a, &s)
 }
 
@@ -304,7 +305,7 @@ func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
 			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, maskedNumber(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
+		}{true, telemetry.Mask(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
 	}
 	request.Redirect(v.w, http.StatusSeeOther, a.rd)
 	return nil
@@ -314,11 +315,11 @@ func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
 // of the lock that it led to.
 func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remember bool) error {
 	e := g.entry(v, a)
-	g.judged(v, codeResult(err))
-	g.log(eventWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
+	g.judged(v, telemetry.CodeResult(err))
+	g.log(telemetry.EntryWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
 	p := problemWrongCode(left.AttemptsLeft)
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
-		g.log(eventLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
+		g.log(telemetry.EntryLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
 		why := g.problemOf(lock)
 		p.retryAfter = why.retryAfter
 		return g.refuse(v.w, v.r, p, why.page)
@@ -333,14 +334,14 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 
 // judged counts what a code was worth.
 func (g *Gate) judged(v *visit, result string) {
-	countCode(result)
-	noteResult(v.r.Context(), result)
+	telemetry.CountCode(result)
+	telemetry.NoteResult(v.r.Context(), result)
 }
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
 func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
-	g.judged(v, codeResult(err))
+	g.judged(v, telemetry.CodeResult(err))
 	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.r) {
 		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
 			request.Redirect(v.w, http.StatusSeeOther, a.rd)
@@ -363,12 +364,12 @@ func (g *Gate) getSession(v *visit) error {
 		Means      string    `json:"means"`
 		VerifiedAt time.Time `json:"verified_at"`
 		ExpiresAt  time.Time `json:"expires_at"`
-	}{true, maskedNumber(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
+	}{true, telemetry.Mask(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
 }
 
 func (g *Gate) postLogout(v *visit) error {
 	if s, ok := g.endSession(v); ok {
-		g.log(eventLoggedOut, g.entry(v, &ask{user: s.User, number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
+		g.log(telemetry.EntryLoggedOut, g.entry(v, &ask{user: s.User, number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
 	}
 	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
 	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)

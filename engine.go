@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/shared"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -110,7 +111,7 @@ func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenC
 		if err != nil {
 			return nil, fmt.Errorf("websms: %w", err)
 		}
-		config.Sender = tracedSender{e.client}
+		config.Sender = telemetry.TracedSender{Client: e.client}
 	}
 	e.Engine = otp.NewEngine(config)
 	openEngines.Add(e)
@@ -119,7 +120,7 @@ func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenC
 
 // called notes one exchange with the API.
 func (e *engine) called(endpoint string, took time.Duration, err error) {
-	observeCall(endpoint, took, err)
+	telemetry.ObserveCall(endpoint, took, err)
 	if err != nil {
 		e.failed.Store(&failure{clock.Now(), endpoint, err})
 	}

@@ -4,20 +4,23 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 )
 
-func (g *Gate) entry(v *visit, a *ask) entry {
-	return entry{v.realm, request.ClientIP(v.r), a.number.E164, a.user, a.id}
+func (g *Gate) entry(v *visit, a *ask) telemetry.Entry {
+	return telemetry.Entry{Realm: v.realm, ClientIP: request.ClientIP(v.r), Number: a.number.E164, User: a.user, Challenge: a.id}
 }
 
 // log writes one line of the audit log.
-func (g *Gate) log(event string, e entry, more ...zap.Field) { e.write(g.audit, event, more...) }
+func (g *Gate) log(event string, e telemetry.Entry, more ...zap.Field) {
+	e.Write(g.audit, event, more...)
+}
 
 // tell tells Caddy's events app of a decision, in the words of the audit log,
 // with one more fact.
-func (g *Gate) tell(event string, e entry, name string, fact string) {
-	g.events.emit(event, map[string]any{
-		"realm": e.realm, "number": e.masked(), "user": e.user, "client_ip": e.clientIP,
-		"challenge": e.challenge.String(), name: fact,
+func (g *Gate) tell(event string, e telemetry.Entry, name string, fact string) {
+	g.events.Emit(event, map[string]any{
+		"realm": e.Realm, "number": e.Masked(), "user": e.User, "client_ip": e.ClientIP,
+		"challenge": e.Challenge.String(), name: fact,
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/shared"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -142,7 +143,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.store = store
 	logRisks(ctx.Logger(), append(a.risks(), a.storeRisks()...))
-	if err := registerMetrics(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
+	if err := telemetry.Register(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
 	account, err := a.account()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
@@ -110,7 +111,7 @@ type Gate struct {
 	sampled    *zap.Logger // for lines that many clients cause: each text once a second
 	audit      *zap.Logger
 	crowded    *zap.Logger // the audit log, sampled as above
-	events     *emitter
+	events     *telemetry.Emitter
 	now        func() time.Time
 }
 
@@ -172,7 +173,7 @@ func (g *Gate) prefix() string {
 
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
-	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(auditLog{}), clock.Now
+	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(telemetry.AuditLog{}), clock.Now
 	g.hosts = new(atomic.Pointer[boundHosts])
 	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
@@ -186,7 +187,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
-	if g.events, err = newEmitter(ctx, g.logger); err != nil {
+	if g.events, err = telemetry.NewEmitter(ctx, g.logger); err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
 	if g.engine = app.(*App).engine; app.(*App).missing != nil {
@@ -302,7 +303,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 		if match {
 			g.stripCookies(r)
-			requestsBypassed.Inc()
+			telemetry.RequestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
 	}
@@ -319,7 +320,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		cookie = g.renewal(s, realm, https, now)
 	}
 	g.admit(r, &s)
-	requestsPassed.Inc()
+	telemetry.RequestsPassed.Inc()
 	answer := keepPrivate(w, cookie)
 	err := next.ServeHTTP(answer, r)
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 )
@@ -111,7 +112,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 // challenge answers a request that holds no session. Nothing of its body is
 // read, or goes anywhere.
 func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
-	requestsChallenged.Inc()
+	telemetry.RequestsChallenged.Inc()
 	request.LimitBody(w, r)
 	navigation := request.IsNavigation(r)
 	if navigation && request.Reads(r) {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
@@ -49,9 +50,9 @@ func (g *Gate) postRecover(v *visit) error {
 	if err != nil {
 		return err
 	}
-	g.judged(v, codeRecovery)
-	g.log(eventVerified, e, zap.String("session", s.ID.String()), means)
-	g.tell(caddyEventVerified, e, "session", s.ID.String())
+	g.judged(v, telemetry.CodeRecovery)
+	g.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), means)
+	g.tell(telemetry.EventVerified, e, "session", s.ID.String())
 	return g.answerVerified(v, &a, &s)
 }
 
@@ -74,24 +75,24 @@ func (g *Gate) holderIs(v *visit, a *ask, holder string) bool {
 }
 
 // refuseRecovery shows the form again, and says what to do.
-func (g *Gate) refuseRecovery(v *visit, a *ask, e entry, err error) error {
+func (g *Gate) refuseRecovery(v *visit, a *ask, e telemetry.Entry, err error) error {
 	means := zap.Stringer("means", session.RecoveryCode)
 	again := pages.Recover{ReturnTo: a.rd}
 	var limit *otp.LimitError
 	switch {
 	case errors.Is(err, otp.ErrWrongCode):
-		g.judged(v, codeWrong)
-		g.log(eventWrong, e, means)
+		g.judged(v, telemetry.CodeWrong)
+		g.log(telemetry.EntryWrong, e, means)
 		again.Problem = pages.WrongRecovery(g.Company)
 		return g.refuse(v.w, v.r, problemWrongRecovery, again)
 	case errors.As(err, &limit):
-		g.judged(v, codeLimited)
-		e.write(g.crowded, eventLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
+		g.judged(v, telemetry.CodeLimited)
+		e.Write(g.crowded, telemetry.EntryLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
 		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
 		again.Problem = pages.TooManyTries(request.WholeSeconds(limit.RetryAfter))
 		return g.refuse(v.w, v.r, p, again)
 	}
-	g.judged(v, codeResult(err))
+	g.judged(v, telemetry.CodeResult(err))
 	return g.refuseStep(v, a, g.problemOf(err))
 }
 

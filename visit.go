@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/session"
 )
@@ -109,7 +110,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if refusal := v.readForm(); refusal != nil {
 			return g.refuse(w, r, *refusal, nil)
 		}
-		ctx, span := startSpan(r.Context(), "websms "+name)
+		ctx, span := telemetry.StartSpan(r.Context(), "websms "+name)
 		defer span.End()
 		v.r = r.WithContext(ctx)
 		return g.answer(v, e, e.post)

@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/secret"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -55,7 +56,7 @@ type Webhook struct {
 	secret           [sha256.Size]byte
 	replies, reports *zap.Logger
 	logger           *zap.Logger
-	events           *emitter
+	events           *telemetry.Emitter
 }
 
 const defaultDedupe = caddy.Duration(24 * time.Hour)
@@ -106,7 +107,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
 	h.engine = app.(*App).engine
-	if h.events, err = newEmitter(ctx, h.logger); err != nil {
+	if h.events, err = telemetry.NewEmitter(ctx, h.logger); err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
 	return nil
@@ -124,10 +125,10 @@ const (
 
 // ServeHTTP takes one event.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	ctx, span := startSpan(r.Context(), "websms webhook")
+	ctx, span := telemetry.StartSpan(r.Context(), "websms webhook")
 	defer span.End()
 	kind, result, err := h.take(w, r.WithContext(ctx), next)
-	countWebhook(kind, result)
+	telemetry.CountWebhook(kind, result)
 	span.SetAttributes(attribute.String("websms.type", kind), attribute.String("websms.result", result))
 	return err
 }
@@ -140,11 +141,11 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime)) // where it can be set
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return typeNone, eventMethod, webhookError(w, http.StatusMethodNotAllowed, "method not allowed")
+		return telemetry.TypeNone, telemetry.WebhookMethod, webhookError(w, http.StatusMethodNotAllowed, "method not allowed")
 	}
 	if !h.authorized(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="websms"`)
-		return typeNone, eventUnauthorized, webhookError(w, http.StatusUnauthorized, "unauthorized")
+		return telemetry.TypeNone, telemetry.WebhookUnauthorized, webhookError(w, http.StatusUnauthorized, "unauthorized")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 	defer cancel()
@@ -152,13 +153,13 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return typeNone, eventTooLarge, webhookError(w, http.StatusRequestEntityTooLarge, "payload too large")
+			return telemetry.TypeNone, telemetry.WebhookTooLarge, webhookError(w, http.StatusRequestEntityTooLarge, "payload too large")
 		}
-		return typeNone, eventLate, webhookError(w, http.StatusRequestTimeout, "the body did not arrive")
+		return telemetry.TypeNone, telemetry.WebhookLate, webhookError(w, http.StatusRequestTimeout, "the body did not arrive")
 	}
 	event, err := connexus.ParseEvent(body)
 	if err != nil {
-		return typeNone, eventInvalid, webhookError(w, http.StatusBadRequest, "invalid payload")
+		return telemetry.TypeNone, telemetry.WebhookInvalid, webhookError(w, http.StatusBadRequest, "invalid payload")
 	}
 	kind = kindOf(event)
 	var work *otp.Work
@@ -167,10 +168,10 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		var other *otp.InWorkError
 		switch {
 		case errors.Is(err, otp.ErrDone):
-			return kind, eventRepeated, acknowledge(w)
+			return kind, telemetry.WebhookRepeated, acknowledge(w)
 		case errors.As(err, &other):
 			w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(other.RetryAfter)/time.Second)))
-			return kind, eventInWork, webhookError(w, http.StatusServiceUnavailable, "the event is in work")
+			return kind, telemetry.WebhookInWork, webhookError(w, http.StatusServiceUnavailable, "the event is in work")
 		case err != nil:
 			h.logger.Warn("handling an event that may be a repetition", zap.Error(err))
 		}
@@ -180,7 +181,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	h.handle(ctx, event)
 	if !h.Passthrough {
 		finish(true)
-		return kind, eventHandled, acknowledge(w)
+		return kind, telemetry.WebhookHandled, acknowledge(w)
 	}
 	r = h.withoutSecret(r.WithContext(ctx))
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -188,10 +189,10 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	err = next.ServeHTTP(answer, r)
 	status := answer.Status()
 	if err != nil || status >= http.StatusMultipleChoices || status == 0 && ctx.Err() != nil { // it gave up, and said nothing
-		return kind, eventNotTaken, err
+		return kind, telemetry.WebhookNotTaken, err
 	}
 	finish(true)
-	return kind, eventPassedOn, nil
+	return kind, telemetry.WebhookPassedOn, nil
 }
 
 // renewEvery is how often the lease of an event in work is renewed.
@@ -243,11 +244,11 @@ func (h *Webhook) hold(ctx context.Context, work *otp.Work) (finish func(done bo
 func kindOf(event connexus.Event) string {
 	switch event.(type) {
 	case connexus.Reply:
-		return typeReply
+		return telemetry.TypeReply
 	case connexus.Report:
-		return typeReport
+		return telemetry.TypeReport
 	}
-	return typeUnknown
+	return telemetry.TypeUnknown
 }
 
 // authorized reports whether a request shows the secret.
@@ -388,7 +389,7 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 		h.replies.Info("incoming reply",
 			logged("message_id", e.MessageID), logged("from", e.From), logged("to", e.To), logged("body", e.Body),
 			loggedTime(e.Timestamp), logged("encoding", e.Encoding), logged("network", e.Network))
-		h.events.emit(caddyEventReply, map[string]any{
+		h.events.Emit(telemetry.EventReply, map[string]any{
 			"message_id": bounded(e.MessageID), "from": bounded(e.From), "to": bounded(e.To), "body": bounded(e.Body), "timestamp": toldTime(e.Timestamp),
 		})
 	case connexus.Report:
@@ -401,9 +402,9 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 			h.logger.Error("a delivery report was logged and could not be applied yet", logged("message_id", e.MessageID), zap.Error(err))
 		}
 		if moved && state.Final() {
-			observeDelivery(after)
+			telemetry.ObserveDelivery(after)
 		}
-		h.events.emit(caddyEventReport, map[string]any{
+		h.events.Emit(telemetry.EventReport, map[string]any{
 			"message_id": bounded(e.MessageID), "status": bounded(e.Status), "status_code": e.StatusCode,
 			"state": state.String(), "timestamp": toldTime(e.Timestamp),
 		})

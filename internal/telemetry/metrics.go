@@ -1,4 +1,6 @@
-package websms
+// Package telemetry tells operators about decisions: metrics, the audit log, events of
+// Caddy and trace spans. None of them holds a code, a secret or a whole number.
+package telemetry
 
 import (
 	"context"
@@ -18,9 +20,9 @@ import (
 var (
 	gateRequests = newCounter("gate_requests_total",
 		"Requests that a gate has decided on, its own pages left out.", "decision")
-	requestsPassed     = gateRequests.WithLabelValues("passed")
-	requestsBypassed   = gateRequests.WithLabelValues("bypassed")
-	requestsChallenged = gateRequests.WithLabelValues("challenged")
+	RequestsPassed     = gateRequests.WithLabelValues("passed")
+	RequestsBypassed   = gateRequests.WithLabelValues("bypassed")
+	RequestsChallenged = gateRequests.WithLabelValues("challenged")
 
 	sends = newCounter("sends_total",
 		"Codes asked for, by what became of them.", "result")
@@ -56,45 +58,45 @@ const (
 	sendCredentials = "refused_credentials" // the API key is refused
 	sendUnknown     = "unknown"             // no answer that says; it may arrive
 	sendFailed      = "failed"              // for any other reason; it will not arrive
-	sendLimited     = "rate_limited"        // one of the gate's limits
-	sendUnavailable = "unavailable"         // store full or down, or too many in flight
-	sendWithheld    = "withheld"            // the number is not listed: nothing was sent
+	SendLimited     = "rate_limited"        // one of the gate's limits
+	SendUnavailable = "unavailable"         // store full or down, or too many in flight
+	SendWithheld    = "withheld"            // the number is not listed: nothing was sent
 )
 
-var sendResults = []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, sendLimited, sendUnavailable, sendWithheld}
+var sendResults = []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, SendLimited, SendUnavailable, SendWithheld}
 
 // What a code that came back was worth.
 const (
-	codeRight       = "verified"
-	codeWrong       = "wrong_code"
+	CodeRight       = "verified"
+	CodeWrong       = "wrong_code"
 	codeLocked      = "locked_out" // a wrong one that led to a lock
 	codeTooMany     = "too_many_attempts"
 	codeExpired     = "expired"
 	codeNone        = "no_challenge"
-	codeLimited     = "rate_limited" // the number is locked, or somebody tries too many recovery codes
+	CodeLimited     = "rate_limited" // the number is locked, or somebody tries too many recovery codes
 	codeUnavailable = "unavailable"
-	codeRecovery    = "recovery_code" // an operator's, in place of an SMS
+	CodeRecovery    = "recovery_code" // an operator's, in place of an SMS
 )
 
-var codeResults = []string{codeRight, codeWrong, codeLocked, codeTooMany, codeExpired, codeNone, codeLimited, codeUnavailable, codeRecovery}
+var codeResults = []string{CodeRight, CodeWrong, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited, codeUnavailable, CodeRecovery}
 
 // What became of an event, and the type of one that was refused before it was read.
 const (
-	eventHandled      = "handled"
-	eventRepeated     = "repeated"
-	eventInWork       = "in_work" // a repetition while the first is being handled
-	eventUnauthorized = "unauthorized"
-	eventInvalid      = "invalid"
-	eventTooLarge     = "too_large"
-	eventLate         = "not_arrived"
-	eventMethod       = "method_not_allowed"
-	eventPassedOn     = "passed_on" // and the next handler has taken it
-	eventNotTaken     = "not_taken" // by the next handler
+	WebhookHandled      = "handled"
+	WebhookRepeated     = "repeated"
+	WebhookInWork       = "in_work" // a repetition while the first is being handled
+	WebhookUnauthorized = "unauthorized"
+	WebhookInvalid      = "invalid"
+	WebhookTooLarge     = "too_large"
+	WebhookLate         = "not_arrived"
+	WebhookMethod       = "method_not_allowed"
+	WebhookPassedOn     = "passed_on" // and the next handler has taken it
+	WebhookNotTaken     = "not_taken" // by the next handler
 
-	typeReply   = "mo"
-	typeReport  = "dlr"
-	typeUnknown = "unknown"
-	typeNone    = "none"
+	TypeReply   = "mo"
+	TypeReport  = "dlr"
+	TypeUnknown = "unknown"
+	TypeNone    = "none"
 )
 
 func init() { // at zero, so that the first of each is seen as an increase
@@ -107,11 +109,11 @@ func init() { // at zero, so that the first of each is seen as an increase
 	for _, result := range []string{"ok", "failed"} {
 		tokenRefreshes.WithLabelValues(result)
 	}
-	for _, result := range []string{eventUnauthorized, eventInvalid, eventTooLarge, eventLate, eventMethod} {
-		webhooks.WithLabelValues(typeNone, result)
+	for _, result := range []string{WebhookUnauthorized, WebhookInvalid, WebhookTooLarge, WebhookLate, WebhookMethod} {
+		webhooks.WithLabelValues(TypeNone, result)
 	}
-	for _, kind := range []string{typeReply, typeReport, typeUnknown} {
-		for _, result := range []string{eventHandled, eventRepeated, eventInWork} {
+	for _, kind := range []string{TypeReply, TypeReport, TypeUnknown} {
+		for _, result := range []string{WebhookHandled, WebhookRepeated, WebhookInWork} {
 			webhooks.WithLabelValues(kind, result)
 		}
 	}
@@ -124,8 +126,8 @@ func collectors(live func(context.Context) (int, error)) []prometheus.Collector 
 	}
 }
 
-// registerMetrics adds the metrics to the registry of a configuration.
-func registerMetrics(registry *prometheus.Registry, live func(context.Context) (int, error)) error {
+// Register adds the metrics to the registry of a configuration.
+func Register(registry *prometheus.Registry, live func(context.Context) (int, error)) error {
 	for _, c := range collectors(live) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return err
@@ -160,9 +162,9 @@ func (l challengesCollector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(challengesDesc, prometheus.GaugeValue, float64(sum))
 }
 
-// observeCall counts one exchange with the API.
-func observeCall(endpoint string, took time.Duration, err error) {
-	label, result := endpointLabel(endpoint), "ok"
+// ObserveCall counts one exchange with the API.
+func ObserveCall(endpoint string, took time.Duration, err error) {
+	label, result := EndpointLabel(endpoint), "ok"
 	var failure *connexus.Error
 	switch {
 	case errors.As(err, &failure):
@@ -180,21 +182,21 @@ func observeCall(endpoint string, took time.Duration, err error) {
 	apiDuration.WithLabelValues(label, result).Observe(took.Seconds())
 }
 
-// countSend counts a code that was asked for. The result is one of the constants above.
-func countSend(result string) { sends.WithLabelValues(result).Inc() }
+// CountSend counts a code that was asked for. The result is one of the constants above.
+func CountSend(result string) { sends.WithLabelValues(result).Inc() }
 
-// countCode counts a code that came back. The result is one of the constants above.
-func countCode(result string) { verifications.WithLabelValues(result).Inc() }
+// CountCode counts a code that came back. The result is one of the constants above.
+func CountCode(result string) { verifications.WithLabelValues(result).Inc() }
 
-// countWebhook counts a request to the webhook by the type of its event and the
+// CountWebhook counts a request to the webhook by the type of its event and the
 // result, which are of the constants above.
-func countWebhook(kind, result string) { webhooks.WithLabelValues(kind, result).Inc() }
+func CountWebhook(kind, result string) { webhooks.WithLabelValues(kind, result).Inc() }
 
-// observeDelivery records how long the report on a code took to come.
-func observeDelivery(after time.Duration) { deliverySeconds.Observe(after.Seconds()) }
+// ObserveDelivery records how long the report on a code took to come.
+func ObserveDelivery(after time.Duration) { deliverySeconds.Observe(after.Seconds()) }
 
-// sendResult returns what an error of a sending is counted as.
-func sendResult(err error) string {
+// SendResult returns what an error of a sending is counted as.
+func SendResult(err error) string {
 	var failure *connexus.Error
 	switch {
 	case err == nil:
@@ -206,25 +208,25 @@ func sendResult(err error) string {
 	case errors.As(err, &failure) && failure.MaybeAccepted:
 		return sendUnknown
 	case errors.As(err, new(*otp.LimitError)):
-		return sendLimited
+		return SendLimited
 	case errors.As(err, new(*otp.UnavailableError)):
-		return sendUnavailable
+		return SendUnavailable
 	}
 	return sendFailed
 }
 
-// codeResult returns what an error of a verification is counted as.
-func codeResult(err error) string {
+// CodeResult returns what an error of a verification is counted as.
+func CodeResult(err error) string {
 	locked := errors.As(err, new(*otp.LimitError))
 	switch {
 	case err == nil:
-		return codeRight
+		return CodeRight
 	case errors.Is(err, otp.ErrWrongCode) && locked:
 		return codeLocked
 	case errors.Is(err, otp.ErrWrongCode):
-		return codeWrong
+		return CodeWrong
 	case locked:
-		return codeLimited
+		return CodeLimited
 	case errors.Is(err, otp.ErrTooManyAttempts):
 		return codeTooMany
 	case errors.Is(err, otp.ErrExpired):
@@ -235,8 +237,8 @@ func codeResult(err error) string {
 	return codeUnavailable
 }
 
-// endpointLabel returns an endpoint of the API as metrics and the status name it.
-func endpointLabel(endpoint string) string {
+// EndpointLabel returns an endpoint of the API as metrics and the status name it.
+func EndpointLabel(endpoint string) string {
 	if endpoint == connexus.EndpointToken {
 		return "token"
 	}

@@ -1,4 +1,4 @@
-package websms
+package telemetry
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// startSpan begins a span under the one that Caddy's tracing handler has begun
+// StartSpan begins a span under the one that Caddy's tracing handler has begun
 // for the request, with that one's provider; without one it costs next to
 // nothing. A span holds no number, user, address or code.
-func startSpan(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+func StartSpan(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.SpanContext().IsValid() {
 		return ctx, parent // which does nothing
@@ -22,21 +22,21 @@ func startSpan(ctx context.Context, name string, options ...trace.SpanStartOptio
 	return parent.TracerProvider().Tracer("github.com/caddy-websms/websms").Start(ctx, name, options...)
 }
 
-// noteResult says on the span that is open what came of it.
-func noteResult(ctx context.Context, result string) {
+// NoteResult says on the span that is open what came of it.
+func NoteResult(ctx context.Context, result string) {
 	trace.SpanFromContext(ctx).SetAttributes(attribute.String("websms.result", result))
 }
 
-// tracedSender shows the calls of the API as spans, which end after the request
+// TracedSender shows the calls of the API as spans, which end after the request
 // that asked for them.
-type tracedSender struct{ *connexus.Client }
+type TracedSender struct{ *connexus.Client }
 
 // SendOTP implements otp.Sender.
-func (s tracedSender) SendOTP(ctx context.Context, m connexus.OTP) (connexus.Receipt, error) {
-	ctx, span := startSpan(ctx, "websms api "+connexus.EndpointOTP, trace.WithSpanKind(trace.SpanKindClient))
+func (s TracedSender) SendOTP(ctx context.Context, m connexus.OTP) (connexus.Receipt, error) {
+	ctx, span := StartSpan(ctx, "websms api "+connexus.EndpointOTP, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	receipt, err := s.Client.SendOTP(ctx, m)
-	noteResult(ctx, sendResult(err))
+	NoteResult(ctx, SendResult(err))
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	}
@@ -44,4 +44,4 @@ func (s tracedSender) SendOTP(ctx context.Context, m connexus.OTP) (connexus.Rec
 }
 
 // Interface guard
-var _ otp.Sender = tracedSender{}
+var _ otp.Sender = TracedSender{}

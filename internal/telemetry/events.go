@@ -1,4 +1,4 @@
-package websms
+package telemetry
 
 import (
 	"fmt"
@@ -12,11 +12,11 @@ import (
 
 // The events that Caddy's events app is told of, for a configuration to act on.
 const (
-	caddyEventSent     = "websms.sent"
-	caddyEventVerified = "websms.verified"
-	caddyEventFailed   = "websms.failed"
-	caddyEventReply    = "websms.mo"
-	caddyEventReport   = "websms.dlr"
+	EventSent     = "websms.sent"
+	EventVerified = "websms.verified"
+	EventFailed   = "websms.failed"
+	EventReply    = "websms.mo"
+	EventReport   = "websms.dlr"
 )
 
 const (
@@ -26,25 +26,26 @@ const (
 	emitWait = time.Second
 )
 
-// emitter tells Caddy's events app what happened. Whoever handles an event may
+// Emitter tells Caddy's events app what happened. Whoever handles an event may
 // take long, and run a command; nobody waits for it.
-type emitter struct {
+type Emitter struct {
 	ctx    caddy.Context
 	app    *caddyevents.App
 	places chan struct{}
 	logger *zap.Logger
 }
 
-func newEmitter(ctx caddy.Context, logger *zap.Logger) (*emitter, error) {
+// NewEmitter returns an emitter for one handler of a configuration.
+func NewEmitter(ctx caddy.Context, logger *zap.Logger) (*Emitter, error) {
 	app, err := ctx.App("events")
 	if err != nil {
 		return nil, fmt.Errorf("getting the events app: %w", err)
 	}
-	return &emitter{ctx: ctx, app: app.(*caddyevents.App), places: make(chan struct{}, maxEmitting), logger: logger}, nil
+	return &Emitter{ctx: ctx, app: app.(*caddyevents.App), places: make(chan struct{}, maxEmitting), logger: logger}, nil
 }
 
-// emit tells of an event, if anybody wants to know. A nil emitter tells nobody.
-func (e *emitter) emit(name string, data map[string]any) {
+// Emit tells of an event, if anybody wants to know. A nil emitter tells nobody.
+func (e *Emitter) Emit(name string, data map[string]any) {
 	if e == nil || !e.app.ShouldEmit(name) {
 		return
 	}
