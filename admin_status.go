@@ -85,6 +85,11 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	}{list})
 }
 
+// boundedStore is a store that holds a limited number of live challenges.
+type boundedStore interface {
+	Capacity() int
+}
+
 func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 	s := engineStatus{
 		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: storeStatus{Kind: e.kind, Up: true},
@@ -95,8 +100,8 @@ func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 			s.Token = &tokenStatus{true, int(clock.Now().Sub(t.IssuedAt) / time.Second), t.ExpiresAt.UTC().Truncate(time.Second)}
 		}
 	}
-	if m, ok := e.store.(*memoryStore); ok {
-		s.Capacity = m.room()
+	if bounded, ok := e.store.(boundedStore); ok {
+		s.Capacity = bounded.Capacity()
 	}
 	var err error
 	if s.Challenges, err = e.Live(ctx); err != nil {

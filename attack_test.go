@@ -192,14 +192,14 @@ func TestAttackByAMillion(t *testing.T) {
 			},
 		})
 	}
-	before := heapInUse()
+	before := harness.HeapInUse()
 	for i := range askers {
 		if err := ask(i); err != nil {
 			t.Fatalf("asker %d: %v", i, err)
 		}
 		now.Advance(80 * time.Millisecond) // all of them in 22 hours
 	}
-	each := (heapInUse() - before) / askers
+	each := (harness.HeapInUse() - before) / askers
 	t.Logf("%d askers: %d bytes each, for two counters, a place in the budget, and the challenges that live", askers, each)
 	if each > 300 {
 		t.Errorf("%d bytes for each asker, want 300 at most", each)

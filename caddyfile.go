@@ -69,19 +69,6 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	return err
 }
 
-// UnmarshalCaddyfile reads the memory store. Syntax:
-//
-//	memory {
-//		capacity <challenges>
-//	}
-func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
-	if d.NextArg() {
-		return block.At(d, "store memory", block.ErrInline)
-	}
-	return block.Read(d, "store memory", block.Options{"capacity": block.Whole(&s.Capacity)}, s.check)
-}
-
 // parseGate reads the directive of a gate. Syntax: see Gate.UnmarshalCaddyfile.
 // If a matcher restricts the gate, its route also serves the gate's own prefix, and
 // doubtful paths that the matcher could mean. A second route removes the identity
@@ -317,5 +304,4 @@ var errDirective = fmt.Errorf("%w; a matcher begins with @ or /, or is *", block
 var (
 	_ caddyfile.Unmarshaler = (*Gate)(nil)
 	_ caddyfile.Unmarshaler = (*Webhook)(nil)
-	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
 )

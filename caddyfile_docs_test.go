@@ -241,7 +241,7 @@ func TestDocsDefaults(t *testing.T) {
 		t.Errorf("websms: the defaults are others than documented: %+v", app)
 	}
 	store, hook := new(MemoryStore), new(Webhook)
-	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != defaultCapacity {
+	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != DefaultCapacity {
 		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
 	}
 	redis := new(redisstore.Store)

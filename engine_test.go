@@ -47,7 +47,7 @@ func (o *outbox) all() []connexus.OTP {
 type engineBench struct {
 	*otp.Engine
 	t      *testing.T
-	store  *memoryStore
+	store  otp.Store
 	outbox *outbox
 	ring   *session.Ring
 	policy otp.Policy
@@ -62,7 +62,7 @@ func withEngine(t *testing.T, change func(*otp.Config), body func(*engineBench))
 			t.Fatal(err)
 		}
 		e := &engineBench{
-			t: t, store: openMemoryStore(t, 20_000), outbox: new(outbox), ring: ring,
+			t: t, store: openStore(t, 20_000), outbox: new(outbox), ring: ring,
 			policy: otp.Policy{
 				Scope: "app.example.com", Length: 6, TTL: 5 * time.Minute, Attempts: 5,
 				Company: "Example", Comment: "Welcome.", Cooldown: 30 * time.Second,

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -39,7 +40,7 @@ func TestFIFOLongLife(t *testing.T) {
 	const n = 100_000
 	f := fifo[int, struct{}]{max: maxSeen}
 	now := storeEpoch
-	before := heapInUse()
+	before := harness.HeapInUse()
 	for i := range n {
 		if i%1000 == 0 {
 			f.put(-1-i, struct{}{}, now, now.Add(31*24*time.Hour))
@@ -58,7 +59,7 @@ func TestFIFOLongLife(t *testing.T) {
 		t.Error("the long one is forgotten")
 	}
 	f.places = nil // a map keeps its buckets
-	if left := heapInUse() - before; left > 1<<20 {
+	if left := harness.HeapInUse() - before; left > 1<<20 {
 		t.Errorf("%d bytes are left", left)
 	}
 	runtime.KeepAlive(f)

@@ -386,3 +386,37 @@ func TestMemoryFileWrites(t *testing.T) {
 		t.Errorf("%v, of the second that a crash may cost, go by before it is written", writeDelay)
 	}
 }
+
+// Marks of what is in work do not outlive the process; marks of what is done do.
+func TestWebhookMarksOverARestart(t *testing.T) {
+	dir, now := t.TempDir(), storeEpoch
+	s := openSaved(t, dir, now)
+	done, work := memoryCounter(1).Key, memoryCounter(2).Key
+	lease := otp.Lease{Holder: "a", For: otp.LeaseTime, Now: now}
+	for _, key := range []otp.Digest{done, work} {
+		if err := s.Begin(ctxBg, key, lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Done(ctxBg, done, 24*time.Hour, now); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	s = openSaved(t, dir, now.Add(-time.Hour)) // the clock was ahead
+	lease.Holder, lease.Now = "b", now.Add(-time.Hour)
+	if err := s.Begin(ctxBg, work, lease); err != nil {
+		t.Errorf("what was in work: %v", err)
+	}
+	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
+		t.Errorf("what was done: %v", err)
+	}
+	lease.Now = now.Add(23*time.Hour - 1)
+	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
+		t.Errorf("what was done, a day later: %v", err)
+	}
+	lease.Now = now.Add(23 * time.Hour)
+	if err := s.Begin(ctxBg, done, lease); err != nil {
+		t.Errorf("what was done, when its life is over: %v", err)
+	}
+	s.close()
+}

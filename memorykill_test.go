@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -106,6 +108,19 @@ func countForEver(dir string) {
 	}
 }
 
+// sentCodes is an otp.Sender that sends nothing, and keeps what it was given.
+type sentCodes struct {
+	mu   sync.Mutex
+	list []connexus.OTP
+}
+
+func (s *sentCodes) SendOTP(_ context.Context, m connexus.OTP) (connexus.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, m)
+	return connexus.Receipt{MessageID: fmt.Sprint("MSG", len(s.list)), Code: m.Code}, nil
+}
+
 // TestMemoryFileSecrets looks through every byte of the file of a busy store,
 // before and after it is closed.
 func TestMemoryFileSecrets(t *testing.T) {
@@ -115,7 +130,7 @@ func TestMemoryFileSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openSaved(t, dir, time.Now())
-	sent := new(outbox)
+	sent := new(sentCodes)
 	engine := otp.NewEngine(otp.Config{Store: s.memoryStore, Sender: sent, Ring: ring})
 	policy := otp.Policy{
 		Scope: "app.example.com", Length: 8, TTL: 5 * time.Minute, Attempts: 5, Company: "Example",
@@ -135,7 +150,7 @@ func TestMemoryFileSecrets(t *testing.T) {
 		secrets = append(secrets, number, number[1:])
 	}
 	engine.Close(ctxBg)
-	for _, m := range sent.all() {
+	for _, m := range sent.list {
 		secrets = append(secrets, m.Code)
 	}
 	secrets = append(secrets, "203.0.113.77", "app.example.com", "device-of-mine", "13572468")
@@ -165,7 +180,7 @@ func TestMemoryFileSecrets(t *testing.T) {
 		}
 	}
 	s = openSaved(t, dir, time.Now())
-	if n, _ := s.Live(ctxBg, time.Now()); n != 60 || len(s.runs.places) != 60 || !strings.HasPrefix(sent.all()[0].To, "+") {
+	if n, _ := s.Live(ctxBg, time.Now()); n != 60 || len(s.runs.places) != 60 || !strings.HasPrefix(sent.list[0].To, "+") {
 		t.Errorf("%d are live, and %d runs, want 60 of each", n, len(s.runs.places))
 	}
 }

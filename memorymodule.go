@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-websms/websms/internal/block"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -38,7 +39,8 @@ type MemoryStore struct {
 }
 
 const (
-	defaultCapacity = 100_000
+	// DefaultCapacity is how many challenges may be live unless capacity says otherwise.
+	DefaultCapacity = 100_000
 	maxCapacity     = 10_000_000
 	memoryStoreKey  = "store memory" // in pool: a process has one
 )
@@ -59,17 +61,17 @@ func (s *MemoryStore) Provision(ctx caddy.Context) error {
 	}
 	s.dir = filepath.Join(root, "websms")
 	if s.Capacity == 0 {
-		s.Capacity = defaultCapacity
+		s.Capacity = DefaultCapacity
 	}
 	return s.Validate()
 }
 
 // Validate reports a capacity out of range.
-func (s *MemoryStore) Validate() error { return within("store memory", s.check()) }
+func (s *MemoryStore) Validate() error { return block.Within("store memory", s.check()) }
 
 func (s *MemoryStore) check() error {
 	if s.Capacity < 0 || s.Capacity > maxCapacity {
-		return wrongf("capacity", "is %d: give 1 to %d", s.Capacity, maxCapacity)
+		return block.Wrongf("capacity", "is %d: give 1 to %d", s.Capacity, maxCapacity)
 	}
 	return nil
 }
@@ -117,7 +119,5 @@ func (s *MemoryStore) Stop(store otp.Store) {
 var (
 	_ caddy.Provisioner = (*MemoryStore)(nil)
 	_ caddy.Validator   = (*MemoryStore)(nil)
-	_ StoreModule       = (*MemoryStore)(nil)
-	_ stoppingModule    = (*MemoryStore)(nil)
 	_ otp.Store         = (*memoryStore)(nil)
 )

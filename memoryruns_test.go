@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -145,7 +146,7 @@ func TestMemoryRunsIdle(t *testing.T) {
 func TestMemoryRunsFootprint(t *testing.T) {
 	const n = 200_000
 	for _, c := range []struct{ devices, most int }{{0, 128}, {1, 512}} {
-		before := heapInUse()
+		before := harness.HeapInUse()
 		r := newRuns()
 		for i := range n {
 			run := memoryRun(i, c.devices)
@@ -154,7 +155,7 @@ func TestMemoryRunsFootprint(t *testing.T) {
 			}
 			r.fail(&run, storeEpoch)
 		}
-		each := (heapInUse() - before) / n
+		each := (harness.HeapInUse() - before) / n
 		t.Logf("%d bytes for each of %d numbers, of %d device", each, n, c.devices)
 		if each > int64(c.most) {
 			t.Errorf("%d bytes for each number of %d device, want %d at most", each, c.devices, c.most)

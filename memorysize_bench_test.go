@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -25,7 +26,7 @@ func BenchmarkChallengeSize(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			each := 0.0
 			for b.Loop() {
-				before := heapInUse()
+				before := harness.HeapInUse()
 				store, err := newMemoryStore(n)
 				if err != nil {
 					b.Fatal(err)
@@ -33,7 +34,7 @@ func BenchmarkChallengeSize(b *testing.B) {
 				for i := range n {
 					reserveAsEngine(b, ring, store, i)
 				}
-				each = float64(heapInUse()-before) / float64(n)
+				each = float64(harness.HeapInUse()-before) / float64(n)
 				if err := store.Destruct(); err != nil {
 					b.Fatal(err)
 				}
@@ -72,14 +73,14 @@ func BenchmarkCounterSize(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			each := 0.0
 			for b.Loop() {
-				before := heapInUse()
+				before := harness.HeapInUse()
 				c := newCounters()
 				for i := range n {
 					if err := c.take([]otp.Counter{memoryCounter(1+i, rates...)}, storeEpoch, nil); err != nil {
 						b.Fatal(err)
 					}
 				}
-				each = float64(heapInUse()-before) / float64(n)
+				each = float64(harness.HeapInUse()-before) / float64(n)
 				runtime.KeepAlive(&c)
 			}
 			b.ReportMetric(each, "B/counter")

@@ -111,9 +111,9 @@ func (m *memoryStore) setRows(c counters, r runs) {
 	m.runs.removed = func(key tableKey) { m.notes.add(noteRun, key, 0) }
 }
 
-// keyedBy tells what stands for the keys of what is hashed, once: a file that
+// KeyedBy tells what stands for the keys of what is hashed, once: a file that
 // is keyed by others is of no use.
-func (m *memoryStore) keyedBy(ring otp.Digest) {
+func (m *memoryStore) KeyedBy(ring otp.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ring == (otp.Digest{}) {
@@ -202,8 +202,8 @@ func (m *memoryStore) setCapacity(capacity int) {
 	m.cache.Resize(max(capacity, len(m.live)))
 }
 
-// room returns how many live challenges the store may hold.
-func (m *memoryStore) room() int {
+// Capacity returns how many live challenges the store may hold.
+func (m *memoryStore) Capacity() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.capacity

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/otp/storetest"
 	"github.com/caddy-websms/websms/session"
@@ -229,15 +231,6 @@ func TestMemoryStoreManyResends(t *testing.T) {
 	}
 }
 
-// heapInUse returns what is in use on the heap, in bytes.
-func heapInUse() int64 {
-	runtime.GC()
-	runtime.GC() // what finalizers of the first let go of
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc)
-}
-
 // A number is remembered for as long as its own rates ask, and not as many
 // times as some other gate's would.
 func TestMemoryCountersTrim(t *testing.T) {
@@ -267,9 +260,9 @@ func TestMemoryStoreFootprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := heapInUse()
+	before := harness.HeapInUse()
 	store := openMemoryStore(t, n)
-	empty := heapInUse()
+	empty := harness.HeapInUse()
 	for i := range n {
 		r := memoryReservation(storeEpoch)
 		sealed, err := ring.Seal(session.ForCode, string(r.ID[:]), []byte("123456"))
@@ -287,7 +280,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	challenge := (heapInUse() - before) / n
+	challenge := (harness.HeapInUse() - before) / n
 	t.Logf("%d bytes for each of %d live challenges, settled; %d of them before there is one", challenge, n, (empty-before)/n)
 	if challenge > 512 {
 		t.Errorf("%d bytes for each live challenge, want 512 at most", challenge)
@@ -297,7 +290,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 	}
 
 	for _, sendings := range []int{1, 10} {
-		before = heapInUse()
+		before = harness.HeapInUse()
 		c := newCounters()
 		rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}
 		for round := range sendings {
@@ -308,7 +301,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 				}
 			}
 		}
-		each := (heapInUse() - before) / n
+		each := (harness.HeapInUse() - before) / n
 		t.Logf("%d bytes for each of %d counters with %d sendings", each, n, sendings)
 		if most := int64(128 * min(sendings, 2)); each > most {
 			t.Errorf("%d bytes for each counter with %d sendings, want %d at most", each, sendings, most)
@@ -361,4 +354,42 @@ func TestFIFO(t *testing.T) {
 	if backlog := fifoBacklog(&f); len(f.places) != 0 || backlog > 3*most {
 		t.Errorf("%d entries and a queue of %d when all were taken back", len(f.places), backlog)
 	}
+}
+
+// Strangers who try recovery codes push out no mark of a webhook's event.
+func TestRecoveryTriesPushNothingOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring, err := session.NewRing(session.NewKeys(time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := openMemoryStore(t, 10)
+		e := otp.NewEngine(otp.Config{Store: store, Ring: ring})
+		defer e.Close(ctxBg)
+		work, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", "")
+		if err == nil {
+			err = work.Done(ctxBg)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := len(store.seen.places)
+		for i := range maxTries + 1000 {
+			if err := store.Try(ctxBg, "app", memoryCounter(i, otp.Rate{Count: 10, Window: otp.RecoveryLife}), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := e.Recover(ctxBg, "app", "192.0.2.1", "0000-0000-0000-0", nil); !errors.Is(err, otp.ErrWrongCode) {
+			t.Fatal(err)
+		}
+		if n := len(store.tries.places); n != maxTries {
+			t.Errorf("%d addresses are kept, want %d", n, maxTries)
+		}
+		if len(store.seen.places) != seen || len(store.counters.places) != 0 {
+			t.Error("tries are kept among other things")
+		}
+		if _, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", ""); !errors.Is(err, otp.ErrDone) {
+			t.Errorf("the event: %v", err)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -174,12 +175,12 @@ func TestTableForgetsValues(t *testing.T) {
 // left when all are gone.
 func TestTableFootprint(t *testing.T) {
 	const n = 1 << 18
-	before := heapInUse()
+	before := harness.HeapInUse()
 	table := &table[uint64]{max: n}
 	for i := range n {
 		*table.add(tableDigest(i)) = uint64(i)
 	}
-	each := float64(heapInUse()-before) / n
+	each := float64(harness.HeapInUse()-before) / n
 	t.Logf("%.1f bytes for each of %d rows, %d of them its value", each, n, unsafe.Sizeof(uint64(0)))
 	if each > 72 {
 		t.Errorf("%.1f bytes for each row of eight, want 72 at most", each)
@@ -187,7 +188,7 @@ func TestTableFootprint(t *testing.T) {
 	for i := range n {
 		table.remove(keyOf(tableDigest(i)))
 	}
-	left := float64(heapInUse()-before) / n
+	left := float64(harness.HeapInUse()-before) / n
 	t.Logf("%.1f bytes of each are left when all are gone, for as many to come", left)
 	if left > 48 || len(table.chunks) > 2 {
 		t.Errorf("%.1f bytes left of each, and %d chunks; want 48 at most, and 2", left, len(table.chunks))

@@ -109,6 +109,12 @@ type ArchiveModule interface {
 	OpenArchive(secret string) (key string, archive session.Archive, release func() error, err error)
 }
 
+// keyedStore is a store that keeps hashes in a file. KeyedBy tells it which keys
+// made them, before the store is used. The store discards a file of other keys.
+type keyedStore interface {
+	KeyedBy(ring otp.Digest)
+}
+
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -167,8 +173,8 @@ func (a *App) open(ctx caddy.Context, account account) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.holds = append(a.holds, release)
-	if m, ok := challenges.(*memoryStore); ok {
-		m.keyedBy(vault.ring.Digest("memory file"))
+	if file, ok := challenges.(keyedStore); ok {
+		file.KeyedBy(vault.ring.Digest("memory file"))
 	}
 	var tokens *tokenCache
 	if account.complete() {
@@ -261,4 +267,5 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.App          = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
+	_ StoreModule        = (*MemoryStore)(nil) // the default
 )

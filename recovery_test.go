@@ -2,7 +2,6 @@ package websms
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/harness"
-	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -240,35 +238,4 @@ func TestRecoveryRefusalsAreSampled(t *testing.T) {
 	if limited < 1 || limited > min(seconds, refused-1) || wrong != 10 {
 		t.Errorf("%d lines in %d seconds for %d refusals, and %d for 10 wrong codes", limited, seconds, refused, wrong)
 	}
-}
-
-// Strangers who try recovery codes push out no mark of a webhook's event.
-func TestRecoveryTriesPushNothingOut(t *testing.T) {
-	withEngine(t, nil, func(e *engineBench) {
-		work, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", "")
-		if err == nil {
-			err = work.Done(ctxBg)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := len(e.store.seen.places)
-		for i := range maxTries + 1000 {
-			if err := e.store.Try(ctxBg, "app", memoryCounter(i, otp.Rate{Count: 10, Window: otp.RecoveryLife}), time.Now()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := e.Recover(ctxBg, "app", "192.0.2.1", "0000-0000-0000-0", nil); !errors.Is(err, otp.ErrWrongCode) {
-			t.Fatal(err)
-		}
-		if n := len(e.store.tries.places); n != maxTries {
-			t.Errorf("%d addresses are kept, want %d", n, maxTries)
-		}
-		if len(e.store.seen.places) != seen || len(e.store.counters.places) != 0 {
-			t.Error("tries are kept among other things")
-		}
-		if _, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", ""); !errors.Is(err, otp.ErrDone) {
-			t.Errorf("the event: %v", err)
-		}
-	})
 }

@@ -53,3 +53,6 @@ func (h hook) Handle(context.Context, caddy.Event) error {
 	h.run()
 	return nil
 }
+
+// Interface guards
+var _ stoppingModule = (*MemoryStore)(nil)

@@ -25,17 +25,28 @@ import (
 // bareWebhook returns a webhook without a server or a configuration around it.
 func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	tb.Helper()
-	store, err := newMemoryStore(1000)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { store.Destruct() })
 	log := zap.New(core)
 	return &Webhook{
 		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(harness.WebhookSecret)),
-		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: store, Ring: bareRing(tb)})},
+		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: openStore(tb, 1000), Ring: bareRing(tb)})},
 		replies: log.Named("mo"), reports: log.Named("dlr"), logger: log.Named("webhook"),
 	}
+}
+
+// openStore returns a memory store without a file, which is closed with the test.
+// Two stores that are open at the same time are one.
+func openStore(tb testing.TB, capacity int) otp.Store {
+	tb.Helper()
+	store, release, err := (&MemoryStore{Capacity: capacity}).Open()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := release(); err != nil {
+			tb.Errorf("closing the store: %v", err)
+		}
+	})
+	return store
 }
 
 func bareRing(tb testing.TB) *session.Ring {

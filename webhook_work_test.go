@@ -83,7 +83,7 @@ func withHook(t *testing.T, body func(h *hookBench)) {
 		core, lines := observer.New(zapcore.DebugLevel)
 		h := &hookBench{Webhook: bareWebhook(t, core), t: t, lines: lines}
 		h.Passthrough = true
-		h.store = &awayStore{Store: openMemoryStore(t, 10)}
+		h.store = &awayStore{Store: openStore(t, 10)}
 		h.engine = &engine{Engine: otp.NewEngine(otp.Config{Store: h.store, Ring: bareRing(t)})}
 		h.next = func(http.ResponseWriter, *http.Request) error { return nil }
 		body(h)
@@ -315,38 +315,4 @@ func TestWebhookInWorkWithoutPassthrough(t *testing.T) {
 		}
 		h.want("done", someReply, http.StatusOK, false)
 	})
-}
-
-// Marks of what is in work do not outlive the process; marks of what is done do.
-func TestWebhookMarksOverARestart(t *testing.T) {
-	dir, now := t.TempDir(), storeEpoch
-	s := openSaved(t, dir, now)
-	done, work := memoryCounter(1).Key, memoryCounter(2).Key
-	lease := otp.Lease{Holder: "a", For: otp.LeaseTime, Now: now}
-	for _, key := range []otp.Digest{done, work} {
-		if err := s.Begin(ctxBg, key, lease); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Done(ctxBg, done, 24*time.Hour, now); err != nil {
-		t.Fatal(err)
-	}
-	s.close()
-	s = openSaved(t, dir, now.Add(-time.Hour)) // the clock was ahead
-	lease.Holder, lease.Now = "b", now.Add(-time.Hour)
-	if err := s.Begin(ctxBg, work, lease); err != nil {
-		t.Errorf("what was in work: %v", err)
-	}
-	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
-		t.Errorf("what was done: %v", err)
-	}
-	lease.Now = now.Add(23*time.Hour - 1)
-	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
-		t.Errorf("what was done, a day later: %v", err)
-	}
-	lease.Now = now.Add(23 * time.Hour)
-	if err := s.Begin(ctxBg, done, lease); err != nil {
-		t.Errorf("what was done, when its life is over: %v", err)
-	}
-	s.close()
 }

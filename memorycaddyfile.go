@@ -1,0 +1,23 @@
+package websms
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-websms/websms/internal/block"
+)
+
+// UnmarshalCaddyfile reads the memory store. Syntax:
+//
+//	memory {
+//		capacity <challenges>
+//	}
+func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its name
+	if d.NextArg() {
+		return block.At(d, "store memory", block.ErrInline)
+	}
+	return block.Read(d, "store memory", block.Options{"capacity": block.Whole(&s.Capacity)}, s.check)
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*MemoryStore)(nil)
