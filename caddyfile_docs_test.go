@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/redisstore"
 )
 
@@ -64,7 +65,7 @@ var blocks = map[string]struct {
 	json any
 }{
 	"websms":       {harness.InApp, App{}},
-	"store memory": {func(o string) string { return harness.InApp(harness.In("store memory", o)) }, MemoryStore{}},
+	"store memory": {func(o string) string { return harness.InApp(harness.In("store memory", o)) }, memorystore.Store{}},
 	"store redis":  {inRedis, redisstore.Store{}},
 	"tls": {func(o string) string {
 		switch { // which need each other
@@ -240,8 +241,8 @@ func TestDocsDefaults(t *testing.T) {
 	if app.BaseURL != connexus.DefaultBaseURL || time.Duration(app.Timeout) != connexus.DefaultTimeout || string(app.StoreRaw) != defaultStore {
 		t.Errorf("websms: the defaults are others than documented: %+v", app)
 	}
-	store, hook := new(MemoryStore), new(Webhook)
-	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != DefaultCapacity {
+	store, hook := new(memorystore.Store), new(Webhook)
+	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != memorystore.DefaultCapacity {
 		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
 	}
 	redis := new(redisstore.Store)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -60,7 +61,7 @@ func FuzzCaddyfile(f *testing.F) {
 				}
 			}
 		}
-		gate, hook, store, app := new(Gate), new(Webhook), new(MemoryStore), new(App)
+		gate, hook, store, app := new(Gate), new(Webhook), new(memorystore.Store), new(App)
 		read("websms_otp", gate, gate.UnmarshalCaddyfile)
 		read("websms_webhook", hook, hook.UnmarshalCaddyfile)
 		read("memory", store, store.UnmarshalCaddyfile)

@@ -210,7 +210,7 @@ func (l LimitsConfig) check() error {
 }
 
 // maxFailures is how many wrong codes in a row NIST SP 800-63B-4, 3.2.2 allows.
-const maxFailures = 100
+const maxFailures = otp.MaxFailures
 
 // lockout returns what wrong codes lead to, with the defaults.
 func (l LimitsConfig) lockout() otp.Lockout {

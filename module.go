@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/internal/telemetry"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -267,5 +268,5 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.App          = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
-	_ StoreModule        = (*MemoryStore)(nil) // the default
+	_ StoreModule        = (*memorystore.Store)(nil) // the default
 )

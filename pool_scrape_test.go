@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -60,7 +61,7 @@ var atStore, atArchive, atStorage barrier
 
 // stuckStore is the memory store behind a barrier.
 type stuckStore struct {
-	MemoryStore
+	memorystore.Store
 }
 
 func (stuckStore) CaddyModule() caddy.ModuleInfo {
@@ -69,7 +70,7 @@ func (stuckStore) CaddyModule() caddy.ModuleInfo {
 
 func (s *stuckStore) Open() (otp.Store, func() error, error) {
 	atStore.wait()
-	return s.MemoryStore.Open()
+	return s.Store.Open()
 }
 
 // stuckArchiveStore brings an archive too.

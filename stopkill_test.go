@@ -23,6 +23,9 @@ import (
 // childConfig tells the process that TestCaddyChild starts which Caddyfile to run.
 const childConfig = "WEBSMS_TEST_CADDYFILE"
 
+// logStopping is logged when the memory store has written what is pending.
+const logStopping = "the last configuration with the memory store stops: the pending challenges are in its file"
+
 // TestCaddyChild is a Caddy in a process of its own, for tests that kill it.
 func TestCaddyChild(t *testing.T) {
 	path := os.Getenv(childConfig)

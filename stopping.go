@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -55,4 +56,4 @@ func (h hook) Handle(context.Context, caddy.Event) error {
 }
 
 // Interface guards
-var _ stoppingModule = (*MemoryStore)(nil)
+var _ stoppingModule = (*memorystore.Store)(nil)

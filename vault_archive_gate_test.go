@@ -10,13 +10,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/session"
 )
 
 func init() { caddy.RegisterModule(archiveStore{}) }
 
 // archiveStore is the memory store with an archive beside it: one for each secret.
-type archiveStore struct{ MemoryStore }
+type archiveStore struct{ memorystore.Store }
 
 var (
 	archives     map[string]*memArchive

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -37,7 +38,7 @@ func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 // Two stores that are open at the same time are one.
 func openStore(tb testing.TB, capacity int) otp.Store {
 	tb.Helper()
-	store, release, err := (&MemoryStore{Capacity: capacity}).Open()
+	store, release, err := (&memorystore.Store{Capacity: capacity}).Open()
 	if err != nil {
 		tb.Fatal(err)
 	}

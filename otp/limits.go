@@ -26,6 +26,11 @@ type Lockout struct {
 	Max int
 }
 
+// MaxFailures is the largest Count and the largest Max of a Lockout. NIST SP
+// 800-63B-4, 3.2.2 allows 100 wrong codes in a row. So a store has to know when
+// the latest MaxFailures of them came, and no more.
+const MaxFailures = 100
+
 // LimitError says that a limit was reached. Nothing was sent and nothing counted,
 // unless it is joined with ErrWrongCode, whose attempt was.
 type LimitError struct {

@@ -3,7 +3,7 @@ package redisstore
 import (
 	"testing"
 
-	"github.com/caddy-websms/websms"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/otp/storetest"
 	"github.com/caddy-websms/websms/redisstore/redistest"
@@ -16,7 +16,7 @@ func TestStoresAlike(t *testing.T) {
 
 // openMemory returns a memory store, as a configuration has it, without a file.
 func openMemory(t *testing.T) otp.Store {
-	store, release, err := (&websms.MemoryStore{Capacity: 1000}).Open()
+	store, release, err := (&memorystore.Store{Capacity: 1000}).Open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -11,7 +11,7 @@ import (
 //	memory {
 //		capacity <challenges>
 //	}
-func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if d.NextArg() {
 		return block.At(d, "store memory", block.ErrInline)
@@ -20,4 +20,4 @@ func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Interface guards
-var _ caddyfile.Unmarshaler = (*MemoryStore)(nil)
+var _ caddyfile.Unmarshaler = (*Store)(nil)

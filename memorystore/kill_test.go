@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bufio"
@@ -89,7 +89,7 @@ func TestMemoryKilled(t *testing.T) {
 
 // countForEver counts sendings and wrong codes, and says so each time.
 func countForEver(dir string) {
-	store, err := newMemoryStore(100)
+	store, err := newMemory(100)
 	if err != nil {
 		panic(err)
 	}
@@ -131,7 +131,7 @@ func TestMemoryFileSecrets(t *testing.T) {
 	}
 	s := openSaved(t, dir, time.Now())
 	sent := new(sentCodes)
-	engine := otp.NewEngine(otp.Config{Store: s.memoryStore, Sender: sent, Ring: ring})
+	engine := otp.NewEngine(otp.Config{Store: s.memory, Sender: sent, Ring: ring})
 	policy := otp.Policy{
 		Scope: "app.example.com", Length: 8, TTL: 5 * time.Minute, Attempts: 5, Company: "Example",
 		PerNumber: []otp.Rate{{Count: 9, Window: time.Hour}}, PerClient: []otp.Rate{{Count: 900, Window: time.Hour}},

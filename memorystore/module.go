@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"path/filepath"
@@ -13,10 +13,10 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(MemoryStore{})
+	caddy.RegisterModule(Store{})
 }
 
-// MemoryStore keeps challenges in this process, in a ristretto cache that
+// Store keeps challenges in this process, in a ristretto cache that
 // admits no more than it can hold. They survive a reload, and a restart if
 // Caddy was asked to stop, even if the stop is cut short. What limits count,
 // and wrong codes, also survive a crash, but for the latest second.
@@ -29,7 +29,7 @@ func init() {
 // that is damaged as a whole, or of another key ring, is renamed to `….unusable`.
 // A file of a later release is left as it is, and the next one is used. Without a
 // file that can be written, all is in memory alone.
-type MemoryStore struct {
+type Store struct {
 	// How many challenges may await their answer at once. Past it a send is
 	// refused, and none that is live is forgotten. From 1 to 10000000.
 	// Default: 100000.
@@ -46,15 +46,15 @@ const (
 )
 
 // CaddyModule returns the Caddy module information.
-func (MemoryStore) CaddyModule() caddy.ModuleInfo {
+func (Store) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "websms.stores.memory",
-		New: func() caddy.Module { return new(MemoryStore) },
+		New: func() caddy.Module { return new(Store) },
 	}
 }
 
 // Provision sets the default, and finds the folder of the file.
-func (s *MemoryStore) Provision(ctx caddy.Context) error {
+func (s *Store) Provision(ctx caddy.Context) error {
 	root := caddy.AppDataDir()
 	if files, ok := ctx.Storage().(*certmagic.FileStorage); ok {
 		root = files.Path
@@ -67,9 +67,9 @@ func (s *MemoryStore) Provision(ctx caddy.Context) error {
 }
 
 // Validate reports a capacity out of range.
-func (s *MemoryStore) Validate() error { return block.Within("store memory", s.check()) }
+func (s *Store) Validate() error { return block.Within("store memory", s.check()) }
 
-func (s *MemoryStore) check() error {
+func (s *Store) check() error {
 	if s.Capacity < 0 || s.Capacity > maxCapacity {
 		return block.Wrongf("capacity", "is %d: give 1 to %d", s.Capacity, maxCapacity)
 	}
@@ -78,12 +78,12 @@ func (s *MemoryStore) check() error {
 
 // StoreKey implements StoreModule. The capacity is no part of it: a reload
 // that changes it goes on with the challenges there are.
-func (s *MemoryStore) StoreKey() string { return memoryStoreKey }
+func (s *Store) StoreKey() string { return memoryStoreKey }
 
 // Open implements StoreModule.
-func (s *MemoryStore) Open() (otp.Store, func() error, error) {
+func (s *Store) Open() (otp.Store, func() error, error) {
 	value, _, err := shared.Pool.LoadOrNew(memoryStoreKey, func() (caddy.Destructor, error) {
-		store, err := newMemoryStore(s.Capacity)
+		store, err := newMemory(s.Capacity)
 		if err != nil {
 			return nil, err
 		}
@@ -93,31 +93,31 @@ func (s *MemoryStore) Open() (otp.Store, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return value.(*memoryStore), func() error { return shared.Release(memoryStoreKey) }, nil
+	return value.(*memory), func() error { return shared.Release(memoryStoreKey) }, nil
 }
 
 // Start implements StoreModule: it gives the store this module's capacity,
 // and has it read its file.
-func (s *MemoryStore) Start(store otp.Store) {
-	store.(*memoryStore).ready()
-	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore { return append(users, s) })
-	store.(*memoryStore).resume()
+func (s *Store) Start(store otp.Store) {
+	store.(*memory).ready()
+	store.(*memory).setUsers(func(users []*Store) []*Store { return append(users, s) })
+	store.(*memory).resume()
 }
 
 // Stopping writes what is pending, if no other configuration uses the store:
 // the process may be killed before it is closed.
-func (s *MemoryStore) Stopping(store otp.Store) { store.(*memoryStore).keep(s) }
+func (s *Store) Stopping(store otp.Store) { store.(*memory).keep(s) }
 
 // Stop implements StoreModule.
-func (s *MemoryStore) Stop(store otp.Store) {
-	store.(*memoryStore).setUsers(func(users []*MemoryStore) []*MemoryStore {
-		return slices.DeleteFunc(users, func(user *MemoryStore) bool { return user == s })
+func (s *Store) Stop(store otp.Store) {
+	store.(*memory).setUsers(func(users []*Store) []*Store {
+		return slices.DeleteFunc(users, func(user *Store) bool { return user == s })
 	})
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner = (*MemoryStore)(nil)
-	_ caddy.Validator   = (*MemoryStore)(nil)
-	_ otp.Store         = (*memoryStore)(nil)
+	_ caddy.Provisioner = (*Store)(nil)
+	_ caddy.Validator   = (*Store)(nil)
+	_ otp.Store         = (*memory)(nil)
 )

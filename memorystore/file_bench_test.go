@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 
 // benchStores runs a benchmark of a store in memory alone, and of one that
 // writes its file meanwhile.
-func benchStores(b *testing.B, run func(b *testing.B, store *memoryStore)) {
-	b.Run("memory", func(b *testing.B) { run(b, openMemoryStore(b, 100_000)) })
+func benchStores(b *testing.B, run func(b *testing.B, store *memory)) {
+	b.Run("memory", func(b *testing.B) { run(b, openMemory(b, 100_000)) })
 	b.Run("file", func(b *testing.B) {
-		run(b, openSaved(b, b.TempDir(), storeEpoch, func(m *memoryStore) { m.setCapacity(100_000) }).memoryStore)
+		run(b, openSaved(b, b.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(100_000) }).memory)
 	})
 }
 
 // BenchmarkMemoryFileReserve reserves as BenchmarkMemoryStoreReserve does, but
 // that nothing is left pending.
 func BenchmarkMemoryFileReserve(b *testing.B) {
-	benchStores(b, func(b *testing.B, store *memoryStore) {
+	benchStores(b, func(b *testing.B, store *memory) {
 		perNumber := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}
 		budget := otp.Counter{Limit: "budget", Rates: []otp.Rate{{Count: 400_000, Window: time.Hour}}}
 		b.ReportAllocs()
@@ -37,7 +37,7 @@ func BenchmarkMemoryFileReserve(b *testing.B) {
 // BenchmarkMemoryFileAttempt attempts with wrong codes that count for one of
 // 10,000 numbers.
 func BenchmarkMemoryFileAttempt(b *testing.B) {
-	benchStores(b, func(b *testing.B, store *memoryStore) {
+	benchStores(b, func(b *testing.B, store *memory) {
 		challenges := newBenchChallenges(b, store)
 		var turn atomic.Int64
 		b.ReportAllocs()
@@ -55,7 +55,7 @@ func BenchmarkMemoryFileAttempt(b *testing.B) {
 // BenchmarkMemoryFileFlush writes what a hundred sendings have changed, as
 // many as a busy machine has in the time between two writes.
 func BenchmarkMemoryFileFlush(b *testing.B) {
-	s := openSaved(b, b.TempDir(), storeEpoch, func(m *memoryStore) { m.setCapacity(1_000_000) })
+	s := openSaved(b, b.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(1_000_000) })
 	turn := 0
 	for b.Loop() {
 		b.StopTimer()

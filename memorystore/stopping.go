@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -43,9 +43,9 @@ type keeper struct {
 // the last configuration that uses the store is about to stop: by is its
 // module. From then on, changes of challenges are written too. At a reload it
 // does nothing, because the next configuration has started by then.
-func (m *memoryStore) keep(by *MemoryStore) {
+func (m *memory) keep(by *Store) {
 	m.mu.Lock()
-	isUsed := slices.ContainsFunc(m.users, func(user *MemoryStore) bool { return user != by })
+	isUsed := slices.ContainsFunc(m.users, func(user *Store) bool { return user != by })
 	if isUsed || m.file == nil || m.keeper.on || m.notes.changed == nil {
 		m.mu.Unlock()
 		return
@@ -82,7 +82,7 @@ func (m *memoryStore) keep(by *MemoryStore) {
 
 // resume ends what keep began, because another configuration has started that
 // uses the store.
-func (m *memoryStore) resume() {
+func (m *memory) resume() {
 	m.mu.Lock()
 	f, on := m.file, m.keeper.on
 	m.mu.Unlock()
@@ -107,7 +107,7 @@ func (m *memoryStore) resume() {
 }
 
 // changedRecord notes that a challenge has changed. The caller holds mu.
-func (m *memoryStore) changedRecord(rec *record) {
+func (m *memory) changedRecord(rec *record) {
 	if !m.keeper.on || rec == nil || m.notes.changed == nil {
 		return
 	}
@@ -124,7 +124,7 @@ func (m *memoryStore) changedRecord(rec *record) {
 // lockFor locks mu for a change of a challenge after which no older state of it
 // may come back: its row is not in the file then. rec may be nil. With an
 // error, an *otp.UnavailableError, mu is not locked.
-func (m *memoryStore) lockFor(rec *record) error {
+func (m *memory) lockFor(rec *record) error {
 	m.mu.Lock()
 	for rec != nil && rec.filed {
 		m.mu.Unlock()
@@ -152,7 +152,7 @@ type withdrawal struct {
 
 // withdraw deletes the row of a challenge from the file. Calls at the same time
 // share one transaction, so that they wait for one fsync.
-func (f *memoryFile) withdraw(m *memoryStore, rec *record) error {
+func (f *memoryFile) withdraw(m *memory, rec *record) error {
 	f.leaving.mu.Lock()
 	w := f.leaving.next
 	first := w == nil
@@ -177,7 +177,7 @@ func (f *memoryFile) withdraw(m *memoryStore, rec *record) error {
 }
 
 // deleteRecords deletes the rows of challenges. The caller holds writing.
-func (f *memoryFile) deleteRecords(m *memoryStore, recs []*record) error {
+func (f *memoryFile) deleteRecords(m *memory, recs []*record) error {
 	changes := make([]change, len(recs))
 	for i, rec := range recs {
 		changes[i] = change{bucket: bucketChallenges, key: rec.id[:]}
@@ -196,7 +196,7 @@ func (f *memoryFile) deleteRecords(m *memoryStore, recs []*record) error {
 }
 
 // fileChanged writes the challenges that have changed. The caller holds writing.
-func (f *memoryFile) fileChanged(m *memoryStore) error {
+func (f *memoryFile) fileChanged(m *memory) error {
 	m.mu.Lock()
 	changed := m.keeper.changed
 	m.keeper.changed = nil
@@ -217,7 +217,7 @@ func (f *memoryFile) fileChanged(m *memoryStore) error {
 
 // fileRecords makes the rows of challenges what the challenges are. It sorts
 // recs, so that each page of the file is written once. The caller holds writing.
-func (f *memoryFile) fileRecords(m *memoryStore, recs []*record) error {
+func (f *memoryFile) fileRecords(m *memory, recs []*record) error {
 	slices.SortFunc(recs, func(a, b *record) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for part := range slices.Chunk(recs, changesAtOnce) {
 		changes := make([]change, 0, len(part))
@@ -242,7 +242,7 @@ func (f *memoryFile) fileRecords(m *memoryStore, recs []*record) error {
 
 // fileLast makes the rows of challenges those of recs and no others. The caller
 // holds writing.
-func (f *memoryFile) fileLast(m *memoryStore, recs []*record) error {
+func (f *memoryFile) fileLast(m *memory, recs []*record) error {
 	if err := f.fileRecords(m, recs); err != nil {
 		return err
 	}

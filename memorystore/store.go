@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"cmp"
@@ -21,12 +21,12 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memoryStore is the otp.Store of one process. Challenges are found through
+// memory is the otp.Store of one process. Challenges are found through
 // ristretto; what may never be forgotten early is kept beside it: which of
 // them are live (a heap, so that room is counted exactly), and the counters.
 // Those are also written to a file, behind whoever asks, for the process that
 // follows; the challenges are when the store is closed.
-type memoryStore struct {
+type memory struct {
 	cache *cache.Cache[*record]
 	wakes otp.Wakes
 
@@ -49,7 +49,7 @@ type memoryStore struct {
 	// taken, never the other way round, and never while ristretto is awaited.
 	mu       sync.Mutex
 	capacity int
-	users    []*MemoryStore // the configurations in use, the latest last
+	users    []*Store // the configurations in use, the latest last
 	live     expiries
 	counters counters
 	runs     runs
@@ -81,13 +81,13 @@ const (
 	maxTries = 1 << 16
 )
 
-// newMemoryStore returns a store for capacity live challenges.
-func newMemoryStore(capacity int) (*memoryStore, error) {
+// newMemory returns a store for capacity live challenges.
+func newMemory(capacity int) (*memory, error) {
 	cache, err := cache.New[*record](capacity)
 	if err != nil {
 		return nil, err
 	}
-	m := &memoryStore{
+	m := &memory{
 		cache:    cache,
 		now:      clock.Now,
 		log:      memoryLog,
@@ -104,7 +104,7 @@ func newMemoryStore(capacity int) (*memoryStore, error) {
 }
 
 // setRows makes these what is counted, and notes what changes in them.
-func (m *memoryStore) setRows(c counters, r runs) {
+func (m *memory) setRows(c counters, r runs) {
 	m.counters, m.runs = c, r
 	m.counters.notes, m.runs.notes = &m.notes, &m.notes
 	m.counters.removed = func(key tableKey) { m.notes.add(noteCounter, key, 0) }
@@ -113,7 +113,7 @@ func (m *memoryStore) setRows(c counters, r runs) {
 
 // KeyedBy tells what stands for the keys of what is hashed, once: a file that
 // is keyed by others is of no use.
-func (m *memoryStore) KeyedBy(ring otp.Digest) {
+func (m *memory) KeyedBy(ring otp.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ring == (otp.Digest{}) {
@@ -122,7 +122,7 @@ func (m *memoryStore) KeyedBy(ring otp.Digest) {
 }
 
 // ready sees that what a process before this one has counted is there.
-func (m *memoryStore) ready() {
+func (m *memory) ready() {
 	m.load.Do(func() {
 		m.openFile()
 		m.mu.Lock()
@@ -135,7 +135,7 @@ func (m *memoryStore) ready() {
 
 // tick notices a clock that went back. What lives by the one that was ahead
 // begins its life now: else it would live on until its time comes.
-func (m *memoryStore) tick(now time.Time) {
+func (m *memory) tick(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -145,14 +145,14 @@ func (m *memoryStore) tick(now time.Time) {
 
 // tickLocked is tick for who holds mu. Who adds a challenge calls it, so that
 // none is added by a clock that has gone back since.
-func (m *memoryStore) tickLocked(now time.Time) {
+func (m *memory) tickLocked(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.settleClocks(at)
 	}
 }
 
 // told notes what time it is, and reports whether that is no leap back.
-func (m *memoryStore) told(at instant) bool {
+func (m *memory) told(at instant) bool {
 	for {
 		latest := m.latest.Load()
 		if at <= instant(latest) {
@@ -165,7 +165,7 @@ func (m *memoryStore) told(at instant) bool {
 }
 
 // settleClocks looks at all challenges. The caller holds mu.
-func (m *memoryStore) settleClocks(at instant) {
+func (m *memory) settleClocks(at instant) {
 	for _, rec := range m.live {
 		rec.settleClock(at)
 	}
@@ -174,7 +174,7 @@ func (m *memoryStore) settleClocks(at instant) {
 }
 
 // Destruct closes the store, when the last engine that used it is gone.
-func (m *memoryStore) Destruct() error {
+func (m *memory) Destruct() error {
 	m.load.Do(func() {}) // from now on no file is opened
 	if m.file == nil {
 		m.cache.Close()
@@ -186,7 +186,7 @@ func (m *memoryStore) Destruct() error {
 }
 
 // setUsers changes which configurations use the store.
-func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore) {
+func (m *memory) setUsers(change func(users []*Store) []*Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.users = change(m.users); len(m.users) > 0 {
@@ -196,21 +196,21 @@ func (m *memoryStore) setUsers(change func(users []*MemoryStore) []*MemoryStore)
 
 // setCapacity changes how many live challenges are held. Those beyond a smaller
 // capacity live on; new ones are refused until there is room. The caller holds mu.
-func (m *memoryStore) setCapacity(capacity int) {
+func (m *memory) setCapacity(capacity int) {
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024
 	m.cache.Resize(max(capacity, len(m.live)))
 }
 
 // Capacity returns how many live challenges the store may hold.
-func (m *memoryStore) Capacity() int {
+func (m *memory) Capacity() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.capacity
 }
 
 // Reserve implements otp.Store.
-func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
+func (m *memory) Reserve(_ context.Context, r *otp.Reservation) error {
 	m.ready()
 	former := m.find(r.Replaces)
 	rec := newRecord(r)
@@ -237,7 +237,7 @@ func (m *memoryStore) Reserve(_ context.Context, r *otp.Reservation) error {
 
 // admit takes room and the sending, both or neither. It reports whether the
 // room is former's.
-func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
+func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
 	if err := m.lockFor(former); err != nil {
 		return false, err
 	}
@@ -273,7 +273,7 @@ func (m *memoryStore) admit(r *otp.Reservation, rec, former *record) (heir bool,
 
 // take counts one sending, unless the run is locked or a limit reached; limit
 // is one that refuses already, or nil. The caller holds mu.
-func (m *memoryStore) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+func (m *memory) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
 	if lock := m.runs.locked(run, now); lock != nil {
 		if lock.RetryAfter == 0 { // no wait ends it
 			return lock
@@ -286,7 +286,7 @@ func (m *memoryStore) take(run *otp.Run, list []otp.Counter, now time.Time, limi
 }
 
 // Resend implements otp.Store.
-func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+func (m *memory) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
 	m.ready()
 	rec := m.find(id)
 	if err := m.lockFor(rec); err != nil {
@@ -310,7 +310,7 @@ func (m *memoryStore) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.
 }
 
 // Settle implements otp.Store.
-func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
+func (m *memory) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -334,7 +334,7 @@ func (m *memoryStore) Settle(_ context.Context, id otp.ID, s *otp.Settlement) er
 }
 
 // Attempt implements otp.Store.
-func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	m.ready()
 	rec := m.find(id)
 	if rec == nil {
@@ -355,7 +355,7 @@ func (m *memoryStore) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.
 }
 
 // Unlock implements otp.Store.
-func (m *memoryStore) Unlock(_ context.Context, _ string, number otp.Digest) (bool, error) {
+func (m *memory) Unlock(_ context.Context, _ string, number otp.Digest) (bool, error) {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -363,7 +363,7 @@ func (m *memoryStore) Unlock(_ context.Context, _ string, number otp.Digest) (bo
 }
 
 // Used implements otp.Store.
-func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.Time) ([]int, error) {
+func (m *memory) Used(_ context.Context, _ string, c otp.Counter, now time.Time) ([]int, error) {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -371,7 +371,7 @@ func (m *memoryStore) Used(_ context.Context, _ string, c otp.Counter, now time.
 }
 
 // Clear implements otp.Store.
-func (m *memoryStore) Clear(_ context.Context, _ string, c otp.Counter) (bool, error) {
+func (m *memory) Clear(_ context.Context, _ string, c otp.Counter) (bool, error) {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -381,7 +381,7 @@ func (m *memoryStore) Clear(_ context.Context, _ string, c otp.Counter) (bool, e
 }
 
 // Get implements otp.Store.
-func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
+func (m *memory) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
 	m.ready()
 	m.tick(now)
 	rec := m.find(id)
@@ -393,7 +393,7 @@ func (m *memoryStore) Get(_ context.Context, _ string, id otp.ID, now time.Time)
 
 // Of implements otp.Store. It looks at all that are live, and keeps nobody
 // waiting meanwhile.
-func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
+func (m *memory) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
 	m.ready()
 	m.mu.Lock()
 	m.tickLocked(now)
@@ -418,7 +418,7 @@ func (m *memoryStore) Of(_ context.Context, _ string, number otp.Digest, now tim
 }
 
 // Report implements otp.Store.
-func (m *memoryStore) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+func (m *memory) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -439,10 +439,10 @@ func (m *memoryStore) Report(_ context.Context, messageID string, state connexus
 }
 
 // Watch implements otp.Store.
-func (m *memoryStore) Watch(id otp.ID) (<-chan struct{}, func()) { return m.wakes.Watch(id) }
+func (m *memory) Watch(id otp.ID) (<-chan struct{}, func()) { return m.wakes.Watch(id) }
 
 // First implements otp.Store.
-func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
+func (m *memory) First(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -455,7 +455,7 @@ func (m *memoryStore) First(_ context.Context, key otp.Digest, ttl time.Duration
 }
 
 // Begin implements otp.Store.
-func (m *memoryStore) Begin(_ context.Context, key otp.Digest, l otp.Lease) error {
+func (m *memory) Begin(_ context.Context, key otp.Digest, l otp.Lease) error {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -471,7 +471,7 @@ func (m *memoryStore) Begin(_ context.Context, key otp.Digest, l otp.Lease) erro
 }
 
 // Done implements otp.Store.
-func (m *memoryStore) Done(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) error {
+func (m *memory) Done(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) error {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -481,7 +481,7 @@ func (m *memoryStore) Done(_ context.Context, key otp.Digest, ttl time.Duration,
 }
 
 // Forget implements otp.Store.
-func (m *memoryStore) Forget(_ context.Context, key otp.Digest, holder string) error {
+func (m *memory) Forget(_ context.Context, key otp.Digest, holder string) error {
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -496,7 +496,7 @@ func (m *memoryStore) Forget(_ context.Context, key otp.Digest, holder string) e
 }
 
 // Try implements otp.Store. The tries are not saved: they spare this process.
-func (m *memoryStore) Try(_ context.Context, _ string, c otp.Counter, now time.Time) error {
+func (m *memory) Try(_ context.Context, _ string, c otp.Counter, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var need demand
@@ -514,7 +514,7 @@ func (m *memoryStore) Try(_ context.Context, _ string, c otp.Counter, now time.T
 }
 
 // Live implements otp.Store.
-func (m *memoryStore) Live(_ context.Context, now time.Time) (int, error) {
+func (m *memory) Live(_ context.Context, now time.Time) (int, error) {
 	m.ready()
 	for {
 		m.mu.Lock()
@@ -530,7 +530,7 @@ func (m *memoryStore) Live(_ context.Context, now time.Time) (int, error) {
 }
 
 // find returns the record of a challenge, or nil.
-func (m *memoryStore) find(id otp.ID) *record {
+func (m *memory) find(id otp.ID) *record {
 	if id == (otp.ID{}) {
 		return nil
 	}
@@ -542,7 +542,7 @@ func (m *memoryStore) find(id otp.ID) *record {
 }
 
 // end removes a challenge that was met or replaced.
-func (m *memoryStore) end(rec *record) {
+func (m *memory) end(rec *record) {
 	rec.finish()
 	m.mu.Lock()
 	m.drop(rec)
@@ -551,7 +551,7 @@ func (m *memoryStore) end(rec *record) {
 }
 
 // drop frees a challenge's room. The caller holds mu.
-func (m *memoryStore) drop(rec *record) {
+func (m *memory) drop(rec *record) {
 	if rec.place >= 0 {
 		heap.Remove(&m.live, rec.place)
 	}
@@ -562,7 +562,7 @@ func (m *memoryStore) drop(rec *record) {
 // expire frees the room of challenges whose codes' lives are over, a few at a
 // time: more than who asks needs, and so few that nobody waits for a flood to
 // be cleared away. The caller holds mu.
-func (m *memoryStore) expire(now time.Time) {
+func (m *memory) expire(now time.Time) {
 	for range 16 {
 		if len(m.live) == 0 || instantOf(now) < m.live[0].expires() {
 			return

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func memoryRun(i, device int) otp.Run {
 // code for one is refused, and counts nowhere. Those that count go on.
 func TestMemoryRunsBounded(t *testing.T) {
 	const most = 4
-	store := openMemoryStore(t, 100)
+	store := openMemory(t, 100)
 	store.runs.max = most
 	now := storeEpoch
 	attempt := func(id otp.ID, proof otp.Digest, run otp.Run) (otp.Record, error) {

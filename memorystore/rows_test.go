@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 )
 
 // rowsOf describes all that a store counts and that counts at a time.
-func rowsOf(m *memoryStore, now time.Time) map[string]string {
+func rowsOf(m *memory, now time.Time) map[string]string {
 	all := make(map[string]string)
 	for key, place := range m.counters.places {
 		c := m.counters.at(int(place)).value
@@ -53,7 +53,7 @@ func rowsOf(m *memoryStore, now time.Time) map[string]string {
 func wantSameRows(t interface {
 	Helper()
 	Errorf(string, ...any)
-}, got, want *memoryStore, now time.Time) {
+}, got, want *memory, now time.Time) {
 	t.Helper()
 	gotRows, wantRows := rowsOf(got, now), rowsOf(want, now)
 	for key, row := range wantRows {
@@ -74,7 +74,7 @@ type twins struct {
 	t      *testing.T
 	dir    string
 	saved  *savedStore
-	other  *memoryStore
+	other  *memory
 	now    time.Time
 	asked  []*otp.Reservation
 	name   int // of the sequence: each has counters of its own
@@ -91,7 +91,7 @@ func TestMemoryFileTwins(t *testing.T) {
 			r.Fatal(err)
 		}
 		name++
-		p := &twins{t: t, dir: dir, other: openMemoryStore(t, 1000), now: day, name: name}
+		p := &twins{t: t, dir: dir, other: openMemory(t, 1000), now: day, name: name}
 		p.open()
 		defer func() { p.saved.close() }()
 		r.Repeat(map[string]func(*rapid.T){
@@ -231,7 +231,7 @@ func (p *twins) crash(t *rapid.T) {
 	p.saved.flush()
 	c := p.saved.crashed(p.now)
 	defer c.close()
-	wantSameRows(t, c.memoryStore, p.other, p.now)
+	wantSameRows(t, c.memory, p.other, p.now)
 }
 
 // compare looks at the latest challenges and at every counter.
@@ -239,7 +239,7 @@ func (p *twins) compare(t *rapid.T) {
 	for _, r := range p.asked[max(0, len(p.asked)-4):] {
 		p.both(t, "Get", func(s otp.Store) string { return recordText(s.Get(ctxBg, "", r.ID, p.now)) })
 	}
-	wantSameRows(t, p.saved.memoryStore, p.other, p.now)
+	wantSameRows(t, p.saved.memory, p.other, p.now)
 }
 
 // A gate that asks for less than others did before a restart does not shorten

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // store's time, so that some 30,000 are live at once and as many expire, for
 // 50,000 numbers in turn, each of them limited, and all together.
 func BenchmarkMemoryStoreReserve(b *testing.B) {
-	store := openMemoryStore(b, 100_000)
+	store := openMemory(b, 100_000)
 	var turn atomic.Int64
 	perNumber := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}
 	budget := otp.Counter{Limit: "budget", Rates: []otp.Rate{{Count: 400_000, Window: time.Hour}}}
@@ -46,12 +46,12 @@ func BenchmarkMemoryStoreReserve(b *testing.B) {
 
 // benchChallenges are live ones whose attempts never end.
 type benchChallenges struct {
-	store *memoryStore
+	store *memory
 	ids   []otp.ID
 	turn  atomic.Uint32
 }
 
-func newBenchChallenges(b *testing.B, store *memoryStore) *benchChallenges {
+func newBenchChallenges(b *testing.B, store *memory) *benchChallenges {
 	ids, err := reserveMany(store, 10_000, storeEpoch)
 	if err != nil {
 		b.Fatal(err)
@@ -84,7 +84,7 @@ func (c *benchChallenges) next() otp.ID {
 // BenchmarkMemoryStoreAttempt attempts with wrong codes, which is what an
 // attacker can do often.
 func BenchmarkMemoryStoreAttempt(b *testing.B) {
-	challenges := newBenchChallenges(b, openMemoryStore(b, 100_000))
+	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	var proof otp.Digest
 	attempt := func(tb testing.TB) {
 		_, err := challenges.store.Attempt(context.Background(), challenges.next(), &otp.Answer{Proof: proof, Now: storeEpoch})
@@ -117,7 +117,7 @@ func (noSender) SendOTP(context.Context, connexus.OTP) (connexus.Receipt, error)
 
 // BenchmarkEngineVerify verifies wrong codes: the keyed hash and the attempt.
 func BenchmarkEngineVerify(b *testing.B) {
-	challenges := newBenchChallenges(b, openMemoryStore(b, 100_000))
+	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	ring, err := session.NewRing(session.NewKeys(storeEpoch))
 	if err != nil {
 		b.Fatal(err)
@@ -151,7 +151,7 @@ func BenchmarkEngineVerify(b *testing.B) {
 // challenges have expired at once.
 func BenchmarkMemoryStoreExpire(b *testing.B) {
 	const n = 100_000
-	store := openMemoryStore(b, n)
+	store := openMemory(b, n)
 	now := storeEpoch
 	for b.Loop() {
 		b.StopTimer()
@@ -171,7 +171,7 @@ func BenchmarkMemoryStoreExpire(b *testing.B) {
 // BenchmarkMemoryStoreReport applies delivery reports of messages that there
 // are, and keeps those that there are not (yet).
 func BenchmarkMemoryStoreReport(b *testing.B) {
-	challenges := newBenchChallenges(b, openMemoryStore(b, 100_000))
+	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	for _, id := range challenges.ids {
 		err := challenges.store.Settle(context.Background(), id, &otp.Settlement{
 			Sending: 1, MessageID: id.String(), Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch,

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import "github.com/caddy-websms/websms/otp"
 

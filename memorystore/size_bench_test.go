@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func BenchmarkChallengeSize(b *testing.B) {
 			each := 0.0
 			for b.Loop() {
 				before := harness.HeapInUse()
-				store, err := newMemoryStore(n)
+				store, err := newMemory(n)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -46,7 +46,7 @@ func BenchmarkChallengeSize(b *testing.B) {
 	}
 }
 
-func reserveAsEngine(tb testing.TB, ring *session.Ring, store *memoryStore, i int) {
+func reserveAsEngine(tb testing.TB, ring *session.Ring, store *memory, i int) {
 	id := session.NewID()
 	sealed, err := ring.Seal(session.ForCode, string(id[:]), []byte("482174"))
 	if err != nil {

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"errors"
@@ -141,7 +141,7 @@ func TestMemoryFileLeftAtStop(t *testing.T) {
 	dir := t.TempDir()
 	var armed atomic.Bool
 	reads, goOn := make(chan struct{}), make(chan struct{})
-	a := openSaved(t, dir, storeEpoch, func(m *memoryStore) {
+	a := openSaved(t, dir, storeEpoch, func(m *memory) {
 		m.now = func() time.Time {
 			if armed.CompareAndSwap(true, false) {
 				close(reads)
@@ -164,7 +164,7 @@ func TestMemoryFileLeftAtStop(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Destruct: %v", err)
 	}
-	a.memoryStore = nil
+	a.memory = nil
 	c := openSaved(t, dir, storeEpoch)
 	if !c.good(mine) || !c.good(left) || c.good(left) {
 		t.Error("a code is not good once in the process that follows")
@@ -225,7 +225,7 @@ func filepathExists(path string) error {
 // has all of it when it starts again.
 func TestMemoryFileRolledBack(t *testing.T) {
 	dir := t.TempDir()
-	later := func(m *memoryStore) { m.version++ }
+	later := func(m *memory) { m.version++ }
 	s := openSaved(t, dir, storeEpoch, later)
 	s.lock(1, 0)
 	s.close()
@@ -373,7 +373,7 @@ func TestMemoryFileUnmarkedLater(t *testing.T) {
 		}
 		b.fail(errors.New("no space left on device"))
 		b.lock(i, 0)
-		if b.file.flush(b.memoryStore) == nil || !b.file.marked {
+		if b.file.flush(b.memory) == nil || !b.file.marked {
 			t.Error("the mark is forgotten, and it is in the file")
 		}
 		b.fail(nil)

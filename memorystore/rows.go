@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ const notesAtOnce = 128
 
 // changes returns what there is to be written for sorted notes, as things
 // stand now. It holds the store's mutex for a few of them at a time.
-func (m *memoryStore) changes(notes []note) []change {
+func (m *memory) changes(notes []note) []change {
 	list := make([]change, 0, 2*len(notes))
 	for part := range slices.Chunk(notes, notesAtOnce) {
 		m.mu.Lock()

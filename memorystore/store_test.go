@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"context"
@@ -19,10 +19,10 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// openMemoryStore returns a store that is closed with the test.
-func openMemoryStore(t testing.TB, capacity int) *memoryStore {
+// openMemory returns a store that is closed with the test.
+func openMemory(t testing.TB, capacity int) *memory {
 	t.Helper()
-	store, err := newMemoryStore(capacity)
+	store, err := newMemory(capacity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func openMemoryStore(t testing.TB, capacity int) *memoryStore {
 }
 
 func TestMemoryStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, capacity int) otp.Store { return openMemoryStore(t, capacity) })
+	storetest.Run(t, func(t *testing.T, capacity int) otp.Store { return openMemory(t, capacity) })
 }
 
 var storeEpoch = time.Date(2030, time.January, 2, 3, 4, 5, 6000, time.UTC)
@@ -63,7 +63,7 @@ func memoryCounter(i int, rates ...otp.Rate) otp.Counter {
 }
 
 // reserveMany makes n challenges at now and returns them; a refusal ends it.
-func reserveMany(store *memoryStore, n int, now time.Time) (ids []otp.ID, err error) {
+func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) {
 	for range n {
 		r := memoryReservation(now)
 		if err := store.Reserve(context.Background(), r); err != nil {
@@ -76,7 +76,7 @@ func reserveMany(store *memoryStore, n int, now time.Time) (ids []otp.ID, err er
 
 func TestMemoryStoreResize(t *testing.T) {
 	const small, large = 10, 20000
-	store := openMemoryStore(t, small)
+	store := openMemory(t, small)
 	var all []otp.ID
 	fill := func(capacity int) {
 		t.Helper()
@@ -98,9 +98,9 @@ func TestMemoryStoreResize(t *testing.T) {
 		all = all[n:]
 	}
 	fill(small)
-	(&MemoryStore{Capacity: large}).Start(store)
+	(&Store{Capacity: large}).Start(store)
 	fill(large) // far more than ristretto was made for
-	(&MemoryStore{Capacity: small}).Start(store)
+	(&Store{Capacity: small}).Start(store)
 	meet(1)
 	if err := store.Reserve(context.Background(), memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Fatalf("with %d held and room for %d: %v", len(all), small, err)
@@ -115,7 +115,7 @@ func TestMemoryStoreResize(t *testing.T) {
 // windows are over it forgets them, a few with each sending, and not before.
 func TestMemoryStoreIdleCounters(t *testing.T) {
 	const flood, kept = 4000, 100
-	store := openMemoryStore(t, 10)
+	store := openMemory(t, 10)
 	rates := []otp.Rate{{Count: 1, Window: time.Minute}, {Count: 2, Window: time.Hour}}
 	send := func(i int, at time.Duration, want error) {
 		t.Helper()
@@ -170,7 +170,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 
 func TestMemoryStoreDestruct(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	store, err := newMemoryStore(100)
+	store, err := newMemory(100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestMemoryStoreDestruct(t *testing.T) {
 // TestMemoryStoreClosed: what ristretto does not keep is refused, and is as
 // if it had not been asked for.
 func TestMemoryStoreClosed(t *testing.T) {
-	store := openMemoryStore(t, 10)
+	store := openMemory(t, 10)
 	number := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
 	store.cache.Close()
 	for range 3 {
@@ -208,7 +208,7 @@ func TestMemoryStoreClosed(t *testing.T) {
 // TestMemoryStoreManyResends: where a cooldown does not bound the sendings of
 // one challenge, sixteen do.
 func TestMemoryStoreManyResends(t *testing.T) {
-	store := openMemoryStore(t, 10)
+	store := openMemory(t, 10)
 	for _, cooldown := range []time.Duration{0, time.Millisecond} {
 		r := memoryReservation(storeEpoch)
 		r.Cooldown, r.TTL = cooldown, otp.MaxLife
@@ -261,7 +261,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := harness.HeapInUse()
-	store := openMemoryStore(t, n)
+	store := openMemory(t, n)
 	empty := harness.HeapInUse()
 	for i := range n {
 		r := memoryReservation(storeEpoch)
@@ -363,7 +363,7 @@ func TestRecoveryTriesPushNothingOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := openMemoryStore(t, 10)
+		store := openMemory(t, 10)
 		e := otp.NewEngine(otp.Config{Store: store, Ring: ring})
 		defer e.Close(ctxBg)
 		work, err := e.Begin(ctxBg, 24*time.Hour, "mo", "MO1", "")

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -97,7 +97,7 @@ func (e *newerError) Error() string { return fmt.Sprintf("it is of version %d", 
 
 // openFile opens the first file that no other process has open, and reads it.
 // Without one the store is in memory alone.
-func (m *memoryStore) openFile() {
+func (m *memory) openFile() {
 	if m.dir == "" {
 		return
 	}
@@ -122,7 +122,7 @@ func (m *memoryStore) openFile() {
 // that opened it.
 func memoryLog() *zap.Logger { return caddy.Log().Named("websms") }
 
-func (m *memoryStore) openFirst() error {
+func (m *memory) openFirst() error {
 	for n := 1; n <= maxMemoryFiles; n++ {
 		path := m.filePath(n)
 		db, state, err := m.readFile(path)
@@ -163,7 +163,7 @@ func (m *memoryStore) openFirst() error {
 }
 
 // filePath returns the path of the n-th file, from 1.
-func (m *memoryStore) filePath(n int) string {
+func (m *memory) filePath(n int) string {
 	name := "memory.db"
 	if n > 1 {
 		name = fmt.Sprintf("memory-%d.db", n)
@@ -173,7 +173,7 @@ func (m *memoryStore) filePath(n int) string {
 
 // readFile opens one file and reads it. With an *unusableError the file is
 // closed, and the state is what could be read, or nil.
-func (m *memoryStore) readFile(path string) (*bbolt.DB, *memoryState, error) {
+func (m *memory) readFile(path string) (*bbolt.DB, *memoryState, error) {
 	db, damage, err := openBolt(path, lockTime)
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +187,7 @@ func (m *memoryStore) readFile(path string) (*bbolt.DB, *memoryState, error) {
 
 // readOpen reads a file that is open. With an error the file is closed, and the
 // state is what could be read, or nil.
-func (m *memoryStore) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
+func (m *memory) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
 	state := new(memoryState)
 	err := safely(func() (err error) {
 		state.parts, err = prepare(db, m.ring, m.version, damage == nil)
@@ -208,7 +208,7 @@ func (m *memoryStore) readOpen(db *bbolt.DB, damage error) (*memoryState, error)
 
 // use makes an open file the store's, and puts in place what was read. Of a file
 // that was set aside, that is all written to the new one. The caller holds mu.
-func (m *memoryStore) use(path string, db *bbolt.DB, state *memoryState, salvaged bool) {
+func (m *memory) use(path string, db *bbolt.DB, state *memoryState, salvaged bool) {
 	file := &memoryFile{
 		path: path, db: db, update: db.Update, log: m.log, all: salvaged,
 		look: time.NewTicker(adoptEvery), stop: make(chan struct{}), done: make(chan struct{}),
@@ -392,7 +392,7 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 }
 
 // run writes what changes until the store is closed.
-func (f *memoryFile) run(m *memoryStore) {
+func (f *memoryFile) run(m *memory) {
 	defer close(f.done)
 	defer f.look.Stop()
 	var free []string // files of other processes, at the last look

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 )
 
 // flush writes all that has changed so far. What it cannot write stays pending.
-func (f *memoryFile) flush(m *memoryStore) error {
+func (f *memoryFile) flush(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	err := f.flushed(m)
@@ -22,7 +22,7 @@ func (f *memoryFile) flush(m *memoryStore) error {
 }
 
 // flushed does what flush does. The caller holds writing.
-func (f *memoryFile) flushed(m *memoryStore) error {
+func (f *memoryFile) flushed(m *memory) error {
 	lost := f.take(m)
 	err := f.unmark()
 	if err == nil {
@@ -42,7 +42,7 @@ func (f *memoryFile) flushed(m *memoryStore) error {
 
 // take makes what has changed pending, and reports whether there was more than
 // can be. The caller holds writing.
-func (f *memoryFile) take(m *memoryStore) (lost bool) {
+func (f *memoryFile) take(m *memory) (lost bool) {
 	if f.isCopy {
 		return false
 	}
@@ -72,7 +72,7 @@ func (f *memoryFile) report(err error) {
 
 // write writes how those things stand that sorted notes name. The caller holds
 // writing.
-func (f *memoryFile) write(m *memoryStore, notes []note) error {
+func (f *memoryFile) write(m *memory, notes []note) error {
 	for part := range slices.Chunk(notes, changesAtOnce) {
 		if err := f.applied(m.changes(part)); err != nil {
 			return err
@@ -154,7 +154,7 @@ func deleteRange(bucket *bbolt.Bucket, from, bound []byte, rows int) (more int, 
 
 // compare writes how everything stands, and deletes what is no more. The
 // caller holds writing.
-func (f *memoryFile) compare(m *memoryStore) error {
+func (f *memoryFile) compare(m *memory) error {
 	for _, in := range []struct {
 		bucket []byte
 		kind   noteKind
@@ -204,7 +204,7 @@ func (*failures) name(notes []note, after note) ([]note, bool) {
 
 // writeWith writes what notes name, and what has changed meanwhile: to compare
 // all takes its time. The caller holds writing.
-func (f *memoryFile) writeWith(m *memoryStore, notes []note) error {
+func (f *memoryFile) writeWith(m *memory, notes []note) error {
 	f.take(m)
 	err := f.write(m, f.pending)
 	if err == nil {
@@ -216,7 +216,7 @@ func (f *memoryFile) writeWith(m *memoryStore, notes []note) error {
 
 // stale returns notes of what the file holds, from a key on, and the store
 // does not, and the key to go on from; nil: that was the end.
-func (f *memoryFile) stale(m *memoryStore, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
+func (f *memoryFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
 	err = safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			rows := tx.Bucket(bucket).Cursor()
@@ -248,7 +248,7 @@ func (f *memoryFile) stale(m *memoryStore, bucket []byte, kind noteKind, from []
 
 // compareTable writes every row of a table, by the notes that name appends. It
 // does so in the order of the file, so that each of its pages is written once.
-func compareTable[V any](f *memoryFile, m *memoryStore, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
+func compareTable[V any](f *memoryFile, m *memory, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
 	keys := tableKeys(m, t)
 	var after note
 	for len(keys) > 0 {
@@ -279,7 +279,7 @@ func compareTable[V any](f *memoryFile, m *memoryStore, t *table[V], name func(*
 // tableKeys returns the keys of a table in order. It goes from the last row to
 // the first: one that takes the place of one that was removed comes from
 // behind, where it was seen.
-func tableKeys[V any](m *memoryStore, t *table[V]) []tableKey {
+func tableKeys[V any](m *memory, t *table[V]) []tableKey {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keys := make([]tableKey, 0, len(t.places))
@@ -306,7 +306,7 @@ func (f *memoryFile) end() {
 
 // close writes what has changed last and what is pending, and closes the file.
 // The caller has called end.
-func (f *memoryFile) close(m *memoryStore) error {
+func (f *memoryFile) close(m *memory) error {
 	m.mu.Lock()
 	m.notes.changed = nil // what is asked from now on is not written
 	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)

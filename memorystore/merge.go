@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"crypto/rand"
@@ -104,7 +104,7 @@ func (f *memoryFile) named() (k mark, err error) {
 // happened since. It is "" if the own file is not marked, or that file is not
 // there, open, or older than the mark: then no lock that is in the own file
 // may be forgotten.
-func (m *memoryStore) successor(paths []string) string {
+func (m *memory) successor(paths []string) string {
 	if m.file.mark.name == "" {
 		return ""
 	}
@@ -150,7 +150,7 @@ func (m *memoryStore) successor(paths []string) string {
 }
 
 // forgetRows forgets what the store's own file had. The caller does not hold mu.
-func (m *memoryStore) forgetRows() {
+func (m *memory) forgetRows() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.setRows(newCounters(), newRuns())
@@ -158,7 +158,7 @@ func (m *memoryStore) forgetRows() {
 
 // lockStart returns when no other process of the folder starts or merges, or
 // after a time, and a function that lets others go on.
-func (m *memoryStore) lockStart(wait time.Duration) (unlock func(), ok bool) {
+func (m *memory) lockStart(wait time.Duration) (unlock func(), ok bool) {
 	var db *bbolt.DB
 	err := safely(func() (err error) {
 		db, err = bbolt.Open(filepath.Join(m.dir, startLockName), 0o600, &bbolt.Options{Timeout: wait, NoStatistics: true})
@@ -171,7 +171,7 @@ func (m *memoryStore) lockStart(wait time.Duration) (unlock func(), ok bool) {
 }
 
 // siblings returns the files of the folder that are not the store's own.
-func (m *memoryStore) siblings() (paths []string) {
+func (m *memory) siblings() (paths []string) {
 	for n := 1; n <= maxMemoryFiles; n++ {
 		path := m.filePath(n)
 		if path == m.file.path {
@@ -186,7 +186,7 @@ func (m *memoryStore) siblings() (paths []string) {
 
 // adoptLeft takes over the pending challenges, and what is not merged yet, of
 // the files that were free at the last look too. It returns those that are free now.
-func (m *memoryStore) adoptLeft(freeBefore []string) (free []string) {
+func (m *memory) adoptLeft(freeBefore []string) (free []string) {
 	m.mu.Lock()
 	stops := m.keeper.on
 	m.mu.Unlock()
@@ -215,7 +215,7 @@ func (m *memoryStore) adoptLeft(freeBefore []string) (free []string) {
 
 // isLeft reports whether nobody has a file open, and there is something in it
 // to take over.
-func (m *memoryStore) isLeft(path string) (left bool) {
+func (m *memory) isLeft(path string) (left bool) {
 	db, _, err := openBolt(path, time.Millisecond)
 	if err != nil {
 		return false
@@ -255,7 +255,7 @@ type leftFile struct {
 // pending ones, the successor of the own file comes first. Then all of them get
 // what all of them had. A file that is damaged is set aside; one that cannot be
 // used is left to the process that opens it as its own. The caller does not hold mu.
-func (m *memoryStore) adopt(paths []string, pending bool) {
+func (m *memory) adopt(paths []string, pending bool) {
 	var files []*leftFile
 	successor := ""
 	if !pending {
@@ -332,7 +332,7 @@ func (l *leftFile) readAt() error {
 // openLeft opens and reads a file that nobody has open. It returns nil if there
 // is none, or nothing to take over. What is pending is deleted there before it
 // is used.
-func (m *memoryStore) openLeft(path string, pending bool) *leftFile {
+func (m *memory) openLeft(path string, pending bool) *leftFile {
 	db, damage, err := openBolt(path, time.Millisecond)
 	if err != nil {
 		return nil
@@ -362,7 +362,7 @@ func (m *memoryStore) openLeft(path string, pending bool) *leftFile {
 
 // mergeState puts in place what was read, a few rows at a time, so that nobody
 // waits long.
-func (m *memoryStore) mergeState(state *memoryState) {
+func (m *memory) mergeState(state *memoryState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rows := 0
@@ -388,7 +388,7 @@ func (m *memoryStore) mergeState(state *memoryState) {
 }
 
 // writeAll writes how everything stands.
-func (f *memoryFile) writeAll(m *memoryStore) error {
+func (f *memoryFile) writeAll(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.all = true

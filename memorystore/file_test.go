@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"context"
@@ -21,16 +21,16 @@ import (
 
 // savedStore is a memory store with a file, and what it logs.
 type savedStore struct {
-	*memoryStore
+	*memory
 	t   testing.TB
 	log *observer.ObservedLogs
 }
 
 // openSaved opens a store with its file in dir, at a time. It is closed with
 // the test, unless the test closes it.
-func openSaved(t testing.TB, dir string, at time.Time, change ...func(*memoryStore)) *savedStore {
+func openSaved(t testing.TB, dir string, at time.Time, change ...func(*memory)) *savedStore {
 	t.Helper()
-	store, err := newMemoryStore(1000)
+	store, err := newMemory(1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,19 +48,19 @@ func openSaved(t testing.TB, dir string, at time.Time, change ...func(*memorySto
 
 func (s *savedStore) close() {
 	s.t.Helper()
-	if s.memoryStore == nil {
+	if s.memory == nil {
 		return
 	}
 	if err := s.Destruct(); err != nil {
 		s.t.Errorf("Destruct: %v", err)
 	}
-	s.memoryStore = nil
+	s.memory = nil
 }
 
 // flush writes what has changed, as the store does by itself a little later.
 func (s *savedStore) flush() {
 	s.t.Helper()
-	if err := s.file.flush(s.memoryStore); err != nil {
+	if err := s.file.flush(s.memory); err != nil {
 		s.t.Fatalf("writing: %v", err)
 	}
 }
@@ -121,7 +121,7 @@ var (
 // opened again.
 func TestMemoryFileStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, capacity int) otp.Store {
-		return openSaved(t, t.TempDir(), storeEpoch, func(m *memoryStore) { m.capacity = capacity }).memoryStore
+		return openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.capacity = capacity }).memory
 	})
 }
 
@@ -312,7 +312,7 @@ func TestMemoryFileClosed(t *testing.T) {
 	if err := s.Reserve(ctxBg, r); err != nil {
 		t.Fatal(err)
 	}
-	store, rec := s.memoryStore, s.find(r.ID)
+	store, rec := s.memory, s.find(r.ID)
 	s.close()
 	goleak.VerifyNone(t, before)
 	if _, err := rec.attempt(&otp.Answer{Proof: r.Proof, Now: storeEpoch}, &store.runs); !errors.Is(err, otp.ErrNoChallenge) {
@@ -335,12 +335,12 @@ func TestMemoryFileSmallerCapacity(t *testing.T) {
 	const n = 700 // more than one row of them
 	dir := t.TempDir()
 	s := openSaved(t, dir, storeEpoch)
-	ids, err := reserveMany(s.memoryStore, n, storeEpoch)
+	ids, err := reserveMany(s.memory, n, storeEpoch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.close()
-	s = openSaved(t, dir, storeEpoch, func(m *memoryStore) { m.setCapacity(1) })
+	s = openSaved(t, dir, storeEpoch, func(m *memory) { m.setCapacity(1) })
 	if err := s.Reserve(ctxBg, memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Errorf("Reserve: %v, want an *UnavailableError", err)
 	}

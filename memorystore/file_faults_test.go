@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -98,7 +98,7 @@ func noisePages(bucket []byte) damage {
 	}
 }
 
-var ofRing = func(m *memoryStore) { m.ring = otp.Digest{1} }
+var ofRing = func(m *memory) { m.ring = otp.Digest{1} }
 
 // A file that cannot be ours, or that is no more what was written, is set
 // aside, and a new one begun.
@@ -350,7 +350,7 @@ func TestMemoryFileNewer(t *testing.T) {
 // A release reads the files of the one before it, and goes on with them as its own.
 func TestMemoryFileVersionBefore(t *testing.T) {
 	dir := t.TempDir()
-	of := func(version uint64) func(*memoryStore) { return func(m *memoryStore) { m.version = version } }
+	of := func(version uint64) func(*memory) { return func(m *memory) { m.version = version } }
 	s := openSaved(t, dir, storeEpoch, of(5))
 	pending := s.fill(3)
 	s.close()
@@ -419,7 +419,7 @@ func TestMemoryFileKeepsUnknown(t *testing.T) {
 	miss(s)
 	s.flush()
 	s.file.writing.Lock()
-	err := s.file.compare(s.memoryStore)
+	err := s.file.compare(s.memory)
 	s.file.writing.Unlock()
 	if err != nil {
 		t.Fatal(err)
@@ -556,7 +556,7 @@ func TestMemoryFileDiskFull(t *testing.T) {
 				t.Fatal("it is not forgotten")
 			}
 			for try := range 4 {
-				err := s.file.flush(s.memoryStore)
+				err := s.file.flush(s.memory)
 				if many && try == 0 {
 					continue // while too much comes in, all is not compared
 				}
@@ -574,7 +574,7 @@ func TestMemoryFileDiskFull(t *testing.T) {
 			s.flush()
 			s.flush()
 			s.wantLog(logFailing, logAgain)
-			wantSameRows(t, s.crashed(storeEpoch.Add(-time.Hour)).memoryStore, s.memoryStore, storeEpoch.Add(-time.Hour))
+			wantSameRows(t, s.crashed(storeEpoch.Add(-time.Hour)).memory, s.memory, storeEpoch.Add(-time.Hour))
 		})
 	}
 }
@@ -584,8 +584,8 @@ func TestMemoryFileCloseFails(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	s.count(1, storeEpoch)
 	s.file.update = func(func(*bbolt.Tx) error) error { return errors.New("no space left on device") }
-	store := s.memoryStore
-	s.memoryStore = nil
+	store := s.memory
+	s.memory = nil
 	if err := store.Destruct(); err == nil {
 		t.Error("closing a store that cannot write says nothing")
 	}
@@ -593,7 +593,7 @@ func TestMemoryFileCloseFails(t *testing.T) {
 
 // What is written is read again while everybody goes on asking.
 func TestMemoryFileTraffic(t *testing.T) {
-	s := openSaved(t, t.TempDir(), storeEpoch, func(m *memoryStore) { m.setCapacity(10_000) })
+	s := openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(10_000) })
 	var asking sync.WaitGroup
 	for worker := range 4 {
 		asking.Go(func() {
@@ -622,11 +622,11 @@ func TestMemoryFileTraffic(t *testing.T) {
 				return
 			default:
 			}
-			if err := s.file.flush(s.memoryStore); err != nil {
+			if err := s.file.flush(s.memory); err != nil {
 				t.Error(err)
 			}
 			s.file.writing.Lock()
-			if err := s.file.compare(s.memoryStore); err != nil {
+			if err := s.file.compare(s.memory); err != nil {
 				t.Error(err)
 			}
 			s.file.writing.Unlock()
@@ -636,5 +636,5 @@ func TestMemoryFileTraffic(t *testing.T) {
 	close(stop)
 	<-flushed
 	s.flush()
-	wantSameRows(t, s.crashed(storeEpoch).memoryStore, s.memoryStore, storeEpoch)
+	wantSameRows(t, s.crashed(storeEpoch).memory, s.memory, storeEpoch)
 }

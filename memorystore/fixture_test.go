@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 // holds at least one row of each kind. A change of the code must not change how
 // it reads. To write it anew, which only a new version of the format needs, run
 // this file's tests with WEBSMS_TEST_WRITE_FIXTURE=1.
-const fixtureFile = "memorystore/testdata/memory.db"
+const fixtureFile = "testdata/memory.db"
 
 // fixture names what is in the file.
 type fixture struct {

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"errors"
@@ -164,30 +164,30 @@ func TestStopWritesBehind(t *testing.T) {
 // started by then, and nothing is written.
 func TestStopAtReload(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
-	before, after := &MemoryStore{Capacity: 100}, &MemoryStore{Capacity: 100}
-	before.Start(s.memoryStore)
+	before, after := &Store{Capacity: 100}, &Store{Capacity: 100}
+	before.Start(s.memory)
 	r := s.reserve()
-	after.Start(s.memoryStore)
-	before.Stopping(s.memoryStore)
-	before.Stop(s.memoryStore)
-	before.Stopping(s.memoryStore) // the server's hook may come late
+	after.Start(s.memory)
+	before.Stopping(s.memory)
+	before.Stop(s.memory)
+	before.Stopping(s.memory) // the server's hook may come late
 	if c := s.crashed(storeEpoch); c.good(r) {
 		t.Error("a reload has written a pending code, and a crash brings it back")
 	}
 	s.wantLog()
 
 	// All configurations end, and another starts before the store is closed.
-	after.Stopping(s.memoryStore)
-	after.Stop(s.memoryStore)
+	after.Stopping(s.memory)
+	after.Stop(s.memory)
 	s.wantLog(logStopping)
-	before.Start(s.memoryStore)
+	before.Start(s.memory)
 	if c := s.crashed(storeEpoch); c.good(r) {
 		t.Error("a configuration runs again, and a crash brings a code back")
 	}
 	if !s.good(r) {
 		t.Error("the pending code is not good any more")
 	}
-	before.Stopping(s.memoryStore)
+	before.Stopping(s.memory)
 	if c := s.crashed(storeEpoch); c.good(r) {
 		t.Error("the code is good again after the second stop")
 	}
@@ -364,12 +364,12 @@ func (p *stopper) settle(t *rapid.T) {
 	}
 }
 
-func (p *stopper) flush(*rapid.T) { p.s.file.flush(p.s.memoryStore) }
+func (p *stopper) flush(*rapid.T) { p.s.file.flush(p.s.memory) }
 
 // kill looks at what a kill now would leave: no code that is over, no attempt
 // that was made, and after a flush all that is pending.
 func (p *stopper) kill(t *rapid.T) {
-	written := !p.failing && rapid.Bool().Draw(t, "written") && p.s.file.flush(p.s.memoryStore) == nil
+	written := !p.failing && rapid.Bool().Draw(t, "written") && p.s.file.flush(p.s.memory) == nil
 	c := p.s.crashed(p.now)
 	defer c.close()
 	for _, r := range p.asked {
@@ -496,7 +496,7 @@ func TestStopRefusedAsk(t *testing.T) {
 	}
 	var c *savedStore
 	harness.Eventually(t, "the code before is in the file again", func() bool {
-		if err := s.file.flush(s.memoryStore); err != nil {
+		if err := s.file.flush(s.memory); err != nil {
 			t.Fatal(err)
 		}
 		c = s.crashed(storeEpoch)
@@ -506,7 +506,7 @@ func TestStopRefusedAsk(t *testing.T) {
 
 // An operator may ask for the challenges of a number while a clock goes back.
 func TestOfWhileClocksLeap(t *testing.T) {
-	m, err := newMemoryStore(1000)
+	m, err := newMemory(1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"bytes"
@@ -218,7 +218,7 @@ func (r *savedRows) next(n int) *savedRow {
 }
 
 // saveReports returns what delivery reports need. The caller holds mu.
-func (m *memoryStore) saveReports() []savedRow {
+func (m *memory) saveReports() []savedRow {
 	var rows savedRows
 	n := 0
 	m.sent.each(func(key tableKey, s sentMessage, until time.Time) {
@@ -238,7 +238,7 @@ func (m *memoryStore) saveReports() []savedRow {
 // saveSeen returns which webhook deliveries were handled, and other firsts. One
 // that is still in work is not among them: after a kill its repetition is
 // handled. The caller holds mu.
-func (m *memoryStore) saveSeen() []savedRow {
+func (m *memory) saveSeen() []savedRow {
 	var rows savedRows
 	n := 0
 	m.seen.each(func(key otp.Digest, _ struct{}, until time.Time) {
@@ -260,7 +260,7 @@ func (c *savedChallenge) record() *record {
 
 // restore puts what was pending in place. Nothing lives longer than it may from
 // now, whatever the clock was when it was saved. The caller holds mu.
-func (m *memoryStore) restore(state *memoryState) {
+func (m *memory) restore(state *memoryState) {
 	now := m.now()
 	latest := now.Add(otp.MaxLife)
 	m.cache.Resize(max(m.capacity, len(m.live)+len(state.pending)))

@@ -1,4 +1,4 @@
-package websms
+package memorystore
 
 import (
 	"math"
@@ -36,7 +36,7 @@ type streak struct {
 
 const (
 	forever    = math.MaxInt64
-	maxMoments = maxFailures // as many as any lockout counts
+	maxMoments = otp.MaxFailures // as many as any lockout counts
 )
 
 // last returns when the latest came.
