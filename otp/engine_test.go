@@ -1,4 +1,4 @@
-package websms
+package otp_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/connexus"
-	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -76,6 +76,29 @@ func withEngine(t *testing.T, change func(*otp.Config), body func(*engineBench))
 		body(e)
 		e.Close(context.Background())
 	})
+}
+
+// openStore returns a memory store without a file. It is closed with the test.
+// Two stores that are open at the same time are one.
+func openStore(t *testing.T, capacity int) otp.Store {
+	t.Helper()
+	store, release, err := (&memorystore.Store{Capacity: capacity}).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := release(); err != nil {
+			t.Errorf("closing the store: %v", err)
+		}
+	})
+	return store
+}
+
+// otherCode returns a code that is not the right one.
+func otherCode(code string) string {
+	wrong := []byte(code)
+	wrong[0] = '0' + (wrong[0]-'0'+1)%10
+	return string(wrong)
 }
 
 const someNumber = "+6421234567"
@@ -175,7 +198,7 @@ func TestEngineIssue(t *testing.T) {
 		if sent := e.outbox.all(); len(sent) != 1 || sent[0] != wantSent {
 			t.Errorf("sent %+v, want %+v", sent, wantSent)
 		}
-		e.verify(challenge.ID, harness.OtherCode(e.lastCode()), otp.ErrWrongCode)
+		e.verify(challenge.ID, otherCode(e.lastCode()), otp.ErrWrongCode)
 		if left := e.get(challenge.ID).AttemptsLeft; left != 4 {
 			t.Errorf("%d attempts left after one of 5", left)
 		}

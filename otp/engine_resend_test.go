@@ -1,4 +1,4 @@
-package websms
+package otp_test
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/connexus"
-	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -17,7 +16,7 @@ func TestEngineResend(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		challenge := e.issue(otp.Sending{})
 		code := e.lastCode()
-		e.verify(challenge.ID, harness.OtherCode(code), otp.ErrWrongCode)
+		e.verify(challenge.ID, otherCode(code), otp.ErrWrongCode)
 		for sending := 2; sending <= 4; sending++ {
 			resent := e.resend(challenge.ID, otp.Sending{Host: "app.example.com"})
 			if resent.Status != otp.Queued || resent.AttemptsLeft != 4 || resent.ID != challenge.ID {
@@ -80,7 +79,7 @@ func TestEngineResendRefused(t *testing.T) {
 		e.policy.PerNumber = nil
 		dead := e.issue(otp.Sending{})
 		for range e.policy.Attempts {
-			e.verify(dead.ID, harness.OtherCode(e.lastCode()), otp.ErrWrongCode)
+			e.verify(dead.ID, otherCode(e.lastCode()), otp.ErrWrongCode)
 		}
 		refused(dead.ID, is(otp.ErrTooManyAttempts))
 
@@ -131,7 +130,7 @@ func TestEngineRemote(t *testing.T) {
 			if got := e.get(challenge.ID); got.Status != otp.Accepted || got.CodeLength != len(theirs) {
 				t.Errorf("settled: %+v, want %d digits", got, len(theirs))
 			}
-			e.verify(challenge.ID, harness.OtherCode(theirs), otp.ErrWrongCode)
+			e.verify(challenge.ID, otherCode(theirs), otp.ErrWrongCode)
 			e.resend(challenge.ID, otp.Sending{})
 			time.Sleep(2 * time.Second)
 			sent := e.outbox.all()

@@ -1,4 +1,4 @@
-package websms
+package otp_test
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -28,7 +27,7 @@ func (e *engineBench) guess(device string) error {
 	e.t.Helper()
 	challenge := e.issue(otp.Sending{Device: device})
 	_, err := e.Verify(context.Background(), &e.policy, otp.Verification{
-		ID: challenge.ID, Code: harness.OtherCode(e.lastCode()), Number: someNumber, Device: device,
+		ID: challenge.ID, Code: otherCode(e.lastCode()), Number: someNumber, Device: device,
 	})
 	if !errors.Is(err, otp.ErrWrongCode) {
 		e.t.Fatalf("a wrong code: %v", err)
@@ -59,7 +58,7 @@ func TestEngineLockout(t *testing.T) {
 			e.limited(err, limit, wait)
 			_, err = e.Resend(ctx, &e.policy, otp.Sending{Number: someNumber}, owned.ID)
 			e.limited(err, limit, wait)
-			for _, code := range []string{e.lastCode(), harness.OtherCode(e.lastCode())} {
+			for _, code := range []string{e.lastCode(), otherCode(e.lastCode())} {
 				_, err = e.Verify(ctx, &e.policy, otp.Verification{ID: owned.ID, Code: code, Number: someNumber})
 				if e.limited(err, limit, wait); errors.Is(err, otp.ErrWrongCode) {
 					t.Errorf("locked, and still compared: %v", err)

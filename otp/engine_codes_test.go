@@ -1,4 +1,4 @@
-package websms
+package otp_test
 
 import (
 	"context"
