@@ -8,17 +8,17 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestMemoryFileClockAhead: what a process with a clock that was ahead has left
+// TestFileClockAhead: what a process with a clock that was ahead has left
 // in the file counts as of the start of the next one, and a restart after that
 // does not begin it anew.
-func TestMemoryFileClockAhead(t *testing.T) {
+func TestFileClockAhead(t *testing.T) {
 	for _, leap := range []time.Duration{otp.Skew + time.Minute, 720 * time.Hour, 20 * 365 * 24 * time.Hour} {
 		dir := t.TempDir()
-		budget := memoryCounter(1, otp.Rate{Count: 2, Window: time.Hour})
-		strangers, device := memoryRun(1, 0), memoryRun(1, 1)
+		budget := testCounter(1, otp.Rate{Count: 2, Window: time.Hour})
+		strangers, device := testRun(1, 0), testRun(1, 1)
 		fail := func(s *savedStore, now time.Time, run otp.Run) error {
 			t.Helper()
-			r := memoryReservation(now)
+			r := testReservation(now)
 			if err := s.Reserve(ctxBg, r); err != nil {
 				t.Fatal(err)
 			}
@@ -27,8 +27,8 @@ func TestMemoryFileClockAhead(t *testing.T) {
 		}
 		ahead := storeEpoch.Add(leap)
 		s := openSaved(t, dir, ahead)
-		pending := memoryReservation(ahead, budget)
-		if err := errors.Join(s.Reserve(ctxBg, pending), s.Reserve(ctxBg, memoryReservation(ahead, budget))); err != nil {
+		pending := testReservation(ahead, budget)
+		if err := errors.Join(s.Reserve(ctxBg, pending), s.Reserve(ctxBg, testReservation(ahead, budget))); err != nil {
 			t.Fatal(err)
 		}
 		for _, run := range []otp.Run{strangers, strangers, strangers, device, device} {
@@ -41,9 +41,9 @@ func TestMemoryFileClockAhead(t *testing.T) {
 		check := func(s *savedStore, after time.Duration) {
 			t.Helper()
 			now := storeEpoch.Add(after)
-			wantLimit(t, s.Reserve(ctxBg, memoryReservation(now, budget)), "number", time.Hour-after)
+			wantLimit(t, s.Reserve(ctxBg, testReservation(now, budget)), "number", time.Hour-after)
 			if after < time.Minute {
-				r := memoryReservation(now)
+				r := testReservation(now)
 				r.Run = strangers
 				wantLimit(t, s.Reserve(ctxBg, r), "lockout", time.Minute-after)
 			}
@@ -62,7 +62,7 @@ func TestMemoryFileClockAhead(t *testing.T) {
 		}
 		now := storeEpoch.Add(time.Hour)
 		s = openSaved(t, dir, now)
-		if err := s.Reserve(ctxBg, memoryReservation(now, budget)); err != nil {
+		if err := s.Reserve(ctxBg, testReservation(now, budget)); err != nil {
 			t.Errorf("an hour after the clock was put right: %v", err)
 		}
 		var lock *otp.LimitError
@@ -73,23 +73,23 @@ func TestMemoryFileClockAhead(t *testing.T) {
 	}
 }
 
-// TestMemoryClockAheadIdle: what counts by a clock that was ahead makes room
+// TestClockAheadIdle: what counts by a clock that was ahead makes room
 // for others when its time is over, though nobody asks for it.
-func TestMemoryClockAheadIdle(t *testing.T) {
+func TestClockAheadIdle(t *testing.T) {
 	ahead := storeEpoch.Add(720 * time.Hour)
-	c, r := newCounters(), newRuns()
+	c, r := newCounters(), newFailureTable()
 	r.max = 1
 	rates := []otp.Rate{{Count: 1, Window: time.Minute}}
 	take := func(i int, now time.Time) {
 		t.Helper()
-		if err := c.take([]otp.Counter{memoryCounter(i, rates...)}, now, nil); err != nil {
+		if err := c.take([]otp.Counter{testCounter(i, rates...)}, now, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 100 {
 		take(i, ahead)
 	}
-	run, other := memoryRun(1, 0), memoryRun(2, 0)
+	run, other := testRun(1, 0), testRun(2, 0)
 	r.fail(&run, ahead)
 	for i := range 100 { // each is looked at
 		take(1000+i, storeEpoch)
@@ -101,7 +101,7 @@ func TestMemoryClockAheadIdle(t *testing.T) {
 		take(2000+i, storeEpoch.Add(time.Minute))
 	}
 	for i := range 100 {
-		if c.get(memoryCounter(i).Key) != nil {
+		if c.get(testCounter(i).Key) != nil {
 			t.Fatalf("counter %d is kept", i)
 		}
 	}

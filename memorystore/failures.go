@@ -10,15 +10,15 @@ import (
 // runs counts wrong codes in a row: for each number those of strangers, and
 // apart from them those of every device that has verified it. The store's
 // mutex guards it.
-type runs struct {
-	table[failures]
+type failureTable struct {
+	table[numberFailures]
 	notes *notebook
 }
 
 // failures are those that count for one number.
-type failures struct {
-	strangers streak
-	devices   map[tableKey]*streak
+type numberFailures struct {
+	strangers failures
+	devices   map[tableKey]*failures
 }
 
 // streak is so many wrong codes in a row, and the lock that they led to.
@@ -27,7 +27,7 @@ type failures struct {
 // one. So a lock that one of them has brought about stands by itself until its
 // time is over; and each gate judges the run by its own lockout besides,
 // wherever the codes were entered.
-type streak struct {
+type failures struct {
 	moments []int64 // when each came, in nanoseconds since 1970; the latest maxMoments of them
 	until   int64   // when the latest lock ends, likewise; or forever
 	count   int32
@@ -40,7 +40,7 @@ const (
 )
 
 // last returns when the latest came.
-func (s *streak) last() int64 {
+func (s *failures) last() int64 {
 	if len(s.moments) == 0 {
 		return 0
 	}
@@ -48,7 +48,7 @@ func (s *streak) last() int64 {
 }
 
 // by returns when the lock ends that the latest Count-th of them makes by l.
-func (s *streak) by(l otp.Lockout) int64 {
+func (s *failures) by(l otp.Lockout) int64 {
 	if l.Count <= 0 || int(s.count) < l.Count {
 		return 0
 	}
@@ -59,15 +59,17 @@ func (s *streak) by(l otp.Lockout) int64 {
 	return time.Unix(0, s.moments[i]).Add(l.For).UnixNano()
 }
 
-// maxRuns bounds how many numbers have wrong codes counted: more than the
+// maxNumbers bounds how many numbers have wrong codes counted: more than the
 // default budget can bring about in a year, which is how long they count.
-const maxRuns = 1 << 23
+const maxNumbers = 1 << 23
 
-func newRuns() runs { return runs{table: table[failures]{max: maxRuns}} }
+func newFailureTable() failureTable {
+	return failureTable{table: table[numberFailures]{max: maxNumbers}}
+}
 
 // of returns the streak of a run, or nil if it has none.
-func (r *runs) of(run *otp.Run) *streak {
-	known := r.get(run.Number)
+func (t *failureTable) of(run *otp.Run) *failures {
+	known := t.get(run.Number)
 	switch {
 	case known == nil:
 		return nil
@@ -85,7 +87,7 @@ const maxDevices = otp.MaxDevices
 var others = tableKey{}
 
 // place returns under what a device's wrong codes are counted.
-func (f *failures) place(device otp.Digest) tableKey {
+func (f *numberFailures) place(device otp.Digest) tableKey {
 	key := keyOf(device)
 	if f.devices[key] == nil && len(f.devices) >= maxDevices {
 		return others
@@ -94,20 +96,20 @@ func (f *failures) place(device otp.Digest) tableKey {
 }
 
 // settle has what a clock that was ahead has counted for a number count as now.
-func (r *runs) settle(key tableKey, known *failures, now time.Time) {
+func (t *failureTable) settle(key tableKey, known *numberFailures, now time.Time) {
 	moved := known.strangers.settle(now)
 	for _, s := range known.devices {
 		moved = s.settle(now) || moved
 	}
 	if moved {
-		r.notes.add(noteRun, key, 0)
+		t.notes.add(noteFailures, key, 0)
 	}
 }
 
 // settle moves what is in the future to now, and reports whether anything was.
 // The lock that one of them has made ends as much later than now as it would
 // have after that one; a lock of before they came stands as it is.
-func (s *streak) settle(now time.Time) (moved bool) {
+func (s *failures) settle(now time.Time) (moved bool) {
 	at := now.UnixNano()
 	maker := int64(0)
 	for _, m := range s.moments {
@@ -131,11 +133,11 @@ func (s *streak) settle(now time.Time) (moved bool) {
 }
 
 // locked returns the refusal of a run that is locked, or nil.
-func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
-	if known := r.get(run.Number); known != nil {
-		r.settle(keyOf(run.Number), known, now)
+func (t *failureTable) locked(run *otp.Run, now time.Time) *otp.LimitError {
+	if known := t.get(run.Number); known != nil {
+		t.settle(keyOf(run.Number), known, now)
 	}
-	s := r.of(run)
+	s := t.of(run)
 	if s == nil {
 		return nil
 	}
@@ -150,15 +152,15 @@ func (r *runs) locked(run *otp.Run, now time.Time) *otp.LimitError {
 
 // admit sees that there is room to count a wrong code of the run. It is asked
 // before the code is compared: else whoever finds no room guesses for free.
-func (r *runs) admit(run *otp.Run, now time.Time) error {
-	if run.Number == (otp.Digest{}) || r.get(run.Number) != nil {
+func (t *failureTable) admit(run *otp.Run, now time.Time) error {
+	if run.Number == (otp.Digest{}) || t.get(run.Number) != nil {
 		return nil
 	}
-	r.sweep(2, func(key tableKey, f *failures) bool {
-		r.settle(key, f, now)
+	t.sweep(2, func(key tableKey, f *numberFailures) bool {
+		t.settle(key, f, now)
 		return f.idle(now)
 	})
-	if !r.room(1) {
+	if !t.room(1) {
 		return &otp.UnavailableError{Reason: "the memory store counts the wrong codes of as many numbers as it can", RetryAfter: time.Minute}
 	}
 	return nil
@@ -166,22 +168,22 @@ func (r *runs) admit(run *otp.Run, now time.Time) error {
 
 // fail counts one more wrong code, which admit has found room for and locked
 // has let through, and locks the run if that is one too many.
-func (r *runs) fail(run *otp.Run, now time.Time) {
+func (t *failureTable) fail(run *otp.Run, now time.Time) {
 	if run.Number == (otp.Digest{}) {
 		return
 	}
-	known := r.get(run.Number)
+	known := t.get(run.Number)
 	if known == nil {
-		known = r.add(run.Number)
+		known = t.add(run.Number)
 	}
 	s := &known.strangers
 	if run.Device != (otp.Digest{}) {
 		key := known.place(run.Device)
 		if s = known.devices[key]; s == nil {
 			if known.devices == nil {
-				known.devices = make(map[tableKey]*streak)
+				known.devices = make(map[tableKey]*failures)
 			}
-			s = new(streak)
+			s = new(failures)
 			known.devices[key] = s
 		}
 	}
@@ -196,38 +198,38 @@ func (r *runs) fail(run *otp.Run, now time.Time) {
 	}
 	if !known.strangers.noted { // once, however many there are until it is written
 		known.strangers.noted = true
-		r.notes.add(noteRun, keyOf(run.Number), 0)
+		t.notes.add(noteFailures, keyOf(run.Number), 0)
 	}
 }
 
 // succeed ends a run, and no other: not the one that several devices share.
-func (r *runs) succeed(run *otp.Run) {
-	known := r.get(run.Number)
-	if known == nil || r.of(run) == nil {
+func (t *failureTable) succeed(run *otp.Run) {
+	known := t.get(run.Number)
+	if known == nil || t.of(run) == nil {
 		return
 	}
 	if run.Device == (otp.Digest{}) {
-		known.strangers = streak{}
+		known.strangers = failures{}
 	} else {
 		delete(known.devices, keyOf(run.Device))
 	}
 	if known.strangers.count == 0 && len(known.devices) == 0 {
-		r.remove(keyOf(run.Number))
+		t.remove(keyOf(run.Number))
 	} else {
-		r.notes.add(noteRun, keyOf(run.Number), 0)
+		t.notes.add(noteFailures, keyOf(run.Number), 0)
 	}
 }
 
 // unlock forgets every run of a number, and reports whether there was one.
-func (r *runs) unlock(number otp.Digest) bool {
-	known := r.get(number) != nil
-	r.remove(keyOf(number))
+func (t *failureTable) unlock(number otp.Digest) bool {
+	known := t.get(number) != nil
+	t.remove(keyOf(number))
 	return known
 }
 
 // idle reports whether nothing was wrong for so long that it counts no more.
 // What only an operator unlocks is never idle.
-func (f *failures) idle(now time.Time) bool {
+func (f *numberFailures) idle(now time.Time) bool {
 	if !f.strangers.idle(now) {
 		return false
 	}
@@ -239,6 +241,6 @@ func (f *failures) idle(now time.Time) bool {
 	return true
 }
 
-func (s *streak) idle(now time.Time) bool {
+func (s *failures) idle(now time.Time) bool {
 	return s.until != forever && now.Sub(time.Unix(0, s.last())) >= otp.RunLife
 }

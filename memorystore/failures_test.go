@@ -12,27 +12,27 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memoryRun returns the run of the i-th number; device 0 is all strangers.
-func memoryRun(i, device int) otp.Run {
+// testRun returns the run of the i-th number; device 0 is all strangers.
+func testRun(i, device int) otp.Run {
 	r := otp.Run{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
 	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
 	binary.BigEndian.PutUint64(r.Device[:], uint64(device))
 	return r
 }
 
-// TestMemoryRunsBounded: where there is no room for another number, a wrong
+// TestFailuresBounded: where there is no room for another number, a wrong
 // code for one is refused, and counts nowhere. Those that count go on.
-func TestMemoryRunsBounded(t *testing.T) {
+func TestFailuresBounded(t *testing.T) {
 	const most = 4
 	store := openMemory(t, 100)
-	store.runs.max = most
+	store.failures.max = most
 	now := storeEpoch
 	attempt := func(id otp.ID, proof otp.Digest, run otp.Run) (otp.Record, error) {
 		return store.Attempt(context.Background(), id, &otp.Answer{Proof: proof, Run: run, Now: now})
 	}
 	challenge := func(run otp.Run) *otp.Reservation {
 		t.Helper()
-		r := memoryReservation(now)
+		r := testReservation(now)
 		r.Run = run
 		if err := store.Reserve(context.Background(), r); err != nil {
 			t.Fatalf("Reserve: %v", err)
@@ -47,12 +47,12 @@ func TestMemoryRunsBounded(t *testing.T) {
 		}
 	}
 	for i := range most {
-		miss(memoryRun(i, 0))
+		miss(testRun(i, 0))
 	}
-	newcomer := challenge(memoryRun(most, 0))
+	newcomer := challenge(testRun(most, 0))
 	for _, proof := range []otp.Digest{{}, newcomer.Proof} { // the right one too: else it is guessed for free
 		for _, device := range []int{0, 7} {
-			_, err := attempt(newcomer.ID, proof, memoryRun(most, device))
+			_, err := attempt(newcomer.ID, proof, testRun(most, device))
 			var full *otp.UnavailableError
 			if !errors.As(err, &full) || full.RetryAfter <= 0 || errors.Is(err, otp.ErrWrongCode) {
 				t.Fatalf("a number more than there is room for: %v, want an *UnavailableError", err)
@@ -63,34 +63,34 @@ func TestMemoryRunsBounded(t *testing.T) {
 	if err != nil || rec.AttemptsLeft != 5 {
 		t.Errorf("%v, %d attempts left after those that were refused, want 5", err, rec.AttemptsLeft)
 	}
-	if had, _ := store.Unlock(context.Background(), "", memoryRun(most, 0).Number); had || len(store.runs.places) != most {
-		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, len(store.runs.places), most)
+	if had, _ := store.Unlock(context.Background(), "", testRun(most, 0).Number); had || len(store.failures.places) != most {
+		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, len(store.failures.places), most)
 	}
-	miss(memoryRun(0, 1)) // a device of a known number needs no room
-	miss(memoryRun(0, 2))
-	miss(memoryRun(1, 0))
-	r := challenge(memoryRun(1, 0))
+	miss(testRun(0, 1)) // a device of a known number needs no room
+	miss(testRun(0, 2))
+	miss(testRun(1, 0))
+	r := challenge(testRun(1, 0))
 	var lock *otp.LimitError
-	if _, err := attempt(r.ID, otp.Digest{}, memoryRun(1, 0)); !errors.As(err, &lock) || lock.Limit != "lockout" {
+	if _, err := attempt(r.ID, otp.Digest{}, testRun(1, 0)); !errors.As(err, &lock) || lock.Limit != "lockout" {
 		t.Errorf("the third wrong code of a known number: %v, want its lock", err)
 	}
-	r = challenge(memoryRun(2, 0))
-	if _, err := attempt(r.ID, r.Proof, memoryRun(2, 0)); err != nil { // which makes room
+	r = challenge(testRun(2, 0))
+	if _, err := attempt(r.ID, r.Proof, testRun(2, 0)); err != nil { // which makes room
 		t.Fatalf("the right code of a known number: %v", err)
 	}
-	if _, err := attempt(newcomer.ID, newcomer.Proof, memoryRun(most, 0)); err != nil {
+	if _, err := attempt(newcomer.ID, newcomer.Proof, testRun(most, 0)); err != nil {
 		t.Errorf("the right code of a new number, when there is room: %v", err)
 	}
-	if got := len(store.runs.places); got != most-1 {
+	if got := len(store.failures.places); got != most-1 {
 		t.Errorf("%d numbers, want %d: a success leaves nothing", got, most-1)
 	}
 }
 
-// TestMemoryRunsIdle: what counts no more makes room for others, however full
+// TestFailuresIdle: what counts no more makes room for others, however full
 // it is, and what an operator must unlock does not.
-func TestMemoryRunsIdle(t *testing.T) {
+func TestFailuresIdle(t *testing.T) {
 	const most = 50
-	r := newRuns()
+	r := newFailureTable()
 	r.max = most
 	fail := func(run otp.Run, at time.Duration) error {
 		err := r.admit(&run, storeEpoch.Add(at))
@@ -106,14 +106,14 @@ func TestMemoryRunsIdle(t *testing.T) {
 		}
 	}
 	for i := range most {
-		must(fail(memoryRun(i, 0), 0))
+		must(fail(testRun(i, 0), 0))
 	}
-	locked := memoryRun(0, 3)
+	locked := testRun(0, 3)
 	locked.Lockout.Max = 1
-	must(fail(locked, 0))                  // the first number, by a device
-	must(fail(memoryRun(1, 3), time.Hour)) // the second, later than all others
-	for range most {                       // every number is looked at
-		if err := fail(memoryRun(-5, 0), otp.RunLife-1); !errors.As(err, new(*otp.UnavailableError)) {
+	must(fail(locked, 0))                // the first number, by a device
+	must(fail(testRun(1, 3), time.Hour)) // the second, later than all others
+	for range most {                     // every number is looked at
+		if err := fail(testRun(-5, 0), otp.RunLife-1); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
@@ -121,35 +121,35 @@ func TestMemoryRunsIdle(t *testing.T) {
 		t.Fatalf("%d numbers, want all %d within their life", len(r.places), most)
 	}
 	for i := range most - 2 {
-		must(fail(memoryRun(most+i, 0), otp.RunLife))
+		must(fail(testRun(most+i, 0), otp.RunLife))
 	}
 	for range most {
-		if err := fail(memoryRun(-5, 0), otp.RunLife); !errors.As(err, new(*otp.UnavailableError)) {
+		if err := fail(testRun(-5, 0), otp.RunLife); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
 	for i := range most {
-		number := memoryRun(i, 0).Number
+		number := testRun(i, 0).Number
 		if kept := r.get(number) != nil; kept != (i < 2) {
 			t.Errorf("number %d is kept: %v", i, kept)
 		}
 	}
 	for i := range 10 * most { // years later all but the locked one make room, whenever it is wanted
-		must(fail(memoryRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.RunLife))
+		must(fail(testRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.RunLife))
 	}
 	if lock := r.locked(&locked, storeEpoch.Add(30*otp.RunLife)); lock == nil || lock.Limit != "max_failures" {
 		t.Errorf("what only an operator unlocks, after years: %v", lock)
 	}
 }
 
-// TestMemoryRunsFootprint says what a number's wrong codes cost.
-func TestMemoryRunsFootprint(t *testing.T) {
+// TestFailuresFootprint says what a number's wrong codes cost.
+func TestFailuresFootprint(t *testing.T) {
 	const n = 200_000
 	for _, c := range []struct{ devices, most int }{{0, 128}, {1, 512}} {
 		before := harness.HeapInUse()
-		r := newRuns()
+		r := newFailureTable()
 		for i := range n {
-			run := memoryRun(i, c.devices)
+			run := testRun(i, c.devices)
 			if err := r.admit(&run, storeEpoch); err != nil {
 				t.Fatal(err)
 			}

@@ -247,22 +247,22 @@ func TestFIFORestoreOfUnknownLife(t *testing.T) {
 	f := fifo[otp.Digest, struct{}]{max: maxSeen}
 	const n = 10_000
 	for i := range n {
-		f.restore(memoryCounter(i).Key, struct{}{}, storeEpoch, storeEpoch.Add(time.Hour+time.Duration(i)*time.Millisecond), 0)
+		f.restore(testCounter(i).Key, struct{}{}, storeEpoch, storeEpoch.Add(time.Hour+time.Duration(i)*time.Millisecond), 0)
 	}
 	if len(f.lives) > 3 || len(f.places) != n {
 		t.Errorf("%d queues and %d entries", len(f.lives), len(f.places))
 	}
 	for i := range n {
-		if _, ok := f.get(memoryCounter(i).Key, storeEpoch.Add(time.Hour+time.Duration(i)*time.Millisecond-1)); !ok {
+		if _, ok := f.get(testCounter(i).Key, storeEpoch.Add(time.Hour+time.Duration(i)*time.Millisecond-1)); !ok {
 			t.Fatalf("mark %d is forgotten early", i)
 		}
 	}
-	if _, ok := f.get(memoryCounter(n-1).Key, storeEpoch.Add(time.Hour+n*time.Millisecond)); ok {
+	if _, ok := f.get(testCounter(n-1).Key, storeEpoch.Add(time.Hour+n*time.Millisecond)); ok {
 		t.Error("the last is kept past its end")
 	}
-	f.restore(memoryCounter(0).Key, struct{}{}, storeEpoch, storeEpoch, 0)
-	f.restore(memoryCounter(0).Key, struct{}{}, storeEpoch, storeEpoch.Add(100*time.Hour), time.Minute)
-	if _, ok := f.get(memoryCounter(0).Key, storeEpoch.Add(time.Minute)); ok {
+	f.restore(testCounter(0).Key, struct{}{}, storeEpoch, storeEpoch, 0)
+	f.restore(testCounter(0).Key, struct{}{}, storeEpoch, storeEpoch.Add(100*time.Hour), time.Minute)
+	if _, ok := f.get(testCounter(0).Key, storeEpoch.Add(time.Minute)); ok {
 		t.Error("a mark lives longer than its life")
 	}
 }

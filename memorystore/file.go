@@ -21,9 +21,9 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memoryFile is the file of a memory store, and what writes it: a goroutine
+// dbFile is the file of a memory store, and what writes it: a goroutine
 // of its own, a little after something has changed. Nobody waits for it.
-type memoryFile struct {
+type dbFile struct {
 	path   string
 	db     *bbolt.DB
 	update func(func(*bbolt.Tx) error) error // db.Update; tests have it fail
@@ -49,13 +49,13 @@ type memoryFile struct {
 }
 
 const (
-	// memoryFileVersion is the version of the file's format. A release reads
+	// formatVersion is the version of the file's format. A release reads
 	// files of its own version and of the one before, and leaves a later one
 	// alone. A bucket, a row with another kind of key, or a field at the end of
 	// a row is no new version: releases that do not know it keep it.
-	memoryFileVersion = 1
+	formatVersion = 1
 
-	maxMemoryFiles = 9 // processes that share a folder
+	maxFiles = 9 // processes that share a folder
 
 	// writeDelay is how long what has changed may wait for more; with the
 	// writing itself it is well within the second that a crash may cost.
@@ -74,9 +74,9 @@ const (
 var (
 	bucketMeta     = []byte("meta")
 	bucketCounters = []byte("counters")
-	bucketRuns     = []byte("runs")
+	bucketFailures = []byte("runs")
 	bucketSaved    = []byte("saved") // for the process that follows, as challenges are
-	rowBuckets     = [][]byte{bucketCounters, bucketRuns, bucketSaved}
+	rowBuckets     = [][]byte{bucketCounters, bucketFailures, bucketSaved}
 
 	bucketChallenges = []byte("challenges") // made when there is one to be written
 
@@ -118,12 +118,12 @@ func (m *memory) openFile() {
 	go m.file.run(m)
 }
 
-// memoryLog is the log of the configuration that runs: a store outlives the one
+// currentLog is the log of the configuration that runs: a store outlives the one
 // that opened it.
-func memoryLog() *zap.Logger { return caddy.Log().Named("websms") }
+func currentLog() *zap.Logger { return caddy.Log().Named("websms") }
 
 func (m *memory) openFirst() error {
-	for n := 1; n <= maxMemoryFiles; n++ {
+	for n := 1; n <= maxFiles; n++ {
 		path := m.filePath(n)
 		db, state, err := m.readFile(path)
 		newer := (*newerError)(nil)
@@ -141,7 +141,7 @@ func (m *memory) openFirst() error {
 			if salvaged = state != nil; salvaged {
 				m.log().Warn("the file of the memory store is damaged: it is set aside, and what could be read of it goes on in a new one",
 					zap.String("file", path+".unusable"), zap.Error(unusable), zap.Strings("lost", state.parts), zap.Int("counters", len(state.counters.places)),
-					zap.Int("wrong_codes", len(state.runs.places)), zap.Int("challenges", len(state.pending)))
+					zap.Int("wrong_codes", len(state.failures.places)), zap.Int("challenges", len(state.pending)))
 			} else {
 				m.log().Warn("the file of the memory store cannot be used: it is set aside, and what it counted is forgotten",
 					zap.String("file", path+".unusable"), zap.Error(unusable))
@@ -159,7 +159,7 @@ func (m *memory) openFirst() error {
 		}
 		return err
 	}
-	return fmt.Errorf("each of the %d files is another process's, or a later release's", maxMemoryFiles)
+	return fmt.Errorf("each of the %d files is another process's, or a later release's", maxFiles)
 }
 
 // filePath returns the path of the n-th file, from 1.
@@ -173,7 +173,7 @@ func (m *memory) filePath(n int) string {
 
 // readFile opens one file and reads it. With an *unusableError the file is
 // closed, and the state is what could be read, or nil.
-func (m *memory) readFile(path string) (*bbolt.DB, *memoryState, error) {
+func (m *memory) readFile(path string) (*bbolt.DB, *fileState, error) {
 	db, damage, err := openBolt(path, lockTime)
 	if err != nil {
 		return nil, nil, err
@@ -187,8 +187,8 @@ func (m *memory) readFile(path string) (*bbolt.DB, *memoryState, error) {
 
 // readOpen reads a file that is open. With an error the file is closed, and the
 // state is what could be read, or nil.
-func (m *memory) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
-	state := new(memoryState)
+func (m *memory) readOpen(db *bbolt.DB, damage error) (*fileState, error) {
+	state := new(fileState)
 	err := safely(func() (err error) {
 		state.parts, err = prepare(db, m.ring, m.version, damage == nil)
 		return err
@@ -198,7 +198,7 @@ func (m *memory) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
 	}
 	if err := state.read(db, m.now()); err != nil || damage != nil {
 		err = errors.Join(err, damage, db.Close())
-		if len(state.counters.places)+len(state.runs.places)+len(state.pending) == 0 {
+		if len(state.counters.places)+len(state.failures.places)+len(state.pending) == 0 {
 			state = nil
 		}
 		return state, &unusableError{err}
@@ -208,8 +208,8 @@ func (m *memory) readOpen(db *bbolt.DB, damage error) (*memoryState, error) {
 
 // use makes an open file the store's, and puts in place what was read. Of a file
 // that was set aside, that is all written to the new one. The caller holds mu.
-func (m *memory) use(path string, db *bbolt.DB, state *memoryState, salvaged bool) {
-	file := &memoryFile{
+func (m *memory) use(path string, db *bbolt.DB, state *fileState, salvaged bool) {
+	file := &dbFile{
 		path: path, db: db, update: db.Update, log: m.log, all: salvaged,
 		look: time.NewTicker(adoptEvery), stop: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -230,7 +230,7 @@ func (m *memory) use(path string, db *bbolt.DB, state *memoryState, salvaged boo
 	}
 	m.file = file
 	m.notes.changed = make(chan struct{}, 1)
-	m.setRows(state.counters, state.runs)
+	m.setRows(state.counters, state.failures)
 	for _, n := range state.expired {
 		m.notes.add(n.kind, n.key, n.at)
 	}
@@ -243,7 +243,7 @@ func (m *memory) use(path string, db *bbolt.DB, state *memoryState, salvaged boo
 // takePending deletes from the file what was pending. A code is good once, so
 // it must be gone from there before it can be answered. What cannot be deleted
 // is not used.
-func (f *memoryFile) takePending(state *memoryState) {
+func (f *dbFile) takePending(state *fileState) {
 	if len(state.saved)+len(state.pending) == 0 {
 		return
 	}
@@ -254,7 +254,7 @@ func (f *memoryFile) takePending(state *memoryState) {
 }
 
 // readMark reads how the file is marked, and its name.
-func (f *memoryFile) readMark() {
+func (f *dbFile) readMark() {
 	f.marked = true // when in doubt: to unmark it once more does no harm
 	err := safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
@@ -269,7 +269,7 @@ func (f *memoryFile) readMark() {
 
 // unmark says, before anything is written, that the file has changes that no
 // other process has. The caller holds writing.
-func (f *memoryFile) unmark() error {
+func (f *dbFile) unmark() error {
 	if !f.marked || len(f.pending) == 0 && !f.all {
 		return nil
 	}
@@ -392,7 +392,7 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 }
 
 // run writes what changes until the store is closed.
-func (f *memoryFile) run(m *memory) {
+func (f *dbFile) run(m *memory) {
 	defer close(f.done)
 	defer f.look.Stop()
 	var free []string // files of other processes, at the last look

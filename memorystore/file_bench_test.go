@@ -18,15 +18,15 @@ func benchStores(b *testing.B, run func(b *testing.B, store *memory)) {
 	})
 }
 
-// BenchmarkMemoryFileReserve reserves as BenchmarkMemoryStoreReserve does, but
+// BenchmarkFileReserve reserves as BenchmarkStoreReserve does, but
 // that nothing is left pending.
-func BenchmarkMemoryFileReserve(b *testing.B) {
+func BenchmarkFileReserve(b *testing.B) {
 	benchStores(b, func(b *testing.B, store *memory) {
 		perNumber := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}
 		budget := otp.Counter{Limit: "budget", Rates: []otp.Rate{{Count: 400_000, Window: time.Hour}}}
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			r := memoryReservation(storeEpoch.Add(time.Duration(i)*10*time.Millisecond), memoryCounter(1+i%50_000, perNumber...), budget)
+			r := testReservation(storeEpoch.Add(time.Duration(i)*10*time.Millisecond), testCounter(1+i%50_000, perNumber...), budget)
 			if err := store.Reserve(ctxBg, r); err != nil {
 				b.Fatal(err)
 			}
@@ -34,15 +34,15 @@ func BenchmarkMemoryFileReserve(b *testing.B) {
 	})
 }
 
-// BenchmarkMemoryFileAttempt attempts with wrong codes that count for one of
+// BenchmarkFileAttempt attempts with wrong codes that count for one of
 // 10,000 numbers.
-func BenchmarkMemoryFileAttempt(b *testing.B) {
+func BenchmarkFileAttempt(b *testing.B) {
 	benchStores(b, func(b *testing.B, store *memory) {
 		challenges := newBenchChallenges(b, store)
 		var turn atomic.Int64
 		b.ReportAllocs()
 		for b.Loop() {
-			run := memoryRun(int(turn.Add(1))%10_000, 0)
+			run := testRun(int(turn.Add(1))%10_000, 0)
 			run.Lockout = otp.Lockout{}
 			_, err := store.Attempt(ctxBg, challenges.next(), &otp.Answer{Run: run, Now: storeEpoch})
 			if !errors.Is(err, otp.ErrWrongCode) {
@@ -52,9 +52,9 @@ func BenchmarkMemoryFileAttempt(b *testing.B) {
 	})
 }
 
-// BenchmarkMemoryFileFlush writes what a hundred sendings have changed, as
+// BenchmarkFileFlush writes what a hundred sendings have changed, as
 // many as a busy machine has in the time between two writes.
-func BenchmarkMemoryFileFlush(b *testing.B) {
+func BenchmarkFileFlush(b *testing.B) {
 	s := openSaved(b, b.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(1_000_000) })
 	turn := 0
 	for b.Loop() {
@@ -63,7 +63,7 @@ func BenchmarkMemoryFileFlush(b *testing.B) {
 			turn++
 			rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}}
 			at := storeEpoch.Add(time.Duration(turn) * time.Millisecond)
-			r := memoryReservation(at, memoryCounter(turn, rates...), memoryCounter(-turn, rates...))
+			r := testReservation(at, testCounter(turn, rates...), testCounter(-turn, rates...))
 			r.TTL = time.Second
 			if err := s.Reserve(ctxBg, r); err != nil {
 				b.Fatal(err)
@@ -74,14 +74,14 @@ func BenchmarkMemoryFileFlush(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryFileOpen reads what a process before has counted.
-func BenchmarkMemoryFileOpen(b *testing.B) {
+// BenchmarkFileOpen reads what a process before has counted.
+func BenchmarkFileOpen(b *testing.B) {
 	const n = 100_000
 	dir := b.TempDir()
 	s := openSaved(b, dir, storeEpoch)
 	s.mu.Lock()
 	for i := range n {
-		if err := s.counters.take([]otp.Counter{memoryCounter(i, otp.Rate{Count: 3, Window: time.Hour})}, storeEpoch, nil); err != nil {
+		if err := s.counters.take([]otp.Counter{testCounter(i, otp.Rate{Count: 3, Window: time.Hour})}, storeEpoch, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 // count takes one sending of the i-th number.
 func (s *savedStore) count(i int, at time.Time) {
 	s.t.Helper()
-	c := memoryCounter(i, otp.Rate{Count: 100, Window: time.Hour})
-	r := memoryReservation(at, c)
+	c := testCounter(i, otp.Rate{Count: 100, Window: time.Hour})
+	r := testReservation(at, c)
 	if err := s.Reserve(ctxBg, r); err != nil {
 		s.t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func (s *savedStore) count(i int, at time.Time) {
 // used returns how many sendings count for the i-th number.
 func (s *savedStore) counted(i int) int {
 	s.t.Helper()
-	used, err := s.Used(ctxBg, "", memoryCounter(i, otp.Rate{Count: 100, Window: time.Hour}), storeEpoch)
+	used, err := s.Used(ctxBg, "", testCounter(i, otp.Rate{Count: 100, Window: time.Hour}), storeEpoch)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ var ofRing = func(m *memory) { m.ring = otp.Digest{1} }
 
 // A file that cannot be ours, or that is no more what was written, is set
 // aside, and a new one begun.
-func TestMemoryFileUnusable(t *testing.T) {
+func TestFileUnusable(t *testing.T) {
 	damages := map[string]damage{
 		"another ring":           putRow(bucketMeta, metaRing, make([]byte, 32)),
 		"a version of words":     putRow(bucketMeta, metaVersion, []byte("one")),
@@ -153,13 +153,13 @@ func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
 	s.t.Helper()
 	for i := range n {
 		s.count(i, storeEpoch)
-		r := memoryReservation(storeEpoch)
+		r := testReservation(storeEpoch)
 		r.Attempts = 200
 		if err := s.Reserve(ctxBg, r); err != nil {
 			s.t.Fatal(err)
 		}
 		for range 3 {
-			s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, 0), Now: storeEpoch})
+			s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, 0), Now: storeEpoch})
 		}
 		pending = append(pending, r)
 	}
@@ -173,9 +173,9 @@ func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int
 		if s.counted(i) > 0 {
 			counted++
 		}
-		run := memoryRun(i, 0)
+		run := testRun(i, 0)
 		s.mu.Lock()
-		if s.runs.locked(&run, storeEpoch) != nil {
+		if s.failures.locked(&run, storeEpoch) != nil {
 			locked++
 		}
 		s.mu.Unlock()
@@ -187,8 +187,8 @@ func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int
 }
 
 // One row that cannot be read costs nothing else. The log says so once.
-func TestMemoryFileBadRow(t *testing.T) {
-	run := func(value ...byte) damage { return putRow(bucketRuns, make([]byte, 16), value) }
+func TestFileBadRow(t *testing.T) {
+	run := func(value ...byte) damage { return putRow(bucketFailures, make([]byte, 16), value) }
 	counter := counterRow(tableKey{15: 9}, noteSending, 1)
 	challenge := func(value []byte) damage { return putRow(bucketChallenges, make([]byte, 16), value) }
 	whole := (&record{status: otp.Queued, sealed: []byte("sealed")}).row()
@@ -197,12 +197,12 @@ func TestMemoryFileBadRow(t *testing.T) {
 		"a counter of too many":      putRow(bucketCounters, counter, []byte{2, 1, 1}),
 		"a counter of none":          putRow(bucketCounters, counter, []byte{0, 1, 1}),
 		"a counter of no time":       putRow(bucketCounters, counter, []byte{1, 1, 0}),
-		"an empty run":               run(),
-		"a run without moments":      run(1, 0, 1, 0),
-		"a run without devices":      run(0, 0, 0),
-		"a run of many moments":      run(1, 0, 101, 0),
-		"a run of many devices":      run(0, 0, 0, 9),
-		"a run of half a device":     run(0, 0, 0, 1, 7),
+		"no failures":                run(),
+		"failures without moments":   run(1, 0, 1, 0),
+		"failures without devices":   run(0, 0, 0),
+		"failures of many moments":   run(1, 0, 101, 0),
+		"failures of many devices":   run(0, 0, 0, 9),
+		"failures of half a device":  run(0, 0, 0, 1, 7),
 		"an empty challenge":         challenge(nil),
 		"half a challenge":           challenge(whole[:len(whole)/2]),
 		"a challenge without an end": challenge(whole[:len(whole)-1]),
@@ -233,7 +233,7 @@ func TestMemoryFileBadRow(t *testing.T) {
 }
 
 // A bucket whose pages are damaged, or that is gone, costs no other bucket.
-func TestMemoryFileDamagedBucket(t *testing.T) {
+func TestFileDamagedBucket(t *testing.T) {
 	const n = 400
 	gone := func(bucket []byte) damage {
 		return editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucket) })
@@ -245,13 +245,13 @@ func TestMemoryFileDamagedBucket(t *testing.T) {
 		locked  bool
 		live    bool
 	}{
-		"pages of counters":   {noisePages(bucketCounters), logDamaged, false, true, true},
-		"pages of runs":       {noisePages(bucketRuns), logDamaged, true, false, true},
-		"pages of challenges": {noisePages(bucketChallenges), logDamaged, true, true, false},
-		"no counters":         {gone(bucketCounters), logLost, false, true, true},
-		"no runs":             {gone(bucketRuns), logLost, true, false, true},
-		"no saved":            {gone(bucketSaved), logLost, true, true, true},
-		"no challenges":       {gone(bucketChallenges), "", true, true, false}, // as in a file of an earlier release
+		"pages of counters":     {noisePages(bucketCounters), logDamaged, false, true, true},
+		"pages of failures":     {noisePages(bucketFailures), logDamaged, true, false, true},
+		"pages of challenges":   {noisePages(bucketChallenges), logDamaged, true, true, false},
+		"no counters":           {gone(bucketCounters), logLost, false, true, true},
+		"no bucket of failures": {gone(bucketFailures), logLost, true, false, true},
+		"no saved":              {gone(bucketSaved), logLost, true, true, true},
+		"no challenges":         {gone(bucketChallenges), "", true, true, false}, // as in a file of an earlier release
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestMemoryFileDamagedBucket(t *testing.T) {
 }
 
 // What is in a file whose end is missing is used as far as it is there.
-func TestMemoryFileCutShort(t *testing.T) {
+func TestFileCutShort(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "memory.db")
 	s := openSaved(t, dir, storeEpoch)
@@ -317,7 +317,7 @@ func TestMemoryFileCutShort(t *testing.T) {
 
 // The file of a later release is left as it is, byte for byte, and the process
 // counts in one beside it, over a restart too.
-func TestMemoryFileNewer(t *testing.T) {
+func TestFileNewer(t *testing.T) {
 	for _, version := range []string{"2", "10", "18446744073709551615"} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "memory.db")
@@ -348,7 +348,7 @@ func TestMemoryFileNewer(t *testing.T) {
 }
 
 // A release reads the files of the one before it, and goes on with them as its own.
-func TestMemoryFileVersionBefore(t *testing.T) {
+func TestFileVersionBefore(t *testing.T) {
 	dir := t.TempDir()
 	of := func(version uint64) func(*memory) { return func(m *memory) { m.version = version } }
 	s := openSaved(t, dir, storeEpoch, of(5))
@@ -369,13 +369,13 @@ func TestMemoryFileVersionBefore(t *testing.T) {
 
 // What a later release adds within a version stays: a bucket, a row of another
 // kind, a field at the end of a row, a value beside the version.
-func TestMemoryFileKeepsUnknown(t *testing.T) {
+func TestFileKeepsUnknown(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "memory.db")
 	s := openSaved(t, dir, storeEpoch)
 	s.count(1, storeEpoch)
-	r := memoryReservation(storeEpoch)
-	run := memoryRun(1, 2)
+	r := testReservation(storeEpoch)
+	run := testRun(1, 2)
 	miss := func(s *savedStore) {
 		t.Helper()
 		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
@@ -387,10 +387,10 @@ func TestMemoryFileKeepsUnknown(t *testing.T) {
 	}
 	miss(s)
 	s.close()
-	key := keyOf(memoryCounter(1).Key)
+	key := keyOf(testCounter(1).Key)
 	rows := []struct{ bucket, key []byte }{
 		{bucketCounters, counterRow(key, noteSending, storeEpoch.UnixNano())},
-		{bucketRuns, run.Number[:16]},
+		{bucketFailures, run.Number[:16]},
 		{bucketChallenges, r.ID[:]},
 	}
 	added := []byte("added later")
@@ -408,7 +408,7 @@ func TestMemoryFileKeepsUnknown(t *testing.T) {
 		{bucketMeta, []byte("written by")},
 		{bucketCounters, counterRow(key, 7, 1)},
 		{bucketCounters, []byte("short")},
-		{bucketRuns, []byte("another kind of key")},
+		{bucketFailures, []byte("another kind of key")},
 	}
 	for _, row := range unknown {
 		putRow(row.bucket, row.key, added)(t, path)
@@ -440,7 +440,7 @@ func TestMemoryFileKeepsUnknown(t *testing.T) {
 }
 
 // A file that was just begun when the machine stopped is empty.
-func TestMemoryFileEmpty(t *testing.T) {
+func TestFileEmpty(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "memory.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -455,10 +455,10 @@ func TestMemoryFileEmpty(t *testing.T) {
 }
 
 // Who shares a folder has a file each; who finds nine in use has none.
-func TestMemoryFileLocked(t *testing.T) {
+func TestFileLocked(t *testing.T) {
 	dir := t.TempDir()
 	var open []*savedStore
-	for i := range maxMemoryFiles {
+	for i := range maxFiles {
 		s := openSaved(t, dir, storeEpoch)
 		for range i + 1 {
 			s.count(1, storeEpoch)
@@ -485,7 +485,7 @@ func TestMemoryFileLocked(t *testing.T) {
 }
 
 // Where no file can be, the store is in memory alone, and says so once.
-func TestMemoryFileNowhere(t *testing.T) {
+func TestFileNowhere(t *testing.T) {
 	dir := t.TempDir()
 	occupied := filepath.Join(dir, "file")
 	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
@@ -508,17 +508,17 @@ func TestMemoryFileNowhere(t *testing.T) {
 
 // While the disk is full all goes on, and what could not be written is written
 // when there is room: of few changes themselves, of many what they came to.
-func TestMemoryFileDiskFull(t *testing.T) {
+func TestFileDiskFull(t *testing.T) {
 	for _, many := range []bool{false, true} {
 		t.Run(fmt.Sprintf("many %v", many), func(t *testing.T) {
 			s := openSaved(t, t.TempDir(), storeEpoch)
 			miss := func(i int) {
 				t.Helper()
-				r := memoryReservation(storeEpoch)
+				r := testReservation(storeEpoch)
 				if err := s.Reserve(ctxBg, r); err != nil {
 					t.Fatal(err)
 				}
-				s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, 0), Now: storeEpoch})
+				s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, 0), Now: storeEpoch})
 			}
 			s.count(1, storeEpoch)
 			s.count(2, storeEpoch.Add(-time.Hour))
@@ -534,12 +534,12 @@ func TestMemoryFileDiskFull(t *testing.T) {
 				s.mu.Lock()
 				s.notes.notes = s.notes.notes[:0]
 				for range maxNotes + 1 {
-					s.notes.add(noteRun, tableKey{}, 0) // no room for more
+					s.notes.add(noteFailures, tableKey{}, 0) // no room for more
 				}
 				s.mu.Unlock()
 			}
 			s.count(1, storeEpoch)
-			budget := memoryCounter(9_999, otp.Rate{Count: 4 * changesAtOnce, Window: time.Hour})
+			budget := testCounter(9_999, otp.Rate{Count: 4 * changesAtOnce, Window: time.Hour})
 			s.mu.Lock()
 			for i := range 3 * changesAtOnce {
 				if err := s.counters.take([]otp.Counter{budget}, storeEpoch.Add(time.Duration(i)*time.Microsecond), nil); err != nil {
@@ -548,11 +548,11 @@ func TestMemoryFileDiskFull(t *testing.T) {
 			}
 			s.mu.Unlock()
 			miss(3)
-			s.Unlock(ctxBg, "", memoryRun(2, 0).Number)
+			s.Unlock(ctxBg, "", testRun(2, 0).Number)
 			for i := range n { // looks at all, and forgets the one that is idle
 				s.count(1000+i, storeEpoch)
 			}
-			if s.counters.get(memoryCounter(2).Key) != nil {
+			if s.counters.get(testCounter(2).Key) != nil {
 				t.Fatal("it is not forgotten")
 			}
 			for try := range 4 {
@@ -580,7 +580,7 @@ func TestMemoryFileDiskFull(t *testing.T) {
 }
 
 // A store that cannot write to the end says so when it is closed.
-func TestMemoryFileCloseFails(t *testing.T) {
+func TestFileCloseFails(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	s.count(1, storeEpoch)
 	s.file.update = func(func(*bbolt.Tx) error) error { return errors.New("no space left on device") }
@@ -592,23 +592,23 @@ func TestMemoryFileCloseFails(t *testing.T) {
 }
 
 // What is written is read again while everybody goes on asking.
-func TestMemoryFileTraffic(t *testing.T) {
+func TestFileTraffic(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(10_000) })
 	var asking sync.WaitGroup
 	for worker := range 4 {
 		asking.Go(func() {
 			for i := range 300 {
-				r := memoryReservation(storeEpoch.Add(time.Duration(i)*time.Second), memoryCounter(i%20, otp.Rate{Count: 5000, Window: time.Hour}))
+				r := testReservation(storeEpoch.Add(time.Duration(i)*time.Second), testCounter(i%20, otp.Rate{Count: 5000, Window: time.Hour}))
 				if err := s.Reserve(ctxBg, r); err != nil {
 					t.Error(err)
 					return
 				}
-				s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i%7, worker), Now: r.Now})
+				s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i%7, worker), Now: r.Now})
 				if i%3 == 0 {
-					s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: memoryRun(i%7, worker), Now: r.Now})
+					s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: testRun(i%7, worker), Now: r.Now})
 				}
 				if i%50 == 0 {
-					s.Unlock(ctxBg, "", memoryRun(i%7, 0).Number)
+					s.Unlock(ctxBg, "", testRun(i%7, 0).Number)
 				}
 			}
 		})

@@ -113,13 +113,13 @@ func wantLimit(t testing.TB, err error, limit string, wait time.Duration) {
 }
 
 var (
-	hourly = memoryCounter(7, otp.Rate{Count: 2, Window: time.Hour})
+	hourly = testCounter(7, otp.Rate{Count: 2, Window: time.Hour})
 	ctxBg  = context.Background()
 )
 
 // A store with a file does what every store does, also where it is closed and
 // opened again.
-func TestMemoryFileStore(t *testing.T) {
+func TestFileStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, capacity int) otp.Store {
 		return openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.capacity = capacity }).memory
 	})
@@ -127,19 +127,19 @@ func TestMemoryFileStore(t *testing.T) {
 
 // What was counted is there after a crash: sendings, but for those given back,
 // and wrong codes with their locks. Pending codes are not.
-func TestMemoryFileCrash(t *testing.T) {
+func TestFileCrash(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	now := storeEpoch
 	reserve := func(c otp.Counter) *otp.Reservation {
 		t.Helper()
-		r := memoryReservation(now, c)
+		r := testReservation(now, c)
 		if err := s.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}
 		return r
 	}
 	first := reserve(hourly)
-	refused := memoryCounter(8, otp.Rate{Count: 1, Window: time.Hour})
+	refused := testCounter(8, otp.Rate{Count: 1, Window: time.Hour})
 	back := reserve(refused)
 	err := s.Settle(ctxBg, back.ID, &otp.Settlement{
 		Sending: 1, Status: otp.Failed, Refused: true, Taken: now, Now: now, Return: []otp.Counter{refused},
@@ -149,18 +149,18 @@ func TestMemoryFileCrash(t *testing.T) {
 	}
 	now = now.Add(time.Minute)
 	reserve(hourly)
-	stranger, device := memoryRun(1, 0), memoryRun(1, 5)
+	stranger, device := testRun(1, 0), testRun(1, 5)
 	device.Lockout.Max = 1
 	for range 3 {
 		s.Attempt(ctxBg, first.ID, &otp.Answer{Run: stranger, Now: now})
 	}
-	s.Attempt(ctxBg, reserve(memoryCounter(9, otp.Rate{Count: 9, Window: time.Hour})).ID, &otp.Answer{Run: device, Now: now})
+	s.Attempt(ctxBg, reserve(testCounter(9, otp.Rate{Count: 9, Window: time.Hour})).ID, &otp.Answer{Run: device, Now: now})
 	s.flush()
 
 	now = now.Add(10 * time.Second)
 	c := s.crashed(now)
-	wantLimit(t, c.Reserve(ctxBg, memoryReservation(now, hourly)), "number", time.Hour-70*time.Second)
-	r := memoryReservation(now)
+	wantLimit(t, c.Reserve(ctxBg, testReservation(now, hourly)), "number", time.Hour-70*time.Second)
+	r := testReservation(now)
 	r.Run = stranger
 	wantLimit(t, c.Reserve(ctxBg, r), "lockout", 50*time.Second)
 	r.Run = device
@@ -168,7 +168,7 @@ func TestMemoryFileCrash(t *testing.T) {
 	if _, err := c.Get(ctxBg, "", first.ID, now); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("a pending code after a crash: %v", err)
 	}
-	r = memoryReservation(now, refused)
+	r = testReservation(now, refused)
 	if err := c.Reserve(ctxBg, r); err != nil {
 		t.Errorf("the sending that was given back: %v", err)
 	}
@@ -177,53 +177,53 @@ func TestMemoryFileCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It gives back no more than one an hour, a restart or not.
-	wantLimit(t, c.Reserve(ctxBg, memoryReservation(now, refused)), "number", time.Hour)
+	wantLimit(t, c.Reserve(ctxBg, testReservation(now, refused)), "number", time.Hour)
 	c.wantLog()
 }
 
-// What was forgotten stays forgotten: runs that ended, counters past their time.
-func TestMemoryFileForgets(t *testing.T) {
+// What was forgotten stays forgotten: failures in a row that ended, counters past their time.
+func TestFileForgets(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	for i := range 3 {
-		r := memoryReservation(storeEpoch, memoryCounter(i, otp.Rate{Count: 1, Window: time.Hour}))
+		r := testReservation(storeEpoch, testCounter(i, otp.Rate{Count: 1, Window: time.Hour}))
 		if err := s.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, 0), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, 0), Now: storeEpoch})
 		if i == 0 {
 			s.flush()
-			s.Unlock(ctxBg, "", memoryRun(i, 0).Number)
+			s.Unlock(ctxBg, "", testRun(i, 0).Number)
 		}
 		if i == 1 {
-			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: memoryRun(i, 0), Now: storeEpoch}); err != nil {
+			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: testRun(i, 0), Now: storeEpoch}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	s.flush()
 	c := s.crashed(storeEpoch.Add(time.Hour - 1))
-	if counters, runs := len(c.counters.places), len(c.runs.places); counters != 3 || runs != 1 {
-		t.Errorf("%d counters and %d runs are there, want 3 and 1", counters, runs)
+	if counters, numbers := len(c.counters.places), len(c.failures.places); counters != 3 || numbers != 1 {
+		t.Errorf("%d counters and the failures of %d numbers are there, want 3 and 1", counters, numbers)
 	}
 	c = c.crashed(storeEpoch.Add(time.Hour))
-	if counters, runs := len(c.counters.places), len(c.runs.places); counters != 0 || runs != 1 {
-		t.Errorf("%d counters and %d runs are there after their hour, want 0 and 1", counters, runs)
+	if counters, numbers := len(c.counters.places), len(c.failures.places); counters != 0 || numbers != 1 {
+		t.Errorf("%d counters and the failures of %d numbers are there after their hour, want 0 and 1", counters, numbers)
 	}
 	c.flush()
 	c = c.crashed(storeEpoch) // as if the hour were not over: the file has forgotten them too
 	if n := len(c.counters.places); n != 0 {
 		t.Errorf("%d counters past their time are still in the file", n)
 	}
-	if c = c.crashed(storeEpoch.Add(otp.RunLife)); len(c.runs.places) != 0 {
+	if c = c.crashed(storeEpoch.Add(otp.RunLife)); len(c.failures.places) != 0 {
 		t.Error("wrong codes of a year ago count")
 	}
 }
 
 // A store that is closed and opened again goes on where it was.
-func TestMemoryFileRestart(t *testing.T) {
+func TestFileRestart(t *testing.T) {
 	dir, now := t.TempDir(), storeEpoch
 	s := openSaved(t, dir, now)
-	pending, met, expired := memoryReservation(now, hourly), memoryReservation(now), memoryReservation(now)
+	pending, met, expired := testReservation(now, hourly), testReservation(now), testReservation(now)
 	pending.Sealed, expired.TTL = []byte("sealed"), time.Minute
 	for _, r := range []*otp.Reservation{pending, met, expired} {
 		if err := s.Reserve(ctxBg, r); err != nil {
@@ -286,7 +286,7 @@ func TestMemoryFileRestart(t *testing.T) {
 	if rec, _ := s.Get(ctxBg, "", pending.ID, now); rec.Status != otp.Delivered { // as its report said, before the restart
 		t.Errorf("the second sending is %s", rec.Status)
 	}
-	wantLimit(t, s.Reserve(ctxBg, memoryReservation(now, hourly)), "number", 59*time.Minute)
+	wantLimit(t, s.Reserve(ctxBg, testReservation(now, hourly)), "number", 59*time.Minute)
 	s.flush()
 	if _, err := s.crashed(now).Get(ctxBg, "", pending.ID, now); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("the file keeps a challenge that is in use: %v", err)
@@ -304,21 +304,21 @@ func TestMemoryFileRestart(t *testing.T) {
 
 // Who still has hold of a store that is closed changes nothing that was saved,
 // and a code is good once.
-func TestMemoryFileClosed(t *testing.T) {
+func TestFileClosed(t *testing.T) {
 	dir := t.TempDir()
 	before := goleak.IgnoreCurrent()
 	s := openSaved(t, dir, storeEpoch)
-	r := memoryReservation(storeEpoch, hourly)
+	r := testReservation(storeEpoch, hourly)
 	if err := s.Reserve(ctxBg, r); err != nil {
 		t.Fatal(err)
 	}
 	store, rec := s.memory, s.find(r.ID)
 	s.close()
 	goleak.VerifyNone(t, before)
-	if _, err := rec.attempt(&otp.Answer{Proof: r.Proof, Now: storeEpoch}, &store.runs); !errors.Is(err, otp.ErrNoChallenge) {
+	if _, err := rec.attempt(&otp.Answer{Proof: r.Proof, Now: storeEpoch}, &store.failures); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("the right code, when the store is closed: %v", err)
 	}
-	if err := store.Reserve(ctxBg, memoryReservation(storeEpoch, hourly)); !errors.As(err, new(*otp.UnavailableError)) {
+	if err := store.Reserve(ctxBg, testReservation(storeEpoch, hourly)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Errorf("Reserve: %v, want an *UnavailableError", err)
 	}
 	if n := len(store.notes.notes); n != 0 {
@@ -331,7 +331,7 @@ func TestMemoryFileClosed(t *testing.T) {
 }
 
 // More are pending than there is room for: none is lost, and no new one taken.
-func TestMemoryFileSmallerCapacity(t *testing.T) {
+func TestFileSmallerCapacity(t *testing.T) {
 	const n = 700 // more than one row of them
 	dir := t.TempDir()
 	s := openSaved(t, dir, storeEpoch)
@@ -341,11 +341,11 @@ func TestMemoryFileSmallerCapacity(t *testing.T) {
 	}
 	s.close()
 	s = openSaved(t, dir, storeEpoch, func(m *memory) { m.setCapacity(1) })
-	if err := s.Reserve(ctxBg, memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
+	if err := s.Reserve(ctxBg, testReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Errorf("Reserve: %v, want an *UnavailableError", err)
 	}
 	for _, id := range ids {
-		if _, err := s.Attempt(ctxBg, id, &otp.Answer{Proof: memoryProof(id), Now: storeEpoch}); err != nil {
+		if _, err := s.Attempt(ctxBg, id, &otp.Answer{Proof: testProof(id), Now: storeEpoch}); err != nil {
 			t.Fatalf("one of %d that were pending: %v", n, err)
 		}
 	}
@@ -353,7 +353,7 @@ func TestMemoryFileSmallerCapacity(t *testing.T) {
 
 // The store writes by itself, within half a second of the first change, and
 // not while nothing changes.
-func TestMemoryFileWrites(t *testing.T) {
+func TestFileWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openSaved(t, t.TempDir(), storeEpoch)
 		defer s.close()
@@ -366,7 +366,7 @@ func TestMemoryFileWrites(t *testing.T) {
 		}
 		var begun time.Time
 		for i := range 3 {
-			if err := s.Reserve(ctxBg, memoryReservation(storeEpoch, memoryCounter(i, otp.Rate{Count: 1, Window: time.Hour}))); err != nil {
+			if err := s.Reserve(ctxBg, testReservation(storeEpoch, testCounter(i, otp.Rate{Count: 1, Window: time.Hour}))); err != nil {
 				t.Fatal(err)
 			}
 			begun = time.Now()
@@ -391,7 +391,7 @@ func TestMemoryFileWrites(t *testing.T) {
 func TestWebhookMarksOverARestart(t *testing.T) {
 	dir, now := t.TempDir(), storeEpoch
 	s := openSaved(t, dir, now)
-	done, work := memoryCounter(1).Key, memoryCounter(2).Key
+	done, work := testCounter(1).Key, testCounter(2).Key
 	lease := otp.Lease{Holder: "a", For: otp.LeaseTime, Now: now}
 	for _, key := range []otp.Digest{done, work} {
 		if err := s.Begin(ctxBg, key, lease); err != nil {

@@ -34,14 +34,14 @@ type fixture struct {
 func newFixture() *fixture {
 	rates := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 10, Window: time.Hour}}
 	f := &fixture{
-		counted: memoryCounter(1, rates...), returned: memoryCounter(2, otp.Rate{Count: 1, Window: time.Hour}),
-		locked: memoryRun(1, 0), device: memoryRun(1, 5), ended: memoryRun(2, 0), handled: otp.Digest{9},
+		counted: testCounter(1, rates...), returned: testCounter(2, otp.Rate{Count: 1, Window: time.Hour}),
+		locked: testRun(1, 0), device: testRun(1, 5), ended: testRun(2, 0), handled: otp.Digest{9},
 	}
 	f.ended.Lockout.Max = 1
 	for i, r := range []**otp.Reservation{&f.untouched, &f.accepted, &f.answered} {
-		*r = memoryReservation(storeEpoch)
+		*r = testReservation(storeEpoch)
 		(*r).ID = otp.ID{byte(i + 1)}
-		(*r).Proof, (*r).Sealed, (*r).Run = memoryProof((*r).ID), []byte("sealed"), f.device
+		(*r).Proof, (*r).Sealed, (*r).Run = testProof((*r).ID), []byte("sealed"), f.device
 	}
 	return f
 }
@@ -97,12 +97,12 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 		limit string
 		wait  time.Duration
 	}{{f.locked, "lockout", time.Minute}, {f.ended, "max_failures", 0}} {
-		r := memoryReservation(now)
+		r := testReservation(now)
 		r.Run = c.Run
 		wait := max(0, c.wait-now.Sub(storeEpoch))
 		wantLimit(s.t, s.Reserve(ctxBg, r), c.limit, wait)
 	}
-	if wrong := s.runs.of(&f.device); wrong == nil || wrong.count != 1 || len(wrong.moments) != 1 || wrong.moments[0] != storeEpoch.UnixNano() {
+	if wrong := s.failures.of(&f.device); wrong == nil || wrong.count != 1 || len(wrong.moments) != 1 || wrong.moments[0] != storeEpoch.UnixNano() {
 		s.t.Errorf("the device's wrong codes are %v, want one at %v", wrong, storeEpoch)
 	}
 	for _, c := range []struct {
@@ -143,7 +143,7 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 }
 
 // The file of an earlier release says today what it said when it was written.
-func TestMemoryFileOfEarlierRelease(t *testing.T) {
+func TestFileOfEarlierRelease(t *testing.T) {
 	if os.Getenv("WEBSMS_TEST_WRITE_FIXTURE") != "" {
 		dir := filepath.Dir(fixtureFile)
 		s := openSaved(t, dir, storeEpoch, ofRing)
@@ -167,7 +167,7 @@ func TestMemoryFileOfEarlierRelease(t *testing.T) {
 
 // Today's release writes the rows of the earlier one, so that the earlier one can
 // read them after a rollback.
-func TestMemoryFileForEarlierRelease(t *testing.T) {
+func TestFileForEarlierRelease(t *testing.T) {
 	dir := t.TempDir()
 	s := openSaved(t, dir, storeEpoch, ofRing)
 	newFixture().write(s)

@@ -18,19 +18,19 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// killedDir tells the process that TestMemoryKilled starts where its file is.
+// killedDir tells the process that TestKilled starts where its file is.
 const killedDir = "WEBSMS_TEST_KILLED_DIR"
 
-// TestMemoryKilled counts in a process of its own, which is killed. What that
+// TestKilled counts in a process of its own, which is killed. What that
 // process had counted a second before is in its file.
-func TestMemoryKilled(t *testing.T) {
+func TestKilled(t *testing.T) {
 	if dir := os.Getenv(killedDir); dir != "" {
 		countForEver(dir)
 	}
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestMemoryKilled$")
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKilled$")
 	child.Env = append(os.Environ(), killedDir+"="+dir)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
@@ -77,13 +77,13 @@ func TestMemoryKilled(t *testing.T) {
 	s := openSaved(t, dir, storeEpoch)
 	s.wantLog()
 	got := s.counted(1)
-	runs := s.runs.get(memoryRun(1, 0).Number)
+	failures := s.failures.get(testRun(1, 0).Number)
 	t.Logf("%d counted a second before the end, %d in all, %d in the file", want, counted, got)
 	if got < want {
 		t.Errorf("%d sendings are counted, want %d at least", got, want)
 	}
-	if runs == nil || int(runs.strangers.count) < want {
-		t.Errorf("the wrong codes are %v, want %d at least", runs, want)
+	if failures == nil || int(failures.strangers.count) < want {
+		t.Errorf("the wrong codes are %v, want %d at least", failures, want)
 	}
 }
 
@@ -95,11 +95,11 @@ func countForEver(dir string) {
 	}
 	store.dir = dir
 	for n := 1; ; n++ {
-		r := memoryReservation(storeEpoch, memoryCounter(1, otp.Rate{Count: 100_000, Window: time.Hour}))
+		r := testReservation(storeEpoch, testCounter(1, otp.Rate{Count: 100_000, Window: time.Hour}))
 		if err := store.Reserve(ctxBg, r); err != nil {
 			panic(err)
 		}
-		run := memoryRun(1, 0)
+		run := testRun(1, 0)
 		run.Lockout = otp.Lockout{}
 		store.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch})
 		store.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Now: storeEpoch})
@@ -121,9 +121,9 @@ func (s *sentCodes) SendOTP(_ context.Context, m connexus.OTP) (connexus.Receipt
 	return connexus.Receipt{MessageID: fmt.Sprint("MSG", len(s.list)), Code: m.Code}, nil
 }
 
-// TestMemoryFileSecrets looks through every byte of the file of a busy store,
+// TestFileSecrets looks through every byte of the file of a busy store,
 // before and after it is closed.
-func TestMemoryFileSecrets(t *testing.T) {
+func TestFileSecrets(t *testing.T) {
 	dir := t.TempDir()
 	ring, err := session.NewRing(session.NewKeys(time.Now()))
 	if err != nil {
@@ -180,7 +180,7 @@ func TestMemoryFileSecrets(t *testing.T) {
 		}
 	}
 	s = openSaved(t, dir, time.Now())
-	if n, _ := s.Live(ctxBg, time.Now()); n != 60 || len(s.runs.places) != 60 || !strings.HasPrefix(sent.list[0].To, "+") {
-		t.Errorf("%d are live, and %d runs, want 60 of each", n, len(s.runs.places))
+	if n, _ := s.Live(ctxBg, time.Now()); n != 60 || len(s.failures.places) != 60 || !strings.HasPrefix(sent.list[0].To, "+") {
+		t.Errorf("%d are live, with the failures of %d numbers, want 60 of each", n, len(s.failures.places))
 	}
 }

@@ -79,7 +79,7 @@ func nameOf(tx *bbolt.Tx) string {
 
 // named returns the mark for files whose rows this one has, and gives
 // it a name if it has none.
-func (f *memoryFile) named() (k mark, err error) {
+func (f *dbFile) named() (k mark, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	if f.name == "" {
@@ -153,7 +153,7 @@ func (m *memory) successor(paths []string) string {
 func (m *memory) forgetRows() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.setRows(newCounters(), newRuns())
+	m.setRows(newCounters(), newFailureTable())
 }
 
 // lockStart returns when no other process of the folder starts or merges, or
@@ -172,7 +172,7 @@ func (m *memory) lockStart(wait time.Duration) (unlock func(), ok bool) {
 
 // siblings returns the files of the folder that are not the store's own.
 func (m *memory) siblings() (paths []string) {
-	for n := 1; n <= maxMemoryFiles; n++ {
+	for n := 1; n <= maxFiles; n++ {
 		path := m.filePath(n)
 		if path == m.file.path {
 			continue
@@ -243,8 +243,8 @@ func isMerged(tx *bbolt.Tx) bool {
 
 // leftFile is a file that nobody else has open, while it is taken over.
 type leftFile struct {
-	*memoryFile
-	state  *memoryState
+	*dbFile
+	state  *fileState
 	merged bool // it was before
 	at     int  // its latest transaction; 0: unknown
 	aside  bool // it is damaged, and closed
@@ -297,14 +297,14 @@ func (m *memory) adopt(paths []string, pending bool) {
 			err = errors.Join(err, left.db.Close())
 		}
 		m.log().Info("the memory store goes on with what another process has left",
-			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)), zap.Int("wrong_codes", len(left.state.runs.places)),
+			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)), zap.Int("wrong_codes", len(left.state.failures.places)),
 			zap.Int("challenges", len(left.state.pending)), zap.Bool("damaged", left.aside), zap.Error(err))
 	}
 }
 
 // remember notes that a file is merged, if that could not be written: what is
 // lifted until it can be must not be merged again.
-func (f *memoryFile) remember(left *leftFile, err error) {
+func (f *dbFile) remember(left *leftFile, err error) {
 	f.taken.Delete(left.path)
 	if err == nil || left.merged {
 		return
@@ -337,7 +337,7 @@ func (m *memory) openLeft(path string, pending bool) *leftFile {
 	if err != nil {
 		return nil
 	}
-	left := &leftFile{memoryFile: &memoryFile{path: path, db: db, update: db.Update, log: m.log, isCopy: true}}
+	left := &leftFile{dbFile: &dbFile{path: path, db: db, update: db.Update, log: m.log, isCopy: true}}
 	err = left.readAt()
 	at, known := m.file.taken.Load(path)
 	known = known && at == left.at
@@ -355,14 +355,14 @@ func (m *memory) openLeft(path string, pending bool) *leftFile {
 		left.takePending(left.state)
 	}
 	if left.merged || known {
-		left.state.counters, left.state.runs = newCounters(), newRuns()
+		left.state.counters, left.state.failures = newCounters(), newFailureTable()
 	}
 	return left
 }
 
 // mergeState puts in place what was read, a few rows at a time, so that nobody
 // waits long.
-func (m *memory) mergeState(state *memoryState) {
+func (m *memory) mergeState(state *fileState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rows := 0
@@ -376,19 +376,19 @@ func (m *memory) mergeState(state *memoryState) {
 		m.counters.merge(key, &state.counters.at(int(place)).value)
 		pause()
 	}
-	for key, place := range state.runs.places {
-		m.runs.merge(key, &state.runs.at(int(place)).value)
+	for key, place := range state.failures.places {
+		m.failures.merge(key, &state.failures.at(int(place)).value)
 		pause()
 	}
 	for pending := range slices.Chunk(state.pending, 1) {
-		m.restore(&memoryState{pending: pending})
+		m.restore(&fileState{pending: pending})
 		pause()
 	}
-	m.restore(&memoryState{saved: state.saved})
+	m.restore(&fileState{saved: state.saved})
 }
 
 // writeAll writes how everything stands.
-func (f *memoryFile) writeAll(m *memory) error {
+func (f *dbFile) writeAll(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.all = true
@@ -450,11 +450,11 @@ func unionOf(a, b *otp.Window, keep int) (union otp.Window) {
 }
 
 // merge adds the wrong codes that another process has counted for a number.
-func (r *runs) merge(key tableKey, other *failures) {
-	known := r.find(key)
+func (t *failureTable) merge(key tableKey, other *numberFailures) {
+	known := t.find(key)
 	if known == nil {
-		if r.room(1) {
-			*r.insert(key) = *other
+		if t.room(1) {
+			*t.insert(key) = *other
 		}
 		return
 	}
@@ -464,17 +464,17 @@ func (r *runs) merge(key tableKey, other *failures) {
 			device = others
 		}
 		if known.devices == nil {
-			known.devices = make(map[tableKey]*streak)
+			known.devices = make(map[tableKey]*failures)
 		}
 		if known.devices[device] == nil {
-			known.devices[device] = new(streak)
+			known.devices[device] = new(failures)
 		}
 		known.devices[device].merge(s)
 	}
 }
 
 // merge makes a streak as strict as another one is too.
-func (s *streak) merge(other *streak) {
+func (s *failures) merge(other *failures) {
 	s.count, s.until = max(s.count, other.count), max(s.until, other.until)
 	moments := slices.Concat(s.moments, other.moments)
 	slices.Sort(moments)

@@ -24,7 +24,7 @@ func (s *savedStore) lock(i, device int) {
 	s.t.Helper()
 	r := s.reserve()
 	for range 3 {
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: memoryRun(i, device), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, device), Now: storeEpoch})
 	}
 	if !s.locked(i, device) {
 		s.t.Fatalf("number %d is not locked", i)
@@ -32,10 +32,10 @@ func (s *savedStore) lock(i, device int) {
 }
 
 func (s *savedStore) locked(i, device int) bool {
-	run := memoryRun(i, device)
+	run := testRun(i, device)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.runs.locked(&run, storeEpoch) != nil
+	return s.failures.locked(&run, storeEpoch) != nil
 }
 
 // look does what the store does every adoptEvery.
@@ -43,7 +43,7 @@ func (s *savedStore) look(free []string) []string { return s.adoptLeft(free) }
 
 // Two processes stop, and start in the other order: each has the file of the
 // other. No lock is lifted, no sending forgotten, and a code is good once.
-func TestMemoryFilesSwapped(t *testing.T) {
+func TestFilesSwapped(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch.Add(time.Second))
 	a.lock(1, 0)
@@ -83,7 +83,7 @@ func TestMemoryFilesSwapped(t *testing.T) {
 
 // One of two processes ends for good. The other one takes over what it left:
 // its locks at the next start or the next look, its codes when the file stays free.
-func TestMemoryFileLeft(t *testing.T) {
+func TestFileLeft(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
 			dir := t.TempDir()
@@ -137,7 +137,7 @@ func TestMemoryFileLeft(t *testing.T) {
 
 // A process stops while it takes over what another one has left. The codes of
 // that one are lost no more than its own.
-func TestMemoryFileLeftAtStop(t *testing.T) {
+func TestFileLeftAtStop(t *testing.T) {
 	dir := t.TempDir()
 	var armed atomic.Bool
 	reads, goOn := make(chan struct{}), make(chan struct{})
@@ -172,14 +172,14 @@ func TestMemoryFileLeftAtStop(t *testing.T) {
 }
 
 // An operator lifts a lock. The file that it was merged from does not bring it back.
-func TestMemoryFileUnlockStays(t *testing.T) {
+func TestFileUnlockStays(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	b.lock(1, 0)
 	a.close()
 	b.close()
 	a = openSaved(t, dir, storeEpoch)
-	if known, err := a.Unlock(ctxBg, "", memoryRun(1, 0).Number); !known || err != nil {
+	if known, err := a.Unlock(ctxBg, "", testRun(1, 0).Number); !known || err != nil {
 		t.Fatalf("Unlock: %v, %v", known, err)
 	}
 	for range 2 {
@@ -193,7 +193,7 @@ func TestMemoryFileUnlockStays(t *testing.T) {
 }
 
 // A file that is damaged is merged as far as it can be read, and set aside.
-func TestMemoryFileLeftDamaged(t *testing.T) {
+func TestFileLeftDamaged(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	pending := b.fill(400)
@@ -223,7 +223,7 @@ func filepathExists(path string) error {
 
 // A release that was rolled back counts beside the file of the later one, which
 // has all of it when it starts again.
-func TestMemoryFileRolledBack(t *testing.T) {
+func TestFileRolledBack(t *testing.T) {
 	dir := t.TempDir()
 	later := func(m *memory) { m.version++ }
 	s := openSaved(t, dir, storeEpoch, later)
@@ -242,7 +242,7 @@ func TestMemoryFileRolledBack(t *testing.T) {
 }
 
 // Many start at the same time, as when a machine boots. Each has every lock.
-func TestMemoryFilesStartTogether(t *testing.T) {
+func TestFilesStartTogether(t *testing.T) {
 	const n = 4
 	dir := t.TempDir()
 	var stores []*savedStore
@@ -273,10 +273,10 @@ func TestMemoryFilesStartTogether(t *testing.T) {
 
 // What is merged is as strict as each part, merged twice it is the same, and so
 // it is in the other order.
-func TestMemoryMergeRows(t *testing.T) {
+func TestMergeRows(t *testing.T) {
 	moments := rapid.SliceOfN(rapid.Int64Range(1, 30), 0, 12)
-	drawStreak := rapid.Custom(func(t *rapid.T) streak {
-		s := streak{moments: moments.Draw(t, "moments"), until: rapid.Int64Range(0, 50).Draw(t, "until")}
+	drawFailures := rapid.Custom(func(t *rapid.T) failures {
+		s := failures{moments: moments.Draw(t, "moments"), until: rapid.Int64Range(0, 50).Draw(t, "until")}
 		slices.Sort(s.moments)
 		s.moments = slices.Compact(s.moments)
 		s.count = int32(len(s.moments))
@@ -285,7 +285,7 @@ func TestMemoryMergeRows(t *testing.T) {
 		}
 		return s
 	})
-	clone := func(s streak) streak {
+	clone := func(s failures) failures {
 		s.moments = slices.Clone(s.moments)
 		return s
 	}
@@ -302,7 +302,7 @@ func TestMemoryMergeRows(t *testing.T) {
 		return s
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawStreak.Draw(t, "a"), drawStreak.Draw(t, "b")
+		a, b := drawFailures.Draw(t, "a"), drawFailures.Draw(t, "b")
 		ab, ba := clone(a), clone(b)
 		ab.merge(&b)
 		ba.merge(&a)
@@ -354,7 +354,7 @@ func (s *savedStore) fail(err error) {
 
 // The disk is full while a process starts with a file that another one has
 // merged. What it counts in it since is merged again.
-func TestMemoryFileUnmarkedLater(t *testing.T) {
+func TestFileUnmarkedLater(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	b.close()
@@ -388,8 +388,8 @@ func TestMemoryFileUnmarkedLater(t *testing.T) {
 // lift has an operator lift a number's lock, and clear a counter.
 func (s *savedStore) lift(i int) {
 	s.t.Helper()
-	unlocked, err := s.Unlock(ctxBg, "", memoryRun(i, 0).Number)
-	cleared, clearing := s.Clear(ctxBg, "", memoryCounter(i))
+	unlocked, err := s.Unlock(ctxBg, "", testRun(i, 0).Number)
+	cleared, clearing := s.Clear(ctxBg, "", testCounter(i))
 	if err = errors.Join(err, clearing); !unlocked || !cleared || err != nil {
 		s.t.Fatalf("number %d: unlocked %v, cleared %v, %v", i, unlocked, cleared, err)
 	}
@@ -424,7 +424,7 @@ func overlapped(t *testing.T, dir string, numbers int) *savedStore {
 
 // An operator lifts a lock in the process that has taken it over. It does not
 // come back in the next one, which has the file that it was taken from.
-func TestMemoryFileUnlockStaysAtRestart(t *testing.T) {
+func TestFileUnlockStaysAtRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := overlapped(t, dir, 4)
 	var lifted []int
@@ -444,7 +444,7 @@ func TestMemoryFileUnlockStaysAtRestart(t *testing.T) {
 }
 
 // It was taken from a file that was taken from another one.
-func TestMemoryFileUnlockStaysInChain(t *testing.T) {
+func TestFileUnlockStaysInChain(t *testing.T) {
 	dir := t.TempDir()
 	b := overlapped(t, dir, 3)
 	hold := openSaved(t, dir, storeEpoch) // memory.db, so that c has another
@@ -464,13 +464,13 @@ func TestMemoryFileUnlockStaysInChain(t *testing.T) {
 
 // A process starts beside the one that has lifted a lock, with a file that still
 // has it. It has that lock, counts nothing, and does not hand it back.
-func TestMemoryFileUnlockNotHandedBack(t *testing.T) {
+func TestFileUnlockNotHandedBack(t *testing.T) {
 	dir := t.TempDir()
 	s := overlapped(t, dir, 2)
 	s.lift(1)
 	other := openSaved(t, dir, storeEpoch)
-	r := memoryReservation(storeEpoch)
-	r.Run = memoryRun(1, 0)
+	r := testReservation(storeEpoch)
+	r.Run = testRun(1, 0)
 	if err := other.Reserve(ctxBg, r); err == nil {
 		t.Error("a lock that another process has lifted is not there: this test shows nothing")
 	}
@@ -480,7 +480,7 @@ func TestMemoryFileUnlockNotHandedBack(t *testing.T) {
 }
 
 // Where nobody can tell that a lock was lifted, it stays.
-func TestMemoryFileLockKept(t *testing.T) {
+func TestFileLockKept(t *testing.T) {
 	editMeta := func(path string, change func(meta *bbolt.Bucket) error) func(*testing.T) {
 		return func(t *testing.T) {
 			editFile(func(tx *bbolt.Tx) error { return change(tx.Bucket(bucketMeta)) })(t, path)
@@ -492,7 +492,7 @@ func TestMemoryFileLockKept(t *testing.T) {
 			hold := openSaved(t, dir, storeEpoch)
 			other := openSaved(t, dir, storeEpoch)
 			hold.close()
-			other.Unlock(ctxBg, "", memoryRun(1, 0).Number)
+			other.Unlock(ctxBg, "", testRun(1, 0).Number)
 			other.count(9, storeEpoch)
 			other.close()
 		},
@@ -518,14 +518,14 @@ func TestMemoryFileLockKept(t *testing.T) {
 			path := b.file.path
 			b.close()
 			editFile(func(tx *bbolt.Tx) error {
-				key := memoryRun(2, 0).Number
-				return tx.Bucket(bucketRuns).Put(key[:len(tableKey{})], []byte{0xff})
+				key := testRun(2, 0).Number
+				return tx.Bucket(bucketFailures).Put(key[:len(tableKey{})], []byte{0xff})
 			})(t, path)
 		},
 		"it has lost a bucket": func(t *testing.T, dir string, b *savedStore) {
 			path := b.file.path
 			b.close()
-			editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketRuns) })(t, path)
+			editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketFailures) })(t, path)
 		},
 		"two have its name": func(t *testing.T, dir string, b *savedStore) {
 			path := b.file.path
@@ -542,8 +542,8 @@ func TestMemoryFileLockKept(t *testing.T) {
 			path := b.file.path
 			b.close()
 			editFile(func(tx *bbolt.Tx) error {
-				key := memoryRun(2, 0).Number
-				return tx.Bucket(bucketRuns).Put(key[:len(tableKey{})], []byte{0xff})
+				key := testRun(2, 0).Number
+				return tx.Bucket(bucketFailures).Put(key[:len(tableKey{})], []byte{0xff})
 			})(t, path)
 			aside := filepath.Join(dir, "memory.db")
 			if err := os.Rename(aside, aside+".aside"); err != nil {
@@ -575,7 +575,7 @@ func TestMemoryFileLockKept(t *testing.T) {
 // The disk is full while a process takes over what another one has left. It does
 // so once: what is lifted before there is room again is not merged again, and
 // what the other one has counted since is.
-func TestMemoryFileLeftOnFullDisk(t *testing.T) {
+func TestFileLeftOnFullDisk(t *testing.T) {
 	for name, spoil := range map[string]damage{"whole": nil, "damaged": noisePages(bucketCounters)} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -591,7 +591,7 @@ func TestMemoryFileLeftOnFullDisk(t *testing.T) {
 			a.fail(errors.New("no space left on device"))
 			a.look(a.look(nil))
 			for i := 1; i <= 2; i++ {
-				if known, err := a.Unlock(ctxBg, "", memoryRun(i, 0).Number); known != (i == 1 || spoil != nil) || err != nil {
+				if known, err := a.Unlock(ctxBg, "", testRun(i, 0).Number); known != (i == 1 || spoil != nil) || err != nil {
 					t.Fatalf("Unlock: %v, %v", known, err)
 				}
 			}
@@ -603,7 +603,7 @@ func TestMemoryFileLeftOnFullDisk(t *testing.T) {
 			}
 			if spoil == nil {
 				b = openSaved(t, dir, storeEpoch)
-				b.Unlock(ctxBg, "", memoryRun(1, 0).Number)
+				b.Unlock(ctxBg, "", testRun(1, 0).Number)
 				b.lock(2, 0)
 				b.close()
 				a.look(a.look(nil))

@@ -42,7 +42,7 @@ const (
 	// DefaultCapacity is how many challenges may be live unless capacity says otherwise.
 	DefaultCapacity = 100_000
 	maxCapacity     = 10_000_000
-	memoryStoreKey  = "store memory" // in pool: a process has one
+	poolKey         = "store memory" // in pool: a process has one
 )
 
 // CaddyModule returns the Caddy module information.
@@ -78,11 +78,11 @@ func (s *Store) check() error {
 
 // StoreKey implements StoreModule. The capacity is no part of it: a reload
 // that changes it goes on with the challenges there are.
-func (s *Store) StoreKey() string { return memoryStoreKey }
+func (s *Store) StoreKey() string { return poolKey }
 
 // Open implements StoreModule.
 func (s *Store) Open() (otp.Store, func() error, error) {
-	value, _, err := shared.Pool.LoadOrNew(memoryStoreKey, func() (caddy.Destructor, error) {
+	value, _, err := shared.Pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
 		store, err := newMemory(s.Capacity)
 		if err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (s *Store) Open() (otp.Store, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return value.(*memory), func() error { return shared.Release(memoryStoreKey) }, nil
+	return value.(*memory), func() error { return shared.Release(poolKey) }, nil
 }
 
 // Start implements StoreModule: it gives the store this module's capacity,

@@ -27,10 +27,10 @@ type note struct {
 type noteKind uint8
 
 const (
-	noteCounter noteKind = iota // a counter as a whole
-	noteSending                 // a moment of its sendings
-	noteReturn                  // a moment of what was given back
-	noteRun                     // all wrong codes of a number
+	noteCounter  noteKind = iota // a counter as a whole
+	noteSending                  // a moment of its sendings
+	noteReturn                   // a moment of what was given back
+	noteFailures                 // all wrong codes of a number
 )
 
 // maxNotes bounds what waits to be written. Past it the whole file is compared

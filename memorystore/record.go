@@ -122,26 +122,26 @@ func (r *record) get(now time.Time) (otp.Record, error) {
 // attempt counts an attempt, compares, and counts a wrong code in runs. Nobody
 // sees a step of it: the caller holds the store's mutex. A code that nobody
 // can have got is not there to be guessed, nor one that could not be counted.
-func (r *record) attempt(a *otp.Answer, runs *runs) (otp.Record, error) {
+func (r *record) attempt(a *otp.Answer, failures *failureTable) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.usable(a.Now); err != nil {
 		return r.snapshot(), err
 	}
-	if lock := runs.locked(&a.Run, a.Now); lock != nil {
+	if lock := failures.locked(&a.Run, a.Now); lock != nil {
 		return r.snapshot(), lock
 	}
-	if err := runs.admit(&a.Run, a.Now); err != nil {
+	if err := failures.admit(&a.Run, a.Now); err != nil {
 		return r.snapshot(), err
 	}
 	r.left--
 	if right := constantTimeEqual(&a.Proof, &r.proof); right && r.possible > 0 {
-		runs.succeed(&a.Run)
+		failures.succeed(&a.Run)
 		r.finished = true
 		return r.snapshot(), nil
 	}
-	runs.fail(&a.Run, a.Now)
-	if lock := runs.locked(&a.Run, a.Now); lock != nil {
+	failures.fail(&a.Run, a.Now)
+	if lock := failures.locked(&a.Run, a.Now); lock != nil {
 		return r.snapshot(), errors.Join(otp.ErrWrongCode, lock)
 	}
 	return r.snapshot(), otp.ErrWrongCode

@@ -59,10 +59,10 @@ func (m *memory) changes(notes []note) []change {
 		m.mu.Lock()
 		for len(part) > 0 {
 			n := 1
-			if part[0].kind == noteRun {
-				list = append(list, m.runs.change(part[0].key))
+			if part[0].kind == noteFailures {
+				list = append(list, m.failures.change(part[0].key))
 			} else {
-				for n < len(part) && part[n].key == part[0].key && part[n].kind != noteRun {
+				for n < len(part) && part[n].key == part[0].key && part[n].kind != noteFailures {
 					n++
 				}
 				list = m.counters.changes(list, part[:n])
@@ -191,20 +191,20 @@ func (c *counters) restore(r *counterRows, now time.Time) bool {
 }
 
 // change returns what there is to be written of one number's wrong codes.
-func (r *runs) change(key tableKey) change {
-	row := change{bucket: bucketRuns, key: key[:]}
-	if known := r.find(key); known != nil {
+func (t *failureTable) change(key tableKey) change {
+	row := change{bucket: bucketFailures, key: key[:]}
+	if known := t.find(key); known != nil {
 		known.strangers.noted = false
-		row.value = appendStreak(nil, &known.strangers)
+		row.value = appendFailures(nil, &known.strangers)
 		row.value = binary.AppendUvarint(row.value, uint64(len(known.devices)))
 		for device, s := range known.devices {
-			row.value = appendStreak(append(row.value, device[:]...), s)
+			row.value = appendFailures(append(row.value, device[:]...), s)
 		}
 	}
 	return row
 }
 
-func appendStreak(row []byte, s *streak) []byte {
+func appendFailures(row []byte, s *failures) []byte {
 	row = binary.AppendUvarint(row, uint64(s.count))
 	row = binary.AppendUvarint(row, uint64(s.until))
 	row = binary.AppendUvarint(row, uint64(len(s.moments)))
@@ -216,8 +216,8 @@ func appendStreak(row []byte, s *streak) []byte {
 
 // restore puts a number's wrong codes that were read in place, unless they
 // count no more or there is no room; it reports whether it did.
-func (r *runs) restore(key tableKey, row []byte, now time.Time) (bool, error) {
-	var restored failures
+func (t *failureTable) restore(key tableKey, row []byte, now time.Time) (bool, error) {
+	var restored numberFailures
 	var ok bool
 	if row, ok = restored.strangers.read(row); !ok {
 		return false, errRow
@@ -231,9 +231,9 @@ func (r *runs) restore(key tableKey, row []byte, now time.Time) (bool, error) {
 			return false, errRow
 		}
 		if restored.devices == nil {
-			restored.devices = make(map[tableKey]*streak)
+			restored.devices = make(map[tableKey]*failures)
 		}
-		s := new(streak)
+		s := new(failures)
 		restored.devices[tableKey(row)] = s
 		if row, ok = s.read(row[len(tableKey{}):]); !ok {
 			return false, errRow
@@ -242,15 +242,15 @@ func (r *runs) restore(key tableKey, row []byte, now time.Time) (bool, error) {
 	if row == nil {
 		return false, errRow
 	}
-	if restored.idle(now) || !r.room(1) {
+	if restored.idle(now) || !t.room(1) {
 		return false, nil
 	}
-	*r.insert(key) = restored
+	*t.insert(key) = restored
 	return true, nil
 }
 
-// read reads what appendStreak wrote, and returns what follows.
-func (s *streak) read(row []byte) ([]byte, bool) {
+// read reads what appendFailures wrote, and returns what follows.
+func (s *failures) read(row []byte) ([]byte, bool) {
 	count, row := uvarint(row)
 	until, row := uvarint(row)
 	n, row := uvarint(row)
@@ -275,10 +275,10 @@ func unknownFields(bucket, row []byte) []byte {
 			_, row = uvarint(row)
 		}
 		return row
-	case !bytes.Equal(bucket, bucketRuns):
+	case !bytes.Equal(bucket, bucketFailures):
 		return nil
 	}
-	skipStreak := func(row []byte) []byte {
+	skipFailures := func(row []byte) []byte {
 		_, row = uvarint(row)
 		_, row = uvarint(row)
 		n, row := uvarint(row)
@@ -287,7 +287,7 @@ func unknownFields(bucket, row []byte) []byte {
 		}
 		return row[8*n:]
 	}
-	devices, row := uvarint(skipStreak(row))
+	devices, row := uvarint(skipFailures(row))
 	if devices > maxDevices+1 {
 		return nil
 	}
@@ -295,7 +295,7 @@ func unknownFields(bucket, row []byte) []byte {
 		if len(row) < len(tableKey{}) {
 			return nil
 		}
-		row = skipStreak(row[len(tableKey{}):])
+		row = skipFailures(row[len(tableKey{}):])
 	}
 	return row
 }

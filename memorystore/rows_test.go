@@ -34,8 +34,8 @@ func rowsOf(m *memory, now time.Time) map[string]string {
 		}
 		all[fmt.Sprintf("counter %x", key)] = text
 	}
-	for key, place := range m.runs.places {
-		f := m.runs.at(int(place)).value
+	for key, place := range m.failures.places {
+		f := m.failures.at(int(place)).value
 		if f.idle(now) {
 			continue
 		}
@@ -44,7 +44,7 @@ func rowsOf(m *memory, now time.Time) map[string]string {
 			s := f.devices[device]
 			text += fmt.Sprintf(" %x %v %v %v", device, s.count, s.until, s.moments)
 		}
-		all[fmt.Sprintf("run %x", key)] = text
+		all[fmt.Sprintf("failures %x", key)] = text
 	}
 	return all
 }
@@ -81,9 +81,9 @@ type twins struct {
 	serial int
 }
 
-// TestMemoryFileTwins plays random calls to both, and after a crash compares
+// TestFileTwins plays random calls to both, and after a crash compares
 // what is counted.
-func TestMemoryFileTwins(t *testing.T) {
+func TestFileTwins(t *testing.T) {
 	day, name := storeEpoch, 0
 	rapid.Check(t, func(r *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
@@ -114,7 +114,7 @@ func (p *twins) counters(t *rapid.T) (list []otp.Counter) {
 			continue
 		}
 		rates := []otp.Rate{{Count: 1 + i, Window: time.Minute}, {Count: 3 + i, Window: 10 * time.Minute}}
-		c := memoryCounter(p.name*10+i, rates[:1+i%2]...)
+		c := testCounter(p.name*10+i, rates[:1+i%2]...)
 		c.Limit = fmt.Sprint("limit ", i)
 		list = append(list, c)
 	}
@@ -122,7 +122,7 @@ func (p *twins) counters(t *rapid.T) (list []otp.Counter) {
 }
 
 func (p *twins) run(t *rapid.T) otp.Run {
-	run := memoryRun(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
+	run := testRun(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
 	run.Lockout = otp.Lockout{Count: 2, For: time.Minute, Max: rapid.IntRange(5, 6).Draw(t, "max")}
 	return run
 }
@@ -148,7 +148,7 @@ func (p *twins) any(t *rapid.T) otp.ID {
 }
 
 func (p *twins) reserve(t *rapid.T) {
-	r := memoryReservation(p.now, p.counters(t)...)
+	r := testReservation(p.now, p.counters(t)...)
 	r.Run, r.Sealed = p.run(t), []byte("sealed")
 	r.TTL = rapid.SampledFrom([]time.Duration{time.Minute, 5 * time.Minute}).Draw(t, "ttl")
 	if len(p.asked) > 0 && rapid.Bool().Draw(t, "replaces") {
@@ -162,7 +162,7 @@ func (p *twins) attempt(t *rapid.T) {
 	id := p.any(t)
 	a := &otp.Answer{Run: p.run(t), Now: p.now}
 	if rapid.IntRange(0, 3).Draw(t, "right") == 0 {
-		a.Proof = memoryProof(id)
+		a.Proof = testProof(id)
 	}
 	p.both(t, "Attempt", func(s otp.Store) string { return recordText(s.Attempt(ctxBg, id, a)) })
 }
@@ -199,7 +199,7 @@ func (p *twins) report(t *rapid.T) {
 }
 
 func (p *twins) first(t *rapid.T) {
-	key := memoryCounter(rapid.IntRange(0, 2).Draw(t, "key")).Key
+	key := testCounter(rapid.IntRange(0, 2).Draw(t, "key")).Key
 	p.both(t, "First", func(s otp.Store) string { return fmt.Sprint(s.First(ctxBg, key, time.Minute, p.now)) })
 	if rapid.IntRange(0, 3).Draw(t, "done") == 0 {
 		p.both(t, "Done", func(s otp.Store) string { return fmt.Sprint(s.Done(ctxBg, key, time.Minute, p.now)) })
@@ -244,13 +244,13 @@ func (p *twins) compare(t *rapid.T) {
 
 // A gate that asks for less than others did before a restart does not shorten
 // what is remembered for them.
-func TestMemoryFileDemand(t *testing.T) {
+func TestFileDemand(t *testing.T) {
 	dir, now := t.TempDir(), storeEpoch
-	daily := memoryCounter(1, otp.Rate{Count: 2, Window: time.Minute}, otp.Rate{Count: 3, Window: 24 * time.Hour})
-	short := memoryCounter(1, daily.Rates[0])
+	daily := testCounter(1, otp.Rate{Count: 2, Window: time.Minute}, otp.Rate{Count: 3, Window: 24 * time.Hour})
+	short := testCounter(1, daily.Rates[0])
 	take := func(s *savedStore, c otp.Counter) {
 		t.Helper()
-		if err := s.Reserve(ctxBg, memoryReservation(now, c)); err != nil {
+		if err := s.Reserve(ctxBg, testReservation(now, c)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -262,5 +262,5 @@ func TestMemoryFileDemand(t *testing.T) {
 		s = openSaved(t, dir, now)
 		take(s, short)
 	}
-	wantLimit(t, s.Reserve(ctxBg, memoryReservation(now, daily)), "number", 22*time.Hour)
+	wantLimit(t, s.Reserve(ctxBg, testReservation(now, daily)), "number", 22*time.Hour)
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memoryState is what is read from a file.
-type memoryState struct {
+// fileState is what is read from a file.
+type fileState struct {
 	counters counters
-	runs     runs
+	failures failureTable
 	expired  []note // what the file need not hold
 	saved    []savedRow
 	pending  []pendingChallenge
@@ -41,8 +41,8 @@ type pendingChallenge struct {
 // read reads a whole file, but for what counts no more by now. Each bucket is
 // read by itself, and each row: one that is damaged costs no other. An error
 // says that the file is damaged beyond that; the rows that could be read are there.
-func (s *memoryState) read(db *bbolt.DB, now time.Time) error {
-	s.counters, s.runs = newCounters(), newRuns()
+func (s *fileState) read(db *bbolt.DB, now time.Time) error {
+	s.counters, s.failures = newCounters(), newFailureTable()
 	var damages []error
 	for _, part := range []struct {
 		name   string
@@ -50,7 +50,7 @@ func (s *memoryState) read(db *bbolt.DB, now time.Time) error {
 		read   func(*bbolt.Bucket, time.Time) error
 	}{
 		{"counters", bucketCounters, s.readCounters},
-		{"wrong codes", bucketRuns, s.readRuns},
+		{"wrong codes", bucketFailures, s.readFailures},
 		{"pending challenges", bucketChallenges, s.readPending},
 		{"delivery reports", bucketSaved, s.readSaved},
 	} {
@@ -74,28 +74,28 @@ func (s *memoryState) read(db *bbolt.DB, now time.Time) error {
 }
 
 // lose notes a row that cannot be read.
-func (s *memoryState) lose(bucket, key []byte) {
+func (s *fileState) lose(bucket, key []byte) {
 	s.lost++
 	s.bad = append(s.bad, change{bucket: bucket, key: bytes.Clone(key)})
 }
 
-func (s *memoryState) readRuns(bucket *bbolt.Bucket, now time.Time) error {
+func (s *fileState) readFailures(bucket *bbolt.Bucket, now time.Time) error {
 	return bucket.ForEach(func(key, row []byte) error {
 		if len(key) != len(tableKey{}) {
 			return nil // a later release's: it stays where it is
 		}
-		kept, err := s.runs.restore(tableKey(key), row, now)
+		kept, err := s.failures.restore(tableKey(key), row, now)
 		switch {
 		case err != nil:
-			s.lose(bucketRuns, key)
+			s.lose(bucketFailures, key)
 		case !kept:
-			s.expired = append(s.expired, note{key: tableKey(key), kind: noteRun})
+			s.expired = append(s.expired, note{key: tableKey(key), kind: noteFailures})
 		}
 		return nil
 	})
 }
 
-func (s *memoryState) readPending(bucket *bbolt.Bucket, now time.Time) error {
+func (s *fileState) readPending(bucket *bbolt.Bucket, now time.Time) error {
 	return bucket.ForEach(func(key, row []byte) error {
 		if len(key) != len(otp.ID{}) {
 			return nil
@@ -111,7 +111,7 @@ func (s *memoryState) readPending(bucket *bbolt.Bucket, now time.Time) error {
 	})
 }
 
-func (s *memoryState) readSaved(bucket *bbolt.Bucket, now time.Time) error {
+func (s *fileState) readSaved(bucket *bbolt.Bucket, now time.Time) error {
 	return bucket.ForEach(func(key, value []byte) error {
 		var row savedRow
 		if err := gob.NewDecoder(bytes.NewReader(value)).Decode(&row); err != nil {
@@ -128,7 +128,7 @@ func (s *memoryState) readSaved(bucket *bbolt.Bucket, now time.Time) error {
 	})
 }
 
-func (s *memoryState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
+func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 	var rows *counterRows
 	end := func() {
 		if rows != nil && !s.counters.restore(rows, now) {
@@ -260,7 +260,7 @@ func (c *savedChallenge) record() *record {
 
 // restore puts what was pending in place. Nothing lives longer than it may from
 // now, whatever the clock was when it was saved. The caller holds mu.
-func (m *memory) restore(state *memoryState) {
+func (m *memory) restore(state *fileState) {
 	now := m.now()
 	latest := now.Add(otp.MaxLife)
 	m.cache.Resize(max(m.capacity, len(m.live)+len(state.pending)))
@@ -302,7 +302,7 @@ func earlier(a, b time.Time) time.Time {
 
 // writeSaved writes those rows and deletes others that are there. The caller
 // holds writing.
-func (f *memoryFile) writeSaved(rows []savedRow) error {
+func (f *dbFile) writeSaved(rows []savedRow) error {
 	serial := uint32(0)
 	for part := range slices.Chunk(rows, savedRowsAtOnce) {
 		err := f.updated(func(tx *bbolt.Tx) error {

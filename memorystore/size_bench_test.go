@@ -76,7 +76,7 @@ func BenchmarkCounterSize(b *testing.B) {
 				before := harness.HeapInUse()
 				c := newCounters()
 				for i := range n {
-					if err := c.take([]otp.Counter{memoryCounter(1+i, rates...)}, storeEpoch, nil); err != nil {
+					if err := c.take([]otp.Counter{testCounter(1+i, rates...)}, storeEpoch, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -152,7 +152,7 @@ type withdrawal struct {
 
 // withdraw deletes the row of a challenge from the file. Calls at the same time
 // share one transaction, so that they wait for one fsync.
-func (f *memoryFile) withdraw(m *memory, rec *record) error {
+func (f *dbFile) withdraw(m *memory, rec *record) error {
 	f.leaving.mu.Lock()
 	w := f.leaving.next
 	first := w == nil
@@ -177,7 +177,7 @@ func (f *memoryFile) withdraw(m *memory, rec *record) error {
 }
 
 // deleteRecords deletes the rows of challenges. The caller holds writing.
-func (f *memoryFile) deleteRecords(m *memory, recs []*record) error {
+func (f *dbFile) deleteRecords(m *memory, recs []*record) error {
 	changes := make([]change, len(recs))
 	for i, rec := range recs {
 		changes[i] = change{bucket: bucketChallenges, key: rec.id[:]}
@@ -196,7 +196,7 @@ func (f *memoryFile) deleteRecords(m *memory, recs []*record) error {
 }
 
 // fileChanged writes the challenges that have changed. The caller holds writing.
-func (f *memoryFile) fileChanged(m *memory) error {
+func (f *dbFile) fileChanged(m *memory) error {
 	m.mu.Lock()
 	changed := m.keeper.changed
 	m.keeper.changed = nil
@@ -217,7 +217,7 @@ func (f *memoryFile) fileChanged(m *memory) error {
 
 // fileRecords makes the rows of challenges what the challenges are. It sorts
 // recs, so that each page of the file is written once. The caller holds writing.
-func (f *memoryFile) fileRecords(m *memory, recs []*record) error {
+func (f *dbFile) fileRecords(m *memory, recs []*record) error {
 	slices.SortFunc(recs, func(a, b *record) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for part := range slices.Chunk(recs, changesAtOnce) {
 		changes := make([]change, 0, len(part))
@@ -242,7 +242,7 @@ func (f *memoryFile) fileRecords(m *memory, recs []*record) error {
 
 // fileLast makes the rows of challenges those of recs and no others. The caller
 // holds writing.
-func (f *memoryFile) fileLast(m *memory, recs []*record) error {
+func (f *dbFile) fileLast(m *memory, recs []*record) error {
 	if err := f.fileRecords(m, recs); err != nil {
 		return err
 	}

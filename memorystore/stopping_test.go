@@ -22,7 +22,7 @@ const logStopping = "the last configuration with the memory store stops: the pen
 // reserve makes a challenge that is pending.
 func (s *savedStore) reserve() *otp.Reservation {
 	s.t.Helper()
-	r := memoryReservation(storeEpoch)
+	r := testReservation(storeEpoch)
 	r.Sealed = []byte("sealed")
 	if err := s.Reserve(ctxBg, r); err != nil {
 		s.t.Fatal(err)
@@ -65,7 +65,7 @@ func TestStopThenKill(t *testing.T) {
 	}
 	_, err := s.Resend(ctxBg, resent.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: 5 * time.Minute, Cooldown: time.Minute})
 	must(err)
-	heir := memoryReservation(storeEpoch)
+	heir := testReservation(storeEpoch)
 	heir.Replaces = replaced.ID
 	must(s.Reserve(ctxBg, heir))
 
@@ -203,7 +203,7 @@ func TestStopFullDisk(t *testing.T) {
 	s.file.writing.Lock()
 	s.file.update = func(func(*bbolt.Tx) error) error { return full }
 	s.file.writing.Unlock()
-	run := memoryRun(1, 0)
+	run := testRun(1, 0)
 	for range 2 {
 		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: storeEpoch}); !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("the right code: %v, want an *UnavailableError", err)
@@ -214,7 +214,7 @@ func TestStopFullDisk(t *testing.T) {
 		if _, err := s.Resend(ctxBg, r.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: time.Minute}); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("a resend: %v, want an *UnavailableError", err)
 		}
-		heir := memoryReservation(storeEpoch, hourly)
+		heir := testReservation(storeEpoch, hourly)
 		heir.Replaces = r.ID
 		if err := s.Reserve(ctxBg, heir); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("a replacement: %v, want an *UnavailableError", err)
@@ -223,7 +223,7 @@ func TestStopFullDisk(t *testing.T) {
 	if rec, err := s.Get(ctxBg, "", r.ID, storeEpoch); err != nil || rec.AttemptsLeft != 5 || rec.Sending != 1 {
 		t.Errorf("the challenge is %+v, %v, want it unchanged", rec, err)
 	}
-	if s.runs.get(run.Number) != nil || s.counters.get(hourly.Key) != nil {
+	if s.failures.get(run.Number) != nil || s.counters.get(hourly.Key) != nil {
 		t.Error("something is counted")
 	}
 	late := s.reserve() // the file does not have it, so it is answered
@@ -322,7 +322,7 @@ func (p *stopper) unavailable(t *rapid.T, err error) bool {
 }
 
 func (p *stopper) reserve(t *rapid.T) {
-	r := memoryReservation(p.now)
+	r := testReservation(p.now)
 	if len(p.asked) > 0 && rapid.Bool().Draw(t, "replaces") {
 		r.Replaces = p.any(t).ID
 	}
@@ -453,7 +453,7 @@ func TestStopClockAhead(t *testing.T) {
 		ahead := storeEpoch.Add(30 * 24 * time.Hour)
 		dir := t.TempDir()
 		s := openSaved(t, dir, ahead)
-		r := memoryReservation(ahead)
+		r := testReservation(ahead)
 		if err := s.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}
@@ -483,13 +483,13 @@ func TestStopClockAhead(t *testing.T) {
 // after a kill.
 func TestStopRefusedAsk(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
-	budget := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
-	first := memoryReservation(storeEpoch, budget)
+	budget := testCounter(1, otp.Rate{Count: 1, Window: time.Hour})
+	first := testReservation(storeEpoch, budget)
 	if err := s.Reserve(ctxBg, first); err != nil {
 		t.Fatal(err)
 	}
 	s.keep(nil)
-	heir := memoryReservation(storeEpoch, budget)
+	heir := testReservation(storeEpoch, budget)
 	heir.Replaces = first.ID
 	if err := s.Reserve(ctxBg, heir); !errors.As(err, new(*otp.LimitError)) {
 		t.Fatalf("the budget holds one: %v", err)
@@ -510,9 +510,9 @@ func TestOfWhileClocksLeap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := memoryRun(1, 0)
+	run := testRun(1, 0)
 	for range 50 {
-		r := memoryReservation(storeEpoch)
+		r := testReservation(storeEpoch)
 		r.Run = run
 		if err := m.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)

@@ -37,9 +37,9 @@ type memory struct {
 	ring    otp.Digest       // stands for the keys of what is hashed; zero: unknown
 	now     func() time.Time // for what has expired when the file is read
 	log     func() *zap.Logger
-	load    sync.Once   // reads the file, before the first call
-	file    *memoryFile // nil: there is none
-	notes   notebook    // for it; guarded by mu
+	load    sync.Once // reads the file, before the first call
+	file    *dbFile   // nil: there is none
+	notes   notebook  // for it; guarded by mu
 	// How pending challenges are written while Caddy stops; guarded by mu.
 	keeper keeper
 
@@ -52,7 +52,7 @@ type memory struct {
 	users    []*Store // the configurations in use, the latest last
 	live     expiries
 	counters counters
-	runs     runs
+	failures failureTable
 	sent     fifo[tableKey, sentMessage]  // by message id, for delivery reports
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
 	seen     fifo[otp.Digest, struct{}]   // webhook deliveries that were handled, and other firsts
@@ -90,8 +90,8 @@ func newMemory(capacity int) (*memory, error) {
 	m := &memory{
 		cache:    cache,
 		now:      clock.Now,
-		log:      memoryLog,
-		version:  memoryFileVersion,
+		log:      currentLog,
+		version:  formatVersion,
 		capacity: capacity,
 		sent:     fifo[tableKey, sentMessage]{max: 2*capacity + 1024},
 		early:    fifo[string, connexus.State]{max: maxEarly},
@@ -99,16 +99,16 @@ func newMemory(capacity int) (*memory, error) {
 		work:     fifo[otp.Digest, string]{max: maxWork},
 		tries:    fifo[tableKey, otp.Window]{max: maxTries},
 	}
-	m.setRows(newCounters(), newRuns())
+	m.setRows(newCounters(), newFailureTable())
 	return m, nil
 }
 
 // setRows makes these what is counted, and notes what changes in them.
-func (m *memory) setRows(c counters, r runs) {
-	m.counters, m.runs = c, r
-	m.counters.notes, m.runs.notes = &m.notes, &m.notes
+func (m *memory) setRows(c counters, f failureTable) {
+	m.counters, m.failures = c, f
+	m.counters.notes, m.failures.notes = &m.notes, &m.notes
 	m.counters.removed = func(key tableKey) { m.notes.add(noteCounter, key, 0) }
-	m.runs.removed = func(key tableKey) { m.notes.add(noteRun, key, 0) }
+	m.failures.removed = func(key tableKey) { m.notes.add(noteFailures, key, 0) }
 }
 
 // KeyedBy tells what stands for the keys of what is hashed, once: a file that
@@ -274,7 +274,7 @@ func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err 
 // take counts one sending, unless the run is locked or a limit reached; limit
 // is one that refuses already, or nil. The caller holds mu.
 func (m *memory) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
-	if lock := m.runs.locked(run, now); lock != nil {
+	if lock := m.failures.locked(run, now); lock != nil {
 		if lock.RetryAfter == 0 { // no wait ends it
 			return lock
 		}
@@ -344,7 +344,7 @@ func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Recor
 		return otp.Record{}, err
 	}
 	m.tickLocked(a.Now)
-	after, err := rec.attempt(a, &m.runs)
+	after, err := rec.attempt(a, &m.failures)
 	if err == nil {
 		m.drop(rec)
 	}
@@ -359,7 +359,7 @@ func (m *memory) Unlock(_ context.Context, _ string, number otp.Digest) (bool, e
 	m.ready()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.runs.unlock(number), nil
+	return m.failures.unlock(number), nil
 }
 
 // Used implements otp.Store.

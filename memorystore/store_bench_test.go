@@ -13,17 +13,17 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// BenchmarkMemoryStoreReserve reserves a hundred challenges a second of the
+// BenchmarkStoreReserve reserves a hundred challenges a second of the
 // store's time, so that some 30,000 are live at once and as many expire, for
 // 50,000 numbers in turn, each of them limited, and all together.
-func BenchmarkMemoryStoreReserve(b *testing.B) {
+func BenchmarkStoreReserve(b *testing.B) {
 	store := openMemory(b, 100_000)
 	var turn atomic.Int64
 	perNumber := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}
 	budget := otp.Counter{Limit: "budget", Rates: []otp.Rate{{Count: 400_000, Window: time.Hour}}}
 	reserve := func(tb testing.TB) {
 		i := int(turn.Add(1))
-		r := memoryReservation(storeEpoch.Add(time.Duration(i)*10*time.Millisecond), memoryCounter(1+i%50_000, perNumber...), budget)
+		r := testReservation(storeEpoch.Add(time.Duration(i)*10*time.Millisecond), testCounter(1+i%50_000, perNumber...), budget)
 		if err := store.Reserve(context.Background(), r); err != nil {
 			tb.Errorf("reserving the %dth: %v", i, err)
 		}
@@ -81,9 +81,9 @@ func (c *benchChallenges) next() otp.ID {
 	return id
 }
 
-// BenchmarkMemoryStoreAttempt attempts with wrong codes, which is what an
+// BenchmarkStoreAttempt attempts with wrong codes, which is what an
 // attacker can do often.
-func BenchmarkMemoryStoreAttempt(b *testing.B) {
+func BenchmarkStoreAttempt(b *testing.B) {
 	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	var proof otp.Digest
 	attempt := func(tb testing.TB) {
@@ -147,9 +147,9 @@ func BenchmarkEngineVerify(b *testing.B) {
 	})
 }
 
-// BenchmarkMemoryStoreExpire is how long the one waits who asks when many
+// BenchmarkStoreExpire is how long the one waits who asks when many
 // challenges have expired at once.
-func BenchmarkMemoryStoreExpire(b *testing.B) {
+func BenchmarkStoreExpire(b *testing.B) {
 	const n = 100_000
 	store := openMemory(b, n)
 	now := storeEpoch
@@ -160,7 +160,7 @@ func BenchmarkMemoryStoreExpire(b *testing.B) {
 		}
 		now = now.Add(time.Hour)
 		b.StartTimer()
-		if err := store.Reserve(context.Background(), memoryReservation(now)); err != nil {
+		if err := store.Reserve(context.Background(), testReservation(now)); err != nil {
 			b.Fatal(err)
 		}
 		now = now.Add(time.Hour)
@@ -168,9 +168,9 @@ func BenchmarkMemoryStoreExpire(b *testing.B) {
 	b.ReportMetric(n, "expired/op")
 }
 
-// BenchmarkMemoryStoreReport applies delivery reports of messages that there
+// BenchmarkStoreReport applies delivery reports of messages that there
 // are, and keeps those that there are not (yet).
-func BenchmarkMemoryStoreReport(b *testing.B) {
+func BenchmarkStoreReport(b *testing.B) {
 	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	for _, id := range challenges.ids {
 		err := challenges.store.Settle(context.Background(), id, &otp.Settlement{

@@ -40,23 +40,23 @@ func TestMemoryStore(t *testing.T) {
 
 var storeEpoch = time.Date(2030, time.January, 2, 3, 4, 5, 6000, time.UTC)
 
-// memoryReservation returns one whose proof is its own ID, repeated.
-func memoryReservation(now time.Time, counters ...otp.Counter) *otp.Reservation {
+// testReservation returns one whose proof is its own ID, repeated.
+func testReservation(now time.Time, counters ...otp.Counter) *otp.Reservation {
 	r := &otp.Reservation{
 		ID: session.NewID(), Length: 6, Attempts: 5, Now: now,
 		TTL: 5 * time.Minute, Cooldown: 30 * time.Second, Counters: counters,
 	}
-	r.Proof = memoryProof(r.ID)
+	r.Proof = testProof(r.ID)
 	return r
 }
 
-func memoryProof(id otp.ID) (proof otp.Digest) {
+func testProof(id otp.ID) (proof otp.Digest) {
 	copy(proof[copy(proof[:], id[:]):], id[:])
 	return proof
 }
 
-// memoryCounter returns the i-th of as many counters as there are numbers.
-func memoryCounter(i int, rates ...otp.Rate) otp.Counter {
+// testCounter returns the i-th of as many counters as there are numbers.
+func testCounter(i int, rates ...otp.Rate) otp.Counter {
 	c := otp.Counter{Limit: "number", Rates: rates}
 	binary.BigEndian.PutUint64(c.Key[:], uint64(i))
 	return c
@@ -65,7 +65,7 @@ func memoryCounter(i int, rates ...otp.Rate) otp.Counter {
 // reserveMany makes n challenges at now and returns them; a refusal ends it.
 func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) {
 	for range n {
-		r := memoryReservation(now)
+		r := testReservation(now)
 		if err := store.Reserve(context.Background(), r); err != nil {
 			return ids, err
 		}
@@ -74,7 +74,7 @@ func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) 
 	return ids, nil
 }
 
-func TestMemoryStoreResize(t *testing.T) {
+func TestStoreResize(t *testing.T) {
 	const small, large = 10, 20000
 	store := openMemory(t, small)
 	var all []otp.ID
@@ -91,7 +91,7 @@ func TestMemoryStoreResize(t *testing.T) {
 	meet := func(n int) {
 		t.Helper()
 		for _, id := range all[:n] {
-			if _, err := store.Attempt(context.Background(), id, &otp.Answer{Proof: memoryProof(id), Now: storeEpoch}); err != nil {
+			if _, err := store.Attempt(context.Background(), id, &otp.Answer{Proof: testProof(id), Now: storeEpoch}); err != nil {
 				t.Fatalf("a challenge that was taken does not verify: %v", err)
 			}
 		}
@@ -102,7 +102,7 @@ func TestMemoryStoreResize(t *testing.T) {
 	fill(large) // far more than ristretto was made for
 	(&Store{Capacity: small}).Start(store)
 	meet(1)
-	if err := store.Reserve(context.Background(), memoryReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
+	if err := store.Reserve(context.Background(), testReservation(storeEpoch)); !errors.As(err, new(*otp.UnavailableError)) {
 		t.Fatalf("with %d held and room for %d: %v", len(all), small, err)
 	}
 	meet(len(all) - small + 1) // of those beyond the capacity none was lost
@@ -111,15 +111,15 @@ func TestMemoryStoreResize(t *testing.T) {
 	fill(small)
 }
 
-// TestMemoryStoreIdleCounters floods the store with numbers. When their
+// TestStoreIdleCounters floods the store with numbers. When their
 // windows are over it forgets them, a few with each sending, and not before.
-func TestMemoryStoreIdleCounters(t *testing.T) {
+func TestStoreIdleCounters(t *testing.T) {
 	const flood, kept = 4000, 100
 	store := openMemory(t, 10)
 	rates := []otp.Rate{{Count: 1, Window: time.Minute}, {Count: 2, Window: time.Hour}}
 	send := func(i int, at time.Duration, want error) {
 		t.Helper()
-		r := memoryReservation(storeEpoch.Add(at), memoryCounter(i, rates...))
+		r := testReservation(storeEpoch.Add(at), testCounter(i, rates...))
 		err := store.Reserve(context.Background(), r)
 		var limit *otp.LimitError
 		switch {
@@ -152,7 +152,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 		send(2*flood+i, time.Hour+time.Minute-1, nil)
 	}
 	for i := range kept { // which those are not that were asked for again
-		if store.counters.get(memoryCounter(i).Key) == nil {
+		if store.counters.get(testCounter(i).Key) == nil {
 			t.Fatalf("number %d was forgotten within its hour", i)
 		}
 	}
@@ -168,7 +168,7 @@ func TestMemoryStoreIdleCounters(t *testing.T) {
 	}
 }
 
-func TestMemoryStoreDestruct(t *testing.T) {
+func TestStoreDestruct(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	store, err := newMemory(100)
 	if err != nil {
@@ -188,14 +188,14 @@ func TestMemoryStoreDestruct(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// TestMemoryStoreClosed: what ristretto does not keep is refused, and is as
+// TestStoreClosed: what ristretto does not keep is refused, and is as
 // if it had not been asked for.
-func TestMemoryStoreClosed(t *testing.T) {
+func TestStoreClosed(t *testing.T) {
 	store := openMemory(t, 10)
-	number := memoryCounter(1, otp.Rate{Count: 1, Window: time.Hour})
+	number := testCounter(1, otp.Rate{Count: 1, Window: time.Hour})
 	store.cache.Close()
 	for range 3 {
-		err := store.Reserve(context.Background(), memoryReservation(storeEpoch, number))
+		err := store.Reserve(context.Background(), testReservation(storeEpoch, number))
 		if !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("Reserve: %v, want an *UnavailableError", err)
 		}
@@ -205,12 +205,12 @@ func TestMemoryStoreClosed(t *testing.T) {
 	}
 }
 
-// TestMemoryStoreManyResends: where a cooldown does not bound the sendings of
+// TestStoreManyResends: where a cooldown does not bound the sendings of
 // one challenge, sixteen do.
-func TestMemoryStoreManyResends(t *testing.T) {
+func TestStoreManyResends(t *testing.T) {
 	store := openMemory(t, 10)
 	for _, cooldown := range []time.Duration{0, time.Millisecond} {
-		r := memoryReservation(storeEpoch)
+		r := testReservation(storeEpoch)
 		r.Cooldown, r.TTL = cooldown, otp.MaxLife
 		if err := store.Reserve(context.Background(), r); err != nil {
 			t.Fatal(err)
@@ -233,14 +233,14 @@ func TestMemoryStoreManyResends(t *testing.T) {
 
 // A number is remembered for as long as its own rates ask, and not as many
 // times as some other gate's would.
-func TestMemoryCountersTrim(t *testing.T) {
+func TestCountersTrim(t *testing.T) {
 	c := newCounters()
 	now := storeEpoch
-	huge := memoryCounter(1, otp.Rate{Count: 10_000_000, Window: time.Second})
+	huge := testCounter(1, otp.Rate{Count: 10_000_000, Window: time.Second})
 	if err := c.take([]otp.Counter{huge}, now, nil); err != nil {
 		t.Fatal(err)
 	}
-	usual := memoryCounter(2, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour})
+	usual := testCounter(2, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour})
 	for range 365 * 10 {
 		now = now.Add(24*time.Hour/10 + time.Second)
 		if err := c.take([]otp.Counter{usual}, now, nil); err != nil {
@@ -252,9 +252,9 @@ func TestMemoryCountersTrim(t *testing.T) {
 	}
 }
 
-// TestMemoryStoreFootprint bounds what a challenge and a counter cost, with
+// TestStoreFootprint bounds what a challenge and a counter cost, with
 // all that is kept for them.
-func TestMemoryStoreFootprint(t *testing.T) {
+func TestStoreFootprint(t *testing.T) {
 	const n = 100_000
 	ring, err := session.NewRing(session.NewKeys(storeEpoch))
 	if err != nil {
@@ -264,7 +264,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 	store := openMemory(t, n)
 	empty := harness.HeapInUse()
 	for i := range n {
-		r := memoryReservation(storeEpoch)
+		r := testReservation(storeEpoch)
 		sealed, err := ring.Seal(session.ForCode, string(r.ID[:]), []byte("123456"))
 		if err != nil {
 			t.Fatal(err)
@@ -296,7 +296,7 @@ func TestMemoryStoreFootprint(t *testing.T) {
 		for round := range sendings {
 			at := storeEpoch.Add(time.Duration(round) * 4 * time.Minute)
 			for i := range n {
-				if err := c.take([]otp.Counter{memoryCounter(i, rates...)}, at, nil); err != nil {
+				if err := c.take([]otp.Counter{testCounter(i, rates...)}, at, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -375,7 +375,7 @@ func TestRecoveryTriesPushNothingOut(t *testing.T) {
 		}
 		seen := len(store.seen.places)
 		for i := range maxTries + 1000 {
-			if err := store.Try(ctxBg, "app", memoryCounter(i, otp.Rate{Count: 10, Window: otp.RecoveryLife}), time.Now()); err != nil {
+			if err := store.Try(ctxBg, "app", testCounter(i, otp.Rate{Count: 10, Window: otp.RecoveryLife}), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}

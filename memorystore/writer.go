@@ -13,7 +13,7 @@ import (
 )
 
 // flush writes all that has changed so far. What it cannot write stays pending.
-func (f *memoryFile) flush(m *memory) error {
+func (f *dbFile) flush(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	err := f.flushed(m)
@@ -22,7 +22,7 @@ func (f *memoryFile) flush(m *memory) error {
 }
 
 // flushed does what flush does. The caller holds writing.
-func (f *memoryFile) flushed(m *memory) error {
+func (f *dbFile) flushed(m *memory) error {
 	lost := f.take(m)
 	err := f.unmark()
 	if err == nil {
@@ -42,7 +42,7 @@ func (f *memoryFile) flushed(m *memory) error {
 
 // take makes what has changed pending, and reports whether there was more than
 // can be. The caller holds writing.
-func (f *memoryFile) take(m *memory) (lost bool) {
+func (f *dbFile) take(m *memory) (lost bool) {
 	if f.isCopy {
 		return false
 	}
@@ -59,7 +59,7 @@ func (f *memoryFile) take(m *memory) (lost bool) {
 
 // report logs that the file cannot be written, and that it can be again, once
 // each. The caller holds writing.
-func (f *memoryFile) report(err error) {
+func (f *dbFile) report(err error) {
 	switch {
 	case err != nil && !f.failing:
 		f.log().Warn("the file of the memory store cannot be written: until it can be, a restart forgets what is counted",
@@ -72,7 +72,7 @@ func (f *memoryFile) report(err error) {
 
 // write writes how those things stand that sorted notes name. The caller holds
 // writing.
-func (f *memoryFile) write(m *memory, notes []note) error {
+func (f *dbFile) write(m *memory, notes []note) error {
 	for part := range slices.Chunk(notes, changesAtOnce) {
 		if err := f.applied(m.changes(part)); err != nil {
 			return err
@@ -82,13 +82,13 @@ func (f *memoryFile) write(m *memory, notes []note) error {
 }
 
 // updated runs one transaction. The caller holds writing.
-func (f *memoryFile) updated(do func(*bbolt.Tx) error) error {
+func (f *dbFile) updated(do func(*bbolt.Tx) error) error {
 	return safely(func() error { return f.update(do) })
 }
 
 // applied makes changes, in as many transactions as they need. The caller holds
 // writing.
-func (f *memoryFile) applied(changes []change) error {
+func (f *dbFile) applied(changes []change) error {
 	for len(changes) > 0 {
 		var left []change
 		err := f.updated(func(tx *bbolt.Tx) (err error) {
@@ -154,11 +154,11 @@ func deleteRange(bucket *bbolt.Bucket, from, bound []byte, rows int) (more int, 
 
 // compare writes how everything stands, and deletes what is no more. The
 // caller holds writing.
-func (f *memoryFile) compare(m *memory) error {
+func (f *dbFile) compare(m *memory) error {
 	for _, in := range []struct {
 		bucket []byte
 		kind   noteKind
-	}{{bucketCounters, noteCounter}, {bucketRuns, noteRun}} {
+	}{{bucketCounters, noteCounter}, {bucketFailures, noteFailures}} {
 		for from := []byte{0}; from != nil; {
 			notes, next, err := f.stale(m, in.bucket, in.kind, from)
 			if err == nil {
@@ -173,7 +173,7 @@ func (f *memoryFile) compare(m *memory) error {
 	if err := compareTable(f, m, &m.counters.table, (*counter).name); err != nil {
 		return err
 	}
-	return compareTable(f, m, &m.runs.table, (*failures).name)
+	return compareTable(f, m, &m.failures.table, (*numberFailures).name)
 }
 
 // name appends notes of the counter's moments, but for those up to after's. It
@@ -198,13 +198,13 @@ func (c *counter) name(notes []note, after note) ([]note, bool) {
 	return notes, false
 }
 
-func (*failures) name(notes []note, after note) ([]note, bool) {
-	return append(notes, note{key: after.key, kind: noteRun}), false
+func (*numberFailures) name(notes []note, after note) ([]note, bool) {
+	return append(notes, note{key: after.key, kind: noteFailures}), false
 }
 
 // writeWith writes what notes name, and what has changed meanwhile: to compare
 // all takes its time. The caller holds writing.
-func (f *memoryFile) writeWith(m *memory, notes []note) error {
+func (f *dbFile) writeWith(m *memory, notes []note) error {
 	f.take(m)
 	err := f.write(m, f.pending)
 	if err == nil {
@@ -216,14 +216,14 @@ func (f *memoryFile) writeWith(m *memory, notes []note) error {
 
 // stale returns notes of what the file holds, from a key on, and the store
 // does not, and the key to go on from; nil: that was the end.
-func (f *memoryFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
+func (f *dbFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
 	err = safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			rows := tx.Bucket(bucket).Cursor()
 			key, _ := rows.Seek(from)
 			for ; key != nil && len(notes) < changesAtOnce; key, _ = rows.Next() {
 				n := note{kind: kind}
-				if kind == noteCounter && !isCounterRow(key) || kind == noteRun && len(key) != len(n.key) {
+				if kind == noteCounter && !isCounterRow(key) || kind == noteFailures && len(key) != len(n.key) {
 					continue // a later release's
 				}
 				if copy(n.key[:], key); kind == noteCounter {
@@ -238,8 +238,8 @@ func (f *memoryFile) stale(m *memory, bucket []byte, kind noteKind, from []byte)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(notes, func(n note) bool {
-		if n.kind == noteRun {
-			return m.runs.find(n.key) != nil
+		if n.kind == noteFailures {
+			return m.failures.find(n.key) != nil
 		}
 		known := m.counters.find(n.key)
 		return known != nil && countAt(known.windowOf(n.kind), n.at) > 0
@@ -248,7 +248,7 @@ func (f *memoryFile) stale(m *memory, bucket []byte, kind noteKind, from []byte)
 
 // compareTable writes every row of a table, by the notes that name appends. It
 // does so in the order of the file, so that each of its pages is written once.
-func compareTable[V any](f *memoryFile, m *memory, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
+func compareTable[V any](f *dbFile, m *memory, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
 	keys := tableKeys(m, t)
 	var after note
 	for len(keys) > 0 {
@@ -299,14 +299,14 @@ func tableKeys[V any](m *memory, t *table[V]) []tableKey {
 }
 
 // end ends the goroutine that writes and takes over, once it has done what it is at.
-func (f *memoryFile) end() {
+func (f *dbFile) end() {
 	close(f.stop)
 	<-f.done
 }
 
 // close writes what has changed last and what is pending, and closes the file.
 // The caller has called end.
-func (f *memoryFile) close(m *memory) error {
+func (f *dbFile) close(m *memory) error {
 	m.mu.Lock()
 	m.notes.changed = nil // what is asked from now on is not written
 	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
