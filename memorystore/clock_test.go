@@ -2,6 +2,7 @@ package memorystore
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,4 +109,70 @@ func TestClockAheadIdle(t *testing.T) {
 	if err := r.admit(&other, storeEpoch.Add(otp.RunLife)); err != nil {
 		t.Error(err)
 	}
+}
+
+// The clock was a month ahead when a challenge was made. After a start with the
+// right time it lives no longer than any other.
+func TestStopClockAhead(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		ahead := storeEpoch.Add(30 * 24 * time.Hour)
+		dir := t.TempDir()
+		s := openSaved(t, dir, ahead)
+		r := testReservation(ahead)
+		if err := s.Reserve(ctxBg, r); err != nil {
+			t.Fatal(err)
+		}
+		c := s
+		if killed {
+			s.keep(nil)
+			c = s.crashed(storeEpoch)
+		} else {
+			s.close()
+			c = openSaved(t, dir, storeEpoch)
+		}
+		rec, err := c.Get(ctxBg, "", r.ID, storeEpoch)
+		if latest := storeEpoch.Add(otp.MaxLife); err != nil || rec.ExpiresAt.After(latest) || rec.ResendAt.After(latest) {
+			t.Errorf("it ends at %v and may be resent at %v: %v", rec.ExpiresAt, rec.ResendAt, err)
+		}
+		now := storeEpoch.Add(otp.MaxLife - time.Second)
+		if _, err := c.Resend(ctxBg, r.ID, &otp.Renewal{Now: now, TTL: 5 * time.Minute}); err == nil || errors.Is(err, otp.ErrNoChallenge) {
+			t.Errorf("a resend before the cooldown is over: %v", err)
+		}
+		if _, err := c.Get(ctxBg, "", r.ID, storeEpoch.Add(otp.MaxLife)); !errors.Is(err, otp.ErrExpired) {
+			t.Errorf("after its life: %v", err)
+		}
+	}
+}
+
+// An operator may ask for the challenges of a number while a clock goes back.
+func TestOfWhileClocksLeap(t *testing.T) {
+	m, err := newMemory(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := testRun(1, 0)
+	for range 50 {
+		r := testReservation(storeEpoch)
+		r.Run = run
+		if err := m.Reserve(ctxBg, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var both sync.WaitGroup
+	back := func(i int) time.Time { return storeEpoch.Add(-time.Duration(i) * 2 * time.Second) }
+	both.Go(func() {
+		for i := range 200 {
+			if _, err := m.Of(ctxBg, "", run.Number, back(i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	both.Go(func() {
+		for i := range 200 {
+			if _, err := m.Live(ctxBg, back(i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	both.Wait()
 }

@@ -2,7 +2,6 @@ package memorystore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"runtime"
 	"testing"
@@ -11,14 +10,6 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
-
-// testRun returns the run of the i-th number; device 0 is all strangers.
-func testRun(i, device int) otp.Run {
-	r := otp.Run{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
-	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
-	binary.BigEndian.PutUint64(r.Device[:], uint64(device))
-	return r
-}
 
 // TestFailuresBounded: where there is no room for another number, a wrong
 // code for one is refused, and counts nowhere. Those that count go on.

@@ -1,12 +1,14 @@
 package memorystore
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 )
@@ -264,5 +266,50 @@ func TestFIFORestoreOfUnknownLife(t *testing.T) {
 	f.restore(testCounter(0).Key, struct{}{}, storeEpoch, storeEpoch.Add(100*time.Hour), time.Minute)
 	if _, ok := f.get(testCounter(0).Key, storeEpoch.Add(time.Minute)); ok {
 		t.Error("a mark lives longer than its life")
+	}
+}
+
+// TestFIFO bounds what is remembered beside challenges: by its time, by the
+// number of its entries, and by no backlog of what was taken back.
+func TestFIFO(t *testing.T) {
+	const most = 100
+	f := fifo[string, connexus.State]{max: most}
+	has := func(i int, now time.Time) bool {
+		_, ok := f.get(fmt.Sprint(i), now)
+		return ok
+	}
+	put := func(i int, now time.Time) {
+		f.put(fmt.Sprint(i), connexus.StateAccepted, now, now.Add(time.Minute))
+	}
+	now := storeEpoch
+	for i := range 3 * most {
+		put(i, now)
+	}
+	for i := range 3 * most {
+		if has(i, now) != (i >= 2*most) {
+			t.Fatalf("entry %d of %d, with room for %d: known %v", i, 3*most, most, has(i, now))
+		}
+	}
+	put(2*most, now) // the oldest, made anew, is not the oldest any more
+	put(3*most, now)
+	if !has(2*most, now) || has(2*most+1, now) {
+		t.Error("of two, the older was kept")
+	}
+	if !has(3*most, now.Add(time.Minute-1)) || has(3*most, now.Add(time.Minute)) {
+		t.Error("not kept for exactly its time")
+	}
+	now = now.Add(time.Minute)
+	put(0, now)
+	if len(f.places) != 1 {
+		t.Errorf("%d entries kept past their time", len(f.places)-1)
+	}
+	for i := range 100 * most {
+		now = now.Add(time.Minute / most)
+		put(i, now)
+		f.remove(fmt.Sprint(i))
+		f.remove(fmt.Sprint(i))
+	}
+	if backlog := fifoBacklog(&f); len(f.places) != 0 || backlog > 3*most {
+		t.Errorf("%d entries and a queue of %d when all were taken back", len(f.places), backlog)
 	}
 }

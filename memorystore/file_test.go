@@ -1,120 +1,18 @@
 package memorystore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/otp/storetest"
-)
-
-// savedStore is a memory store with a file, and what it logs.
-type savedStore struct {
-	*memory
-	t   testing.TB
-	log *observer.ObservedLogs
-}
-
-// openSaved opens a store with its file in dir, at a time. It is closed with
-// the test, unless the test closes it.
-func openSaved(t testing.TB, dir string, at time.Time, change ...func(*memory)) *savedStore {
-	t.Helper()
-	store, err := newMemory(1000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	core, log := observer.New(zap.DebugLevel)
-	store.dir, store.now = dir, func() time.Time { return at }
-	store.log = func() *zap.Logger { return zap.New(core) }
-	for _, c := range change {
-		c(store)
-	}
-	store.ready()
-	s := &savedStore{store, t, log}
-	t.Cleanup(s.close)
-	return s
-}
-
-func (s *savedStore) close() {
-	s.t.Helper()
-	if s.memory == nil {
-		return
-	}
-	if err := s.Destruct(); err != nil {
-		s.t.Errorf("Destruct: %v", err)
-	}
-	s.memory = nil
-}
-
-// flush writes what has changed, as the store does by itself a little later.
-func (s *savedStore) flush() {
-	s.t.Helper()
-	if err := s.file.flush(s.memory); err != nil {
-		s.t.Fatalf("writing: %v", err)
-	}
-}
-
-// crashed opens what a crash now would leave, in a folder of its own.
-func (s *savedStore) crashed(at time.Time) *savedStore {
-	s.t.Helper()
-	dir := s.t.TempDir()
-	s.file.writing.Lock() // no half of a transaction
-	data, err := os.ReadFile(s.file.path)
-	s.file.writing.Unlock()
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "memory.db"), data, 0o600)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return openSaved(s.t, dir, at)
-}
-
-// wantLog sees that the store has logged these messages, and nothing else.
-func (s *savedStore) wantLog(want ...string) {
-	s.t.Helper()
-	var got []string
-	for _, entry := range s.log.All() {
-		got = append(got, entry.Message)
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		s.t.Errorf("logged %q, want %q", got, want)
-	}
-}
-
-const (
-	logUnusable = "the file of the memory store cannot be used: it is set aside, and what it counted is forgotten"
-	logNoFile   = "the memory store has no file: what it counts ends with this process"
-	logDamaged  = "the file of the memory store is damaged: it is set aside, and what could be read of it goes on in a new one"
-	logLost     = "rows of the memory store's file cannot be read: what they counted is forgotten"
-	logNewer    = "the file of the memory store is a later release's: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks"
-	logFailing  = "the file of the memory store cannot be written: until it can be, a restart forgets what is counted"
-	logAgain    = "the file of the memory store is written again"
-)
-
-// wantLimit sees that err is the refusal of a limit, with its wait.
-func wantLimit(t testing.TB, err error, limit string, wait time.Duration) {
-	t.Helper()
-	var refusal *otp.LimitError
-	if !errors.As(err, &refusal) || refusal.Limit != limit || refusal.RetryAfter != wait {
-		t.Errorf("got %v, want limit %s and a wait of %v", err, limit, wait)
-	}
-}
-
-var (
-	hourly = testCounter(7, otp.Rate{Count: 2, Window: time.Hour})
-	ctxBg  = context.Background()
 )
 
 // A store with a file does what every store does, also where it is closed and
@@ -385,38 +283,4 @@ func TestFileWrites(t *testing.T) {
 	if writeDelay > 500*time.Millisecond {
 		t.Errorf("%v, of the second that a crash may cost, go by before it is written", writeDelay)
 	}
-}
-
-// Marks of what is in work do not outlive the process; marks of what is done do.
-func TestWebhookMarksOverARestart(t *testing.T) {
-	dir, now := t.TempDir(), storeEpoch
-	s := openSaved(t, dir, now)
-	done, work := testCounter(1).Key, testCounter(2).Key
-	lease := otp.Lease{Holder: "a", For: otp.LeaseTime, Now: now}
-	for _, key := range []otp.Digest{done, work} {
-		if err := s.Begin(ctxBg, key, lease); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Done(ctxBg, done, 24*time.Hour, now); err != nil {
-		t.Fatal(err)
-	}
-	s.close()
-	s = openSaved(t, dir, now.Add(-time.Hour)) // the clock was ahead
-	lease.Holder, lease.Now = "b", now.Add(-time.Hour)
-	if err := s.Begin(ctxBg, work, lease); err != nil {
-		t.Errorf("what was in work: %v", err)
-	}
-	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
-		t.Errorf("what was done: %v", err)
-	}
-	lease.Now = now.Add(23*time.Hour - 1)
-	if err := s.Begin(ctxBg, done, lease); !errors.Is(err, otp.ErrDone) {
-		t.Errorf("what was done, a day later: %v", err)
-	}
-	lease.Now = now.Add(23 * time.Hour)
-	if err := s.Begin(ctxBg, done, lease); err != nil {
-		t.Errorf("what was done, when its life is over: %v", err)
-	}
-	s.close()
 }

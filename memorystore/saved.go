@@ -2,11 +2,9 @@ package memorystore
 
 import (
 	"bytes"
-	"container/heap"
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -17,139 +15,6 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 )
-
-// fileState is what is read from a file.
-type fileState struct {
-	counters counters
-	failures failureTable
-	expired  []note // what the file need not hold
-	saved    []savedRow
-	pending  []pendingChallenge
-
-	lost  int      // rows that cannot be read
-	parts []string // of the file, where rows are lost or a whole bucket
-	bad   []change // deletes those rows
-}
-
-// pendingChallenge is a challenge that was pending when the process before
-// stopped.
-type pendingChallenge struct {
-	rec     *record
-	unknown []byte // fields of a later release
-}
-
-// read reads a whole file, but for what counts no more by now. Each bucket is
-// read by itself, and each row: one that is damaged costs no other. An error
-// says that the file is damaged beyond that; the rows that could be read are there.
-func (s *fileState) read(db *bbolt.DB, now time.Time) error {
-	s.counters, s.failures = newCounters(), newFailureTable()
-	var damages []error
-	for _, part := range []struct {
-		name   string
-		bucket []byte
-		read   func(*bbolt.Bucket, time.Time) error
-	}{
-		{"counters", bucketCounters, s.readCounters},
-		{"wrong codes", bucketFailures, s.readFailures},
-		{"pending challenges", bucketChallenges, s.readPending},
-		{"delivery reports", bucketSaved, s.readSaved},
-	} {
-		before := s.lost
-		err := safely(func() error {
-			return db.View(func(tx *bbolt.Tx) error {
-				if bucket := tx.Bucket(part.bucket); bucket != nil {
-					return part.read(bucket, now)
-				}
-				return nil
-			})
-		})
-		if err != nil {
-			damages = append(damages, fmt.Errorf("%s: %w", part.name, err))
-		}
-		if err != nil || s.lost > before {
-			s.parts = append(s.parts, part.name)
-		}
-	}
-	return errors.Join(damages...)
-}
-
-// lose notes a row that cannot be read.
-func (s *fileState) lose(bucket, key []byte) {
-	s.lost++
-	s.bad = append(s.bad, change{bucket: bucket, key: bytes.Clone(key)})
-}
-
-func (s *fileState) readFailures(bucket *bbolt.Bucket, now time.Time) error {
-	return bucket.ForEach(func(key, row []byte) error {
-		if len(key) != len(tableKey{}) {
-			return nil // a later release's: it stays where it is
-		}
-		kept, err := s.failures.restore(tableKey(key), row, now)
-		switch {
-		case err != nil:
-			s.lose(bucketFailures, key)
-		case !kept:
-			s.expired = append(s.expired, note{key: tableKey(key), kind: noteFailures})
-		}
-		return nil
-	})
-}
-
-func (s *fileState) readPending(bucket *bbolt.Bucket, now time.Time) error {
-	return bucket.ForEach(func(key, row []byte) error {
-		if len(key) != len(otp.ID{}) {
-			return nil
-		}
-		rec, unknown, err := recordOf(otp.ID(key), row)
-		switch {
-		case err != nil:
-			s.lose(bucketChallenges, key)
-		case instantOf(now) < rec.dies:
-			s.pending = append(s.pending, pendingChallenge{rec, unknown})
-		}
-		return nil
-	})
-}
-
-func (s *fileState) readSaved(bucket *bbolt.Bucket, now time.Time) error {
-	return bucket.ForEach(func(key, value []byte) error {
-		var row savedRow
-		if err := gob.NewDecoder(bytes.NewReader(value)).Decode(&row); err != nil {
-			s.lose(bucketSaved, key)
-			return nil
-		}
-		row.drop(now)
-		for _, c := range row.Challenges {
-			s.pending = append(s.pending, pendingChallenge{rec: c.record()})
-		}
-		row.Challenges = nil
-		s.saved = append(s.saved, row)
-		return nil
-	})
-}
-
-func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
-	var rows *counterRows
-	end := func() {
-		if rows != nil && !s.counters.restore(rows, now) {
-			s.expired = append(s.expired, note{key: rows.key, kind: noteCounter})
-		}
-	}
-	defer func() { end() }() // also of a counter whose next row is damaged
-	return bucket.ForEach(func(key, value []byte) error {
-		if !isCounterRow(key) {
-			return nil // a later release's: it stays where it is
-		}
-		if rows == nil || rows.key != tableKey(key) {
-			end()
-			rows = &counterRows{key: tableKey(key)}
-		}
-		if rows.add(key, value) != nil {
-			s.lose(bucketCounters, key)
-		}
-		return nil
-	})
-}
 
 // savedRow is a part of what a store keeps beside challenges, which have rows of
 // their own. Earlier releases had the challenges here too.
@@ -256,48 +121,6 @@ func (c *savedChallenge) record() *record {
 		sending: c.Sending, begun: c.Begun, possible: c.Possible, made: c.Made, settled: c.Settled,
 		status: c.Status, state: c.State, born: instantOf(c.Born), dies: instantOf(c.Dies), resend: instantOf(c.Resend),
 	}
-}
-
-// restore puts what was pending in place. Nothing lives longer than it may from
-// now, whatever the clock was when it was saved. The caller holds mu.
-func (m *memory) restore(state *fileState) {
-	now := m.now()
-	latest := now.Add(otp.MaxLife)
-	m.cache.Resize(max(m.capacity, len(m.live)+len(state.pending)))
-	for _, p := range state.pending {
-		rec := p.rec
-		rec.settleClock(instantOf(now))
-		rec.dies, rec.resend = min(rec.dies, instantOf(latest)), min(rec.resend, instantOf(latest))
-		if m.find(rec.id) != nil || !m.cache.Put(string(rec.id[:]), rec) {
-			continue
-		}
-		heap.Push(&m.live, rec)
-		m.changedRecord(rec)
-		if len(p.unknown) > 0 {
-			if m.keeper.unknown == nil {
-				m.keeper.unknown = make(map[otp.ID][]byte)
-			}
-			m.keeper.unknown[rec.id] = p.unknown
-		}
-	}
-	for _, row := range state.saved {
-		for _, s := range row.Messages {
-			m.sent.restore(s.Key, sentMessage{s.Challenge, instantOf(earlier(s.At, now)), s.Sending}, now, s.Until, otp.MaxLife)
-		}
-		for _, s := range row.Early {
-			m.early.restore(s.ID, s.State, now, s.Until, otp.MaxLife)
-		}
-		for _, s := range row.Seen {
-			m.seen.restore(s.Key, struct{}{}, now, s.Until, s.Life)
-		}
-	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // writeSaved writes those rows and deletes others that are there. The caller

@@ -2,7 +2,6 @@ package memorystore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -12,66 +11,14 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/otp/storetest"
 	"github.com/caddy-websms/websms/session"
 )
 
-// openMemory returns a store that is closed with the test.
-func openMemory(t testing.TB, capacity int) *memory {
-	t.Helper()
-	store, err := newMemory(capacity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Destruct(); err != nil {
-			t.Errorf("Destruct: %v", err)
-		}
-	})
-	return store
-}
-
 func TestMemoryStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, capacity int) otp.Store { return openMemory(t, capacity) })
-}
-
-var storeEpoch = time.Date(2030, time.January, 2, 3, 4, 5, 6000, time.UTC)
-
-// testReservation returns one whose proof is its own ID, repeated.
-func testReservation(now time.Time, counters ...otp.Counter) *otp.Reservation {
-	r := &otp.Reservation{
-		ID: session.NewID(), Length: 6, Attempts: 5, Now: now,
-		TTL: 5 * time.Minute, Cooldown: 30 * time.Second, Counters: counters,
-	}
-	r.Proof = testProof(r.ID)
-	return r
-}
-
-func testProof(id otp.ID) (proof otp.Digest) {
-	copy(proof[copy(proof[:], id[:]):], id[:])
-	return proof
-}
-
-// testCounter returns the i-th of as many counters as there are numbers.
-func testCounter(i int, rates ...otp.Rate) otp.Counter {
-	c := otp.Counter{Limit: "number", Rates: rates}
-	binary.BigEndian.PutUint64(c.Key[:], uint64(i))
-	return c
-}
-
-// reserveMany makes n challenges at now and returns them; a refusal ends it.
-func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) {
-	for range n {
-		r := testReservation(now)
-		if err := store.Reserve(context.Background(), r); err != nil {
-			return ids, err
-		}
-		ids = append(ids, r.ID)
-	}
-	return ids, nil
 }
 
 func TestStoreResize(t *testing.T) {
@@ -309,51 +256,6 @@ func TestStoreFootprint(t *testing.T) {
 		runtime.KeepAlive(c)
 	}
 	runtime.KeepAlive(store)
-}
-
-// TestFIFO bounds what is remembered beside challenges: by its time, by the
-// number of its entries, and by no backlog of what was taken back.
-func TestFIFO(t *testing.T) {
-	const most = 100
-	f := fifo[string, connexus.State]{max: most}
-	has := func(i int, now time.Time) bool {
-		_, ok := f.get(fmt.Sprint(i), now)
-		return ok
-	}
-	put := func(i int, now time.Time) {
-		f.put(fmt.Sprint(i), connexus.StateAccepted, now, now.Add(time.Minute))
-	}
-	now := storeEpoch
-	for i := range 3 * most {
-		put(i, now)
-	}
-	for i := range 3 * most {
-		if has(i, now) != (i >= 2*most) {
-			t.Fatalf("entry %d of %d, with room for %d: known %v", i, 3*most, most, has(i, now))
-		}
-	}
-	put(2*most, now) // the oldest, made anew, is not the oldest any more
-	put(3*most, now)
-	if !has(2*most, now) || has(2*most+1, now) {
-		t.Error("of two, the older was kept")
-	}
-	if !has(3*most, now.Add(time.Minute-1)) || has(3*most, now.Add(time.Minute)) {
-		t.Error("not kept for exactly its time")
-	}
-	now = now.Add(time.Minute)
-	put(0, now)
-	if len(f.places) != 1 {
-		t.Errorf("%d entries kept past their time", len(f.places)-1)
-	}
-	for i := range 100 * most {
-		now = now.Add(time.Minute / most)
-		put(i, now)
-		f.remove(fmt.Sprint(i))
-		f.remove(fmt.Sprint(i))
-	}
-	if backlog := fifoBacklog(&f); len(f.places) != 0 || backlog > 3*most {
-		t.Errorf("%d entries and a queue of %d when all were taken back", len(f.places), backlog)
-	}
 }
 
 // Strangers who try recovery codes push out no mark of a webhook's event.

@@ -1,0 +1,259 @@
+package memorystore
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddy-websms/websms/otp"
+)
+
+// Reserve implements otp.Store.
+func (m *memory) Reserve(_ context.Context, r *otp.Reservation) error {
+	m.ready()
+	former := m.find(r.Replaces)
+	rec := newRecord(r)
+	heir, err := m.admit(r, rec, former)
+	if err != nil {
+		return err
+	}
+	if !m.cache.Put(string(r.ID[:]), rec) {
+		m.mu.Lock()
+		m.drop(rec)
+		m.counters.undo(r.Counters, r.Now)
+		if heir {
+			former.claimed = false
+			m.changedRecord(former)
+		}
+		m.mu.Unlock()
+		return &otp.UnavailableError{Reason: "the memory store did not keep the challenge", RetryAfter: time.Second}
+	}
+	if former != nil {
+		m.end(former)
+	}
+	return nil
+}
+
+// admit takes room and the sending, both or neither. It reports whether the
+// room is former's.
+func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
+	if err := m.lockFor(former); err != nil {
+		return false, err
+	}
+	defer m.mu.Unlock()
+	defer func() {
+		if err != nil { // a refused ask leaves the former code good, also in the file
+			m.changedRecord(former)
+		}
+	}()
+	m.tickLocked(r.Now)
+	m.expire(r.Now)
+	live := len(m.live)
+	heir = former != nil && former.place >= 0 && !former.claimed
+	if heir {
+		live-- // its room becomes the new one's
+	}
+	if live >= m.capacity {
+		return false, &otp.UnavailableError{
+			Reason:     fmt.Sprintf("all %d challenges that the memory store may hold are live", m.capacity),
+			RetryAfter: max(m.live[0].expires().time().Sub(r.Now), time.Second),
+		}
+	}
+	if err := m.take(&r.Run, r.Counters, r.Now, nil); err != nil {
+		return false, err
+	}
+	if heir {
+		former.claimed = true
+	}
+	heap.Push(&m.live, rec)
+	m.changedRecord(rec)
+	return heir, nil
+}
+
+// take counts one sending, unless the run is locked or a limit reached; limit
+// is one that refuses already, or nil. The caller holds mu.
+func (m *memory) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+	if lock := m.failures.locked(run, now); lock != nil {
+		if lock.RetryAfter == 0 { // no wait ends it
+			return lock
+		}
+		if limit == nil || lock.RetryAfter > limit.RetryAfter {
+			limit = lock
+		}
+	}
+	return m.counters.take(list, now, limit)
+}
+
+// Resend implements otp.Store.
+func (m *memory) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+	m.ready()
+	rec := m.find(id)
+	if err := m.lockFor(rec); err != nil {
+		return otp.Record{}, err
+	}
+	defer m.mu.Unlock()
+	m.tickLocked(r.Now)
+	if rec == nil || rec.place < 0 {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	defer m.changedRecord(rec)
+	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.take(&r.Run, r.Counters, r.Now, cooldown) })
+	if err != nil {
+		return renewed, err
+	}
+	if rec.place >= 0 {
+		heap.Fix(&m.live, rec.place)
+	}
+	m.wakes.Wake(id)
+	return renewed, nil
+}
+
+// Settle implements otp.Store.
+func (m *memory) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tickLocked(s.Now)
+	rec := m.find(id)
+	if rec != nil && rec.settle(s) {
+		m.counters.giveBack(s.Return, s.Taken, s.Now)
+	}
+	if s.MessageID != "" {
+		m.sent.put(messageKey(s.MessageID), sentMessage{id, instantOf(s.Taken), uint8(s.Sending)}, s.Now, s.Now.Add(otp.MaxLife))
+		if state, came := m.early.get(s.MessageID, s.Now); came {
+			m.early.remove(s.MessageID)
+			if rec != nil {
+				rec.report(uint8(s.Sending), state)
+			}
+		}
+	}
+	m.changedRecord(rec)
+	m.wakes.Wake(id)
+	return nil
+}
+
+// Attempt implements otp.Store.
+func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+	m.ready()
+	rec := m.find(id)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	if err := m.lockFor(rec); err != nil {
+		return otp.Record{}, err
+	}
+	m.tickLocked(a.Now)
+	after, err := rec.attempt(a, &m.failures)
+	if err == nil {
+		m.drop(rec)
+	}
+	m.changedRecord(rec)
+	m.mu.Unlock()
+	m.wakes.Wake(id)
+	return after, err
+}
+
+// Get implements otp.Store.
+func (m *memory) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp.Record, error) {
+	m.ready()
+	m.tick(now)
+	rec := m.find(id)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	return rec.get(now)
+}
+
+// Of implements otp.Store. It looks at all that are live, and keeps nobody
+// waiting meanwhile.
+func (m *memory) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
+	m.ready()
+	m.mu.Lock()
+	m.tickLocked(now)
+	tag := tagOf(number)
+	live := slices.DeleteFunc(slices.Clone(m.live), func(rec *record) bool { return tag == 0 || rec.tag != tag })
+	born := make(map[*record]instant, len(live)) // as it is while no clock is settled
+	for _, rec := range live {
+		born[rec] = rec.born
+	}
+	m.mu.Unlock()
+	slices.SortFunc(live, func(a, b *record) int { return cmp.Compare(born[b], born[a]) })
+	for _, rec := range live {
+		found, err := rec.get(now)
+		if err != nil && !errors.Is(err, otp.ErrTooManyAttempts) {
+			continue
+		}
+		if found.Sealed = nil; len(list) < otp.MaxOf {
+			list = append(list, found)
+		}
+	}
+	return list, nil
+}
+
+// Live implements otp.Store.
+func (m *memory) Live(_ context.Context, now time.Time) (int, error) {
+	m.ready()
+	for {
+		m.mu.Lock()
+		m.tickLocked(now)
+		before := len(m.live)
+		m.expire(now)
+		after := len(m.live)
+		m.mu.Unlock()
+		if after == before {
+			return after, nil
+		}
+	}
+}
+
+// find returns the record of a challenge, or nil.
+func (m *memory) find(id otp.ID) *record {
+	if id == (otp.ID{}) {
+		return nil
+	}
+	rec, _ := m.cache.Get(string(id[:]))
+	if rec == nil || rec.id != id {
+		return nil
+	}
+	return rec
+}
+
+// end removes a challenge that was met or replaced.
+func (m *memory) end(rec *record) {
+	rec.finish()
+	m.mu.Lock()
+	m.drop(rec)
+	m.mu.Unlock()
+	m.wakes.Wake(rec.id)
+}
+
+// drop frees a challenge's room. The caller holds mu.
+func (m *memory) drop(rec *record) {
+	if rec.place >= 0 {
+		heap.Remove(&m.live, rec.place)
+	}
+	m.cache.Remove(string(rec.id[:]))
+	delete(m.keeper.unknown, rec.id)
+}
+
+// expire frees the room of challenges whose codes' lives are over, a few at a
+// time: more than who asks needs, and so few that nobody waits for a flood to
+// be cleared away. The caller holds mu.
+func (m *memory) expire(now time.Time) {
+	for range 16 {
+		if len(m.live) == 0 || instantOf(now) < m.live[0].expires() {
+			return
+		}
+		rec := m.live[0]
+		m.drop(rec)
+		m.wakes.Wake(rec.id)
+	}
+}
+
+// constantTimeEqual compares two digests in a time that tells nothing of them.
+func constantTimeEqual(a, b *otp.Digest) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

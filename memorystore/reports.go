@@ -1,0 +1,42 @@
+package memorystore
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+)
+
+// sentMessage is what a message id stands for.
+type sentMessage struct {
+	challenge otp.ID
+	at        instant
+	sending   uint8
+}
+
+// messageKey stands for a message id: of two that are not alike, none meet by
+// chance, and whoever could choose them knows the webhook's secret.
+func messageKey(id string) tableKey { return keyOf(sha256.Sum256([]byte(id))) }
+
+// Report implements otp.Store.
+func (m *memory) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sent, known := m.sent.get(messageKey(messageID), now)
+	if !known {
+		if was, twice := m.early.get(messageID, now); !twice || state.Supersedes(was) {
+			m.early.put(messageID, state, now, now.Add(otp.MaxLife))
+		}
+		return 0, false, nil
+	}
+	rec := m.find(sent.challenge)
+	if rec == nil || !rec.report(sent.sending, state) {
+		return max(0, now.Sub(sent.at.time())), false, nil
+	}
+	m.changedRecord(rec)
+	m.wakes.Wake(sent.challenge)
+	return max(0, now.Sub(sent.at.time())), true, nil
+}
