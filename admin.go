@@ -131,7 +131,7 @@ var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it
 
 // revoke ends a session, or all that a number or a user has until now.
 func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, error) {
-	vault, now := app.engine.vault, clock.Now()
+	v, now := app.engine.vault, clock.Now()
 	id, isID := session.ParseID(req.Session)
 	var err error
 	switch {
@@ -139,17 +139,17 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 		if !isID {
 			return nil, adminError(http.StatusBadRequest, "session is not an id: give 32 hexadecimal digits, as the audit log has them")
 		}
-		err = vault.revoke(id, now.Add(maxLife))
+		err = v.revoke(id, now.Add(session.MaxLife))
 	case req.Number != "" && req.Session == "" && req.User == "":
 		if !e164.MatchString(req.Number) {
 			return nil, errE164
 		}
-		err = vault.revokeNumber(req.Realm, req.Number, now)
+		err = v.revokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
 		if err := checkUser(req.User); err != nil {
 			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
-		err = vault.revokeUser(req.Realm, req.User, now)
+		err = v.revokeUser(req.Realm, req.User, now)
 	default:
 		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}

@@ -164,18 +164,19 @@ func (a *App) Provision(ctx caddy.Context) error {
 // the engine on them. Each may wait long, and no constructor of pool may wait for
 // another.
 func (a *App) open(ctx caddy.Context, account account) error {
-	vault, err := openVault(ctx, a.store, account.secret)
+	archives, _ := a.store.(ArchiveModule) // nil if Caddy's storage keeps them
+	v, err := openVault(ctx, archives, account.secret)
 	if err != nil {
 		return err
 	}
-	a.holds = append(a.holds, vault.release)
+	a.holds = append(a.holds, v.release)
 	challenges, release, err := a.store.Open()
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.holds = append(a.holds, release)
 	if file, ok := challenges.(keyedStore); ok {
-		file.KeyedBy(vault.ring.Digest("memory file"))
+		file.KeyedBy(v.ring.Digest("memory file"))
 	}
 	var tokens *tokenCache
 	if account.complete() {
@@ -190,8 +191,8 @@ func (a *App) open(ctx caddy.Context, account account) error {
 	if module, ok := a.store.(caddy.Module); ok {
 		kind = module.CaddyModule().ID.Name()
 	}
-	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), a.store.StoreKey(), vault.key)))
-	value, _, err := shared.Pool.LoadOrNew(key, func() (caddy.Destructor, error) { return newEngine(account, kind, challenges, vault, tokens) })
+	key := fmt.Sprintf("engine %x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", account.key(), a.store.StoreKey(), v.Key())))
+	value, _, err := shared.Pool.LoadOrNew(key, func() (caddy.Destructor, error) { return newEngine(account, kind, challenges, v, tokens) })
 	if err != nil {
 		return err
 	}

@@ -360,7 +360,7 @@ func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time)
 	var s session.Session
 	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
 		opened, err := session.Open(g.engine.vault.ring, g.seal(realm), value)
-		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.revoked.Ended(&opened, realm) {
+		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.Ended(&opened, realm) {
 			return false
 		}
 		if n := (number.Number{E164: opened.Number, Region: opened.Region}); !g.numbers.Allowed(n) || !g.belongs(r, opened.User, n) {

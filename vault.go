@@ -88,12 +88,18 @@ const (
 	tendEvery = 30 * time.Minute
 )
 
-// openVault opens the vault in the store's archive, if it has one, else in the
-// storage of the configuration, or joins the one that is open. The caller
-// releases it.
-func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, error) {
-	if module, ok := store.(ArchiveModule); ok {
-		return openArchive(ctx, module, secret)
+// archiver opens the archive of a store. It returns the archive, a key that
+// identifies it, and a function that releases it and is called once.
+type archiver interface {
+	OpenArchive(secret string) (key string, archive session.Archive, release func() error, err error)
+}
+
+// openVault opens the vault in the archive of a store or, if archives is nil, in
+// the storage of the configuration. If that vault is open already, openVault joins
+// it. The caller releases it.
+func openVault(ctx caddy.Context, archives archiver, secret string) (*vault, error) {
+	if archives != nil {
+		return openArchive(ctx, archives, secret)
 	}
 	from := source{ctx.Storage(), ctx.Context}
 	key := "vault " + storageKey(from.Storage)
@@ -114,8 +120,8 @@ func openVault(ctx caddy.Context, store StoreModule, secret string) (*vault, err
 }
 
 // openArchive opens the vault in the archive of a store.
-func openArchive(ctx context.Context, module ArchiveModule, secret string) (*vault, error) {
-	key, archive, letGo, err := module.OpenArchive(secret)
+func openArchive(ctx context.Context, archives archiver, secret string) (*vault, error) {
+	key, archive, letGo, err := archives.OpenArchive(secret)
 	if err != nil {
 		return nil, fmt.Errorf("opening the archive of the store: %w", err)
 	}
@@ -196,6 +202,19 @@ func (v *vault) begin(ctx context.Context) error {
 	openVaults.Add(v)
 	go v.run(loop)
 	return nil
+}
+
+// Key identifies the archive of the vault. Two configurations with the same key
+// share the vault.
+func (v *vault) Key() string { return v.key }
+
+// Ended reports whether a session that opens in a realm was ended or revoked.
+func (v *vault) Ended(s *session.Session, realm string) bool { return v.revoked.Ended(s, realm) }
+
+// NotBefore returns the cutoff of a number or a user in a realm. Sessions that were
+// issued at or before it are revoked. It is the zero time if there is none.
+func (v *vault) NotBefore(kind session.Kind, realm, name string) time.Time {
+	return v.revoked.NotBefore(kind, realm, name)
 }
 
 // release lets go of one reference.

@@ -310,7 +310,7 @@ func (v *vault) keepAgain(ctx context.Context) error {
 	for subject, notBefore := range todo.notBefore {
 		tasks = append(tasks, func(ctx context.Context) error {
 			name, sealed, err := v.sealRecord(subject, notBefore)
-			if err == nil && !v.knows(name) && horizon.Before(notBefore.Add(maxLife)) {
+			if err == nil && !v.knows(name) && horizon.Before(notBefore.Add(session.MaxLife)) {
 				err = v.keepSubject(ctx, name, sealed, notBefore)
 			}
 			if err != nil {

@@ -131,8 +131,8 @@ func TestGateRevokedNumber(t *testing.T) {
 	lost.Login("+6421234567")
 	other.Login("+6421234568")
 	code := again.Ask("+6421234567")
-	vault := activeEngine(t).vault
-	if err := vault.revokeNumber("localhost", "+6421234567", now.Now()); err != nil {
+	v := activeEngine(t).vault
+	if err := v.revokeNumber("localhost", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	wantIn(t, "who holds the lost phone's session", lost, false)
@@ -159,7 +159,7 @@ func TestGateRevokedNumber(t *testing.T) {
 	}
 	w.Load(harness.Plenty)
 	check("after a restart")
-	if got := activeEngine(t).vault.revoked.NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
+	if got := activeEngine(t).vault.NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
 		t.Errorf("the number is good from %s on", got)
 	}
 	if err := activeEngine(t).vault.revokeNumber("elsewhere", "+6421234568", now.Now()); err != nil {

@@ -172,7 +172,7 @@ func (v *vault) united(found session.Keys) session.Keys {
 // are there, and whether that is a change.
 func (v *vault) next(found session.Keys) (next session.Keys, changed bool) {
 	united := v.united(found)
-	next, rotated := united.Rotate(v.now(), maxLife)
+	next, rotated := united.Rotate(v.now(), session.MaxLife)
 	return next, rotated || !united.Equal(found)
 }
 

@@ -35,7 +35,7 @@ func inParallel[T any](ctx context.Context, patience time.Duration, items []T, d
 func oneRound[T any](ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error) (failed []T, first error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing was answered within %s", short(patience))) })
+	stalled := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing was answered within %s", patience)) })
 	defer stalled.Stop()
 	var mu sync.Mutex
 	next := 0

@@ -201,14 +201,14 @@ func (v *vault) clean(ctx context.Context, listed []string) {
 	}
 	defer v.cleaning.Unlock()
 	horizon := v.knownKeys().Horizon(v.now())
-	gone := v.revoked.Sweep(horizon.Add(-leapTime), maxLife-leapTime)
+	gone := v.revoked.Sweep(horizon.Add(-leapTime), session.MaxLife-leapTime)
 	if v.archive.Volatile() {
 		var over []string
 		for id, until := range gone {
 			over = append(over, revokedName(id, until))
 		}
 		v.drop(ctx, over)
-		v.forget(ctx, v.recordsBefore(horizon.Add(-maxLife), recordPrefix))
+		v.forget(ctx, v.recordsBefore(horizon.Add(-session.MaxLife), recordPrefix))
 		return
 	}
 	v.drop(ctx, slices.Collect(func(yield func(string) bool) {
@@ -219,7 +219,7 @@ func (v *vault) clean(ctx context.Context, listed []string) {
 		}
 	}))
 	v.mu.Lock()
-	maps.DeleteFunc(v.records, func(_ string, notBefore time.Time) bool { return notBefore.Before(horizon.Add(-maxLife)) })
+	maps.DeleteFunc(v.records, func(_ string, notBefore time.Time) bool { return notBefore.Before(horizon.Add(-session.MaxLife)) })
 	v.mu.Unlock()
 	if err := v.compact(ctx, listed, horizon); err != nil && ctx.Err() == nil {
 		v.logger().Warn("records of ended sessions in "+v.where+" could not be compacted; it is tried again", zap.Error(err))
@@ -232,7 +232,7 @@ func isOver(name string, horizon time.Time) bool {
 		return !horizon.Before(until.Add(leapTime))
 	}
 	if notBefore, ours := parseRecord(name); ours {
-		return notBefore.Before(horizon.Add(-maxLife))
+		return notBefore.Before(horizon.Add(-session.MaxLife))
 	}
 	return false
 }

@@ -85,7 +85,7 @@ func TestRotationProperty(t *testing.T) {
 					continue
 				}
 				for _, value := range values {
-					if _, err := p.ring.Open(session.ForSession, "realm", value.sealed); now.Sub(value.at) < maxLife && err != nil {
+					if _, err := p.ring.Open(session.ForSession, "realm", value.sealed); now.Sub(value.at) < session.MaxLife && err != nil {
 						rt.Fatalf("after %s, what was sealed %s ago does not open", now.Sub(begin), now.Sub(value.at))
 					}
 				}
@@ -105,7 +105,7 @@ func TestRotationProperty(t *testing.T) {
 			},
 			"to when something sealed is over": func(rt *rapid.T) {
 				if len(values) > 0 {
-					goTo(values[rapid.IntRange(0, len(values)-1).Draw(rt, "value")].at.Add(maxLife - minutes(rt, 1, 60)))
+					goTo(values[rapid.IntRange(0, len(values)-1).Draw(rt, "value")].at.Add(session.MaxLife - minutes(rt, 1, 60)))
 				}
 			},
 			"three hours, in which each is tended once an hour": func(rt *rapid.T) {

@@ -249,7 +249,7 @@ func (r *revokedReader) readSnapshots(ctx context.Context, names []string) (gone
 		case n.isYoung(horizon):
 			state.useless = errors.Is(err, errSnapshot)
 			r.logger().Warn("a snapshot of ended sessions in "+r.where+" cannot be read, and is not needed: what it holds is there in records of their own", zap.Error(err))
-		case horizon.Before(n.made.Add(maxLife)):
+		case horizon.Before(n.made.Add(session.MaxLife)):
 			r.unreadable(n.made, err)
 		}
 		r.knowSnapshot(name, state)
@@ -289,7 +289,7 @@ func (v *vault) compact(ctx context.Context, listed []string, horizon time.Time)
 			continue
 		}
 		switch state := v.snapshotState(name); {
-		case state.useless || state.bad && !horizon.Before(n.made.Add(maxLife)):
+		case state.useless || state.bad && !horizon.Before(n.made.Add(session.MaxLife)):
 			c.drop = append(c.drop, name)
 		case state.bad: // an operator may restore it
 		case c.isOfToday(n):

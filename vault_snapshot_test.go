@@ -127,7 +127,7 @@ func TestCompaction(t *testing.T) {
 
 	// It goes with the sessions that it is about.
 	now := c.now.Now()
-	for c.now.Now().Before(now.Add(maxLife + 2*day)) {
+	for c.now.Now().Before(now.Add(session.MaxLife + 2*day)) {
 		c.now.Advance(5 * day)
 		c.v.mustTend(t)
 	}

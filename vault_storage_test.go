@@ -166,7 +166,7 @@ const testRealm = "app.example.com"
 func (v *vault) issue(t testing.TB, number, user string) (session.Session, string) {
 	t.Helper()
 	s := session.Session{ID: session.NewID(), Number: number, Region: "NZ", User: user, Remember: true}
-	session.Life{TTL: time.Hour, Remember: maxLife}.Begin(&s, v.now())
+	session.Life{TTL: time.Hour, Remember: session.MaxLife}.Begin(&s, v.now())
 	sealed, err := s.Seal(v.ring, testRealm)
 	if err != nil {
 		t.Fatal(err)

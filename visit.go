@@ -232,7 +232,7 @@ func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) !
 func (g *Gate) deviceFor(v *visit, e164 string) string {
 	d := g.device(v)
 	n, known := d.knows(numberDigest(g.engine.vault.ring, g.seal(v.realm), e164), v.now)
-	if !known || !n.at.After(g.engine.vault.revoked.NotBefore(session.ByNumber, v.realm, e164)) {
+	if !known || !n.at.After(g.engine.vault.NotBefore(session.ByNumber, v.realm, e164)) {
 		return ""
 	}
 	return string(n.id[:])
@@ -284,7 +284,7 @@ func (g *Gate) learnDevice(v *visit, e164 string) {
 func (g *Gate) endSession(v *visit) (first session.Session, ok bool) {
 	g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
 		s, err := session.Open(g.engine.vault.ring, g.seal(v.realm), value)
-		if err != nil || !v.now.Before(s.Ends) || g.engine.vault.revoked.Ended(&s, v.realm) {
+		if err != nil || !v.now.Before(s.Ends) || g.engine.vault.Ended(&s, v.realm) {
 			return false
 		}
 		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
