@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -83,7 +84,7 @@ func (stuckArchiveStore) CaddyModule() caddy.ModuleInfo {
 }
 
 func (s *stuckArchiveStore) OpenArchive(string) (string, session.Archive, func() error, error) {
-	return "stuck", stuckArchive{newMemArchive()}, func() error { return nil }, nil
+	return "stuck", stuckArchive{vaulttest.NewArchive()}, func() error { return nil }, nil
 }
 
 type stuckArchive struct{ session.Archive }

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/session"
 )
@@ -20,7 +21,7 @@ func init() { caddy.RegisterModule(archiveStore{}) }
 type archiveStore struct{ memorystore.Store }
 
 var (
-	archives     map[string]*memArchive
+	archives     map[string]*vaulttest.Archive
 	archivesHeld atomic.Int32
 )
 
@@ -36,12 +37,12 @@ func (s *archiveStore) OpenArchive(secret string) (string, session.Archive, func
 var _ ArchiveModule = (*archiveStore)(nil)
 
 // useArchives gives the secrets archives, which are followed all the time.
-func useArchives(t *testing.T, secrets ...string) (opened []*memArchive) {
+func useArchives(t *testing.T, secrets ...string) (opened []*vaulttest.Archive) {
 	t.Helper()
-	archives = make(map[string]*memArchive)
+	archives = make(map[string]*vaulttest.Archive)
 	for _, secret := range secrets {
-		a := newMemArchive()
-		a.every = 5 * time.Millisecond
+		a := vaulttest.NewArchive()
+		a.Every = 5 * time.Millisecond
 		archives[secret], opened = a, append(opened, a)
 	}
 	t.Cleanup(func() {
@@ -81,7 +82,7 @@ func TestGateWithoutKeys(t *testing.T) {
 	}
 	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	seen := len(w.App.Seen())
-	a.failing(everything...)
+	a.Fail(vaulttest.Everything...)
 	restart(w, gate)
 	for _, b := range []*harness.Browser{in, out} {
 		b.Client.CloseIdleConnections()
@@ -127,7 +128,7 @@ func TestGateWithoutKeys(t *testing.T) {
 			t.Errorf("%s: %s", path, got.Text)
 		}
 	}
-	a.failing()
+	a.Fail()
 	harness.Eventually(t, "the keys are known", activeEngine(t).vault.ring.Ready)
 	wantIn(t, "who was in before", in, true)
 	wantIn(t, "who had signed out", out, false)
@@ -154,17 +155,17 @@ func TestGateArchiveFails(t *testing.T) {
 	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	const away, back = "keys and ended sessions cannot be brought up to date with the store", "keys and ended sessions are up to date with the store again"
 	for round := 1; round <= 2; round++ {
-		a.failing(everything...)
+		a.Fail(vaulttest.Everything...)
 		harness.Eventually(t, "it is told that it is away", func() bool { return linesTold(w, "warn", away) == round })
-		asked := a.count("Keys")
-		harness.Eventually(t, "it is asked again", func() bool { return a.count("Keys") > asked+5 })
+		asked := a.Count("Keys")
+		harness.Eventually(t, "it is asked again", func() bool { return a.Count("Keys") > asked+5 })
 		wantIn(t, "away, who is in", in, true)
 		harness.WantStatus(t, "signing out while it is away", later.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 		wantIn(t, "away, a copy of who signed out", stolen, false)
-		a.empty()
-		a.failing()
+		a.Empty()
+		a.Fail()
 		harness.Eventually(t, "it is told that it is back", func() bool { return linesTold(w, "info", back) == round })
-		harness.Eventually(t, "all is in it again", func() bool { return len(a.names()) == 2 })
+		harness.Eventually(t, "all is in it again", func() bool { return len(a.Names()) == 2 })
 		wantIn(t, "back, who is in", in, true)
 		wantIn(t, "back, a copy of who signed out", stolen, false)
 	}
@@ -198,7 +199,7 @@ func TestGateMovesToArchive(t *testing.T) {
 		},
 	} {
 		w.Config = func(options string) string { return change(former(options)) }
-		opened[i].failing(everything...) // also while it is not there yet
+		opened[i].Fail(vaulttest.Everything...) // also while it is not there yet
 		w.Load(harness.Plenty)
 		check := func(when string) {
 			t.Helper()
@@ -208,8 +209,8 @@ func TestGateMovesToArchive(t *testing.T) {
 			wantIn(t, when+", a copy of who signed out", stolen, false)
 		}
 		check("after the reload")
-		opened[i].failing()
-		harness.Eventually(t, "all is in the archive", func() bool { return len(opened[i].names()) == 1 })
+		opened[i].Fail()
+		harness.Eventually(t, "all is in the archive", func() bool { return len(opened[i].Names()) == 1 })
 		check("when it is there")
 		restart(w, harness.Plenty)
 		check("after a restart")

@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -15,7 +16,7 @@ import (
 // who was.
 func TestArchiveProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		now, a := harness.NewFakeClock(), newMemArchive()
+		now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 		type issued struct {
 			sealed string
 			ended  bool
@@ -38,7 +39,7 @@ func TestArchiveProperty(t *testing.T) {
 			all = append(all, open())
 		}
 		settle := func() {
-			a.failing()
+			a.Fail()
 			for range 2 {
 				for _, v := range all {
 					if err := v.follow(t.Context()); err != nil {
@@ -53,9 +54,9 @@ func TestArchiveProperty(t *testing.T) {
 				now.Advance(time.Duration(rapid.IntRange(1, 200).Draw(rt, "minutes")) * time.Minute)
 			},
 			"fail": func(rt *rapid.T) {
-				a.failing(rapid.SliceOfN(rapid.SampledFrom(append(everything, "the answer to ChangeKeys")), 0, 4).Draw(rt, "ops")...)
+				a.Fail(rapid.SliceOfN(rapid.SampledFrom(append(vaulttest.Everything, "the answer to ChangeKeys")), 0, 4).Draw(rt, "ops")...)
 			},
-			"empty":  func(*rapid.T) { a.empty() },
+			"empty":  func(*rapid.T) { a.Empty() },
 			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].follow(t.Context()) },
 			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].tend(t.Context()) },
 			"sign in": func(rt *rapid.T) {
@@ -93,7 +94,7 @@ func TestArchiveProperty(t *testing.T) {
 			"all is well": func(rt *rapid.T) {
 				settle()
 				for i, v := range all {
-					if !v.keys.Equal(a.ring(t)) {
+					if !v.keys.Equal(a.Ring(t)) {
 						rt.Fatalf("process %d has other keys than the archive", i)
 					}
 					for _, s := range sessions {

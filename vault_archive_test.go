@@ -12,15 +12,42 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
+
+// vaultIn opens a vault in a volatile archive, as a process of its own would,
+// and closes it when the test ends. It follows when it is told.
+func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *vault {
+	t.Helper()
+	v, err := newVault(t.Context(), "vault of a test", a, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
+	return v
+}
+
+// mustFollow lets vaults follow an archive that nothing ails.
+func mustFollow(t testing.TB, vaults ...*vault) {
+	t.Helper()
+	for _, v := range vaults {
+		if err := v.follow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // A volatile archive that is away at the start, or in part, leaves the ring
 // empty; when it is there, all is known, and only then.
 func TestArchiveAwayAtStart(t *testing.T) {
-	for _, away := range [][]string{everything, {"Keys"}, {"Records"}, {"Record"}} {
+	for _, away := range [][]string{vaulttest.Everything, {"Keys"}, {"Records"}, {"Record"}} {
 		t.Run(strings.Join(away, " "), func(t *testing.T) {
-			now, a := harness.NewFakeClock(), newMemArchive()
+			now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 			other := vaultIn(t, a, now.Now)
 			s, ended := other.issue(t, "+6421234567", "")
 			_, revoked := other.issue(t, "+6421234568", "")
@@ -30,10 +57,10 @@ func TestArchiveAwayAtStart(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			a.failing(away...)
+			a.Fail(away...)
 			v := vaultIn(t, a, now.Now)
 			for range 2 {
-				if err := v.follow(t.Context()); !errors.Is(err, errTrouble) {
+				if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 					t.Errorf("the error is %v", err)
 				}
 				if v.ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
@@ -43,7 +70,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 					t.Errorf("revoking: %v", err)
 				}
 			}
-			a.failing()
+			a.Fail()
 			mustFollow(t, v)
 			if !v.ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
 				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
@@ -55,14 +82,14 @@ func TestArchiveAwayAtStart(t *testing.T) {
 // Keys that could not be recorded are not used; once they may have been, those
 // that are there count.
 func TestArchiveFirstKeysNotRecorded(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
-	a.failing("ChangeKeys")
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
+	a.Fail("ChangeKeys")
 	v := vaultIn(t, a, now.Now)
 	if v.ring.Ready() {
 		t.Error("it seals with keys that nobody else can learn")
 	}
-	a.failing("the answer to ChangeKeys")
-	if err := v.follow(t.Context()); !errors.Is(err, errTrouble) || !v.ring.Ready() || !v.keys.Equal(a.ring(t)) {
+	a.Fail("the answer to ChangeKeys")
+	if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !v.ring.Ready() || !v.keys.Equal(a.Ring(t)) {
 		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.ring.Ready(), err)
 	}
 }
@@ -70,7 +97,7 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 // What ends at one process ends at the others when they next follow, and what
 // was read is not read again.
 func TestArchiveRevokedElsewhere(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	s, ended := one.issue(t, "+6421234567", "")
 	_, number := two.issue(t, "+6421234568", "")
@@ -90,18 +117,18 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 			t.Errorf("ended %t, number %t, user %t, another %t", v.good(ended), v.good(number), v.good(user), v.good(good))
 		}
 	}
-	read := a.count("Record")
+	read := a.Count("Record")
 	mustFollow(t, one, two)
-	if read != 2 || a.count("Record") != read || a.count("ChangeKeys") != 1 {
-		t.Errorf("%d records were read, then %d; the keys were changed %d times", read, a.count("Record"), a.count("ChangeKeys"))
+	if read != 2 || a.Count("Record") != read || a.Count("ChangeKeys") != 1 {
+		t.Errorf("%d records were read, then %d; the keys were changed %d times", read, a.Count("Record"), a.Count("ChangeKeys"))
 	}
 }
 
 // The loop follows by itself, within the time that the archive asks for.
 func TestArchiveIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newMemArchive()
-		a.every = 5 * time.Minute
+		a := vaulttest.NewArchive()
+		a.Every = 5 * time.Minute
 		one, err := newVault(t.Context(), "one", a, time.Now)
 		if err != nil {
 			t.Fatal(err)
@@ -115,32 +142,32 @@ func TestArchiveIsFollowed(t *testing.T) {
 		if err := one.revoke(s.ID, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(a.every)
+		time.Sleep(a.Every)
 		synctest.Wait()
 		if two.good(ended) {
 			t.Error("it is good when the other has followed")
 		}
 		time.Sleep(session.KeyAge)
 		synctest.Wait()
-		if n := len(a.ring(t).Sealing); n != 2 || a.count("ChangeKeys") < 2 || a.count("ChangeKeys") > 4 {
-			t.Errorf("after 30 days there are %d keys, changed %d times", n, a.count("ChangeKeys"))
+		if n := len(a.Ring(t).Sealing); n != 2 || a.Count("ChangeKeys") < 2 || a.Count("ChangeKeys") > 4 {
+			t.Errorf("after 30 days there are %d keys, changed %d times", n, a.Count("ChangeKeys"))
 		}
 		time.Sleep(session.Settling)
 		synctest.Wait()
 		if one.sealsWith(t) == first || two.sealsWith(t) != one.sealsWith(t) {
 			t.Error("the new key does not seal, or not at both")
 		}
-		if len(a.names()) != 0 {
-			t.Errorf("what is over is kept: %q", a.names())
+		if len(a.Names()) != 0 {
+			t.Errorf("what is over is kept: %q", a.Names())
 		}
 		for _, v := range []*vault{one, two} {
 			if err := v.Destruct(); err != nil {
 				t.Error(err)
 			}
 		}
-		asked := a.count("Keys")
+		asked := a.Count("Keys")
 		time.Sleep(time.Hour)
-		if a.count("Keys") != asked {
+		if a.Count("Keys") != asked {
 			t.Error("it goes on after it was let go of")
 		}
 	})
@@ -149,9 +176,9 @@ func TestArchiveIsFollowed(t *testing.T) {
 // An archive that was emptied gets back all keys and revocations that somebody
 // knows, but for those that are over. Sessions hold meanwhile.
 func TestArchiveEmptied(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
-	keys := a.ring(t)
+	keys := a.Ring(t)
 	s, ended := one.issue(t, "+6421234567", "")
 	over, _ := one.issue(t, "+6421234567", "")
 	_, revoked := two.issue(t, "+6421234568", "alice")
@@ -165,9 +192,9 @@ func TestArchiveEmptied(t *testing.T) {
 		}
 	}
 	mustFollow(t, one)
-	before := a.names()
+	before := a.Names()
 	now.Advance(2 * time.Minute)
-	a.empty()
+	a.Empty()
 	check := func(when string, vaults ...*vault) {
 		t.Helper()
 		for i, v := range vaults {
@@ -177,18 +204,18 @@ func TestArchiveEmptied(t *testing.T) {
 		}
 	}
 	check("emptied", one)
-	a.failing("Keep")
-	if err := one.follow(t.Context()); !errors.Is(err, errTrouble) {
+	a.Fail("Keep")
+	if err := one.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 		t.Errorf("the error is %v", err)
 	}
-	a.failing()
+	a.Fail()
 	mustFollow(t, one)
-	if got := a.names(); len(got) != len(before)-1 || slices.Contains(got, revokedName(over.ID, now.Now().Add(-time.Minute))) || !a.ring(t).Equal(keys) {
-		t.Errorf("it holds %q, before it was emptied %q; the same keys: %t", got, before, a.ring(t).Equal(keys))
+	if got := a.Names(); len(got) != len(before)-1 || slices.Contains(got, revokedName(over.ID, now.Now().Add(-time.Minute))) || !a.Ring(t).Equal(keys) {
+		t.Errorf("it holds %q, before it was emptied %q; the same keys: %t", got, before, a.Ring(t).Equal(keys))
 	}
-	kept := a.count("Keep")
+	kept := a.Count("Keep")
 	mustFollow(t, one)
-	if a.count("Keep") != kept {
+	if a.Count("Keep") != kept {
 		t.Error("what was kept again is kept once more")
 	}
 	check("restored", one, vaultIn(t, a, now.Now))
@@ -199,12 +226,12 @@ func TestArchiveEmptied(t *testing.T) {
 // Two processes that have begun a ring each, because the archive was emptied
 // between them, end with one; what either has sealed opens at both.
 func TestArchiveTwoRings(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	old := vaultIn(t, a, now.Now)
 	index := old.keys.Index
 	_, first := old.issue(t, "+6421234567", "")
 	now.Advance(session.Settling)
-	a.empty()
+	a.Empty()
 	fresh := vaultIn(t, a, now.Now)
 	_, second := fresh.issue(t, "+6421234568", "")
 	if err := fresh.revokeNumber("", "+6421234569", now.Now()); err != nil {
@@ -215,7 +242,7 @@ func TestArchiveTwoRings(t *testing.T) {
 	}
 	mustFollow(t, old, fresh, old)
 	for name, v := range map[string]*vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
-		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.ring(t)) {
+		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.Ring(t)) {
 			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first), v.good(second), bytes.Equal(v.keys.Index, index))
 		}
 		if v.revoked.NotBefore(session.ByNumber, "", "+6421234569").IsZero() || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
@@ -230,14 +257,14 @@ func TestArchiveTwoRings(t *testing.T) {
 // Between the keys and the records of one following, another process begins a
 // ring and revokes under it: that is read with the new keys, not taken for damaged.
 func TestArchiveRingBegunWhileRead(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	v := vaultIn(t, a, now.Now)
 	_, bystander := v.issue(t, "+6421234567", "")
 	begun := false
-	a.faults(func(op, _ string) error {
+	a.FailIf(func(op, _ string) error {
 		if op == "Records" && !begun {
 			begun = true
-			a.empty()
+			a.Empty()
 			other := vaultIn(t, a, now.Now)
 			return other.revokeNumber("", "+6421234568", now.Now())
 		}
@@ -261,7 +288,7 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 // What cannot be kept is told to who asks, and kept when it can be, at the
 // latest when the process ends.
 func TestArchiveAwayWhileRevoking(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	ending := makeVault("ending", a, now.Now)
 	if err := ending.begin(t.Context()); err != nil {
@@ -270,19 +297,19 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 	s, ended := one.issue(t, "+6421234567", "")
 	last, late := one.issue(t, "+6421234567", "")
 	_, revoked := one.issue(t, "+6421234568", "alice")
-	a.failing(everything...)
+	a.Fail(vaulttest.Everything...)
 	for _, err := range []error{
 		one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now().Add(-1)),
 		one.revokeNumber("", "+6421234568", now.Now()), ending.revoke(last.ID, last.Ends),
 	} {
-		if !errors.Is(err, errTrouble) {
+		if !errors.Is(err, vaulttest.ErrTrouble) {
 			t.Errorf("the error is %v", err)
 		}
 	}
-	if err := one.follow(t.Context()); !errors.Is(err, errTrouble) || one.good(ended) || one.good(revoked) {
+	if err := one.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || one.good(ended) || one.good(revoked) {
 		t.Errorf("at once: %t, %t, %v", one.good(ended), one.good(revoked), err)
 	}
-	a.failing()
+	a.Fail()
 	mustFollow(t, one)
 	mustFollow(t, two)
 	if two.good(ended) || two.good(revoked) {
@@ -292,14 +319,14 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 		t.Error(err)
 	}
 	mustFollow(t, two)
-	if names := a.names(); two.good(late) || len(names) != 3 {
+	if names := a.Names(); two.good(late) || len(names) != 3 {
 		t.Errorf("after the end: %t, %q", two.good(late), names)
 	}
 }
 
 // Many make one key when one is due, and a change whose answer is lost is none twice.
 func TestArchiveRotation(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	var vaults []*vault
 	for range 8 {
 		vaults = append(vaults, vaultIn(t, a, now.Now))
@@ -308,7 +335,7 @@ func TestArchiveRotation(t *testing.T) {
 	for round := range 3 {
 		now.Advance(session.KeyAge)
 		if round == 1 {
-			a.failing("the answer to ChangeKeys")
+			a.Fail("the answer to ChangeKeys")
 		}
 		var group sync.WaitGroup
 		for _, v := range vaults {
@@ -319,11 +346,11 @@ func TestArchiveRotation(t *testing.T) {
 			})
 		}
 		group.Wait()
-		a.failing()
+		a.Fail()
 		mustFollow(t, vaults...)
 		now.Advance(session.Settling)
 		mustFollow(t, vaults...)
-		if n := len(a.ring(t).Sealing); n != round+2 {
+		if n := len(a.Ring(t).Sealing); n != round+2 {
 			t.Fatalf("after %d rotations there are %d keys", round+1, n)
 		}
 		for _, v := range vaults {
@@ -337,20 +364,20 @@ func TestArchiveRotation(t *testing.T) {
 // Of keys that are not in the archive any more those come back that were lost,
 // and not those whose time was over by another's clock.
 func TestArchiveKeysLost(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	v := vaultIn(t, a, now.Now)
 	for range 2 {
 		now.Advance(session.KeyAge)
 		mustFollow(t, v)
 	}
-	all := a.ring(t)
+	all := a.Ring(t)
 	for lost, want := range map[int]int{0: 3, 1: 3, 2: 2} { // of the newest first
-		a.setRing(t, all)
+		a.SetRing(t, all)
 		v := vaultIn(t, a, now.Now)
 		left := session.Keys{Index: all.Index, Sealing: slices.Delete(slices.Clone(all.Sealing), lost, lost+1)}
-		a.setRing(t, left)
+		a.SetRing(t, left)
 		mustFollow(t, v)
-		if n := len(a.ring(t).Sealing); n != want || len(v.keys.Sealing) != want {
+		if n := len(a.Ring(t).Sealing); n != want || len(v.keys.Sealing) != want {
 			t.Errorf("without key %d, there are %d again, and %d known; want %d", lost, n, len(v.keys.Sealing), want)
 		}
 	}
@@ -359,7 +386,7 @@ func TestArchiveKeysLost(t *testing.T) {
 // Who moves to a volatile archive takes along keys and revocations, at once
 // and whether or not others are there already.
 func TestArchiveInherits(t *testing.T) {
-	now, a := harness.NewFakeClock(), newMemArchive()
+	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	former := vaultOn(t, newMemStorage(), now.Now)
 	s, ended := former.issue(t, "+6421234567", "")
 	_, revoked := former.issue(t, "+6421234568", "")
@@ -381,14 +408,14 @@ func TestArchiveInherits(t *testing.T) {
 			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked), v.good(good), v.good(endedThere))
 		}
 	}
-	a.failing("Records") // those who were in there are not let in unless it is known who has signed out
+	a.Fail("Records") // those who were in there are not let in unless it is known who has signed out
 	v := makeVault("moved", a, now.Now)
 	v.inherit(former)
 	if err := v.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("while the archive is away", v)
-	a.failing()
+	a.Fail()
 	mustFollow(t, v)
 	check("when it is there", v)
 	mustFollow(t, there)
@@ -401,7 +428,7 @@ func TestArchiveInherits(t *testing.T) {
 
 // It is let go of when the loop has ended, once.
 func TestArchiveIsLetGoOf(t *testing.T) {
-	a := newMemArchive()
+	a := vaulttest.NewArchive()
 	v := makeVault("vault", a, time.Now)
 	times := 0
 	v.letGo = func() error {
@@ -411,12 +438,12 @@ func TestArchiveIsLetGoOf(t *testing.T) {
 			t.Error("its loop goes on")
 		}
 		times++
-		return errTrouble
+		return vaulttest.ErrTrouble
 	}
 	if err := v.begin(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Destruct(); !errors.Is(err, errTrouble) || times != 1 {
+	if err := v.Destruct(); !errors.Is(err, vaulttest.ErrTrouble) || times != 1 {
 		t.Errorf("%d times: %v", times, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -24,16 +25,16 @@ func TestRevokeWithoutStorage(t *testing.T) {
 	revoke := func() []error {
 		return []error{v.revoke(s.ID, s.Ends), v.revokeNumber("", "+6421234568", at), v.revokeUser(testRealm, "bob", at)}
 	}
-	storage.failing(revokedFolder, "Store")
+	storage.FailAt(revokedFolder, "Store")
 	for _, err := range revoke() {
-		if !errors.Is(err, errTrouble) || strings.Contains(err.Error(), "2123456") || strings.Contains(err.Error(), "bob") {
+		if !errors.Is(err, vaulttest.ErrTrouble) || strings.Contains(err.Error(), "2123456") || strings.Contains(err.Error(), "bob") {
 			t.Errorf("the error is %v", err)
 		}
 	}
 	if v.good(one) || v.good(two) || v.good(three) {
 		t.Error("they are good in this process")
 	}
-	storage.failing("")
+	storage.FailAt("")
 	for _, err := range revoke() {
 		if err != nil {
 			t.Error(err)
@@ -58,16 +59,16 @@ func TestRevocationsUnreadable(t *testing.T) {
 		}
 	}
 	for _, op := range []string{"List", "Load"} {
-		storage.failing(revokedFolder, op)
+		storage.FailAt(revokedFolder, op)
 		_, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
-		if !errors.Is(err, errTrouble) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
+		if !errors.Is(err, vaulttest.ErrTrouble) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
 			t.Errorf("%s fails at a start: %v", op, err)
 		}
-		if err := other.tend(t.Context()); !errors.Is(err, errTrouble) || !other.good(two) || !other.good(three) {
+		if err := other.tend(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !other.good(two) || !other.good(three) {
 			t.Errorf("%s fails later: %v", op, err)
 		}
 	}
-	storage.failing("")
+	storage.FailAt("")
 	other.mustTend(t)
 	if other.good(one) || other.good(two) || !other.good(three) {
 		t.Error("they are not read when they can be")
@@ -88,11 +89,11 @@ func TestRecordOfAKeyThatWasMissed(t *testing.T) {
 	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
-	storage.failing(keysFile, "Load")
-	if err := cut.tend(t.Context()); !errors.Is(err, errTrouble) || !cut.good(bystander) {
+	storage.FailAt(keysFile, "Load")
+	if err := cut.tend(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !cut.good(bystander) {
 		t.Errorf("a bystander is good: %t, %v", cut.good(bystander), err)
 	}
-	storage.failing("")
+	storage.FailAt("")
 	cut.mustTend(t)
 	if cut.good(revoked) || !cut.good(bystander) {
 		t.Errorf("with the keys, who was revoked is good: %t, a bystander: %t", cut.good(revoked), cut.good(bystander))
@@ -187,7 +188,7 @@ func TestRecordReplacedWhileRead(t *testing.T) {
 	now.Advance(time.Hour)
 	_, sealed := v.issue(t, "+6421234567", "")
 	replaced := false
-	storage.faults(func(op, key string) error {
+	storage.FailIf(func(op, key string) error {
 		if op == "Load" && strings.HasPrefix(key, revokedFolder) && !replaced {
 			replaced = true
 			return v.revokeNumber("", "+6421234567", now.Now())
@@ -211,7 +212,7 @@ func TestListDisturbed(t *testing.T) {
 	times := 0
 	disturb := func(most int) {
 		times = 0
-		storage.faults(func(op, _ string) error {
+		storage.FailIf(func(op, _ string) error {
 			if op == "List" {
 				if times++; times <= most {
 					return &fs.PathError{Op: "lstat", Path: "websms/revoked/1234", Err: fs.ErrNotExist}
@@ -238,7 +239,7 @@ func TestRevocationsNotDeleted(t *testing.T) {
 	if err := v.revoke(s.ID, now.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	storage.failing("", "Delete")
+	storage.FailAt("", "Delete")
 	for range 2 {
 		if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
 			t.Fatal(err)
@@ -252,7 +253,7 @@ func TestRevocationsNotDeleted(t *testing.T) {
 	if files := storage.list(revokedFolder); len(files) != 3 {
 		t.Errorf("left are %q", files)
 	}
-	storage.failing("")
+	storage.FailAt("")
 	v.mustTend(t)
 	if files := storage.list(revokedFolder); len(files) != 0 {
 		t.Errorf("left are %q", files)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -23,7 +24,7 @@ type moving struct {
 func newMoving(t *testing.T) *moving {
 	t.Helper()
 	m := &moving{T: t, now: harness.NewFakeClock()}
-	m.from = vaultIn(t, newMemArchive(), m.now.Now)
+	m.from = vaultIn(t, vaulttest.NewArchive(), m.now.Now)
 	s, ended := m.from.issue(t, "+6421234567", "")
 	_, m.revoked = m.from.issue(t, "+6421234568", "")
 	_, m.user = m.from.issue(t, "+6421234569", "alice")
@@ -116,14 +117,14 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 				_, there = vaultOn(t, storage, m.now.Now).issue(t, "+6421234561", "")
 			}
 			op, key, _ := strings.Cut(fails, " ")
-			storage.failing(key, op)
-			if _, err := newVault(t.Context(), "vault", onStorage(t, storage), m.now.Now, m.from); !errors.Is(err, errTrouble) {
+			storage.FailAt(key, op)
+			if _, err := newVault(t.Context(), "vault", onStorage(t, storage), m.now.Now, m.from); !errors.Is(err, vaulttest.ErrTrouble) {
 				t.Errorf("%s: %v", fails, err)
 			}
 			if n := len(m.from.heirs); n != 0 {
 				t.Errorf("%s: %d heirs are left", fails, n)
 			}
-			storage.failing("")
+			storage.FailAt("")
 			if v := vaultOn(t, storage, m.now.Now); v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || ring && !v.good(there) {
 				t.Errorf("after %s failed: ended %t, revoked %t, user %t, who was in there %t", fails, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(there))
 			}
@@ -136,7 +137,7 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 // ended for good, with both archives, until that vault is gone.
 func TestHeirsHear(t *testing.T) {
 	m := newMoving(t)
-	storage, archive := newMemStorage(), newMemArchive()
+	storage, archive := newMemStorage(), vaulttest.NewArchive()
 	inStorage := m.to(storage)
 	inArchive, err := newVault(t.Context(), "other", archive, m.now.Now, m.from)
 	if err != nil {
@@ -144,10 +145,10 @@ func TestHeirsHear(t *testing.T) {
 	}
 	s, late := m.from.issue(t, "+6421234567", "")
 	_, number := m.from.issue(t, "+6421234560", "")
-	m.from.archive.(*memArchive).failing(everything...)
+	m.from.archive.(*vaulttest.Archive).Fail(vaulttest.Everything...)
 	_ = m.from.revoke(s.ID, s.Ends)
 	_ = m.from.revokeNumber("", "+6421234560", m.now.Now())
-	m.from.archive.(*memArchive).failing()
+	m.from.archive.(*vaulttest.Archive).Fail()
 	for _, v := range []*vault{inStorage, inArchive} {
 		if v.good(late) || v.good(number) {
 			t.Errorf("at once: %t, %t", v.good(late), v.good(number))
@@ -170,7 +171,7 @@ func TestHeirsHear(t *testing.T) {
 // A vault that is still open is joined again: it takes over what has come since.
 func TestJoinedVaultInherits(t *testing.T) {
 	m := newMoving(t)
-	storage, archive := newMemStorage(), newMemArchive()
+	storage, archive := newMemStorage(), vaulttest.NewArchive()
 	for what, v := range map[string]*vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
 		_, own := v.issue(t, "+6421234561", "")
 		v.inherit(m.from)

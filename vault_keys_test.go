@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -52,8 +53,8 @@ func TestRotation(t *testing.T) {
 	both("the first key's", first, true)
 	now.Advance(30*day - 1)
 	tend()
-	if n := len(storage.keysIn(t).Sealing); n != 1 || storage.count("Store") != 1 {
-		t.Fatalf("before 30 days there are %d keys, written %d times", n, storage.count("Store"))
+	if n := len(storage.keysIn(t).Sealing); n != 1 || storage.Count("Store") != 1 {
+		t.Fatalf("before 30 days there are %d keys, written %d times", n, storage.Count("Store"))
 	}
 	now.Advance(1)
 	one.mustTend(t)
@@ -103,9 +104,9 @@ func TestRotationWithoutStorage(t *testing.T) {
 			_, first := v.issue(t, "+6421234567", "")
 			key := v.sealsWith(t)
 			now.Advance(31 * day)
-			storage.failing("websms", op)
+			storage.FailAt("websms", op)
 			for i := range 3 {
-				if err := v.tend(t.Context()); errors.Is(err, errTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
+				if err := v.tend(t.Context()); errors.Is(err, vaulttest.ErrTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
 					t.Fatalf("the error is %v", err)
 				}
 				_, sealed := v.issue(t, "+6421234567", "")
@@ -119,7 +120,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 					t.Error("a process that starts meanwhile has not the keys")
 				}
 			}
-			storage.failing("")
+			storage.FailAt("")
 			v.mustTend(t)
 			now.Advance(session.Settling)
 			v.mustTend(t)
@@ -137,9 +138,9 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 		"Load": "reading websms/keys.json in Caddy's storage",
 	} {
 		storage := newMemStorage()
-		storage.failing("websms", op)
+		storage.FailAt("websms", op)
 		_, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
-		if !errors.Is(err, errTrouble) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
+		if !errors.Is(err, vaulttest.ErrTrouble) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
@@ -148,7 +149,7 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 // A lock that is left behind keeps nobody from starting: the keys are there.
 func TestFirstStartLeavesLock(t *testing.T) {
 	storage := newMemStorage()
-	storage.failing("websms", "Unlock")
+	storage.FailAt("websms", "Unlock")
 	v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +256,7 @@ func TestVaultTendsItself(t *testing.T) {
 		}
 		first := v.sealsWith(t)
 		time.Sleep(time.Hour)
-		if n := storage.count("Load"); n < 3 { // at the start, and twice an hour
+		if n := storage.Count("Load"); n < 3 { // at the start, and twice an hour
 			t.Errorf("in an hour the keys were read %d times", n)
 		}
 		time.Sleep(30 * day)
@@ -271,9 +272,9 @@ func TestVaultTendsItself(t *testing.T) {
 		if err := v.Destruct(); err != nil {
 			t.Error(err)
 		}
-		reads := storage.count("Load")
+		reads := storage.Count("Load")
 		time.Sleep(day)
-		if storage.count("Load") != reads {
+		if storage.Count("Load") != reads {
 			t.Error("it goes on after it was let go of")
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -324,9 +325,9 @@ func TestOneRefusedRecordAtTheEnd(t *testing.T) {
 	for range 3000 {
 		_ = v.revoke(session.NewID(), until)
 	}
-	storage.faults(func(op, key string) error {
+	storage.FailIf(func(op, key string) error {
 		if op == "Store" && key == refused {
-			return errTrouble
+			return vaulttest.ErrTrouble
 		}
 		return nil
 	})

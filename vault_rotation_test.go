@@ -136,9 +136,9 @@ func TestRotationProperty(t *testing.T) {
 			},
 			"tend all": func(*rapid.T) { tendAll() },
 			"tend and fail": func(rt *rapid.T) {
-				storage.failing("websms", rapid.SampledFrom([]string{"Load", "Lock", "Store", "List"}).Draw(rt, "op"))
+				storage.FailAt("websms", rapid.SampledFrom([]string{"Load", "Lock", "Store", "List"}).Draw(rt, "op"))
 				_ = one.Draw(rt, "who").tend(t.Context())
-				storage.failing("")
+				storage.FailAt("")
 			},
 			"start anew": func(rt *rapid.T) {
 				p := one.Draw(rt, "who")
@@ -168,7 +168,7 @@ func TestRotationRefusesForeignRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storage.faults(func(op, _ string) error {
+	storage.FailIf(func(op, _ string) error {
 		if op == "Lock" { // while this one waits for the lock, another process begins anew
 			storage.put(keysFile, string(foreign))
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -136,13 +137,13 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 			return v
 		}
 		v := open("a start", 5*time.Second)
-		begun, loads := time.Now(), memory.count("Load")
+		begun, loads := time.Now(), memory.Count("Load")
 		v.catchUp(t.Context())
 		if took := time.Since(begun); took > 2*takes {
 			t.Errorf("a reload took %s", took)
 		}
 		time.Sleep(time.Second)
-		if n := memory.count("Load") - loads; n > 3 {
+		if n := memory.Count("Load") - loads; n > 3 {
 			t.Errorf("a reload read %d files", n)
 		}
 		if n := storage.most.Load(); n > atOnce {
@@ -256,12 +257,12 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 	var mu sync.Mutex
 	tried := make(map[string]int)
 	fails := func(fail func(key string, tries int) bool) {
-		storage.faults(func(op, key string) error {
+		storage.FailIf(func(op, key string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if op == "Load" && strings.HasPrefix(key, revokedFolder) {
 				if tried[key]++; fail(key, tried[key]) {
-					return errTrouble
+					return vaulttest.ErrTrouble
 				}
 			}
 			return nil
@@ -273,7 +274,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 	}
 	tried = make(map[string]int)
 	fails(func(string, int) bool { return len(tried) > 150 })
-	if err := running.follow(t.Context()); !errors.Is(err, errTrouble) {
+	if err := running.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 		t.Fatalf("the error is %v", err)
 	}
 	mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -87,9 +88,9 @@ func TestCompaction(t *testing.T) {
 	if strings.Contains(text, "+6427") || strings.Contains(text, "+6421234567") {
 		t.Error("the snapshot tells a number")
 	}
-	reads := c.count("Load")
+	reads := c.Count("Load")
 	c.holds("with both", c.restart())
-	if n := c.count("Load") - reads; n != 2 {
+	if n := c.Count("Load") - reads; n != 2 {
 		t.Errorf("a start reads %d files", n)
 	}
 	for range 47 {
@@ -178,17 +179,17 @@ func TestCompactionInterrupted(t *testing.T) {
 			t.Run(fmt.Sprint(op, " ", after), func(t *testing.T) {
 				c := newCompacted(t)
 				var n atomic.Int32 // operations run in parallel
-				c.faults(func(o, key string) error {
+				c.FailIf(func(o, key string) error {
 					if o == op && strings.HasPrefix(key, revokedFolder) {
 						if int(n.Add(1)) > after {
-							return errTrouble
+							return vaulttest.ErrTrouble
 						}
 					}
 					return nil
 				})
 				c.now.Advance(25 * time.Hour)
 				_ = c.v.tend(t.Context())
-				c.failing("")
+				c.FailAt("")
 				c.holds("after it failed", c.restart())
 				c.now.Advance(25 * time.Hour)
 				other := c.restart()
@@ -361,7 +362,7 @@ func TestCompactionProperty(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"sign out": func(rt *rapid.T) {
-				storage.failing("")
+				storage.FailAt("")
 				v := all[one.Draw(rt, "who")]
 				for range rapid.SampledFrom([]int{1, compactFrom}).Draw(rt, "many") {
 					s, sealed := v.issue(t, "+6421234567", "")
@@ -373,7 +374,7 @@ func TestCompactionProperty(t *testing.T) {
 				note()
 			},
 			"revoke a number": func(rt *rapid.T) {
-				storage.failing("")
+				storage.FailAt("")
 				v := all[one.Draw(rt, "who")]
 				number := fmt.Sprintf("+6427%07d", rapid.IntRange(0, 5).Draw(rt, "number"))
 				_, sealed := v.issue(t, number, "")
@@ -395,10 +396,10 @@ func TestCompactionProperty(t *testing.T) {
 				op := rapid.SampledFrom([]string{"Store", "Delete", "Load", "List"}).Draw(rt, "op")
 				after := rapid.IntRange(0, 60).Draw(rt, "after")
 				var n atomic.Int32 // operations run in parallel
-				storage.faults(func(o, key string) error {
+				storage.FailIf(func(o, key string) error {
 					if o == op && strings.HasPrefix(key, revokedFolder) {
 						if int(n.Add(1)) > after {
-							return errTrouble
+							return vaulttest.ErrTrouble
 						}
 					}
 					return nil
@@ -420,19 +421,19 @@ func TestCompactionProperty(t *testing.T) {
 			"a half-written snapshot": func(rt *rapid.T) {
 				n := snapshotName{made: now.Now(), sum: sumSnapshot(fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "sum")))}
 				storage.put(path.Join(revokedFolder, n.String()), "websms revoc")
-				storage.failing("")
+				storage.FailAt("")
 				for _, v := range all {
 					v.mustTend(t)
 				}
 			},
 			"start anew": func(rt *rapid.T) {
-				storage.failing("")
+				storage.FailAt("")
 				i := one.Draw(rt, "who")
 				_ = all[i].Destruct()
 				all[i] = open()
 			},
 			"": func(*rapid.T) {
-				storage.failing("")
+				storage.FailAt("")
 				v := open()
 				defer func() { _ = v.Destruct() }()
 				if slices.ContainsFunc(ended, v.good) || !v.good(good) {
@@ -457,7 +458,7 @@ func TestSnapshotReplacedWhileRead(t *testing.T) {
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
 	moved := false
-	c.faults(func(op, key string) error {
+	c.FailIf(func(op, key string) error {
 		if op == "Load" && key == names[0] && !moved {
 			moved = true
 			c.remove(names[0])

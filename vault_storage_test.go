@@ -14,12 +14,13 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
 // memStorage is a storage in memory, of which operations fail as told.
 type memStorage struct {
-	troubled
+	vaulttest.Faults
 	lock chan struct{}
 
 	mu    sync.Mutex
@@ -31,7 +32,7 @@ func newMemStorage() *memStorage {
 }
 
 func (s *memStorage) Lock(ctx context.Context, name string) error {
-	if err := s.call(ctx, "Lock", name); err != nil {
+	if err := s.Call(ctx, "Lock", name); err != nil {
 		return err
 	}
 	select {
@@ -44,11 +45,11 @@ func (s *memStorage) Lock(ctx context.Context, name string) error {
 
 func (s *memStorage) Unlock(ctx context.Context, name string) error {
 	<-s.lock
-	return s.call(ctx, "Unlock", name)
+	return s.Call(ctx, "Unlock", name)
 }
 
 func (s *memStorage) Store(ctx context.Context, key string, value []byte) error {
-	if err := s.call(ctx, "Store", key); err != nil {
+	if err := s.Call(ctx, "Store", key); err != nil {
 		return err
 	}
 	s.put(key, string(value))
@@ -56,7 +57,7 @@ func (s *memStorage) Store(ctx context.Context, key string, value []byte) error 
 }
 
 func (s *memStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	if err := s.call(ctx, "Load", key); err != nil {
+	if err := s.Call(ctx, "Load", key); err != nil {
 		return nil, err
 	}
 	value, ok := s.get(key)
@@ -67,7 +68,7 @@ func (s *memStorage) Load(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (s *memStorage) Delete(ctx context.Context, key string) error {
-	if err := s.call(ctx, "Delete", key); err != nil {
+	if err := s.Call(ctx, "Delete", key); err != nil {
 		return err
 	}
 	s.remove(key)
@@ -75,11 +76,11 @@ func (s *memStorage) Delete(ctx context.Context, key string) error {
 }
 
 func (s *memStorage) Exists(ctx context.Context, key string) bool {
-	return s.call(ctx, "Exists", key) == nil && len(s.list(key)) > 0
+	return s.Call(ctx, "Exists", key) == nil && len(s.list(key)) > 0
 }
 
 func (s *memStorage) List(ctx context.Context, prefix string, _ bool) ([]string, error) {
-	if err := s.call(ctx, "List", prefix); err != nil {
+	if err := s.Call(ctx, "List", prefix); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

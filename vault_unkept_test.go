@@ -23,7 +23,7 @@ func (e *fsError) Error() string { return e.text }
 func (e *fsError) Unwrap() error { return e.err }
 
 func (s *memStorage) full() {
-	s.faults(func(op, _ string) error {
+	s.FailIf(func(op, _ string) error {
 		if op == "Store" {
 			return fullDisk
 		}
@@ -58,21 +58,21 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					more = append(more, sealed)
 				}
 				time.Sleep(3 * time.Hour)
-				stored := storage.count("Store")
+				stored := storage.Count("Store")
 				time.Sleep(time.Hour)
-				if n := (storage.count("Store") - stored) / (keepAtOnce); n < 50 || n > 70 {
+				if n := (storage.Count("Store") - stored) / (keepAtOnce); n < 50 || n > 70 {
 					t.Errorf("in an hour it is tried about %d times", n)
 				}
-				storage.failing("")
+				storage.FailAt("")
 				if when == "while it runs" {
 					time.Sleep(retryMost)
 					synctest.Wait()
 					if n := len(storage.list(revokedFolder)); n != 3+len(more) {
 						t.Errorf("a minute after there is room, %d files are there", n)
 					}
-					stored := storage.count("Store")
+					stored := storage.Count("Store")
 					time.Sleep(10 * time.Minute)
-					if n := storage.count("Store"); n != stored {
+					if n := storage.Count("Store"); n != stored {
 						t.Errorf("then it goes on: %d times", n-stored)
 					}
 					storage.full() // the end needs no more room
@@ -80,7 +80,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				if err := v.Destruct(); err != nil {
 					t.Error(err)
 				}
-				storage.failing("")
+				storage.FailAt("")
 				restarted, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
 				if err != nil {
 					t.Fatal(err)
@@ -115,7 +115,7 @@ func TestUnkeptOneByOne(t *testing.T) {
 			_ = v.revoke(session.NewID(), until)
 		}
 		refused := path.Join(revokedFolder, revokedName(poisoned, until))
-		storage.failing(refused, "Store")
+		storage.FailAt(refused, "Store")
 		if err := v.revoke(again, until); err != nil {
 			t.Fatal(err)
 		}
@@ -124,10 +124,10 @@ func TestUnkeptOneByOne(t *testing.T) {
 		if n := len(storage.list(revokedFolder)); n != 51 {
 			t.Errorf("%d are kept", n)
 		}
-		if n := storage.count("Store"); n > 52+51+52+20 {
+		if n := storage.Count("Store"); n > 52+51+52+20 {
 			t.Errorf("it wrote %d times", n)
 		}
-		storage.failing("")
+		storage.FailAt("")
 		v.keepSoon() // the process is told to end
 		synctest.Wait()
 		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
@@ -137,7 +137,7 @@ func TestUnkeptOneByOne(t *testing.T) {
 		storage.full()
 		_ = v.revoke(session.NewID(), time.Now().Add(time.Minute))
 		time.Sleep(time.Hour)
-		storage.failing("")
+		storage.FailAt("")
 		time.Sleep(retryMost)
 		synctest.Wait()
 		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {

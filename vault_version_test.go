@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -47,7 +48,7 @@ func TestKeysOfALaterRelease(t *testing.T) {
 
 	// The same between the reading and the change, and in the archive of a store.
 	now.Advance(31 * day)
-	storage.faults(func(op, _ string) error {
+	storage.FailIf(func(op, _ string) error {
 		if op == "Lock" {
 			storage.put(keysFile, newerKeys("3"))
 		}
@@ -59,20 +60,18 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	if text, _ := storage.get(keysFile); text != newerKeys("3") {
 		t.Error("it was written over after the lock")
 	}
-	a := newMemArchive()
+	a := vaulttest.NewArchive()
 	in := vaultIn(t, a, now.Now)
 	_, sealed = in.issue(t, "+6421234567", "")
-	a.mu.Lock()
-	a.keys = []byte(newerKeys("3"))
-	a.mu.Unlock()
+	a.SetText(newerKeys("3"))
 	started := vaultIn(t, a, now.Now)
 	for what, v := range map[string]*vault{"one that runs": in, "one that starts": started} {
 		if err := v.follow(t.Context()); err == nil || !strings.Contains(err.Error(), "the ring of keys in the store has version 3, and this release knows 1 at most") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if !in.good(sealed) || started.ring.Ready() || string(a.keys) != newerKeys("3") {
-		t.Errorf("in the store's archive: good %t, started %t, replaced %t", in.good(sealed), started.ring.Ready(), string(a.keys) != newerKeys("3"))
+	if !in.good(sealed) || started.ring.Ready() || a.Text() != newerKeys("3") {
+		t.Errorf("in the store's archive: good %t, started %t, replaced %t", in.good(sealed), started.ring.Ready(), a.Text() != newerKeys("3"))
 	}
 }
 
@@ -119,15 +118,13 @@ func TestKeysKeepFields(t *testing.T) {
 	text, _ = storage.get(keysFile)
 	check("rotated by one that had read it before they were added", text, 3)
 
-	a := newMemArchive()
+	a := vaulttest.NewArchive()
 	in := vaultIn(t, a, now.Now)
-	a.mu.Lock()
-	a.keys = []byte(withFields(string(a.keys)))
-	a.mu.Unlock()
+	a.SetText(withFields(a.Text()))
 	now.Advance(session.KeyAge + time.Hour)
 	mustFollow(t, in)
-	check("in the store's archive", string(a.keys), 2)
-	a.empty()
+	check("in the store's archive", a.Text(), 2)
+	a.Empty()
 	mustFollow(t, in)
-	check("put back into it", string(a.keys), 2)
+	check("put back into it", a.Text(), 2)
 }
