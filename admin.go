@@ -108,7 +108,7 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 		if _, err := body.Token(); err != io.EOF {
 			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
 		}
-		if !app.engine.vault.ring.Ready() {
+		if !app.engine.vault.Ring.Ready() {
 			return adminError(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
 		}
 		answer, err := do(r, app, &req)
@@ -139,17 +139,17 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 		if !isID {
 			return nil, adminError(http.StatusBadRequest, "session is not an id: give 32 hexadecimal digits, as the audit log has them")
 		}
-		err = v.revoke(id, now.Add(session.MaxLife))
+		err = v.Revoke(id, now.Add(session.MaxLife))
 	case req.Number != "" && req.Session == "" && req.User == "":
 		if !e164.MatchString(req.Number) {
 			return nil, errE164
 		}
-		err = v.revokeNumber(req.Realm, req.Number, now)
+		err = v.RevokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
 		if err := checkUser(req.User); err != nil {
 			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
-		err = v.revokeUser(req.Realm, req.User, now)
+		err = v.RevokeUser(req.Realm, req.User, now)
 	default:
 		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}

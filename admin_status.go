@@ -93,7 +93,7 @@ type boundedStore interface {
 func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 	s := engineStatus{
 		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: storeStatus{Kind: e.kind, Up: true},
-		KeysReady: e.vault.ring.Ready(), SendsInFlight: e.InFlight(), Gates: []gateStatus{},
+		KeysReady: e.vault.Ring.Ready(), SendsInFlight: e.InFlight(), Gates: []gateStatus{},
 	}
 	if e.tokens != nil {
 		if t, held := e.tokens.Load(); held {

@@ -178,7 +178,7 @@ func TestAttackByAMillion(t *testing.T) {
 		Global: harness.TrustLocal,
 		Gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
 	})
-	store, ring := activeEngine(t).store, activeEngine(t).vault.ring
+	store, ring := activeEngine(t).store, activeEngine(t).vault.Ring
 	number := func(i int) string { return fmt.Sprintf("+6421%07d", i) }
 	address := func(i int) string { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String() }
 	once := []otp.Rate{{Count: 1, Window: 24 * time.Hour}}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
@@ -25,7 +26,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 		b.Fatal(err)
 	}
 	g := &Gate{
-		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault{ring: ring}},
+		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
 		life: SessionConfig{}.life(), cookies: newCookies(SessionConfig{}), identity: newIdentity(HeadersConfig{}),
 		logger: zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
 	}

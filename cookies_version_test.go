@@ -276,11 +276,11 @@ func TestSessionWithoutNumber(t *testing.T) {
 	g, _ := benchGate(t)
 	s := session.Session{ID: session.NewID(), User: "ada", Means: session.RecoveryCode}
 	g.life.Begin(&s, time.Now())
-	sealed, err := s.Seal(g.engine.vault.ring, "app.example.com")
+	sealed, err := s.Seal(g.engine.vault.Ring, "app.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := session.Open(g.engine.vault.ring, "app.example.com", sealed)
+	opened, err := session.Open(g.engine.vault.Ring, "app.example.com", sealed)
 	if err != nil || opened.ID != s.ID || opened.Number != "" || opened.Region != "" || opened.User != "ada" || opened.Means != session.RecoveryCode {
 		t.Fatalf("it opens as %+v, %v", opened, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/internal/telemetry"
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -82,7 +83,7 @@ type engine struct {
 	account account
 	kind    string // of store, as a configuration names it
 	store   otp.Store
-	vault   *vault
+	vault   *vault.Vault
 	client  *connexus.Client
 	tokens  connexus.TokenCache // nil without an account
 	failed  atomic.Pointer[failure]
@@ -98,9 +99,9 @@ type failure struct {
 // newEngine returns an engine on an open store and an open vault. It calls neither
 // of them, because it runs as a constructor of pool. tokens may be nil if the
 // account is incomplete.
-func newEngine(a account, kind string, store otp.Store, v *vault, tokens *tokenCache) (*engine, error) {
+func newEngine(a account, kind string, store otp.Store, v *vault.Vault, tokens *tokenCache) (*engine, error) {
 	e := &engine{account: a, kind: kind, store: store, vault: v}
-	config := otp.Config{Store: store, Ring: v.ring, Now: clock.Now}
+	config := otp.Config{Store: store, Ring: v.Ring, Now: clock.Now}
 	if a.complete() {
 		e.tokens = tokens.account(a.tokenKey())
 		var err error

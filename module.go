@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/internal/telemetry"
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -165,18 +166,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 // another.
 func (a *App) open(ctx caddy.Context, account account) error {
 	archives, _ := a.store.(ArchiveModule) // nil if Caddy's storage keeps them
-	v, err := openVault(ctx, archives, account.secret)
+	v, err := vault.Open(ctx, archives, account.secret)
 	if err != nil {
 		return err
 	}
-	a.holds = append(a.holds, v.release)
+	a.holds = append(a.holds, v.Release)
 	challenges, release, err := a.store.Open()
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.holds = append(a.holds, release)
 	if file, ok := challenges.(keyedStore); ok {
-		file.KeyedBy(v.ring.Digest("memory file"))
+		file.KeyedBy(v.Ring.Digest("memory file"))
 	}
 	var tokens *tokenCache
 	if account.complete() {

@@ -359,7 +359,7 @@ func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format
 func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time) (session.Session, bool) {
 	var s session.Session
 	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
-		opened, err := session.Open(g.engine.vault.ring, g.seal(realm), value)
+		opened, err := session.Open(g.engine.vault.Ring, g.seal(realm), value)
 		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.Ended(&opened, realm) {
 			return false
 		}
@@ -387,7 +387,7 @@ func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
 // time, or "".
 func (g *Gate) renewal(s session.Session, realm string, https bool, now time.Time) string {
 	s.Seen = now
-	sealed, err := s.Seal(g.engine.vault.ring, g.seal(realm))
+	sealed, err := s.Seal(g.engine.vault.Ring, g.seal(realm))
 	if err != nil {
 		g.logger.Error("renewing a session", zap.Error(err))
 		return ""

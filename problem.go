@@ -127,7 +127,7 @@ func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
 }
 
 // ready reports whether the keys are known by which sessions open.
-func (g *Gate) ready() bool { return g.engine.vault.ring.Ready() }
+func (g *Gate) ready() bool { return g.engine.vault.Ring.Ready() }
 
 // refuseUnready answers a request while they are not. Whether it holds a
 // session nobody can tell, so it keeps its cookies. The vault has told the

@@ -39,7 +39,7 @@ func (a *App) stopping() {
 	if a.engine == nil {
 		return
 	}
-	a.engine.vault.keepSoon()
+	a.engine.vault.KeepSoon()
 	if module, ok := a.store.(stoppingModule); ok {
 		module.Stopping(a.engine.store)
 	}

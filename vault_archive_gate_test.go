@@ -129,7 +129,7 @@ func TestGateWithoutKeys(t *testing.T) {
 		}
 	}
 	a.Fail()
-	harness.Eventually(t, "the keys are known", activeEngine(t).vault.ring.Ready)
+	harness.Eventually(t, "the keys are known", activeEngine(t).vault.Ring.Ready)
 	wantIn(t, "who was in before", in, true)
 	wantIn(t, "who had signed out", out, false)
 	w.Browser().Login("+6421234569")
@@ -218,4 +218,39 @@ func TestGateMovesToArchive(t *testing.T) {
 	if n := archivesHeld.Load(); n != 1 {
 		t.Errorf("%d archives are held", n)
 	}
+}
+
+// A reload from a store with an archive to the memory store logs nobody out, and
+// nobody in; nor does one to another storage.
+func TestGateMovesToStorage(t *testing.T) {
+	useArchives(t, "csk_demo")
+	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})
+	in, out, stolen := w.Browser(), w.Browser(), w.Browser()
+	in.Login("+6421234567")
+	out.Login("+6421234568")
+	stolen.Header.Set("Cookie", "websms_session="+out.Cookie("websms_session").Value)
+	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
+	former, elsewhere := w.Config, t.TempDir()
+	for what, change := range map[string]func(text string) string{
+		"the memory store": func(text string) string { return strings.Replace(text, "store test_archive", "", 1) },
+		"another storage": func(text string) string {
+			return strings.Replace(strings.Replace(text, "store test_archive", "", 1), w.Dir, elsewhere, 1)
+		},
+	} {
+		w.Config = former
+		w.Load(harness.Plenty)
+		w.Config = func(options string) string { return change(former(options)) }
+		w.Load(harness.Plenty)
+		check := func(when string) {
+			t.Helper()
+			in.Client.CloseIdleConnections()
+			stolen.Client.CloseIdleConnections()
+			wantIn(t, when+", who is in", in, true)
+			wantIn(t, when+", a copy of who signed out", stolen, false)
+		}
+		check(what + ", after the reload")
+		restart(w, harness.Plenty)
+		check(what + ", after a restart")
+	}
+	w.WantNoSecrets()
 }

@@ -14,6 +14,11 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
+// keysFile is where the vault keeps the keys in Caddy's storage.
+const keysFile = "websms/keys.json"
+
+const day = 24 * time.Hour
+
 // loginToStay signs in on a device that is to be trusted.
 func loginToStay(b *harness.Browser, number string) {
 	b.T.Helper()
@@ -132,7 +137,7 @@ func TestGateRevokedNumber(t *testing.T) {
 	other.Login("+6421234568")
 	code := again.Ask("+6421234567")
 	v := activeEngine(t).vault
-	if err := v.revokeNumber("localhost", "+6421234567", now.Now()); err != nil {
+	if err := v.RevokeNumber("localhost", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	wantIn(t, "who holds the lost phone's session", lost, false)
@@ -162,7 +167,7 @@ func TestGateRevokedNumber(t *testing.T) {
 	if got := activeEngine(t).vault.NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
 		t.Errorf("the number is good from %s on", got)
 	}
-	if err := activeEngine(t).vault.revokeNumber("elsewhere", "+6421234568", now.Now()); err != nil {
+	if err := activeEngine(t).vault.RevokeNumber("elsewhere", "+6421234568", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	check("when another realm's is revoked")

@@ -205,7 +205,7 @@ func (v *visit) readJSON(body []byte) bool {
 func (g *Gate) ask(v *visit) (ask, bool) {
 	var a ask
 	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
-		a, ok = openAsk(g.engine.vault.ring, g.seal(v.realm), value)
+		a, ok = openAsk(g.engine.vault.Ring, g.seal(v.realm), value)
 		return ok && a.user == v.user && (g.second == nil || a.number == v.number)
 	})
 	if !found {
@@ -216,7 +216,7 @@ func (g *Gate) ask(v *visit) (ask, bool) {
 
 // setAsk gives the browser the challenge it has asked for.
 func (g *Gate) setAsk(v *visit, a *ask) error {
-	sealed, err := a.seal(g.engine.vault.ring, g.seal(v.realm))
+	sealed, err := a.seal(g.engine.vault.Ring, g.seal(v.realm))
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -231,7 +231,7 @@ func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) !
 // before, or "".
 func (g *Gate) deviceFor(v *visit, e164 string) string {
 	d := g.device(v)
-	n, known := d.knows(numberDigest(g.engine.vault.ring, g.seal(v.realm), e164), v.now)
+	n, known := d.knows(numberDigest(g.engine.vault.Ring, g.seal(v.realm), e164), v.now)
 	if !known || !n.at.After(g.engine.vault.NotBefore(session.ByNumber, v.realm, e164)) {
 		return ""
 	}
@@ -242,7 +242,7 @@ func (g *Gate) deviceFor(v *visit, e164 string) string {
 func (g *Gate) device(v *visit) device {
 	var d device
 	g.cookies.find(v.r, g.cookies.device, v.https, func(value string) (ok bool) {
-		d, ok = openDevice(g.engine.vault.ring, g.seal(v.realm), value)
+		d, ok = openDevice(g.engine.vault.Ring, g.seal(v.realm), value)
 		return ok
 	})
 	return d
@@ -256,7 +256,7 @@ func (g *Gate) startSession(v *visit, a *ask, means session.Means, remember bool
 		Remember: remember && g.life.Remember > 0, Means: means,
 	}
 	g.life.Begin(&s, v.now)
-	sealed, err := s.Seal(g.engine.vault.ring, g.seal(v.realm))
+	sealed, err := s.Seal(g.engine.vault.Ring, g.seal(v.realm))
 	if err != nil {
 		return s, caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -272,8 +272,8 @@ func (g *Gate) startSession(v *visit, a *ask, means session.Means, remember bool
 // learnDevice remembers in the browser that it has verified a number.
 func (g *Gate) learnDevice(v *visit, e164 string) {
 	known := g.device(v)
-	known.learn(numberDigest(g.engine.vault.ring, g.seal(v.realm), e164), v.now)
-	if sealed, err := known.seal(g.engine.vault.ring, g.seal(v.realm)); err == nil {
+	known.learn(numberDigest(g.engine.vault.Ring, g.seal(v.realm), e164), v.now)
+	if sealed, err := known.seal(g.engine.vault.Ring, g.seal(v.realm)); err == nil {
 		g.cookies.set(v.w, g.cookies.device, sealed, v.https, deviceLife)
 	}
 }
@@ -283,11 +283,11 @@ func (g *Gate) learnDevice(v *visit, e164 string) {
 // first of them, and false if there is none.
 func (g *Gate) endSession(v *visit) (first session.Session, ok bool) {
 	g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
-		s, err := session.Open(g.engine.vault.ring, g.seal(v.realm), value)
+		s, err := session.Open(g.engine.vault.Ring, g.seal(v.realm), value)
 		if err != nil || !v.now.Before(s.Ends) || g.engine.vault.Ended(&s, v.realm) {
 			return false
 		}
-		if err := g.engine.vault.revoke(s.ID, s.Ends); err != nil {
+		if err := g.engine.vault.Revoke(s.ID, s.Ends); err != nil {
 			g.logger.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends", zap.Error(err))
 		}
 		if !ok {

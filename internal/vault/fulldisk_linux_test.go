@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"errors"
@@ -46,11 +46,11 @@ func TestSignOutOnAFullFileSystem(t *testing.T) {
 	out := func() {
 		t.Helper()
 		s, sealed := v.issue(t, "+6421234567", "")
-		if err := v.revoke(s.ID, s.Ends); !errors.Is(err, syscall.ENOSPC) {
+		if err := v.Revoke(s.ID, s.Ends); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("signing out: %v", err)
 		}
 		_, revoked := v.issue(t, "+6421234568", "")
-		if err := v.revokeNumber("", "+6421234568", time.Now()); !errors.Is(err, syscall.ENOSPC) {
+		if err := v.RevokeNumber("", "+6421234568", time.Now()); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("revoking: %v", err)
 		}
 		cookies = append(cookies, sealed, revoked)

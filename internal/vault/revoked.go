@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -58,11 +58,11 @@ func parseRecord(name string) (notBefore time.Time, ours bool) {
 // ended is the value of a record that says all in its name.
 var ended = []byte("ended\n")
 
-// revoke ends a session for good: at once in this process, and before it
+// Revoke ends a session for good: at once in this process, and before it
 // returns in the archive too, where other processes find it when they follow.
 // An error means that the archive did not take it. It is tried again until it
 // succeeds or the process ends.
-func (v *vault) revoke(id session.ID, until time.Time) error {
+func (v *Vault) Revoke(id session.ID, until time.Time) error {
 	v.revoked.Add(id, until)
 	v.tellHeirs(map[session.ID]time.Time{id: until}, nil)
 	err := v.keepRecord(context.Background(), revokedName(id, until), ended)
@@ -75,26 +75,26 @@ func (v *vault) revoke(id session.ID, until time.Time) error {
 }
 
 // keepRecord keeps one record.
-func (v *vault) keepRecord(ctx context.Context, name string, value []byte) error {
+func (v *Vault) keepRecord(ctx context.Context, name string, value []byte) error {
 	ctx, cancel := v.within(ctx)
 	defer cancel()
 	return v.archive.Keep(ctx, name, value)
 }
 
-// revokeNumber ends the sessions of a number in a realm, or in all if realm is
-// "", that were issued at or before a time, as revoke does. The error says that
+// RevokeNumber ends the sessions of a number in a realm, or in all if realm is
+// "", that were issued at or before a time, as Revoke does. The error says that
 // they could not be kept, that the time lies ahead, or, as session.ErrNotReady,
 // that nothing can be revoked yet.
-func (v *vault) revokeNumber(realm, e164 string, notBefore time.Time) error {
+func (v *Vault) RevokeNumber(realm, e164 string, notBefore time.Time) error {
 	return v.revokeSubject(session.Subject{Kind: session.ByNumber, Realm: realm, Name: e164}, notBefore)
 }
 
-// revokeUser does for a user what revokeNumber does for a number.
-func (v *vault) revokeUser(realm, user string, notBefore time.Time) error {
+// RevokeUser does for a user what RevokeNumber does for a number.
+func (v *Vault) RevokeUser(realm, user string, notBefore time.Time) error {
 	return v.revokeSubject(session.Subject{Kind: session.ByUser, Realm: realm, Name: user}, notBefore)
 }
 
-func (v *vault) revokeSubject(subject session.Subject, notBefore time.Time) error {
+func (v *Vault) revokeSubject(subject session.Subject, notBefore time.Time) error {
 	if notBefore.After(v.now().Add(maxAhead)) || notBefore.Unix() < 1 {
 		return fmt.Errorf("revoking sessions issued until %s: give a time that is past", notBefore.UTC().Format(time.RFC3339))
 	}
@@ -114,8 +114,8 @@ func (v *vault) revokeSubject(subject session.Subject, notBefore time.Time) erro
 }
 
 // sealRecord returns the record of a subject.
-func (v *vault) sealRecord(subject session.Subject, notBefore time.Time) (name string, sealed []byte, err error) {
-	return sealRecord(v.ring, subject, notBefore)
+func (v *Vault) sealRecord(subject session.Subject, notBefore time.Time) (name string, sealed []byte, err error) {
+	return sealRecord(v.Ring, subject, notBefore)
 }
 
 func sealRecord(ring *session.Ring, subject session.Subject, notBefore time.Time) (name string, sealed []byte, err error) {
@@ -125,7 +125,7 @@ func sealRecord(ring *session.Ring, subject session.Subject, notBefore time.Time
 }
 
 // keepSubject keeps the record of a subject, and removes those that it replaces.
-func (v *vault) keepSubject(ctx context.Context, name string, sealed []byte, notBefore time.Time) error {
+func (v *Vault) keepSubject(ctx context.Context, name string, sealed []byte, notBefore time.Time) error {
 	if err := v.keepRecord(ctx, name, sealed); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (v *vault) keepSubject(ctx context.Context, name string, sealed []byte, not
 }
 
 // recordsBefore returns the records up to a time whose names begin with prefix.
-func (v *vault) recordsBefore(t time.Time, prefix string) (names []string) {
+func (v *Vault) recordsBefore(t time.Time, prefix string) (names []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for name, notBefore := range v.records {
@@ -149,13 +149,13 @@ func (v *vault) recordsBefore(t time.Time, prefix string) (names []string) {
 }
 
 // know remembers that a record is in the archive, and needs no more reading.
-func (v *vault) know(name string, notBefore time.Time) {
+func (v *Vault) know(name string, notBefore time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.records[name] = notBefore
 }
 
-func (v *vault) knows(name string) bool {
+func (v *Vault) knows(name string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, known := v.records[name]
@@ -163,7 +163,7 @@ func (v *vault) knows(name string) bool {
 }
 
 // forget removes records. Those that the archive will not drop are read again.
-func (v *vault) forget(ctx context.Context, names []string) {
+func (v *Vault) forget(ctx context.Context, names []string) {
 	if len(names) == 0 {
 		return
 	}
@@ -179,7 +179,7 @@ func (v *vault) forget(ctx context.Context, names []string) {
 const dropAtOnce = 1000
 
 // drop removes records from the archive. What is left behind does no harm.
-func (v *vault) drop(ctx context.Context, names []string) {
+func (v *Vault) drop(ctx context.Context, names []string) {
 	size := 1 // a storage drops one after another, so it is asked for several at once
 	if v.archive.Volatile() {
 		size = dropAtOnce
@@ -195,7 +195,7 @@ const leapTime = 24 * time.Hour
 
 // clean removes the revocations that concern no session any more, and compacts
 // the others. listed are the names of all records, if the archive lists them.
-func (v *vault) clean(ctx context.Context, listed []string) {
+func (v *Vault) clean(ctx context.Context, listed []string) {
 	if !v.cleaning.TryLock() {
 		return
 	}

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -29,9 +29,9 @@ func (b bequest) any() bool { return b.keys.Sealing != nil }
 //
 // If the archive of v is volatile, v uses the inherited keys at once. If it is a
 // storage, v uses them when they are stored there.
-func (v *vault) inherit(others ...*vault) {
+func (v *Vault) inherit(others ...*Vault) {
 	for _, other := range others {
-		if other == v || !other.ring.Ready() || !other.adopt(v) {
+		if other == v || !other.Ring.Ready() || !other.adopt(v) {
 			continue
 		}
 		keys := other.knownKeys()
@@ -57,7 +57,7 @@ func (v *vault) inherit(others ...*vault) {
 
 // adopt makes heir an heir of v, which tellHeirs tells of later revocations. It
 // returns false if heir is one already.
-func (v *vault) adopt(heir *vault) bool {
+func (v *Vault) adopt(heir *Vault) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if slices.Contains(v.heirs, heir) {
@@ -68,13 +68,13 @@ func (v *vault) adopt(heir *vault) bool {
 }
 
 // disinherit removes a vault that is closed from its parents and its heirs.
-func (v *vault) disinherit() {
+func (v *Vault) disinherit() {
 	v.mu.Lock()
 	parents, heirs := v.parents, v.heirs
 	v.parents, v.heirs = nil, nil
 	v.mu.Unlock()
-	without := func(list []*vault) []*vault {
-		return slices.DeleteFunc(list, func(other *vault) bool { return other == v })
+	without := func(list []*Vault) []*Vault {
+		return slices.DeleteFunc(list, func(other *Vault) bool { return other == v })
 	}
 	for _, parent := range parents {
 		parent.mu.Lock()
@@ -89,7 +89,7 @@ func (v *vault) disinherit() {
 }
 
 // tellHeirs hands revocations in this vault on to its heirs.
-func (v *vault) tellHeirs(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
+func (v *Vault) tellHeirs(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
 	v.mu.Lock()
 	heirs := slices.Clone(v.heirs)
 	v.mu.Unlock()
@@ -102,7 +102,7 @@ func (v *vault) tellHeirs(ids map[session.ID]time.Time, notBefore map[session.Su
 	}
 }
 
-func (v *vault) pending() bequest {
+func (v *Vault) pending() bequest {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.bequest
@@ -110,7 +110,7 @@ func (v *vault) pending() bequest {
 
 // takeOver makes the bequest the vault's own. It is for a volatile archive. The
 // caller tends the vault.
-func (v *vault) takeOver() {
+func (v *Vault) takeOver() {
 	v.mu.Lock()
 	b := v.bequest
 	v.bequest = bequest{turn: b.turn}
@@ -126,7 +126,7 @@ func (v *vault) takeOver() {
 // keys that are there; if there are none, with the inherited ones. It must run
 // before the inherited keys are stored: if the process dies in between, a session
 // that was ended must not open again.
-func (v *vault) storeBequest(ctx context.Context, found session.Keys) error {
+func (v *Vault) storeBequest(ctx context.Context, found session.Keys) error {
 	b := v.pending()
 	if len(b.ids)+len(b.notBefore) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (v *vault) storeBequest(ctx context.Context, found session.Keys) error {
 
 // withBequest returns the keys in a storage together with the inherited ones. The
 // storage's index key stays, because the counters of other processes depend on it.
-func (v *vault) withBequest(found session.Keys) session.Keys {
+func (v *Vault) withBequest(found session.Keys) session.Keys {
 	b := v.pending()
 	if !b.any() {
 		return found
@@ -165,7 +165,7 @@ func (v *vault) withBequest(found session.Keys) session.Keys {
 
 // hasInherited records that the storage has the bequest was. It clears the pending
 // bequest, unless another vault has added to it meanwhile.
-func (v *vault) hasInherited(was bequest) {
+func (v *Vault) hasInherited(was bequest) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.bequest.turn == was.turn {

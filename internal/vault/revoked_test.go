@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"encoding/base64"
@@ -23,18 +23,18 @@ func TestRevokedForGood(t *testing.T) {
 	const number, user = "+6421234567", "alice"
 	for _, c := range []struct {
 		name         string
-		revoke       func(v *vault, at time.Time) error
+		revoke       func(v *Vault, at time.Time) error
 		number, user string
 		ends         bool
 	}{
-		{"a number", func(v *vault, at time.Time) error { return v.revokeNumber(testRealm, number, at) }, number, "", true},
-		{"a number everywhere", func(v *vault, at time.Time) error { return v.revokeNumber("", number, at) }, number, user, true},
-		{"a number elsewhere", func(v *vault, at time.Time) error { return v.revokeNumber("other", number, at) }, number, "", false},
-		{"another number", func(v *vault, at time.Time) error { return v.revokeNumber("", number+"8", at) }, number, "", false},
-		{"a user", func(v *vault, at time.Time) error { return v.revokeUser(testRealm, user, at) }, number, user, true},
-		{"a user everywhere", func(v *vault, at time.Time) error { return v.revokeUser("", user, at) }, number, user, true},
-		{"a user elsewhere", func(v *vault, at time.Time) error { return v.revokeUser("other", user, at) }, number, user, false},
-		{"another user", func(v *vault, at time.Time) error { return v.revokeUser("", "bob", at) }, number, user, false},
+		{"a number", func(v *Vault, at time.Time) error { return v.RevokeNumber(testRealm, number, at) }, number, "", true},
+		{"a number everywhere", func(v *Vault, at time.Time) error { return v.RevokeNumber("", number, at) }, number, user, true},
+		{"a number elsewhere", func(v *Vault, at time.Time) error { return v.RevokeNumber("other", number, at) }, number, "", false},
+		{"another number", func(v *Vault, at time.Time) error { return v.RevokeNumber("", number+"8", at) }, number, "", false},
+		{"a user", func(v *Vault, at time.Time) error { return v.RevokeUser(testRealm, user, at) }, number, user, true},
+		{"a user everywhere", func(v *Vault, at time.Time) error { return v.RevokeUser("", user, at) }, number, user, true},
+		{"a user elsewhere", func(v *Vault, at time.Time) error { return v.RevokeUser("other", user, at) }, number, user, false},
+		{"another user", func(v *Vault, at time.Time) error { return v.RevokeUser("", "bob", at) }, number, user, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now, storage := harness.NewFakeClock(), newMemStorage()
@@ -47,7 +47,7 @@ func TestRevokedForGood(t *testing.T) {
 			}
 			now.Advance(1)
 			_, after := v.issue(t, c.number, c.user)
-			check := func(what string, v *vault) {
+			check := func(what string, v *Vault) {
 				t.Helper()
 				if v.good(before) == c.ends || v.good(during) == c.ends || !v.good(after) {
 					t.Errorf("%s: issued before: good %t, at that moment: %t, after: %t", what, v.good(before), v.good(during), v.good(after))
@@ -71,8 +71,8 @@ func TestRevokedRecords(t *testing.T) {
 	revoke := func() {
 		t.Helper()
 		for _, err := range []error{
-			v.revokeNumber("", "+6421234567", now.Now()), v.revokeNumber(testRealm, "+6421234567", now.Now()),
-			v.revokeUser("", "alice", now.Now()), v.revokeUser("secret-realm", "alice", now.Now()),
+			v.RevokeNumber("", "+6421234567", now.Now()), v.RevokeNumber(testRealm, "+6421234567", now.Now()),
+			v.RevokeUser("", "alice", now.Now()), v.RevokeUser("secret-realm", "alice", now.Now()),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -104,10 +104,10 @@ func TestRevokedRecords(t *testing.T) {
 		}
 	}
 	// An earlier time changes nothing.
-	if err := v.revokeNumber("", "+6421234567", first); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", first); err != nil {
 		t.Fatal(err)
 	}
-	for what, v := range map[string]*vault{"now": v, "after a restart": vaultOn(t, storage, now.Now)} {
+	for what, v := range map[string]*Vault{"now": v, "after a restart": vaultOn(t, storage, now.Now)} {
 		if got := v.revoked.NotBefore(session.ByNumber, "anywhere", "+6421234567"); !got.Equal(latest) || v.good(sealed) {
 			t.Errorf("%s the number is good from %s on; want %s", what, got, latest)
 		}
@@ -119,11 +119,11 @@ func TestRevokeRefuses(t *testing.T) {
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	for name, err := range map[string]error{
-		"a time ahead":   v.revokeNumber("", "+6421234567", now.Now().Add(2*time.Minute)),
-		"no time":        v.revokeNumber("", "+6421234567", time.Time{}),
-		"no number":      v.revokeNumber("", "", now.Now()),
-		"no user":        v.revokeUser(testRealm, "", now.Now()),
-		"a user so long": v.revokeUser("", strings.Repeat("alice", 300), now.Now()),
+		"a time ahead":   v.RevokeNumber("", "+6421234567", now.Now().Add(2*time.Minute)),
+		"no time":        v.RevokeNumber("", "+6421234567", time.Time{}),
+		"no number":      v.RevokeNumber("", "", now.Now()),
+		"no user":        v.RevokeUser(testRealm, "", now.Now()),
+		"a user so long": v.RevokeUser("", strings.Repeat("alice", 300), now.Now()),
 	} {
 		if err == nil || strings.Contains(err.Error(), "21234567") || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%s: %v", name, err)
@@ -132,7 +132,7 @@ func TestRevokeRefuses(t *testing.T) {
 	if files := storage.list(revokedFolder); len(files) != 0 {
 		t.Errorf("it is kept: %q", files)
 	}
-	if err := v.revokeNumber("", "+6421234567", now.Now().Add(maxAhead)); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", now.Now().Add(maxAhead)); err != nil {
 		t.Errorf("by a clock that is a little ahead: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestEndedToItsEnd(t *testing.T) {
 	v := vaultOn(t, storage, now.Now)
 	s, sealed := v.issue(t, "+6421234567", "")
 	s.Ends = now.Now().Add(time.Hour + 999*time.Millisecond)
-	if err := v.revoke(s.ID, s.Ends); err != nil {
+	if err := v.Revoke(s.ID, s.Ends); err != nil {
 		t.Fatal(err)
 	}
 	now.Advance(time.Hour + 998*time.Millisecond)
@@ -169,7 +169,7 @@ func TestRevokedForAYear(t *testing.T) {
 	now.Advance(30*day + session.Settling - time.Hour) // the key is about to be replaced
 	v.mustTend(t)
 	_, sealed := v.issue(t, "+6421234567", "")
-	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for range 36 {
@@ -178,7 +178,7 @@ func TestRevokedForAYear(t *testing.T) {
 	}
 	now.Advance(5*day - 1)
 	v.mustTend(t)
-	for what, v := range map[string]*vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
+	for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
 		if v.good(sealed) || v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() || !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
 			t.Errorf("%s the session is good: %t", what, v.good(sealed))
 		}
@@ -199,10 +199,10 @@ func TestRevokedByABadClock(t *testing.T) {
 		_, revoked := v.issue(t, "+6421234567", "")
 		s, ended := v.issue(t, "+6421234568", "")
 		_, good := v.issue(t, "+6421234569", "")
-		if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+		if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.revoke(s.ID, s.Ends); err != nil {
+		if err := v.Revoke(s.ID, s.Ends); err != nil {
 			t.Fatal(err)
 		}
 		now.Advance(leap)
@@ -210,7 +210,7 @@ func TestRevokedByABadClock(t *testing.T) {
 		vaultOn(t, storage, now.Now) // a restart while it is wrong
 		now.Advance(time.Minute - leap)
 		v.mustTend(t)
-		for what, v := range map[string]*vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
+		for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
 			if v.good(revoked) || v.good(ended) || !v.good(good) {
 				t.Errorf("a clock wrong by %s; %s: revoked is good %t, ended is good %t, another is good %t", leap, what, v.good(revoked), v.good(ended), v.good(good))
 			}
@@ -233,7 +233,7 @@ func TestRevokeConcurrently(t *testing.T) {
 	for i := range 50 {
 		group.Go(func() {
 			for j := range 3 { // of which the latest counts
-				if err := v.revokeNumber("", fmt.Sprintf("+6421%07d", i), now.Now().Add(time.Duration(j))); err != nil {
+				if err := v.RevokeNumber("", fmt.Sprintf("+6421%07d", i), now.Now().Add(time.Duration(j))); err != nil {
 					t.Error(err)
 				}
 				if v.good(cookies[i]) || v.good(cookies[i+50]) {
@@ -250,7 +250,7 @@ func TestRevokeConcurrently(t *testing.T) {
 	group.Wait()
 	other.mustTend(t)
 	now.Advance(time.Second)
-	for what, v := range map[string]*vault{"there": v, "elsewhere": other, "after a restart": vaultOn(t, storage, now.Now)} {
+	for what, v := range map[string]*Vault{"there": v, "elsewhere": other, "after a restart": vaultOn(t, storage, now.Now)} {
 		if slices.ContainsFunc(cookies, v.good) {
 			t.Errorf("%s one is good", what)
 		}
@@ -293,11 +293,11 @@ func TestRevokedWhileTheClockLeaps(t *testing.T) {
 		v := vaultOn(t, storage, now.Now)
 		s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
 		session.Life{TTL: 12 * time.Hour}.Begin(&s, v.now())
-		sealed, err := s.Seal(v.ring, testRealm)
+		sealed, err := s.Seal(v.Ring, testRealm)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.revoke(s.ID, s.Ends); err != nil {
+		if err := v.Revoke(s.ID, s.Ends); err != nil {
 			t.Fatal(err)
 		}
 		now.Advance(leap)
@@ -321,9 +321,9 @@ func TestOneRefusedRecordAtTheEnd(t *testing.T) {
 	poisoned := session.NewID()
 	refused := path.Join(revokedFolder, revokedName(poisoned, until))
 	storage.full()
-	_ = v.revoke(poisoned, until)
+	_ = v.Revoke(poisoned, until)
 	for range 3000 {
-		_ = v.revoke(session.NewID(), until)
+		_ = v.Revoke(session.NewID(), until)
 	}
 	storage.FailIf(func(op, key string) error {
 		if op == "Store" && key == refused {

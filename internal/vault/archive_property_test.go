@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"testing"
@@ -21,9 +21,9 @@ func TestArchiveProperty(t *testing.T) {
 			sealed string
 			ended  bool
 		}
-		var all []*vault
+		var all []*Vault
 		var sessions []issued
-		open := func() *vault {
+		open := func() *Vault {
 			v, err := newVault(t.Context(), "vault", a, now.Now)
 			if err != nil {
 				rt.Fatal(err)
@@ -60,7 +60,7 @@ func TestArchiveProperty(t *testing.T) {
 			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].follow(t.Context()) },
 			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].tend(t.Context()) },
 			"sign in": func(rt *rapid.T) {
-				if v := all[one.Draw(rt, "who")]; v.ring.Ready() {
+				if v := all[one.Draw(rt, "who")]; v.Ring.Ready() {
 					_, sealed := v.issue(t, "+6421234567", "")
 					sessions = append(sessions, issued{sealed: sealed})
 				}
@@ -71,14 +71,14 @@ func TestArchiveProperty(t *testing.T) {
 					rt.Skip("nobody is in")
 				}
 				which := &sessions[rapid.IntRange(0, len(sessions)-1).Draw(rt, "which")]
-				if s, err := session.Open(v.ring, testRealm, which.sealed); err == nil {
-					_ = v.revoke(s.ID, s.Ends)
+				if s, err := session.Open(v.Ring, testRealm, which.sealed); err == nil {
+					_ = v.Revoke(s.ID, s.Ends)
 					which.ended = true
 				}
 			},
 			"revoke a number": func(rt *rapid.T) {
-				if v := all[one.Draw(rt, "who")]; v.ring.Ready() {
-					_ = v.revokeNumber("", "+6421234567", now.Now())
+				if v := all[one.Draw(rt, "who")]; v.Ring.Ready() {
+					_ = v.RevokeNumber("", "+6421234567", now.Now())
 					for i := range sessions {
 						sessions[i].ended = true
 					}

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func (e keysError) Error() string { return string(e) }
 
 // tendKeys brings the keys in the archive up to date, and takes them over. It
 // reports whether they could be read; ours stay as they are if not.
-func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
+func (v *Vault) tendKeys(ctx context.Context) (current bool, err error) {
 	found, err := v.readKeys(ctx)
 	if err != nil {
 		return false, err
@@ -50,7 +50,7 @@ func (v *vault) tendKeys(ctx context.Context) (current bool, err error) {
 }
 
 // dueKeys changes the keys in the archive if that is due, and returns the result.
-func (v *vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, error) {
+func (v *Vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, error) {
 	if _, due := v.next(found); !due {
 		return v.united(found), nil
 	}
@@ -66,33 +66,33 @@ func (v *vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, 
 
 // place makes the ring what it is to be now by the keys. Each process decides
 // by its own clock which key seals.
-func (v *vault) place() error {
+func (v *Vault) place() error {
 	keys := v.keys.At(v.now())
 	if keys.Equal(v.placed) { // else ciphers would be made for nothing
 		return nil
 	}
-	if err := v.ring.Replace(keys); err != nil {
+	if err := v.Ring.Replace(keys); err != nil {
 		return err
 	}
 	v.placed = keys
 	return nil
 }
 
-func (v *vault) setKeys(keys session.Keys) {
+func (v *Vault) setKeys(keys session.Keys) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.keys = keys
 }
 
 // knownKeys returns the keys to who does not tend.
-func (v *vault) knownKeys() session.Keys {
+func (v *Vault) knownKeys() session.Keys {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.keys
 }
 
 // readKeys reads the keys in the archive; there may be none.
-func (v *vault) readKeys(ctx context.Context) (session.Keys, error) {
+func (v *Vault) readKeys(ctx context.Context) (session.Keys, error) {
 	ctx, cancel := v.within(ctx)
 	defer cancel()
 	data, err := v.archive.Keys(ctx)
@@ -105,7 +105,7 @@ func (v *vault) readKeys(ctx context.Context) (session.Keys, error) {
 // parseKeys returns the keys that an archive holds. There are none before the
 // first process that asks has made them; later they must be those of our ring,
 // unless the archive is one that may lose them.
-func (v *vault) parseKeys(data []byte) (keys session.Keys, err error) {
+func (v *Vault) parseKeys(data []byte) (keys session.Keys, err error) {
 	switch {
 	case data == nil && (v.keys.Sealing == nil || v.archive.Volatile()):
 		return keys, nil
@@ -134,7 +134,7 @@ func (v *vault) parseKeys(data []byte) (keys session.Keys, err error) {
 }
 
 // keysPlace names the keys in the archive.
-func (v *vault) keysPlace() string {
+func (v *Vault) keysPlace() string {
 	if _, ok := v.archive.(*storageArchive); ok {
 		return keysFile + " in Caddy's storage"
 	}
@@ -142,7 +142,7 @@ func (v *vault) keysPlace() string {
 }
 
 // damaged says what is wrong with the keys, and what to do about it.
-func (v *vault) damaged(how string) error {
+func (v *Vault) damaged(how string) error {
 	restart := ""
 	if v.keys.Sealing != nil {
 		restart = " and restart Caddy"
@@ -154,7 +154,7 @@ func (v *vault) damaged(how string) error {
 // where the archive may have lost some, or all, and others may have begun anew
 // meanwhile. What is older than all that were found was not lost: its time
 // was over.
-func (v *vault) united(found session.Keys) session.Keys {
+func (v *Vault) united(found session.Keys) session.Keys {
 	known := v.keys
 	if !v.archive.Volatile() {
 		return v.withBequest(found)
@@ -170,7 +170,7 @@ func (v *vault) united(found session.Keys) session.Keys {
 
 // next returns what the keys in the archive are to be now, given those that
 // are there, and whether that is a change.
-func (v *vault) next(found session.Keys) (next session.Keys, changed bool) {
+func (v *Vault) next(found session.Keys) (next session.Keys, changed bool) {
 	united := v.united(found)
 	next, rotated := united.Rotate(v.now(), session.MaxLife)
 	return next, rotated || !united.Equal(found)
@@ -179,7 +179,7 @@ func (v *vault) next(found session.Keys) (next session.Keys, changed bool) {
 // changeKeys makes the keys in the archive what they are to be, so that all
 // who share the archive share the keys. It returns those that are there then,
 // also beside an error: the change may have been made all the same.
-func (v *vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
+func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	change, cancel := v.within(ctx)
 	defer cancel()
 	var found session.Keys
@@ -209,7 +209,7 @@ func (v *vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 }
 
 // whatChanged says what was done to the keys that were found.
-func (v *vault) whatChanged(found session.Keys) string {
+func (v *Vault) whatChanged(found session.Keys) string {
 	switch {
 	case len(found.Sealing) == 0 && v.keys.Sealing == nil:
 		return "made the key that seals sessions"

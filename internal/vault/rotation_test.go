@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestRotationProperty(t *testing.T) {
 		storage, begin := newMemStorage(), time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 		now := begin
 		type process struct {
-			*vault
+			*Vault
 			clock  func() time.Time
 			tended time.Time
 		}
@@ -35,7 +35,7 @@ func TestRotationProperty(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			p.vault, p.tended = v, now
+			p.Vault, p.tended = v, now
 		}
 		var all []*process
 		defer func() {
@@ -73,7 +73,7 @@ func TestRotationProperty(t *testing.T) {
 			}
 		}
 		seal := func(p *process) value {
-			sealed, err := p.ring.Seal(session.ForSession, "realm", nil)
+			sealed, err := p.Ring.Seal(session.ForSession, "realm", nil)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestRotationProperty(t *testing.T) {
 					continue
 				}
 				for _, value := range values {
-					if _, err := p.ring.Open(session.ForSession, "realm", value.sealed); now.Sub(value.at) < session.MaxLife && err != nil {
+					if _, err := p.Ring.Open(session.ForSession, "realm", value.sealed); now.Sub(value.at) < session.MaxLife && err != nil {
 						rt.Fatalf("after %s, what was sealed %s ago does not open", now.Sub(begin), now.Sub(value.at))
 					}
 				}

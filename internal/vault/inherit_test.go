@@ -1,9 +1,8 @@
-package websms
+package vault
 
 import (
 	"bytes"
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 type moving struct {
 	*testing.T
 	now                          *harness.FakeClock
-	from                         *vault
+	from                         *Vault
 	ended, revoked, user, inside string
 }
 
@@ -30,7 +29,7 @@ func newMoving(t *testing.T) *moving {
 	_, m.user = m.from.issue(t, "+6421234569", "alice")
 	_, m.inside = m.from.issue(t, "+6421234569", "")
 	m.ended = ended
-	for _, err := range []error{m.from.revoke(s.ID, s.Ends), m.from.revokeNumber("", "+6421234568", m.now.Now()), m.from.revokeUser(testRealm, "alice", m.now.Now())} {
+	for _, err := range []error{m.from.Revoke(s.ID, s.Ends), m.from.RevokeNumber("", "+6421234568", m.now.Now()), m.from.RevokeUser(testRealm, "alice", m.now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +39,7 @@ func newMoving(t *testing.T) *moving {
 }
 
 // to opens the vault in a storage, as a reload does.
-func (m *moving) to(storage *memStorage) *vault {
+func (m *moving) to(storage *memStorage) *Vault {
 	m.Helper()
 	v, err := newVault(m.Context(), "vault", onStorage(m, storage), m.now.Now, m.from)
 	if err != nil {
@@ -54,7 +53,7 @@ func (m *moving) to(storage *memStorage) *vault {
 	return v
 }
 
-func (m *moving) holds(when string, v *vault) {
+func (m *moving) holds(when string, v *Vault) {
 	m.Helper()
 	if v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || !v.good(m.inside) {
 		m.Errorf("%s: ended %t, revoked %t, user %t, who is in %t", when, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(m.inside))
@@ -69,7 +68,7 @@ func TestStorageInherits(t *testing.T) {
 			m := newMoving(t)
 			storage := newMemStorage()
 			var there string
-			var sibling *vault
+			var sibling *Vault
 			var index []byte
 			if older != 0 {
 				m.now.Advance(older)
@@ -77,7 +76,7 @@ func TestStorageInherits(t *testing.T) {
 				index = sibling.keys.Index
 				m.now.Advance(-older)
 				_, there = sibling.issue(t, "+6421234561", "")
-				if err := sibling.revokeNumber("", "+6421234562", m.now.Now()); err != nil {
+				if err := sibling.RevokeNumber("", "+6421234562", m.now.Now()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -146,10 +145,10 @@ func TestHeirsHear(t *testing.T) {
 	s, late := m.from.issue(t, "+6421234567", "")
 	_, number := m.from.issue(t, "+6421234560", "")
 	m.from.archive.(*vaulttest.Archive).Fail(vaulttest.Everything...)
-	_ = m.from.revoke(s.ID, s.Ends)
-	_ = m.from.revokeNumber("", "+6421234560", m.now.Now())
+	_ = m.from.Revoke(s.ID, s.Ends)
+	_ = m.from.RevokeNumber("", "+6421234560", m.now.Now())
 	m.from.archive.(*vaulttest.Archive).Fail()
-	for _, v := range []*vault{inStorage, inArchive} {
+	for _, v := range []*Vault{inStorage, inArchive} {
 		if v.good(late) || v.good(number) {
 			t.Errorf("at once: %t, %t", v.good(late), v.good(number))
 		}
@@ -172,7 +171,7 @@ func TestHeirsHear(t *testing.T) {
 func TestJoinedVaultInherits(t *testing.T) {
 	m := newMoving(t)
 	storage, archive := newMemStorage(), vaulttest.NewArchive()
-	for what, v := range map[string]*vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
+	for what, v := range map[string]*Vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
 		_, own := v.issue(t, "+6421234561", "")
 		v.inherit(m.from)
 		v.inherit(m.from) // once more changes nothing
@@ -186,39 +185,4 @@ func TestJoinedVaultInherits(t *testing.T) {
 	}
 	m.holds("the storage after a restart", vaultOn(t, storage, m.now.Now))
 	m.holds("the archive at another node", vaultIn(t, archive, m.now.Now))
-}
-
-// A reload from a store with an archive to the memory store logs nobody out, and
-// nobody in; nor does one to another storage.
-func TestGateMovesToStorage(t *testing.T) {
-	useArchives(t, "csk_demo")
-	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})
-	in, out, stolen := w.Browser(), w.Browser(), w.Browser()
-	in.Login("+6421234567")
-	out.Login("+6421234568")
-	stolen.Header.Set("Cookie", "websms_session="+out.Cookie("websms_session").Value)
-	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
-	former, elsewhere := w.Config, t.TempDir()
-	for what, change := range map[string]func(text string) string{
-		"the memory store": func(text string) string { return strings.Replace(text, "store test_archive", "", 1) },
-		"another storage": func(text string) string {
-			return strings.Replace(strings.Replace(text, "store test_archive", "", 1), w.Dir, elsewhere, 1)
-		},
-	} {
-		w.Config = former
-		w.Load(harness.Plenty)
-		w.Config = func(options string) string { return change(former(options)) }
-		w.Load(harness.Plenty)
-		check := func(when string) {
-			t.Helper()
-			in.Client.CloseIdleConnections()
-			stolen.Client.CloseIdleConnections()
-			wantIn(t, when+", who is in", in, true)
-			wantIn(t, when+", a copy of who signed out", stolen, false)
-		}
-		check(what + ", after the reload")
-		restart(w, harness.Plenty)
-		check(what + ", after a restart")
-	}
-	w.WantNoSecrets()
 }

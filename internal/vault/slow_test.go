@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -121,7 +121,7 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 		memory := newMemStorage()
 		revoked, ended, good := fill(t, memory, time.Now, numbers, sessions)
 		storage := slow(memory, takes)
-		open := func(when string, most time.Duration) *vault {
+		open := func(when string, most time.Duration) *Vault {
 			t.Helper()
 			begun := time.Now()
 			v, err := newVault(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
@@ -292,7 +292,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 }
 
 // unread returns the records in a storage that the vault has not read.
-func (v *vault) unread(storage *memStorage) (names []string) {
+func (v *Vault) unread(storage *memStorage) (names []string) {
 	for _, file := range storage.list(revokedFolder) {
 		if name := path.Base(file); strings.HasPrefix(name, recordPrefix) && !v.knows(name) {
 			names = append(names, name)

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 
 // vaultIn opens a vault in a volatile archive, as a process of its own would,
 // and closes it when the test ends. It follows when it is told.
-func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *vault {
+func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *Vault {
 	t.Helper()
 	v, err := newVault(t.Context(), "vault of a test", a, now)
 	if err != nil {
@@ -33,7 +33,7 @@ func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *vault {
 }
 
 // mustFollow lets vaults follow an archive that nothing ails.
-func mustFollow(t testing.TB, vaults ...*vault) {
+func mustFollow(t testing.TB, vaults ...*Vault) {
 	t.Helper()
 	for _, v := range vaults {
 		if err := v.follow(t.Context()); err != nil {
@@ -52,7 +52,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 			s, ended := other.issue(t, "+6421234567", "")
 			_, revoked := other.issue(t, "+6421234568", "")
 			_, good := other.issue(t, "+6421234569", "")
-			for _, err := range []error{other.revoke(s.ID, s.Ends), other.revokeNumber("", "+6421234568", now.Now())} {
+			for _, err := range []error{other.Revoke(s.ID, s.Ends), other.RevokeNumber("", "+6421234568", now.Now())} {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -63,17 +63,17 @@ func TestArchiveAwayAtStart(t *testing.T) {
 				if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 					t.Errorf("the error is %v", err)
 				}
-				if v.ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
+				if v.Ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
 					t.Error("it lets somebody in while not all is known")
 				}
-				if err := v.revokeNumber("", "+6421234567", now.Now()); !errors.Is(err, session.ErrNotReady) {
+				if err := v.RevokeNumber("", "+6421234567", now.Now()); !errors.Is(err, session.ErrNotReady) {
 					t.Errorf("revoking: %v", err)
 				}
 			}
 			a.Fail()
 			mustFollow(t, v)
-			if !v.ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
-				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
+			if !v.Ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
+				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.Ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
 			}
 		})
 	}
@@ -85,12 +85,12 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	a.Fail("ChangeKeys")
 	v := vaultIn(t, a, now.Now)
-	if v.ring.Ready() {
+	if v.Ring.Ready() {
 		t.Error("it seals with keys that nobody else can learn")
 	}
 	a.Fail("the answer to ChangeKeys")
-	if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !v.ring.Ready() || !v.keys.Equal(a.Ring(t)) {
-		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.ring.Ready(), err)
+	if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !v.Ring.Ready() || !v.keys.Equal(a.Ring(t)) {
+		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.Ring.Ready(), err)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 	_, number := two.issue(t, "+6421234568", "")
 	_, user := one.issue(t, "+6421234569", "alice")
 	_, good := one.issue(t, "+6421234569", "bob")
-	for _, err := range []error{one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now()), one.revokeUser(testRealm, "alice", now.Now())} {
+	for _, err := range []error{one.Revoke(s.ID, s.Ends), one.RevokeNumber("", "+6421234568", now.Now()), one.RevokeUser(testRealm, "alice", now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 		t.Fatal("the test shows nothing: the other knows without following")
 	}
 	mustFollow(t, two, one)
-	for _, v := range []*vault{one, two} {
+	for _, v := range []*Vault{one, two} {
 		if v.good(ended) || v.good(number) || v.good(user) || !v.good(good) {
 			t.Errorf("ended %t, number %t, user %t, another %t", v.good(ended), v.good(number), v.good(user), v.good(good))
 		}
@@ -139,7 +139,7 @@ func TestArchiveIsFollowed(t *testing.T) {
 		}
 		s, ended := one.issue(t, "+6421234567", "")
 		first := one.sealsWith(t)
-		if err := one.revoke(s.ID, time.Now().Add(time.Hour)); err != nil {
+		if err := one.Revoke(s.ID, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(a.Every)
@@ -160,7 +160,7 @@ func TestArchiveIsFollowed(t *testing.T) {
 		if len(a.Names()) != 0 {
 			t.Errorf("what is over is kept: %q", a.Names())
 		}
-		for _, v := range []*vault{one, two} {
+		for _, v := range []*Vault{one, two} {
 			if err := v.Destruct(); err != nil {
 				t.Error(err)
 			}
@@ -184,8 +184,8 @@ func TestArchiveEmptied(t *testing.T) {
 	_, revoked := two.issue(t, "+6421234568", "alice")
 	_, good := two.issue(t, "+6421234569", "")
 	for _, err := range []error{
-		one.revoke(s.ID, s.Ends), one.revoke(over.ID, now.Now().Add(time.Minute)),
-		two.revokeNumber("", "+6421234568", now.Now()), two.revokeUser("", "alice", now.Now()),
+		one.Revoke(s.ID, s.Ends), one.Revoke(over.ID, now.Now().Add(time.Minute)),
+		two.RevokeNumber("", "+6421234568", now.Now()), two.RevokeUser("", "alice", now.Now()),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +195,7 @@ func TestArchiveEmptied(t *testing.T) {
 	before := a.Names()
 	now.Advance(2 * time.Minute)
 	a.Empty()
-	check := func(when string, vaults ...*vault) {
+	check := func(when string, vaults ...*Vault) {
 		t.Helper()
 		for i, v := range vaults {
 			if v.good(ended) || v.good(revoked) || !v.good(good) {
@@ -234,14 +234,14 @@ func TestArchiveTwoRings(t *testing.T) {
 	a.Empty()
 	fresh := vaultIn(t, a, now.Now)
 	_, second := fresh.issue(t, "+6421234568", "")
-	if err := fresh.revokeNumber("", "+6421234569", now.Now()); err != nil {
+	if err := fresh.RevokeNumber("", "+6421234569", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Equal(fresh.keys.Index, index) {
 		t.Fatal("the test shows nothing: they have one ring")
 	}
 	mustFollow(t, old, fresh, old)
-	for name, v := range map[string]*vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
+	for name, v := range map[string]*Vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
 		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.Ring(t)) {
 			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first), v.good(second), bytes.Equal(v.keys.Index, index))
 		}
@@ -266,7 +266,7 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 			begun = true
 			a.Empty()
 			other := vaultIn(t, a, now.Now)
-			return other.revokeNumber("", "+6421234568", now.Now())
+			return other.RevokeNumber("", "+6421234568", now.Now())
 		}
 		return nil
 	})
@@ -299,8 +299,8 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 	_, revoked := one.issue(t, "+6421234568", "alice")
 	a.Fail(vaulttest.Everything...)
 	for _, err := range []error{
-		one.revoke(s.ID, s.Ends), one.revokeNumber("", "+6421234568", now.Now().Add(-1)),
-		one.revokeNumber("", "+6421234568", now.Now()), ending.revoke(last.ID, last.Ends),
+		one.Revoke(s.ID, s.Ends), one.RevokeNumber("", "+6421234568", now.Now().Add(-1)),
+		one.RevokeNumber("", "+6421234568", now.Now()), ending.Revoke(last.ID, last.Ends),
 	} {
 		if !errors.Is(err, vaulttest.ErrTrouble) {
 			t.Errorf("the error is %v", err)
@@ -327,7 +327,7 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 // Many make one key when one is due, and a change whose answer is lost is none twice.
 func TestArchiveRotation(t *testing.T) {
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
-	var vaults []*vault
+	var vaults []*Vault
 	for range 8 {
 		vaults = append(vaults, vaultIn(t, a, now.Now))
 	}
@@ -391,7 +391,7 @@ func TestArchiveInherits(t *testing.T) {
 	s, ended := former.issue(t, "+6421234567", "")
 	_, revoked := former.issue(t, "+6421234568", "")
 	_, good := former.issue(t, "+6421234569", "")
-	for _, err := range []error{former.revoke(s.ID, s.Ends), former.revokeNumber("", "+6421234568", now.Now())} {
+	for _, err := range []error{former.Revoke(s.ID, s.Ends), former.RevokeNumber("", "+6421234568", now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -399,10 +399,10 @@ func TestArchiveInherits(t *testing.T) {
 	now.Advance(time.Hour)
 	there := vaultIn(t, a, now.Now)
 	lost, endedThere := there.issue(t, "+6421234567", "")
-	if err := there.revoke(lost.ID, lost.Ends); err != nil {
+	if err := there.Revoke(lost.ID, lost.Ends); err != nil {
 		t.Fatal(err)
 	}
-	check := func(when string, v *vault) {
+	check := func(when string, v *Vault) {
 		t.Helper()
 		if v.good(ended) || v.good(revoked) || !v.good(good) || v.good(endedThere) {
 			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked), v.good(good), v.good(endedThere))

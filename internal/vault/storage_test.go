@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -139,7 +139,7 @@ func onStorage(t testing.TB, storage certmagic.Storage) *storageArchive {
 
 // vaultOn opens a vault, as a process of its own would, and closes it when the
 // test ends.
-func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *vault {
+func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *Vault {
 	t.Helper()
 	v, err := newVault(t.Context(), "vault of a test", onStorage(t, storage), now)
 	if err != nil {
@@ -154,7 +154,7 @@ func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *vau
 }
 
 // mustTend tends a vault that nothing ails.
-func (v *vault) mustTend(t testing.TB) {
+func (v *Vault) mustTend(t testing.TB) {
 	t.Helper()
 	if err := v.tend(t.Context()); err != nil {
 		t.Fatal(err)
@@ -164,11 +164,11 @@ func (v *vault) mustTend(t testing.TB) {
 const testRealm = "app.example.com"
 
 // issue returns a session that begins at the vault's time, and its cookie.
-func (v *vault) issue(t testing.TB, number, user string) (session.Session, string) {
+func (v *Vault) issue(t testing.TB, number, user string) (session.Session, string) {
 	t.Helper()
 	s := session.Session{ID: session.NewID(), Number: number, Region: "NZ", User: user, Remember: true}
 	session.Life{TTL: time.Hour, Remember: session.MaxLife}.Begin(&s, v.now())
-	sealed, err := s.Seal(v.ring, testRealm)
+	sealed, err := s.Seal(v.Ring, testRealm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func (v *vault) issue(t testing.TB, number, user string) (session.Session, strin
 }
 
 // good reports whether a cookie opens and was not revoked.
-func (v *vault) good(sealed string) bool {
-	s, err := session.Open(v.ring, testRealm, sealed)
+func (v *Vault) good(sealed string) bool {
+	s, err := session.Open(v.Ring, testRealm, sealed)
 	return err == nil && !v.revoked.Ended(&s, testRealm)
 }

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ type compacted struct {
 	*testing.T
 	*memStorage
 	now                          *harness.FakeClock
-	v                            *vault
+	v                            *Vault
 	ended, revoked, good, second string
 }
 
@@ -48,7 +48,7 @@ func newCompacted(t *testing.T) *compacted {
 		s, sealed := c.v.issue(t, "+6421234567", "")
 		number := fmt.Sprintf("+6427%07d", i)
 		_, c.revoked = c.v.issue(t, number, "")
-		for _, err := range []error{c.v.revoke(s.ID, s.Ends), c.v.revokeNumber("", number, c.now.Now())} {
+		for _, err := range []error{c.v.Revoke(s.ID, s.Ends), c.v.RevokeNumber("", number, c.now.Now())} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,14 +70,14 @@ func (c *compacted) want(snapshots, loose int) {
 }
 
 // holds reports a process at which not is right who is in.
-func (c *compacted) holds(when string, v *vault) {
+func (c *compacted) holds(when string, v *Vault) {
 	c.Helper()
 	if v.good(c.ended) || v.good(c.revoked) || !v.good(c.good) {
 		c.Errorf("%s: ended %t, revoked %t, good %t", when, v.good(c.ended), v.good(c.revoked), v.good(c.good))
 	}
 }
 
-func (c *compacted) restart() *vault { return vaultOn(c.T, c.memStorage, c.now.Now) }
+func (c *compacted) restart() *Vault { return vaultOn(c.T, c.memStorage, c.now.Now) }
 
 // Records go into a snapshot, stay beside it for a day, and are then gone; all
 // hold throughout, and the snapshot tells nobody whom they concern.
@@ -107,11 +107,11 @@ func TestCompaction(t *testing.T) {
 	// What comes later joins it, and the former one goes a day after.
 	for range compactFrom {
 		s, _ := c.v.issue(t, "+6421234567", "")
-		if err := c.v.revoke(s.ID, s.Ends); err != nil {
+		if err := c.v.Revoke(s.ID, s.Ends); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.v.revokeNumber("", "+6421999999", c.now.Now()); err != nil {
+	if err := c.v.RevokeNumber("", "+6421999999", c.now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	c.now.Advance(25 * time.Hour)
@@ -147,7 +147,7 @@ func TestCompactionForgets(t *testing.T) {
 		}
 		storage.put(path.Join(revokedFolder, revokedName(session.NewID(), until)), "ended\n")
 	}
-	if err := v.revoke(long.ID, long.Ends); err != nil {
+	if err := v.Revoke(long.ID, long.Ends); err != nil {
 		t.Fatal(err)
 	}
 	v.mustTend(t)
@@ -307,7 +307,7 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 	c.holds("with fields that are not known", v)
 	for range compactFrom {
 		s, _ := v.issue(t, "+6421234567", "")
-		if err := v.revoke(s.ID, s.Ends); err != nil {
+		if err := v.Revoke(s.ID, s.Ends); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -329,14 +329,14 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 func TestCompactionProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		storage, now := newMemStorage(), harness.NewFakeClock()
-		open := func() *vault {
+		open := func() *Vault {
 			v, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
 			if err != nil {
 				rt.Fatal(err)
 			}
 			return v
 		}
-		all := []*vault{open(), open(), open()}
+		all := []*Vault{open(), open(), open()}
 		defer func() {
 			for _, v := range all {
 				_ = v.Destruct()
@@ -366,7 +366,7 @@ func TestCompactionProperty(t *testing.T) {
 				v := all[one.Draw(rt, "who")]
 				for range rapid.SampledFrom([]int{1, compactFrom}).Draw(rt, "many") {
 					s, sealed := v.issue(t, "+6421234567", "")
-					if err := v.revoke(s.ID, s.Ends); err != nil {
+					if err := v.Revoke(s.ID, s.Ends); err != nil {
 						rt.Fatal(err)
 					}
 					ended = append(ended, sealed)
@@ -378,7 +378,7 @@ func TestCompactionProperty(t *testing.T) {
 				v := all[one.Draw(rt, "who")]
 				number := fmt.Sprintf("+6427%07d", rapid.IntRange(0, 5).Draw(rt, "number"))
 				_, sealed := v.issue(t, number, "")
-				if err := v.revokeNumber("", number, now.Now()); err != nil {
+				if err := v.RevokeNumber("", number, now.Now()); err != nil {
 					rt.Fatal(err)
 				}
 				ended = append(ended, sealed)

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"errors"
@@ -46,7 +46,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				_, revoked := v.issue(t, "+6421234568", "alice")
 				_, good := v.issue(t, "+6421234569", "")
 				storage.full()
-				for _, err := range []error{v.revoke(s.ID, s.Ends), v.revokeNumber("", "+6421234568", time.Now()), v.revokeUser(testRealm, "alice", time.Now())} {
+				for _, err := range []error{v.Revoke(s.ID, s.Ends), v.RevokeNumber("", "+6421234568", time.Now()), v.RevokeUser(testRealm, "alice", time.Now())} {
 					if !errors.Is(err, syscall.ENOSPC) {
 						t.Errorf("the error is %v", err)
 					}
@@ -54,7 +54,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				var more []string
 				for range 2 * keepAtOnce { // more than are kept at once
 					s, sealed := v.issue(t, "+6421234567", "")
-					_ = v.revoke(s.ID, s.Ends)
+					_ = v.Revoke(s.ID, s.Ends)
 					more = append(more, sealed)
 				}
 				time.Sleep(3 * time.Hour)
@@ -109,14 +109,14 @@ func TestUnkeptOneByOne(t *testing.T) {
 		poisoned, again := session.NewID(), session.NewID()
 		until := time.Now().Add(24 * time.Hour)
 		for _, id := range []session.ID{poisoned, again} {
-			_ = v.revoke(id, until)
+			_ = v.Revoke(id, until)
 		}
 		for range 50 {
-			_ = v.revoke(session.NewID(), until)
+			_ = v.Revoke(session.NewID(), until)
 		}
 		refused := path.Join(revokedFolder, revokedName(poisoned, until))
 		storage.FailAt(refused, "Store")
-		if err := v.revoke(again, until); err != nil {
+		if err := v.Revoke(again, until); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -128,14 +128,14 @@ func TestUnkeptOneByOne(t *testing.T) {
 			t.Errorf("it wrote %d times", n)
 		}
 		storage.FailAt("")
-		v.keepSoon() // the process is told to end
+		v.KeepSoon() // the process is told to end
 		synctest.Wait()
 		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
 			t.Errorf("%d are kept in the end; waiting: %t", n, v.waiting())
 		}
 		// What is over by the time that there is room is not stored.
 		storage.full()
-		_ = v.revoke(session.NewID(), time.Now().Add(time.Minute))
+		_ = v.Revoke(session.NewID(), time.Now().Add(time.Minute))
 		time.Sleep(time.Hour)
 		storage.FailAt("")
 		time.Sleep(retryMost)

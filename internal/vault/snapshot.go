@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -164,14 +164,14 @@ type snapshotState struct {
 	with     []string
 }
 
-func (v *vault) knowsSnapshot(name string) bool {
+func (v *Vault) knowsSnapshot(name string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, known := v.snapshots[name]
 	return known
 }
 
-func (v *vault) knowSnapshot(name string, state snapshotState) {
+func (v *Vault) knowSnapshot(name string, state snapshotState) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.snapshots[name] = state
@@ -179,7 +179,7 @@ func (v *vault) knowSnapshot(name string, state snapshotState) {
 
 // forgetSnapshotsBut forgets all snapshots except the listed ones, because the
 // archive no longer has them.
-func (v *vault) forgetSnapshotsBut(listed []string) {
+func (v *Vault) forgetSnapshotsBut(listed []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.snapshots) == 0 {
@@ -196,7 +196,7 @@ func (v *vault) forgetSnapshotsBut(listed []string) {
 
 // replaced returns the snapshots whose records other snapshots hold. Only
 // snapshots that are not bad and for which pass returns true count as holders.
-func (v *vault) replaced(pass func(name string) bool) map[string]bool {
+func (v *Vault) replaced(pass func(name string) bool) map[string]bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	good := func(name string) bool {
@@ -275,8 +275,8 @@ func (r *revokedReader) takeLine(ctx context.Context, line string) error {
 // compact puts the listed records into snapshots, once a day. It removes records
 // that a snapshot has held for a day, but only after it has read this snapshot
 // and found it whole. Several processes may compact at once.
-func (v *vault) compact(ctx context.Context, listed []string, horizon time.Time) error {
-	c := compaction{vault: v, now: v.now(), horizon: horizon, held: make(map[string]bool), merge: make(map[string]snapshot)}
+func (v *Vault) compact(ctx context.Context, listed []string, horizon time.Time) error {
+	c := compaction{Vault: v, now: v.now(), horizon: horizon, held: make(map[string]bool), merge: make(map[string]snapshot)}
 	today := false
 	for _, name := range listed {
 		n, ours := parseSnapshot(name)
@@ -320,7 +320,7 @@ func (c *compaction) isOfToday(n snapshotName) bool {
 	return age < compactEvery && age > -time.Hour // farther ahead: a clock was wrong
 }
 
-func (v *vault) snapshotState(name string) snapshotState {
+func (v *Vault) snapshotState(name string) snapshotState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.snapshots[name]
@@ -328,7 +328,7 @@ func (v *vault) snapshotState(name string) snapshotState {
 
 // compaction is one run of compact.
 type compaction struct {
-	*vault
+	*Vault
 	now, horizon time.Time
 	loose        []string            // records that are not over
 	old          []string            // snapshots of the days before
@@ -398,7 +398,7 @@ func (c *compaction) write(ctx context.Context) error {
 		slices.Sort(c.lost)
 		c.logger().Error("snapshots of ended sessions in "+c.where+" were damaged; this process writes what they held once more", zap.Strings("snapshots", c.lost))
 		ids, notBefore := c.revoked.All()
-		lines, err := revocationLines(c.ring, ids, notBefore)
+		lines, err := revocationLines(c.Ring, ids, notBefore)
 		if err != nil {
 			return err
 		}
@@ -422,7 +422,7 @@ func (c *compaction) write(ctx context.Context) error {
 	}
 	if _, err := c.fetch(ctx, records, func(_ context.Context, name string, value []byte) error {
 		// A record that does not open stays as it is: an operator may restore it.
-		if _, err := session.OpenSubject(c.ring, name, string(value)); err == nil {
+		if _, err := session.OpenSubject(c.Ring, name, string(value)); err == nil {
 			lines = append(lines, name+" "+string(value))
 		}
 		return nil
@@ -456,7 +456,7 @@ func revocationLines(ring *session.Ring, ids map[session.ID]time.Time, notBefore
 
 // writeSnapshots stores lines in as many snapshots as they need. The last of these
 // names the snapshots that all of them replace, so it is stored after the others.
-func (v *vault) writeSnapshots(ctx context.Context, made time.Time, sole bool, lines, replaces []string) error {
+func (v *Vault) writeSnapshots(ctx context.Context, made time.Time, sole bool, lines, replaces []string) error {
 	slices.Sort(lines)
 	lines = slices.Compact(lines)
 	made = made.Add(time.Second - 1) // a name has whole seconds: round up

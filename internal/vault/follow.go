@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"context"
@@ -23,8 +23,8 @@ import (
 //
 // If it fails, it keeps the records that it has read, and the next call does not
 // read them again.
-func (v *vault) readRevoked(ctx context.Context) (listed []string, err error) {
-	r := &revokedReader{vault: v, found: make(map[session.Subject]time.Time)}
+func (v *Vault) readRevoked(ctx context.Context) (listed []string, err error) {
+	r := &revokedReader{Vault: v, found: make(map[session.Subject]time.Time)}
 	defer r.conclude() // also after an error: it takes over the records found before
 	for range 3 {      // when a record is gone before it is read, a later one may have come
 		names, mark, emptied, err := v.list(ctx, v.mark)
@@ -51,7 +51,7 @@ func (v *vault) readRevoked(ctx context.Context) (listed []string, err error) {
 
 // list lists the records that were kept since a mark. A storage may need long for
 // that, so list waits up to listTime, as long as the storage answers other calls.
-func (v *vault) list(ctx context.Context, since string) (names []string, mark string, emptied bool, err error) {
+func (v *Vault) list(ctx context.Context, since string) (names []string, mark string, emptied bool, err error) {
 	if v.archive.Volatile() {
 		ctx, cancel := v.within(ctx)
 		defer cancel()
@@ -71,7 +71,7 @@ func (v *vault) list(ctx context.Context, since string) (names []string, mark st
 
 // watch calls giveUp when the archive does not answer, and returns then or when ctx
 // ends. It is for a long call of the archive.
-func (v *vault) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
+func (v *Vault) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,7 +90,7 @@ func (v *vault) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
 
 // revokedReader reads records.
 type revokedReader struct {
-	*vault
+	*Vault
 	found   map[session.Subject]time.Time
 	damaged int           // records that do not open
 	newer   error         // a *session.VersionError, if a later release wrote a record
@@ -163,7 +163,7 @@ func (r *revokedReader) read(ctx context.Context, names []string) (complete bool
 
 // fetch reads records, several at once, and calls take for each, one after another.
 // It reports whether one of the records was gone.
-func (v *vault) fetch(ctx context.Context, names []string, take func(ctx context.Context, name string, value []byte) error) (gone bool, err error) {
+func (v *Vault) fetch(ctx context.Context, names []string, take func(ctx context.Context, name string, value []byte) error) (gone bool, err error) {
 	var mu sync.Mutex
 	err = inParallel(ctx, v.patience(), names, func(ctx context.Context, name string) error {
 		value, err := v.archive.Record(ctx, name)
@@ -221,7 +221,7 @@ func (r *revokedReader) open(ctx context.Context, name, sealed string) (session.
 // unseal opens a record with today's keys: those in the ring, once it may have them.
 func (r *revokedReader) unseal(name, sealed string) (session.Subject, error) {
 	if r.caughtUp {
-		return session.OpenSubject(r.ring, name, sealed)
+		return session.OpenSubject(r.Ring, name, sealed)
 	}
 	if r.today == nil {
 		ring, err := session.NewRing(r.keys.At(r.now()))
@@ -246,7 +246,7 @@ func newUnkept() unkept {
 func (u unkept) len() int { return len(u.ids) + len(u.notBefore) }
 
 // keepLater queues revocations, to be kept in the archive as soon as possible.
-func (v *vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
+func (v *Vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	maps.Copy(v.unkept.ids, ids)
@@ -262,7 +262,7 @@ func (v *vault) keepLater(ids map[session.ID]time.Time, notBefore map[session.Su
 
 // keepAllAgain has all revocations kept that are known: the archive has none
 // of them, or only what others have put there since.
-func (v *vault) keepAllAgain() {
+func (v *Vault) keepAllAgain() {
 	v.mu.Lock()
 	v.records = make(map[string]time.Time)
 	v.mu.Unlock()
@@ -270,7 +270,7 @@ func (v *vault) keepAllAgain() {
 }
 
 // isKept says that the end of a session is in the archive.
-func (v *vault) isKept(id session.ID, until time.Time) {
+func (v *Vault) isKept(id session.ID, until time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.unkept.ids[id].After(until) {
@@ -279,7 +279,7 @@ func (v *vault) isKept(id session.ID, until time.Time) {
 }
 
 // subjectIsKept says that a not-before time is in the archive.
-func (v *vault) subjectIsKept(subject session.Subject, notBefore time.Time) {
+func (v *Vault) subjectIsKept(subject session.Subject, notBefore time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.unkept.notBefore[subject].After(notBefore) {
@@ -292,7 +292,7 @@ const keepAtOnce = 1000
 
 // keepAgain keeps revocations that wait in memory, except those that are over. If
 // the archive refuses one, it still keeps the others.
-func (v *vault) keepAgain(ctx context.Context) error {
+func (v *Vault) keepAgain(ctx context.Context) error {
 	horizon := v.knownKeys().Horizon(v.now())
 	todo := v.someUnkept(keepAtOnce)
 	var tasks []func(ctx context.Context) error
@@ -324,17 +324,17 @@ func (v *vault) keepAgain(ctx context.Context) error {
 }
 
 // waiting reports whether revocations wait to be kept.
-func (v *vault) waiting() bool { return v.unkeptCount() > 0 }
+func (v *Vault) waiting() bool { return v.unkeptCount() > 0 }
 
 // unkeptCount returns how many revocations wait to be kept.
-func (v *vault) unkeptCount() int {
+func (v *Vault) unkeptCount() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.unkept.len()
 }
 
 // someUnkept returns so many of what is to be kept.
-func (v *vault) someUnkept(n int) unkept {
+func (v *Vault) someUnkept(n int) unkept {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	some := newUnkept()
@@ -355,7 +355,7 @@ func (v *vault) someUnkept(n int) unkept {
 
 // retry tries to keep the revocations that wait, and reports whether none waits
 // any more.
-func (v *vault) retry(ctx context.Context) bool {
+func (v *Vault) retry(ctx context.Context) bool {
 	v.tending.Lock()
 	defer v.tending.Unlock()
 	if !v.waiting() {
@@ -370,7 +370,7 @@ func (v *vault) retry(ctx context.Context) bool {
 
 // keepAllThatWaits keeps all revocations that wait. It returns an error when a try
 // keeps none, because the archive refuses the rest.
-func (v *vault) keepAllThatWaits(ctx context.Context) error {
+func (v *Vault) keepAllThatWaits(ctx context.Context) error {
 	for left := v.unkeptCount(); left > 0; {
 		err := v.keepAgain(ctx)
 		before := left
@@ -381,16 +381,16 @@ func (v *vault) keepAllThatWaits(ctx context.Context) error {
 	return nil
 }
 
-// keepSoon makes the loop try now to keep the revocations that wait. It does not
+// KeepSoon makes the loop try now to keep the revocations that wait. It does not
 // wait for that. It is for a process that is about to end.
-func (v *vault) keepSoon() {
+func (v *Vault) KeepSoon() {
 	if v.waiting() {
 		signal(v.refresh)
 	}
 }
 
 // keepLast tries once more to keep what is not, before the vault ends.
-func (v *vault) keepLast() {
+func (v *Vault) keepLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastTime)
 	defer cancel()
 	if err := v.keepAllThatWaits(ctx); err != nil {

@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func (s *memStorage) keysIn(t testing.TB) (keys session.Keys) {
 }
 
 // sealsWith tells the key that a vault seals with: its id is in front.
-func (v *vault) sealsWith(t testing.TB) string {
+func (v *Vault) sealsWith(t testing.TB) string {
 	t.Helper()
 	_, sealed := v.issue(t, "+6421234567", "")
 	return sealed[:5]
@@ -215,7 +215,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 // seals and opens meanwhile is not disturbed.
 func TestRotationConcurrently(t *testing.T) {
 	now, storage := harness.NewFakeClock(), newMemStorage()
-	var vaults []*vault
+	var vaults []*Vault
 	for range 8 {
 		vaults = append(vaults, vaultOn(t, storage, now.Now))
 	}

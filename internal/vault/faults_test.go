@@ -1,4 +1,4 @@
-package websms
+package vault
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ func TestRevokeWithoutStorage(t *testing.T) {
 	_, three := v.issue(t, "+6421234569", "bob")
 	at := now.Now()
 	revoke := func() []error {
-		return []error{v.revoke(s.ID, s.Ends), v.revokeNumber("", "+6421234568", at), v.revokeUser(testRealm, "bob", at)}
+		return []error{v.Revoke(s.ID, s.Ends), v.RevokeNumber("", "+6421234568", at), v.RevokeUser(testRealm, "bob", at)}
 	}
 	storage.FailAt(revokedFolder, "Store")
 	for _, err := range revoke() {
@@ -53,7 +53,7 @@ func TestRevocationsUnreadable(t *testing.T) {
 	s, one := v.issue(t, "+6421234567", "")
 	_, two := v.issue(t, "+6421234568", "")
 	_, three := v.issue(t, "+6421234569", "")
-	for _, err := range []error{v.revoke(s.ID, s.Ends), v.revokeNumber("", "+6421234568", now.Now())} {
+	for _, err := range []error{v.Revoke(s.ID, s.Ends), v.RevokeNumber("", "+6421234568", now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestRecordOfAKeyThatWasMissed(t *testing.T) {
 		now.Advance(30 * day)
 		v.mustTend(t)
 	}
-	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	storage.FailAt(keysFile, "Load")
@@ -123,7 +123,7 @@ func TestDamagedRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now, storage := harness.NewFakeClock(), newMemStorage()
 			v := vaultOn(t, storage, now.Now)
-			if err := v.revokeUser("", "bob", now.Now()); err != nil {
+			if err := v.RevokeUser("", "bob", now.Now()); err != nil {
 				t.Fatal(err)
 			}
 			other := storage.list(revokedFolder)[0]
@@ -131,7 +131,7 @@ func TestDamagedRecord(t *testing.T) {
 			_, revoked := v.issue(t, "+6421234567", "")
 			_, bystander := v.issue(t, "+6421234568", "")
 			now.Advance(time.Hour)
-			if err := v.revokeNumber(testRealm, "+6421234567", now.Now()); err != nil {
+			if err := v.RevokeNumber(testRealm, "+6421234567", now.Now()); err != nil {
 				t.Fatal(err)
 			}
 			for _, file := range storage.list(revokedFolder) {
@@ -182,7 +182,7 @@ func TestForeignFilesAmongRevoked(t *testing.T) {
 func TestRecordReplacedWhileRead(t *testing.T) {
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
-	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	now.Advance(time.Hour)
@@ -191,7 +191,7 @@ func TestRecordReplacedWhileRead(t *testing.T) {
 	storage.FailIf(func(op, key string) error {
 		if op == "Load" && strings.HasPrefix(key, revokedFolder) && !replaced {
 			replaced = true
-			return v.revokeNumber("", "+6421234567", now.Now())
+			return v.RevokeNumber("", "+6421234567", now.Now())
 		}
 		return nil
 	})
@@ -206,7 +206,7 @@ func TestListDisturbed(t *testing.T) {
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	_, sealed := v.issue(t, "+6421234567", "")
-	if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	times := 0
@@ -236,12 +236,12 @@ func TestRevocationsNotDeleted(t *testing.T) {
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, _ := v.issue(t, "+6421234567", "")
-	if err := v.revoke(s.ID, now.Now().Add(time.Hour)); err != nil {
+	if err := v.Revoke(s.ID, now.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	storage.FailAt("", "Delete")
 	for range 2 {
-		if err := v.revokeNumber("", "+6421234567", now.Now()); err != nil {
+		if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 			t.Fatal(err)
 		}
 		now.Advance(time.Hour)

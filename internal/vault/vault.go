@@ -1,4 +1,7 @@
-package websms
+// Package vault holds the keys that seal cookies, and the revocations of sessions.
+// Both are in memory for a request, and in an archive for other processes and for
+// the next start.
+package vault
 
 import (
 	"context"
@@ -15,16 +18,16 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// vault holds the key ring and the revocations of one archive. Both are in
+// Vault holds the key ring and the revocations of one archive. Both are in
 // memory for whoever asks, and in the archive for other processes and for the
 // one after this. It outlives the configuration that opened it.
 //
 // With a volatile archive it begins with an empty ring if it must, and goes on
 // with what it knows; what the archive has lost, or could not take, it puts
 // there as soon as it can.
-type vault struct {
+type Vault struct {
 	key     string        // in pool
-	ring    *session.Ring // empty until keys and revocations are known, then never again
+	Ring    *session.Ring // empty until keys and revocations are known, then never again
 	revoked session.Revocations
 	now     func() time.Time
 	archive session.Archive
@@ -56,8 +59,8 @@ type vault struct {
 
 	snapshots map[string]snapshotState // that were read or written
 	bequest   bequest                  // keys and revocations to take over from other vaults
-	heirs     []*vault                 // vaults that are told of revocations here
-	parents   []*vault                 // vaults that tell this one of theirs
+	heirs     []*Vault                 // vaults that are told of revocations here
+	parents   []*Vault                 // vaults that tell this one of theirs
 
 	ails string // the last trouble that was logged
 }
@@ -88,16 +91,16 @@ const (
 	tendEvery = 30 * time.Minute
 )
 
-// archiver opens the archive of a store. It returns the archive, a key that
+// Archiver opens the archive of a store. It returns the archive, a key that
 // identifies it, and a function that releases it and is called once.
-type archiver interface {
+type Archiver interface {
 	OpenArchive(secret string) (key string, archive session.Archive, release func() error, err error)
 }
 
-// openVault opens the vault in the archive of a store or, if archives is nil, in
-// the storage of the configuration. If that vault is open already, openVault joins
+// Open opens the vault in the archive of a store or, if archives is nil, in
+// the storage of the configuration. If that vault is open already, Open joins
 // it. The caller releases it.
-func openVault(ctx caddy.Context, archives archiver, secret string) (*vault, error) {
+func Open(ctx caddy.Context, archives Archiver, secret string) (*Vault, error) {
 	if archives != nil {
 		return openArchive(ctx, archives, secret)
 	}
@@ -110,7 +113,7 @@ func openVault(ctx caddy.Context, archives archiver, secret string) (*vault, err
 	if err != nil {
 		return nil, err
 	}
-	v := value.(*vault)
+	v := value.(*Vault)
 	if joined {
 		v.archive.(*storageArchive).use(from)
 		v.inherit(others...)
@@ -120,7 +123,7 @@ func openVault(ctx caddy.Context, archives archiver, secret string) (*vault, err
 }
 
 // openArchive opens the vault in the archive of a store.
-func openArchive(ctx context.Context, archives archiver, secret string) (*vault, error) {
+func openArchive(ctx context.Context, archives Archiver, secret string) (*Vault, error) {
 	key, archive, letGo, err := archives.OpenArchive(secret)
 	if err != nil {
 		return nil, fmt.Errorf("opening the archive of the store: %w", err)
@@ -139,22 +142,22 @@ func openArchive(ctx context.Context, archives archiver, secret string) (*vault,
 	if err != nil {
 		return nil, errors.Join(err, letGo())
 	}
-	v := value.(*vault)
+	v := value.(*Vault)
 	if joined { // which has its own hold on the archive
 		v.inherit(others...)
 		if err := letGo(); err != nil {
-			return nil, errors.Join(err, v.release())
+			return nil, errors.Join(err, v.Release())
 		}
 	}
 	return v, nil
 }
 
 // openVaults are the vaults of this process.
-var openVaults shared.Live[*vault]
+var openVaults shared.Live[*Vault]
 
 // newVault returns a vault with its keys and revocations loaded, and with those of
 // others. The vault tends itself until Destruct.
-func newVault(ctx context.Context, key string, archive session.Archive, now func() time.Time, others ...*vault) (*vault, error) {
+func newVault(ctx context.Context, key string, archive session.Archive, now func() time.Time, others ...*Vault) (*Vault, error) {
 	v := makeVault(key, archive, now)
 	v.inherit(others...)
 	if err := v.begin(ctx); err != nil {
@@ -163,9 +166,9 @@ func newVault(ctx context.Context, key string, archive session.Archive, now func
 	return v, nil
 }
 
-func makeVault(key string, archive session.Archive, now func() time.Time) *vault {
-	v := &vault{
-		key: key, ring: new(session.Ring), now: now, archive: archive, letGo: func() error { return nil }, where: "the store",
+func makeVault(key string, archive session.Archive, now func() time.Time) *Vault {
+	v := &Vault{
+		key: key, Ring: new(session.Ring), now: now, archive: archive, letGo: func() error { return nil }, where: "the store",
 		records: make(map[string]time.Time), unkept: newUnkept(), snapshots: make(map[string]snapshotState),
 		ending: make(chan struct{}), done: make(chan struct{}), waits: make(chan struct{}, 1), refresh: make(chan struct{}, 1),
 	}
@@ -177,7 +180,7 @@ func makeVault(key string, archive session.Archive, now func() time.Time) *vault
 
 // begin loads the vault, and starts the loop that tends it. That loop removes
 // outdated records later.
-func (v *vault) begin(ctx context.Context) error {
+func (v *Vault) begin(ctx context.Context) error {
 	if v.archive.Volatile() {
 		v.takeOver()
 	}
@@ -188,7 +191,7 @@ func (v *vault) begin(ctx context.Context) error {
 	}
 	err := v.follow(ctx)
 	switch {
-	case v.ring.Ready() || v.archive.Volatile():
+	case v.Ring.Ready() || v.archive.Volatile():
 	case v.keys.Sealing == nil:
 		v.disinherit()
 		return fmt.Errorf("loading the keys that seal sessions: %w", err)
@@ -206,23 +209,23 @@ func (v *vault) begin(ctx context.Context) error {
 
 // Key identifies the archive of the vault. Two configurations with the same key
 // share the vault.
-func (v *vault) Key() string { return v.key }
+func (v *Vault) Key() string { return v.key }
 
 // Ended reports whether a session that opens in a realm was ended or revoked.
-func (v *vault) Ended(s *session.Session, realm string) bool { return v.revoked.Ended(s, realm) }
+func (v *Vault) Ended(s *session.Session, realm string) bool { return v.revoked.Ended(s, realm) }
 
 // NotBefore returns the cutoff of a number or a user in a realm. Sessions that were
 // issued at or before it are revoked. It is the zero time if there is none.
-func (v *vault) NotBefore(kind session.Kind, realm, name string) time.Time {
+func (v *Vault) NotBefore(kind session.Kind, realm, name string) time.Time {
 	return v.revoked.NotBefore(kind, realm, name)
 }
 
-// release lets go of one reference.
-func (v *vault) release() error { return shared.Release(v.key) }
+// Release lets go of one reference.
+func (v *Vault) Release() error { return shared.Release(v.key) }
 
 // Destruct ends the loop, keeps the revocations that wait, and releases the
 // archive.
-func (v *vault) Destruct() error {
+func (v *Vault) Destruct() error {
 	openVaults.Remove(v)
 	v.disinherit()
 	v.stop()
@@ -243,7 +246,7 @@ func (v *vault) Destruct() error {
 
 // run tends the vault from time to time. In between it follows the archive, and
 // tries again to keep revocations that could not be kept.
-func (v *vault) run(ctx context.Context) {
+func (v *Vault) run(ctx context.Context) {
 	defer close(v.done)
 	tend := time.NewTicker(tendEvery)
 	defer tend.Stop()
@@ -289,7 +292,7 @@ func (v *vault) run(ctx context.Context) {
 
 // tend does what follow does, and removes what is over. Whatever fails, the
 // vault goes on with what it has.
-func (v *vault) tend(ctx context.Context) error {
+func (v *Vault) tend(ctx context.Context) error {
 	listed, complete, err := v.look(ctx)
 	if complete {
 		v.clean(ctx, listed)
@@ -299,7 +302,7 @@ func (v *vault) tend(ctx context.Context) error {
 
 // tendBeside is tend for the loop. It cleans in another goroutine, because that may
 // last and must delay neither keys nor revocations.
-func (v *vault) tendBeside(ctx context.Context) {
+func (v *Vault) tendBeside(ctx context.Context) {
 	v.keep(ctx, func(ctx context.Context) error {
 		listed, complete, err := v.look(ctx)
 		if complete {
@@ -311,21 +314,21 @@ func (v *vault) tendBeside(ctx context.Context) {
 
 // follow takes over what other processes have changed in the archive, makes a
 // new key when it is time, and keeps what could not be kept before.
-func (v *vault) follow(ctx context.Context) error {
+func (v *Vault) follow(ctx context.Context) error {
 	_, _, err := v.look(ctx)
 	return err
 }
 
 // look does what follow does. It returns the names of all records, if the archive
 // lists them all, and whether all could be read.
-func (v *vault) look(ctx context.Context) (listed []string, complete bool, err error) {
+func (v *Vault) look(ctx context.Context) (listed []string, complete bool, err error) {
 	v.tending.Lock()
 	defer v.tending.Unlock()
 	return v.update(ctx)
 }
 
 // update is look for a caller that holds tending.
-func (v *vault) update(ctx context.Context) (listed []string, complete bool, err error) {
+func (v *Vault) update(ctx context.Context) (listed []string, complete bool, err error) {
 	defer func() { v.missed = !complete && v.archive.Volatile() }()
 	if v.archive.Volatile() {
 		v.takeOver()
@@ -357,7 +360,7 @@ func (v *vault) update(ctx context.Context) (listed []string, complete bool, err
 }
 
 // patience is how long one call of the archive may take.
-func (v *vault) patience() time.Duration {
+func (v *Vault) patience() time.Duration {
 	if v.archive.Volatile() {
 		return volatileTime
 	}
@@ -365,7 +368,7 @@ func (v *vault) patience() time.Duration {
 }
 
 // within bounds one call of the archive.
-func (v *vault) within(ctx context.Context) (context.Context, context.CancelFunc) {
+func (v *Vault) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, v.patience())
 }
 
@@ -373,7 +376,7 @@ func (v *vault) within(ctx context.Context) (context.Context, context.CancelFunc
 // that is being done already, it does not wait, so that a storage that hangs does
 // not delay the configuration. The latest records are read later, in the loop; this
 // process knows all others.
-func (v *vault) catchUp(ctx context.Context) {
+func (v *Vault) catchUp(ctx context.Context) {
 	if !v.tending.TryLock() {
 		return
 	}
@@ -399,7 +402,7 @@ func signal(c chan<- struct{}) {
 }
 
 // keep tends the vault, and tells the operator what fails.
-func (v *vault) keep(ctx context.Context, tend func(context.Context) error) {
+func (v *Vault) keep(ctx context.Context, tend func(context.Context) error) {
 	if err := tend(ctx); ctx.Err() == nil {
 		v.complain(err)
 	}
@@ -407,7 +410,7 @@ func (v *vault) keep(ctx context.Context, tend func(context.Context) error) {
 
 // complain tells the operator of err: each time where that is seldom, else
 // when it begins, and when it has ended.
-func (v *vault) complain(err error) {
+func (v *Vault) complain(err error) {
 	var damaged keysError
 	level, text := zap.WarnLevel, ""
 	switch {
@@ -416,7 +419,7 @@ func (v *vault) complain(err error) {
 		level, text = zap.ErrorLevel, "the keys in "+v.where+" cannot be used; this process goes on with those it has"
 	case !v.archive.Volatile():
 		text = "keys and ended sessions could not be brought up to date with Caddy's storage; trying again within half an hour"
-	case !v.ring.Ready():
+	case !v.Ring.Ready():
 		text = "the keys that seal sessions are not known, because the store does not answer; until it does, everybody is told that the site is unavailable for now"
 	default:
 		text = "keys and ended sessions cannot be brought up to date with the store; this process goes on with those it knows, and tries again"
@@ -435,4 +438,4 @@ func (v *vault) complain(err error) {
 }
 
 // logger returns the logger of the configuration that runs.
-func (v *vault) logger() *zap.Logger { return caddy.Log().Named("websms") }
+func (v *Vault) logger() *zap.Logger { return caddy.Log().Named("websms") }
