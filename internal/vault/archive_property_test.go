@@ -15,6 +15,7 @@ import (
 // followed, all have the same ring, in it is who was not revoked, and nobody
 // who was.
 func TestArchiveProperty(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 		type issued struct {
@@ -24,7 +25,7 @@ func TestArchiveProperty(t *testing.T) {
 		var all []*Vault
 		var sessions []issued
 		open := func() *Vault {
-			v, err := newVault(t.Context(), "vault", a, now.Now)
+			v, err := start(t.Context(), "vault", a, now.Now)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -42,7 +43,7 @@ func TestArchiveProperty(t *testing.T) {
 			a.Fail()
 			for range 2 {
 				for _, v := range all {
-					if err := v.follow(t.Context()); err != nil {
+					if err := v.syncOnly(t.Context()); err != nil {
 						rt.Fatal(err)
 					}
 				}
@@ -57,8 +58,8 @@ func TestArchiveProperty(t *testing.T) {
 				a.Fail(rapid.SliceOfN(rapid.SampledFrom(append(vaulttest.Everything, "the answer to ChangeKeys")), 0, 4).Draw(rt, "ops")...)
 			},
 			"empty":  func(*rapid.T) { a.Empty() },
-			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].follow(t.Context()) },
-			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].tend(t.Context()) },
+			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncOnly(t.Context()) },
+			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncAndClean(t.Context()) },
 			"sign in": func(rt *rapid.T) {
 				if v := all[one.Draw(rt, "who")]; v.Ring.Ready() {
 					_, sealed := v.issue(t, "+6421234567", "")

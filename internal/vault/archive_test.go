@@ -20,7 +20,7 @@ import (
 // and closes it when the test ends. It follows when it is told.
 func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *Vault {
 	t.Helper()
-	v, err := newVault(t.Context(), "vault of a test", a, now)
+	v, err := start(t.Context(), "vault of a test", a, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,11 +32,11 @@ func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *Vault {
 	return v
 }
 
-// mustFollow lets vaults follow an archive that nothing ails.
-func mustFollow(t testing.TB, vaults ...*Vault) {
+// mustSync lets vaults follow an archive that nothing ails.
+func mustSync(t testing.TB, vaults ...*Vault) {
 	t.Helper()
 	for _, v := range vaults {
-		if err := v.follow(t.Context()); err != nil {
+		if err := v.syncOnly(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,6 +45,7 @@ func mustFollow(t testing.TB, vaults ...*Vault) {
 // A volatile archive that is away at the start, or in part, leaves the ring
 // empty; when it is there, all is known, and only then.
 func TestArchiveAwayAtStart(t *testing.T) {
+	t.Parallel()
 	for _, away := range [][]string{vaulttest.Everything, {"Keys"}, {"Records"}, {"Record"}} {
 		t.Run(strings.Join(away, " "), func(t *testing.T) {
 			now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -60,7 +61,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 			a.Fail(away...)
 			v := vaultIn(t, a, now.Now)
 			for range 2 {
-				if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
+				if err := v.syncOnly(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 					t.Errorf("the error is %v", err)
 				}
 				if v.Ring.Ready() || v.good(ended) || v.good(revoked) || v.good(good) {
@@ -71,7 +72,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 				}
 			}
 			a.Fail()
-			mustFollow(t, v)
+			mustSync(t, v)
 			if !v.Ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
 				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.Ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
 			}
@@ -82,6 +83,7 @@ func TestArchiveAwayAtStart(t *testing.T) {
 // Keys that could not be recorded are not used; once they may have been, those
 // that are there count.
 func TestArchiveFirstKeysNotRecorded(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	a.Fail("ChangeKeys")
 	v := vaultIn(t, a, now.Now)
@@ -89,7 +91,7 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 		t.Error("it seals with keys that nobody else can learn")
 	}
 	a.Fail("the answer to ChangeKeys")
-	if err := v.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !v.Ring.Ready() || !v.keys.Equal(a.Ring(t)) {
+	if err := v.syncOnly(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !v.Ring.Ready() || !v.keys.Equal(a.Ring(t)) {
 		t.Errorf("keys that were recorded, and not answered: ready %t, %v", v.Ring.Ready(), err)
 	}
 }
@@ -97,6 +99,7 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 // What ends at one process ends at the others when they next follow, and what
 // was read is not read again.
 func TestArchiveRevokedElsewhere(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	s, ended := one.issue(t, "+6421234567", "")
@@ -111,14 +114,14 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 	if !two.good(ended) || !two.good(number) {
 		t.Fatal("the test shows nothing: the other knows without following")
 	}
-	mustFollow(t, two, one)
+	mustSync(t, two, one)
 	for _, v := range []*Vault{one, two} {
 		if v.good(ended) || v.good(number) || v.good(user) || !v.good(good) {
 			t.Errorf("ended %t, number %t, user %t, another %t", v.good(ended), v.good(number), v.good(user), v.good(good))
 		}
 	}
 	read := a.Count("Record")
-	mustFollow(t, one, two)
+	mustSync(t, one, two)
 	if read != 2 || a.Count("Record") != read || a.Count("ChangeKeys") != 1 {
 		t.Errorf("%d records were read, then %d; the keys were changed %d times", read, a.Count("Record"), a.Count("ChangeKeys"))
 	}
@@ -126,14 +129,15 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 
 // The loop follows by itself, within the time that the archive asks for.
 func TestArchiveIsFollowed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := vaulttest.NewArchive()
 		a.Every = 5 * time.Minute
-		one, err := newVault(t.Context(), "one", a, time.Now)
+		one, err := start(t.Context(), "one", a, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := newVault(t.Context(), "two", a, time.Now)
+		two, err := start(t.Context(), "two", a, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,6 +180,7 @@ func TestArchiveIsFollowed(t *testing.T) {
 // An archive that was emptied gets back all keys and revocations that somebody
 // knows, but for those that are over. Sessions hold meanwhile.
 func TestArchiveEmptied(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
 	keys := a.Ring(t)
@@ -191,7 +196,7 @@ func TestArchiveEmptied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustFollow(t, one)
+	mustSync(t, one)
 	before := a.Names()
 	now.Advance(2 * time.Minute)
 	a.Empty()
@@ -205,27 +210,28 @@ func TestArchiveEmptied(t *testing.T) {
 	}
 	check("emptied", one)
 	a.Fail("Keep")
-	if err := one.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
+	if err := one.syncOnly(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 		t.Errorf("the error is %v", err)
 	}
 	a.Fail()
-	mustFollow(t, one)
-	if got := a.Names(); len(got) != len(before)-1 || slices.Contains(got, revokedName(over.ID, now.Now().Add(-time.Minute))) || !a.Ring(t).Equal(keys) {
+	mustSync(t, one)
+	if got := a.Names(); len(got) != len(before)-1 || slices.Contains(got, endedName(over.ID, now.Now().Add(-time.Minute))) || !a.Ring(t).Equal(keys) {
 		t.Errorf("it holds %q, before it was emptied %q; the same keys: %t", got, before, a.Ring(t).Equal(keys))
 	}
 	kept := a.Count("Keep")
-	mustFollow(t, one)
+	mustSync(t, one)
 	if a.Count("Keep") != kept {
 		t.Error("what was kept again is kept once more")
 	}
 	check("restored", one, vaultIn(t, a, now.Now))
-	mustFollow(t, two)
+	mustSync(t, two)
 	check("restored", two)
 }
 
 // Two processes that have begun a ring each, because the archive was emptied
 // between them, end with one; what either has sealed opens at both.
 func TestArchiveTwoRings(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	old := vaultIn(t, a, now.Now)
 	index := old.keys.Index
@@ -240,7 +246,7 @@ func TestArchiveTwoRings(t *testing.T) {
 	if bytes.Equal(fresh.keys.Index, index) {
 		t.Fatal("the test shows nothing: they have one ring")
 	}
-	mustFollow(t, old, fresh, old)
+	mustSync(t, old, fresh, old)
 	for name, v := range map[string]*Vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
 		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.Ring(t)) {
 			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first), v.good(second), bytes.Equal(v.keys.Index, index))
@@ -257,6 +263,7 @@ func TestArchiveTwoRings(t *testing.T) {
 // Between the keys and the records of one following, another process begins a
 // ring and revokes under it: that is read with the new keys, not taken for damaged.
 func TestArchiveRingBegunWhileRead(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	v := vaultIn(t, a, now.Now)
 	_, bystander := v.issue(t, "+6421234567", "")
@@ -270,16 +277,16 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 		}
 		return nil
 	})
-	mustFollow(t, v)
+	mustSync(t, v)
 	if !begun || !v.good(bystander) || v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
 		t.Errorf("a bystander is good: %t; the revocation is known: %t", v.good(bystander), !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero())
 	}
 	// One that opens with nobody's keys ends all until then.
-	name := recordName(strings.Repeat("0a", session.DigestSize/2), now.Now())
+	name := cutoffName(strings.Repeat("0a", session.DigestSize/2), now.Now())
 	if err := a.Keep(t.Context(), name, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	mustFollow(t, v)
+	mustSync(t, v)
 	if v.good(bystander) {
 		t.Error("whoever a damaged record was about is in")
 	}
@@ -288,9 +295,10 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 // What cannot be kept is told to who asks, and kept when it can be, at the
 // latest when the process ends.
 func TestArchiveAwayWhileRevoking(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	one, two := vaultIn(t, a, now.Now), vaultIn(t, a, now.Now)
-	ending := makeVault("ending", a, now.Now)
+	ending := newVault("ending", a, now.Now)
 	if err := ending.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -306,19 +314,19 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	}
-	if err := one.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || one.good(ended) || one.good(revoked) {
+	if err := one.syncOnly(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || one.good(ended) || one.good(revoked) {
 		t.Errorf("at once: %t, %t, %v", one.good(ended), one.good(revoked), err)
 	}
 	a.Fail()
-	mustFollow(t, one)
-	mustFollow(t, two)
+	mustSync(t, one)
+	mustSync(t, two)
 	if two.good(ended) || two.good(revoked) {
 		t.Errorf("when it is there again: %t, %t", two.good(ended), two.good(revoked))
 	}
 	if err := ending.Destruct(); err != nil {
 		t.Error(err)
 	}
-	mustFollow(t, two)
+	mustSync(t, two)
 	if names := a.Names(); two.good(late) || len(names) != 3 {
 		t.Errorf("after the end: %t, %q", two.good(late), names)
 	}
@@ -326,6 +334,7 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 
 // Many make one key when one is due, and a change whose answer is lost is none twice.
 func TestArchiveRotation(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	var vaults []*Vault
 	for range 8 {
@@ -340,16 +349,16 @@ func TestArchiveRotation(t *testing.T) {
 		var group sync.WaitGroup
 		for _, v := range vaults {
 			group.Go(func() {
-				if err := v.follow(t.Context()); err != nil && round != 1 {
+				if err := v.syncOnly(t.Context()); err != nil && round != 1 {
 					t.Error(err)
 				}
 			})
 		}
 		group.Wait()
 		a.Fail()
-		mustFollow(t, vaults...)
+		mustSync(t, vaults...)
 		now.Advance(session.Settling)
-		mustFollow(t, vaults...)
+		mustSync(t, vaults...)
 		if n := len(a.Ring(t).Sealing); n != round+2 {
 			t.Fatalf("after %d rotations there are %d keys", round+1, n)
 		}
@@ -364,11 +373,12 @@ func TestArchiveRotation(t *testing.T) {
 // Of keys that are not in the archive any more those come back that were lost,
 // and not those whose time was over by another's clock.
 func TestArchiveKeysLost(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	v := vaultIn(t, a, now.Now)
 	for range 2 {
 		now.Advance(session.KeyAge)
-		mustFollow(t, v)
+		mustSync(t, v)
 	}
 	all := a.Ring(t)
 	for lost, want := range map[int]int{0: 3, 1: 3, 2: 2} { // of the newest first
@@ -376,7 +386,7 @@ func TestArchiveKeysLost(t *testing.T) {
 		v := vaultIn(t, a, now.Now)
 		left := session.Keys{Index: all.Index, Sealing: slices.Delete(slices.Clone(all.Sealing), lost, lost+1)}
 		a.SetRing(t, left)
-		mustFollow(t, v)
+		mustSync(t, v)
 		if n := len(a.Ring(t).Sealing); n != want || len(v.keys.Sealing) != want {
 			t.Errorf("without key %d, there are %d again, and %d known; want %d", lost, n, len(v.keys.Sealing), want)
 		}
@@ -386,6 +396,7 @@ func TestArchiveKeysLost(t *testing.T) {
 // Who moves to a volatile archive takes along keys and revocations, at once
 // and whether or not others are there already.
 func TestArchiveInherits(t *testing.T) {
+	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	former := vaultOn(t, newMemStorage(), now.Now)
 	s, ended := former.issue(t, "+6421234567", "")
@@ -409,16 +420,16 @@ func TestArchiveInherits(t *testing.T) {
 		}
 	}
 	a.Fail("Records") // those who were in there are not let in unless it is known who has signed out
-	v := makeVault("moved", a, now.Now)
+	v := newVault("moved", a, now.Now)
 	v.inherit(former)
 	if err := v.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("while the archive is away", v)
 	a.Fail()
-	mustFollow(t, v)
+	mustSync(t, v)
 	check("when it is there", v)
-	mustFollow(t, there)
+	mustSync(t, there)
 	check("at another process", there)
 	check("at one that starts", vaultIn(t, a, now.Now))
 	if err := v.Destruct(); err != nil {
@@ -428,10 +439,11 @@ func TestArchiveInherits(t *testing.T) {
 
 // It is let go of when the loop has ended, once.
 func TestArchiveIsLetGoOf(t *testing.T) {
+	t.Parallel()
 	a := vaulttest.NewArchive()
-	v := makeVault("vault", a, time.Now)
+	v := newVault("vault", a, time.Now)
 	times := 0
-	v.letGo = func() error {
+	v.releaseArchive = func() error {
 		select {
 		case <-v.done:
 		default:

@@ -16,6 +16,7 @@ import (
 // What the storage does not keep is an error, and counts in this process all
 // the same. Asking again keeps it.
 func TestRevokeWithoutStorage(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, one := v.issue(t, "+6421234567", "")
@@ -48,6 +49,7 @@ func TestRevokeWithoutStorage(t *testing.T) {
 // A process that cannot read the revocations does not start; one that runs
 // goes on, and reads them later.
 func TestRevocationsUnreadable(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	s, one := v.issue(t, "+6421234567", "")
@@ -60,16 +62,16 @@ func TestRevocationsUnreadable(t *testing.T) {
 	}
 	for _, op := range []string{"List", "Load"} {
 		storage.FailAt(revokedFolder, op)
-		_, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
+		_, err := start(t.Context(), "vault", onStorage(t, storage), now.Now)
 		if !errors.Is(err, vaulttest.ErrTrouble) || !strings.Contains(err.Error(), "loading the sessions that were ended: ") {
 			t.Errorf("%s fails at a start: %v", op, err)
 		}
-		if err := other.tend(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !other.good(two) || !other.good(three) {
+		if err := other.syncAndClean(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !other.good(two) || !other.good(three) {
 			t.Errorf("%s fails later: %v", op, err)
 		}
 	}
 	storage.FailAt("")
-	other.mustTend(t)
+	other.mustMaintain(t)
 	if other.good(one) || other.good(two) || !other.good(three) {
 		t.Error("they are not read when they can be")
 	}
@@ -78,23 +80,24 @@ func TestRevocationsUnreadable(t *testing.T) {
 // A process that has missed a rotation does not take for damaged what it has
 // not the key of: it waits until it can read the keys.
 func TestRecordOfAKeyThatWasMissed(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, cut := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	_, revoked := cut.issue(t, "+6421234567", "")
 	_, bystander := cut.issue(t, "+6421234568", "")
 	for range 2 {
 		now.Advance(30 * day)
-		v.mustTend(t)
+		v.mustMaintain(t)
 	}
 	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	storage.FailAt(keysFile, "Load")
-	if err := cut.tend(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !cut.good(bystander) {
+	if err := cut.syncAndClean(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) || !cut.good(bystander) {
 		t.Errorf("a bystander is good: %t, %v", cut.good(bystander), err)
 	}
 	storage.FailAt("")
-	cut.mustTend(t)
+	cut.mustMaintain(t)
 	if cut.good(revoked) || !cut.good(bystander) {
 		t.Errorf("with the keys, who was revoked is good: %t, a bystander: %t", cut.good(revoked), cut.good(bystander))
 	}
@@ -103,6 +106,7 @@ func TestRecordOfAKeyThatWasMissed(t *testing.T) {
 // A record that does not open ends all that was issued until then: whoever it
 // was about stays out, and everybody may sign in again.
 func TestDamagedRecord(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(storage *memStorage, file, other string){
 		"empty": func(storage *memStorage, file, _ string) { storage.put(file, "") },
 		"cut": func(storage *memStorage, file, _ string) {
@@ -150,7 +154,7 @@ func TestDamagedRecord(t *testing.T) {
 			// It goes with the session that it could have concerned.
 			for range 38 {
 				now.Advance(10 * day)
-				v.mustTend(t)
+				v.mustMaintain(t)
 			}
 			restarted := vaultOn(t, storage, now.Now)
 			if files := storage.list(revokedFolder); len(files) != 0 || !restarted.revoked.NotBefore(session.Everyone, "", "").IsZero() {
@@ -162,6 +166,7 @@ func TestDamagedRecord(t *testing.T) {
 
 // What else lies in the folder is left alone, and does nothing.
 func TestForeignFilesAmongRevoked(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	foreign := []string{"1234567890", ".DS_Store", "notbefore-", "notbefore-00-1", "notes.txt", strings.Repeat("0", 32), "notbefore-" + strings.Repeat("0", 32) + "-x"}
 	for _, name := range foreign {
@@ -169,9 +174,9 @@ func TestForeignFilesAmongRevoked(t *testing.T) {
 	}
 	v := vaultOn(t, storage, now.Now)
 	now.Advance(500 * day)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	now.Advance(day)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	if files := storage.list(revokedFolder); len(files) != len(foreign) || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
 		t.Errorf("left are %q", files)
 	}
@@ -180,6 +185,7 @@ func TestForeignFilesAmongRevoked(t *testing.T) {
 // Another process replaces a record while this one reads the folder. The file
 // that it has listed is gone, and the one in its place is found.
 func TestRecordReplacedWhileRead(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
@@ -203,6 +209,7 @@ func TestRecordReplacedWhileRead(t *testing.T) {
 // A file that goes while a file storage lists the folder looks like a folder
 // that is not there. What is revoked must not be missed for it.
 func TestListDisturbed(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	_, sealed := v.issue(t, "+6421234567", "")
@@ -226,13 +233,14 @@ func TestListDisturbed(t *testing.T) {
 		t.Error("the revocation is missed")
 	}
 	disturb(1000)
-	if _, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := start(t.Context(), "vault", onStorage(t, storage), now.Now); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is there and cannot be listed: %v", err)
 	}
 }
 
 // What the storage will not delete is tried again, and does no harm.
 func TestRevocationsNotDeleted(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, _ := v.issue(t, "+6421234567", "")
@@ -248,13 +256,13 @@ func TestRevocationsNotDeleted(t *testing.T) {
 	}
 	for range 38 {
 		now.Advance(10 * day)
-		v.mustTend(t)
+		v.mustMaintain(t)
 	}
 	if files := storage.list(revokedFolder); len(files) != 3 {
 		t.Errorf("left are %q", files)
 	}
 	storage.FailAt("")
-	v.mustTend(t)
+	v.mustMaintain(t)
 	if files := storage.list(revokedFolder); len(files) != 0 {
 		t.Errorf("left are %q", files)
 	}

@@ -16,6 +16,7 @@ import (
 // What a file system that is full did not take is stored when there is room
 // again: while the process runs, and at its end.
 func TestSignOutOnAFullFileSystem(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("needs root: %v", err)
@@ -26,7 +27,7 @@ func TestSignOutOnAFullFileSystem(t *testing.T) {
 		}
 	})
 	storage := &certmagic.FileStorage{Path: dir}
-	v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+	v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestSignOutOnAFullFileSystem(t *testing.T) {
 	fill()
 	out()
 	empty()
-	harness.Eventually(t, "it is stored while the process runs", func() bool { return !v.waiting() })
+	harness.Eventually(t, "it is stored while the process runs", func() bool { return !v.hasUnkept() })
 	fill()
 	out()
 	empty()

@@ -3,29 +3,25 @@ package vault
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/caddy-websms/websms/session"
 )
 
-// bequest is the keys and revocations that a vault must take over from other
-// vaults.
+// bequest is what a vault must take over from other vaults.
 type bequest struct {
-	keys      session.Keys
-	ids       map[session.ID]time.Time
-	notBefore map[session.Subject]time.Time
-	turn      int // counts the vaults that have added to it
+	keys    session.Keys
+	revoked set
+	turn    int // counts the vaults that have added to it
 }
 
 // any reports whether there is something to take over.
 func (b bequest) any() bool { return b.keys.Sealing != nil }
 
 // inherit lets a vault take over the keys and revocations of other vaults of this
-// process, so that a reload that changes the archive logs nobody out. Requests of
-// the configuration before may still be under way, so later revocations in these
-// vaults are told to this one too, until they are closed.
+// process. So a reload that changes the archive ends no session. Requests of the
+// configuration before may still be under way, so the other vaults tell this one of
+// later revocations too, until they are closed.
 //
 // If the archive of v is volatile, v uses the inherited keys at once. If it is a
 // storage, v uses them when they are stored there.
@@ -34,24 +30,15 @@ func (v *Vault) inherit(others ...*Vault) {
 		if other == v || !other.Ring.Ready() || !other.adopt(v) {
 			continue
 		}
-		keys := other.knownKeys()
-		ids, notBefore := other.revoked.All()
-		for id, until := range ids {
-			v.revoked.Add(id, until)
-		}
-		v.revoked.Revoke(notBefore)
+		keys, revoked := other.knownKeys(), other.knownRevoked()
+		v.apply(revoked)
 		v.mu.Lock()
 		v.parents = append(v.parents, other)
-		b := v.bequest // its maps may be in use: they are copied, not changed
-		maps.Copy(ids, b.ids)
-		for subject, t := range b.notBefore {
-			if t.After(notBefore[subject]) {
-				notBefore[subject] = t
-			}
-		}
-		v.bequest = bequest{b.keys.Merge(keys), ids, notBefore, b.turn + 1}
+		b := v.bequest
+		revoked.add(b.revoked) // not the other way round: b's maps may be in use
+		v.bequest = bequest{b.keys.Merge(keys), revoked, b.turn + 1}
 		v.mu.Unlock()
-		signal(v.refresh)
+		signal(v.syncSoon)
 	}
 }
 
@@ -89,27 +76,25 @@ func (v *Vault) disinherit() {
 }
 
 // tellHeirs hands revocations in this vault on to its heirs.
-func (v *Vault) tellHeirs(ids map[session.ID]time.Time, notBefore map[session.Subject]time.Time) {
+func (v *Vault) tellHeirs(revoked set) {
 	v.mu.Lock()
 	heirs := slices.Clone(v.heirs)
 	v.mu.Unlock()
 	for _, heir := range heirs {
-		for id, until := range ids {
-			heir.revoked.Add(id, until)
-		}
-		heir.revoked.Revoke(notBefore)
-		heir.keepLater(ids, notBefore)
+		heir.apply(revoked)
+		heir.queue(revoked)
 	}
 }
 
+// pending returns what this vault must still take over.
 func (v *Vault) pending() bequest {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.bequest
 }
 
-// takeOver makes the bequest the vault's own. It is for a volatile archive. The
-// caller tends the vault.
+// takeOver makes the bequest the vault's own, for a volatile archive. The caller holds
+// syncing, or has not begun the loop yet.
 func (v *Vault) takeOver() {
 	v.mu.Lock()
 	b := v.bequest
@@ -119,16 +104,16 @@ func (v *Vault) takeOver() {
 		return
 	}
 	v.setKeys(v.keys.Merge(b.keys))
-	v.keepLater(b.ids, b.notBefore)
+	v.queue(b.revoked)
 }
 
-// storeBequest writes the inherited revocations to the storage, sealed with the
-// keys that are there; if there are none, with the inherited ones. It must run
-// before the inherited keys are stored: if the process dies in between, a session
-// that was ended must not open again.
+// storeBequest writes the inherited revocations to the storage. It seals them with the
+// keys found there or, if there are none, with the inherited ones. It must run before
+// the inherited keys are stored. Otherwise a process that dies in between leaves a
+// storage in which a session that was ended opens again.
 func (v *Vault) storeBequest(ctx context.Context, found session.Keys) error {
 	b := v.pending()
-	if len(b.ids)+len(b.notBefore) == 0 {
+	if b.revoked.len() == 0 {
 		return nil
 	}
 	keys := found
@@ -139,7 +124,7 @@ func (v *Vault) storeBequest(ctx context.Context, found session.Keys) error {
 	if err != nil {
 		return err
 	}
-	lines, err := revocationLines(ring, b.ids, b.notBefore)
+	lines, err := revocationLines(ring, b.revoked)
 	if err == nil {
 		err = v.writeSnapshots(ctx, v.now().Add(maxAhead), true, lines, nil)
 	}
@@ -149,7 +134,7 @@ func (v *Vault) storeBequest(ctx context.Context, found session.Keys) error {
 	return nil
 }
 
-// withBequest returns the keys in a storage together with the inherited ones. The
+// withBequest returns the keys found in a storage together with the inherited ones. The
 // storage's index key stays, because the counters of other processes depend on it.
 func (v *Vault) withBequest(found session.Keys) session.Keys {
 	b := v.pending()
@@ -163,12 +148,12 @@ func (v *Vault) withBequest(found session.Keys) session.Keys {
 	return merged
 }
 
-// hasInherited records that the storage has the bequest was. It clears the pending
-// bequest, unless another vault has added to it meanwhile.
-func (v *Vault) hasInherited(was bequest) {
+// hasInherited clears the bequest, because the storage has it now. It does nothing if
+// another vault has added to the bequest meanwhile.
+func (v *Vault) hasInherited(stored bequest) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.bequest.turn == was.turn {
-		v.bequest = bequest{turn: was.turn}
+	if v.bequest.turn == stored.turn {
+		v.bequest = bequest{turn: stored.turn}
 	}
 }

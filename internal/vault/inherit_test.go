@@ -41,7 +41,7 @@ func newMoving(t *testing.T) *moving {
 // to opens the vault in a storage, as a reload does.
 func (m *moving) to(storage *memStorage) *Vault {
 	m.Helper()
-	v, err := newVault(m.Context(), "vault", onStorage(m, storage), m.now.Now, m.from)
+	v, err := start(m.Context(), "vault", onStorage(m, storage), m.now.Now, m.from)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -63,6 +63,7 @@ func (m *moving) holds(when string, v *Vault) {
 // Who moves to a storage, empty or with a ring of its own, takes along keys and
 // revocations, also after a restart; those who were in there stay in.
 func TestStorageInherits(t *testing.T) {
+	t.Parallel()
 	for what, older := range map[string]time.Duration{"an empty one": 0, "an older ring": -40 * day, "a younger ring": time.Second} {
 		t.Run(what, func(t *testing.T) {
 			m := newMoving(t)
@@ -84,7 +85,7 @@ func TestStorageInherits(t *testing.T) {
 			m.holds("at once", v)
 			m.holds("after a restart", vaultOn(t, storage, m.now.Now))
 			if older != 0 {
-				sibling.mustTend(t)
+				sibling.mustMaintain(t)
 				m.holds("at another process", sibling)
 				if !v.good(there) || !sibling.good(there) || !bytes.Equal(v.keys.Index, index) || !bytes.Equal(storage.keysIn(t).Index, index) {
 					t.Error("the storage's own ring is not what it was")
@@ -96,7 +97,7 @@ func TestStorageInherits(t *testing.T) {
 			// Ordinary life goes on: keys rotate, records are compacted.
 			for range 62 {
 				m.now.Advance(day)
-				v.mustTend(t)
+				v.mustMaintain(t)
 			}
 			m.holds("two months later", v)
 			m.holds("two months later, after a restart", vaultOn(t, storage, m.now.Now))
@@ -107,6 +108,7 @@ func TestStorageInherits(t *testing.T) {
 // A storage that fails at any step of it refuses the reload; and a process that
 // dies there leaves no storage in which somebody is in who was put out.
 func TestStorageInheritsInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, ring := range []bool{false, true} {
 		for _, fails := range []string{"Load " + keysFile, "Store " + revokedFolder, "Store " + keysFile, "Lock " + vaultFolder, "List " + revokedFolder} {
 			m := newMoving(t)
@@ -117,7 +119,7 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 			}
 			op, key, _ := strings.Cut(fails, " ")
 			storage.FailAt(key, op)
-			if _, err := newVault(t.Context(), "vault", onStorage(t, storage), m.now.Now, m.from); !errors.Is(err, vaulttest.ErrTrouble) {
+			if _, err := start(t.Context(), "vault", onStorage(t, storage), m.now.Now, m.from); !errors.Is(err, vaulttest.ErrTrouble) {
 				t.Errorf("%s: %v", fails, err)
 			}
 			if n := len(m.from.heirs); n != 0 {
@@ -135,10 +137,11 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 // Requests of the configuration before go on for a while: what they end is
 // ended for good, with both archives, until that vault is gone.
 func TestHeirsHear(t *testing.T) {
+	t.Parallel()
 	m := newMoving(t)
 	storage, archive := newMemStorage(), vaulttest.NewArchive()
 	inStorage := m.to(storage)
-	inArchive, err := newVault(t.Context(), "other", archive, m.now.Now, m.from)
+	inArchive, err := start(t.Context(), "other", archive, m.now.Now, m.from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +155,7 @@ func TestHeirsHear(t *testing.T) {
 		if v.good(late) || v.good(number) {
 			t.Errorf("at once: %t, %t", v.good(late), v.good(number))
 		}
-		if err := v.follow(t.Context()); err != nil {
+		if err := v.syncOnly(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -169,6 +172,7 @@ func TestHeirsHear(t *testing.T) {
 
 // A vault that is still open is joined again: it takes over what has come since.
 func TestJoinedVaultInherits(t *testing.T) {
+	t.Parallel()
 	m := newMoving(t)
 	storage, archive := newMemStorage(), vaulttest.NewArchive()
 	for what, v := range map[string]*Vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
@@ -176,7 +180,7 @@ func TestJoinedVaultInherits(t *testing.T) {
 		v.inherit(m.from)
 		v.inherit(m.from) // once more changes nothing
 		v.catchUp(t.Context())
-		if err := v.follow(t.Context()); err != nil {
+		if err := v.syncOnly(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if m.holds(what, v); !v.good(own) {

@@ -12,14 +12,16 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// keysError says that the keys in the archive are not to be used, and why.
+// keysError is the error of keys in the archive that must not be used. It tells why.
 type keysError string
 
+// Error implements error.
 func (e keysError) Error() string { return string(e) }
 
-// tendKeys brings the keys in the archive up to date, and takes them over. It
-// reports whether they could be read; ours stay as they are if not.
-func (v *Vault) tendKeys(ctx context.Context) (current bool, err error) {
+// syncKeys brings the keys in the archive up to date, and takes them over. It reports
+// whether it could read them. If not, the vault goes on with the keys that it has. The
+// caller holds syncing.
+func (v *Vault) syncKeys(ctx context.Context) (current bool, err error) {
 	found, err := v.readKeys(ctx)
 	if err != nil {
 		return false, err
@@ -39,7 +41,7 @@ func (v *Vault) tendKeys(ctx context.Context) (current bool, err error) {
 	case !inherits.any():
 	case err == nil || v.united(keys).Equal(keys):
 		v.hasInherited(inherits)
-	case v.keys.Sealing == nil: // a start does not go on without them
+	case v.keys.Sealing == nil: // a start fails without the inherited keys
 		return false, err
 	}
 	if keys.Sealing == nil {
@@ -49,14 +51,15 @@ func (v *Vault) tendKeys(ctx context.Context) (current bool, err error) {
 	return true, err
 }
 
-// dueKeys changes the keys in the archive if that is due, and returns the result.
+// dueKeys changes the keys in the archive if a change is due. It returns the keys that
+// the vault is to use.
 func (v *Vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, error) {
 	if _, due := v.next(found); !due {
 		return v.united(found), nil
 	}
 	changed, err := v.changeKeys(ctx)
 	switch {
-	case changed.Sealing != nil: // also if the only error is that the lock could not be released
+	case changed.Sealing != nil: // also if only the release of the lock failed
 		return changed, err
 	case v.archive.Volatile():
 		return v.united(found), err
@@ -64,34 +67,36 @@ func (v *Vault) dueKeys(ctx context.Context, found session.Keys) (session.Keys, 
 	return found, err // inherited keys are not used before they are stored
 }
 
-// place makes the ring what it is to be now by the keys. Each process decides
-// by its own clock which key seals.
-func (v *Vault) place() error {
+// placeKeys puts the keys into the ring. Each process decides by its own clock which of
+// them seals.
+func (v *Vault) placeKeys() error {
 	keys := v.keys.At(v.now())
-	if keys.Equal(v.placed) { // else ciphers would be made for nothing
+	if keys.Equal(v.placedKeys) { // then new ciphers would be of no use
 		return nil
 	}
 	if err := v.Ring.Replace(keys); err != nil {
 		return err
 	}
-	v.placed = keys
+	v.placedKeys = keys
 	return nil
 }
 
+// setKeys replaces the keys that the vault knows. The caller holds syncing.
 func (v *Vault) setKeys(keys session.Keys) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.keys = keys
 }
 
-// knownKeys returns the keys to who does not tend.
+// knownKeys returns the keys that the vault knows, for a caller that does not hold
+// syncing.
 func (v *Vault) knownKeys() session.Keys {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.keys
 }
 
-// readKeys reads the keys in the archive; there may be none.
+// readKeys reads the keys in the archive. The result is empty if there are none.
 func (v *Vault) readKeys(ctx context.Context) (session.Keys, error) {
 	ctx, cancel := v.within(ctx)
 	defer cancel()
@@ -102,24 +107,26 @@ func (v *Vault) readKeys(ctx context.Context) (session.Keys, error) {
 	return v.parseKeys(data)
 }
 
-// parseKeys returns the keys that an archive holds. There are none before the
-// first process that asks has made them; later they must be those of our ring,
-// unless the archive is one that may lose them.
+// parseKeys parses the keys of an archive. An archive has none before its first process
+// makes them. After that, a storage must have the keys of this vault's ring, and a
+// volatile archive may have lost them, or have those of another ring.
 func (v *Vault) parseKeys(data []byte) (keys session.Keys, err error) {
 	switch {
 	case data == nil && (v.keys.Sealing == nil || v.archive.Volatile()):
 		return keys, nil
 	case data == nil:
-		return keys, keysError(v.keysPlace() + " is gone; restore it, or restart Caddy to end all sessions and begin anew")
-	case v.data != nil && bytes.Equal(data, v.data):
-		return v.read, nil
+		return keys, keysError(v.keysPlace() +
+			" is gone; restore it, or restart Caddy to end all sessions and begin anew")
+	case v.storedData != nil && bytes.Equal(data, v.storedData):
+		return v.storedKeys, nil
 	}
 	var newer *session.VersionError
 	switch err := json.Unmarshal(data, &keys); {
 	case errors.As(err, &newer):
 		return session.Keys{}, keysError(v.keysPlace() + " has " + newer.Error() + "; nothing is written to it")
 	case err != nil && json.Valid(data):
-		return session.Keys{}, v.damaged("damaged: its fields are not those of keys") // the error could quote a secret
+		// The error of json.Unmarshal could quote a secret.
+		return session.Keys{}, v.damaged("damaged: its fields are not those of keys")
 	case err != nil:
 		return session.Keys{}, v.damaged("not JSON")
 	}
@@ -127,13 +134,14 @@ func (v *Vault) parseKeys(data []byte) (keys session.Keys, err error) {
 		return keys, v.damaged("damaged: " + err.Error())
 	}
 	if v.keys.Sealing != nil && !v.archive.Volatile() && !bytes.Equal(keys.Index, v.keys.Index) {
-		return keys, keysError(v.keysPlace() + " holds the keys of another ring; restore it, or restart Caddy to end all sessions and go on with those")
+		return keys, keysError(v.keysPlace() +
+			" holds the keys of another ring; restore it, or restart Caddy to end all sessions and go on with those")
 	}
-	v.read, v.data = keys, bytes.Clone(data)
+	v.storedKeys, v.storedData = keys, bytes.Clone(data)
 	return keys, nil
 }
 
-// keysPlace names the keys in the archive.
+// keysPlace names the keys in the archive for an operator.
 func (v *Vault) keysPlace() string {
 	if _, ok := v.archive.(*storageArchive); ok {
 		return keysFile + " in Caddy's storage"
@@ -141,19 +149,23 @@ func (v *Vault) keysPlace() string {
 	return "the ring of keys in " + v.where
 }
 
-// damaged says what is wrong with the keys, and what to do about it.
+// damaged returns the error of damaged keys. It tells how they are damaged, and what an
+// operator can do.
 func (v *Vault) damaged(how string) error {
 	restart := ""
 	if v.keys.Sealing != nil {
 		restart = " and restart Caddy"
 	}
-	return keysError(fmt.Sprintf("%s is %s; restore it, or delete it%s to end all sessions and begin anew", v.keysPlace(), how, restart))
+	return keysError(fmt.Sprintf("%s is %s; restore it, or delete it%s to end all sessions and begin anew",
+		v.keysPlace(), how, restart))
 }
 
-// united returns the keys that were found together with those that we know,
-// where the archive may have lost some, or all, and others may have begun anew
-// meanwhile. What is older than all that were found was not lost: its time
-// was over.
+// united returns the keys that were found in the archive together with those that the
+// vault must add to them.
+//
+// To a storage, the vault adds the keys that it inherits. To a volatile archive, it adds
+// the keys that the archive has lost. A key that is older than all keys found was not
+// lost: another process has removed it, because its time was over.
 func (v *Vault) united(found session.Keys) session.Keys {
 	known := v.keys
 	if !v.archive.Volatile() {
@@ -168,17 +180,18 @@ func (v *Vault) united(found session.Keys) session.Keys {
 	return found.Merge(known)
 }
 
-// next returns what the keys in the archive are to be now, given those that
-// are there, and whether that is a change.
+// next returns what the keys in the archive must be now. It reports whether that
+// differs from those found there.
 func (v *Vault) next(found session.Keys) (next session.Keys, changed bool) {
 	united := v.united(found)
 	next, rotated := united.Rotate(v.now(), session.MaxLife)
 	return next, rotated || !united.Equal(found)
 }
 
-// changeKeys makes the keys in the archive what they are to be, so that all
-// who share the archive share the keys. It returns those that are there then,
-// also beside an error: the change may have been made all the same.
+// changeKeys changes the keys in the archive to those that next returns. All processes
+// that share the archive then share the keys. It returns the keys that the archive has
+// after that. It can return keys beside an error, because a change whose answer is lost
+// may have been made.
 func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	change, cancel := v.within(ctx)
 	defer cancel()
@@ -187,7 +200,7 @@ func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	err = v.archive.ChangeKeys(change, func(data []byte) ([]byte, error) {
 		changed = false
 		var err error
-		if found, err = v.parseKeys(data); err != nil { // another process may have been faster
+		if found, err = v.parseKeys(data); err != nil { // another process may have changed them meanwhile
 			return nil, err
 		}
 		if keys, changed = v.next(found); !changed {
@@ -203,12 +216,13 @@ func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 		return v.united(there), err
 	}
 	if changed {
-		v.logger().Info(v.whatChanged(found), zap.Int("keys_before", len(found.Sealing)), zap.Int("keys", len(keys.Sealing)))
+		v.logger().Info(v.whatChanged(found),
+			zap.Int("keys_before", len(found.Sealing)), zap.Int("keys", len(keys.Sealing)))
 	}
 	return keys, nil
 }
 
-// whatChanged says what was done to the keys that were found.
+// whatChanged returns the line for the log of a change of the keys.
 func (v *Vault) whatChanged(found session.Keys) string {
 	switch {
 	case len(found.Sealing) == 0 && v.keys.Sealing == nil:

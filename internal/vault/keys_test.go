@@ -39,10 +39,11 @@ func (v *Vault) sealsWith(t testing.TB) string {
 // A new key is made after 30 days, seals two hours later, and by then every
 // process has it. What the old one sealed opens for a year.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	one, two := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	index := one.keys.Index
-	tend := func() { one.mustTend(t); two.mustTend(t) }
+	tend := func() { one.mustMaintain(t); two.mustMaintain(t) }
 	both := func(what, sealed string, want bool) {
 		t.Helper()
 		if one.good(sealed) != want || two.good(sealed) != want {
@@ -57,7 +58,7 @@ func TestRotation(t *testing.T) {
 		t.Fatalf("before 30 days there are %d keys, written %d times", n, storage.Count("Store"))
 	}
 	now.Advance(1)
-	one.mustTend(t)
+	one.mustMaintain(t)
 	if n := len(storage.keysIn(t).Sealing); n != 2 {
 		t.Fatalf("after 30 days there are %d keys", n)
 	}
@@ -97,6 +98,7 @@ func TestRotation(t *testing.T) {
 // A storage that fails changes nothing for those who hold the keys, and the
 // rotation is made up for.
 func TestRotationWithoutStorage(t *testing.T) {
+	t.Parallel()
 	for _, op := range []string{"Lock", "Store", "Load", "Unlock"} {
 		t.Run(op, func(t *testing.T) {
 			now, storage := harness.NewFakeClock(), newMemStorage()
@@ -106,7 +108,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 			now.Advance(31 * day)
 			storage.FailAt("websms", op)
 			for i := range 3 {
-				if err := v.tend(t.Context()); errors.Is(err, vaulttest.ErrTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
+				if err := v.syncAndClean(t.Context()); errors.Is(err, vaulttest.ErrTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
 					t.Fatalf("the error is %v", err)
 				}
 				_, sealed := v.issue(t, "+6421234567", "")
@@ -121,9 +123,9 @@ func TestRotationWithoutStorage(t *testing.T) {
 				}
 			}
 			storage.FailAt("")
-			v.mustTend(t)
+			v.mustMaintain(t)
 			now.Advance(session.Settling)
-			v.mustTend(t)
+			v.mustMaintain(t)
 			if n := len(storage.keysIn(t).Sealing); n != 2 || v.sealsWith(t) == key || !v.good(first) {
 				t.Errorf("afterwards there are %d keys; another seals: %t", n, v.sealsWith(t) != key)
 			}
@@ -133,13 +135,14 @@ func TestRotationWithoutStorage(t *testing.T) {
 
 // The first start needs a storage that can be written; it says so if it is not.
 func TestFirstStartWithoutStorage(t *testing.T) {
+	t.Parallel()
 	for op, want := range map[string]string{
 		"Lock": "locking Caddy's storage, which must be writable", "Store": "writing to Caddy's storage",
 		"Load": "reading websms/keys.json in Caddy's storage",
 	} {
 		storage := newMemStorage()
 		storage.FailAt("websms", op)
-		_, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+		_, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if !errors.Is(err, vaulttest.ErrTrouble) || !strings.Contains(err.Error(), "loading the keys that seal sessions: "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
@@ -148,9 +151,10 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 
 // A lock that is left behind keeps nobody from starting: the keys are there.
 func TestFirstStartLeavesLock(t *testing.T) {
+	t.Parallel()
 	storage := newMemStorage()
 	storage.FailAt("websms", "Unlock")
-	v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+	v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +167,7 @@ func TestFirstStartLeavesLock(t *testing.T) {
 // Keys that are damaged while a process runs do it no harm, and are not
 // written over: they may be somebody's to restore.
 func TestKeysDamagedWhileRunning(t *testing.T) {
+	t.Parallel()
 	other := newMemStorage()
 	vaultOn(t, other, harness.NewFakeClock().Now)
 	others, _ := other.get(keysFile)
@@ -186,7 +191,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 			}
 			now.Advance(31 * day) // a new key is due
 			for range 2 {
-				err := v.tend(t.Context())
+				err := v.syncAndClean(t.Context())
 				var damaged keysError
 				if !errors.As(err, &damaged) || !strings.Contains(err.Error(), keysFile) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("the error is %v", err)
@@ -203,7 +208,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 				t.Error("the keys are not those of before")
 			}
 			storage.put(keysFile, sound)
-			v.mustTend(t)
+			v.mustMaintain(t)
 			if n := len(v.keys.Sealing); n != 2 || !v.good(sealed) {
 				t.Errorf("when it is restored there are %d keys", n)
 			}
@@ -214,6 +219,7 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 // However many processes find that a key is due, one is made; and whoever
 // seals and opens meanwhile is not disturbed.
 func TestRotationConcurrently(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	var vaults []*Vault
 	for range 8 {
@@ -225,7 +231,7 @@ func TestRotationConcurrently(t *testing.T) {
 		var group sync.WaitGroup
 		for _, v := range vaults {
 			group.Go(func() {
-				if err := v.tend(t.Context()); err != nil {
+				if err := v.syncAndClean(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -248,9 +254,10 @@ func TestRotationConcurrently(t *testing.T) {
 
 // The vault tends itself, until it is let go of.
 func TestVaultTendsItself(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		storage := newMemStorage()
-		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+		v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,9 +289,10 @@ func TestVaultTendsItself(t *testing.T) {
 
 // A storage that hangs holds up neither the loop for ever nor the end.
 func TestVaultEndsWhenStorageHangs(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		storage := &hanging{memStorage: newMemStorage()}
-		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+		v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +301,7 @@ func TestVaultEndsWhenStorageHangs(t *testing.T) {
 		if n := storage.waits.Load(); n < 40 {
 			t.Errorf("in a day it was asked %d times", n)
 		}
-		time.Sleep(tendEvery - storageTime)
+		time.Sleep(maintainEvery - storageTime)
 		begun := time.Now()
 		if err := v.Destruct(); err != nil || time.Since(begun) > storageTime {
 			t.Errorf("ending took %s: %v", time.Since(begun), err)
@@ -320,6 +328,7 @@ func (s *hanging) Load(ctx context.Context, key string) ([]byte, error) {
 // The vault goes through the storage of a configuration that runs: a storage
 // module may have closed that of one before it.
 func TestVaultUsesALivingStorage(t *testing.T) {
+	t.Parallel()
 	now := harness.NewFakeClock()
 	first, second, refused := newMemStorage(), newMemStorage(), newMemStorage()
 	context1, end1 := context.WithCancel(t.Context())
@@ -327,7 +336,7 @@ func TestVaultUsesALivingStorage(t *testing.T) {
 	context3, end3 := context.WithCancel(t.Context())
 	defer end3()
 	archive := &storageArchive{sources: []source{{first, context1}}}
-	v, err := newVault(context1, "vault", archive, now.Now)
+	v, err := start(context1, "vault", archive, now.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

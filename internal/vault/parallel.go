@@ -7,16 +7,18 @@ import (
 	"time"
 )
 
-// atOnce is how many operations on an archive are under way at once. With 32, a
-// storage that needs 100 ms a record gives 2,000 records within ten seconds. More
-// could exhaust the connection pool of a storage.
+// atOnce is how many calls of an archive are under way at once. With 32, a storage
+// that needs 100 ms a call reads 2,000 entries within seven seconds. More could
+// exhaust the connection pool of a storage.
 const atOnce = 32
 
 // inParallel calls do for each item, several at once. There may be any number of
-// items, because no time bounds them all: inParallel gives up only if no call has
+// items, because no time bounds them all. inParallel gives up only if no call has
 // succeeded for patience, which also bounds each call. It tries failed items again
 // as long as other items succeed. It returns the first error of the last round.
-func inParallel[T any](ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error) error {
+func inParallel[T any](
+	ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error,
+) error {
 	for len(items) > 0 {
 		failed, err := oneRound(ctx, patience, items, do)
 		if len(failed) == len(items) || len(failed) > 0 && ctx.Err() != nil {
@@ -32,7 +34,9 @@ func inParallel[T any](ctx context.Context, patience time.Duration, items []T, d
 
 // oneRound calls do once for each item. It returns the items that failed, and the
 // first error.
-func oneRound[T any](ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error) (failed []T, first error) {
+func oneRound[T any](
+	ctx context.Context, patience time.Duration, items []T, do func(ctx context.Context, item T) error,
+) (failed []T, first error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stalled := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing was answered within %s", patience)) })

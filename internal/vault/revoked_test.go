@@ -20,6 +20,7 @@ import (
 // Revoking a number or a user ends what was issued until then, at once, after
 // a restart and at other processes; what is issued a nanosecond later is good.
 func TestRevokedForGood(t *testing.T) {
+	t.Parallel()
 	const number, user = "+6421234567", "alice"
 	for _, c := range []struct {
 		name         string
@@ -55,7 +56,7 @@ func TestRevokedForGood(t *testing.T) {
 			}
 			check("at once", v)
 			check("after a restart", vaultOn(t, storage, now.Now))
-			other.mustTend(t)
+			other.mustMaintain(t)
 			check("at another process", other)
 			check("after it is tended", v)
 		})
@@ -64,6 +65,7 @@ func TestRevokedForGood(t *testing.T) {
 
 // The storage tells nobody whom a record concerns, and holds one for each.
 func TestRevokedRecords(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	first := now.Now()
@@ -116,6 +118,7 @@ func TestRevokedRecords(t *testing.T) {
 
 // What makes no sense is refused, and told without telling whom it is about.
 func TestRevokeRefuses(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	for name, err := range map[string]error{
@@ -140,6 +143,7 @@ func TestRevokeRefuses(t *testing.T) {
 // A session that was ended stays so to its very end, which need not be a whole
 // second; a day later, which a clock may leap, it is forgotten.
 func TestEndedToItsEnd(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	s, sealed := v.issue(t, "+6421234567", "")
@@ -148,14 +152,14 @@ func TestEndedToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	now.Advance(time.Hour + 998*time.Millisecond)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	for range 2 { // the first of them could have removed it
 		if restarted := vaultOn(t, storage, now.Now); restarted.good(sealed) || v.good(sealed) {
 			t.Error("it revives before its end")
 		}
 	}
 	now.Advance(leapTime + time.Second)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	if files := storage.list(revokedFolder); len(files) != 0 || !v.good(sealed) {
 		t.Errorf("it is not forgotten: %q", files)
 	}
@@ -164,27 +168,28 @@ func TestEndedToItsEnd(t *testing.T) {
 // A revocation holds as long as a session can live, also if the key that its
 // record is sealed with is replaced meanwhile; then it is forgotten.
 func TestRevokedForAYear(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	now.Advance(30*day + session.Settling - time.Hour) // the key is about to be replaced
-	v.mustTend(t)
+	v.mustMaintain(t)
 	_, sealed := v.issue(t, "+6421234567", "")
 	if err := v.RevokeNumber("", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for range 36 {
 		now.Advance(10 * day)
-		v.mustTend(t)
+		v.mustMaintain(t)
 	}
 	now.Advance(5*day - 1)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
 		if v.good(sealed) || v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() || !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
 			t.Errorf("%s the session is good: %t", what, v.good(sealed))
 		}
 	}
 	now.Advance(2)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	if files := storage.list(revokedFolder); len(files) != 0 || !v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() {
 		t.Errorf("it is not forgotten: %q", files)
 	}
@@ -193,6 +198,7 @@ func TestRevokedForAYear(t *testing.T) {
 // A clock that is wrong for a while revives nobody, and nobody's session is
 // lost to it.
 func TestRevokedByABadClock(t *testing.T) {
+	t.Parallel()
 	for _, leap := range []time.Duration{800 * day, -20000 * day} {
 		now, storage := harness.NewFakeClock(), newMemStorage()
 		v := vaultOn(t, storage, now.Now)
@@ -206,10 +212,10 @@ func TestRevokedByABadClock(t *testing.T) {
 			t.Fatal(err)
 		}
 		now.Advance(leap)
-		v.mustTend(t)
+		v.mustMaintain(t)
 		vaultOn(t, storage, now.Now) // a restart while it is wrong
 		now.Advance(time.Minute - leap)
-		v.mustTend(t)
+		v.mustMaintain(t)
 		for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
 			if v.good(revoked) || v.good(ended) || !v.good(good) {
 				t.Errorf("a clock wrong by %s; %s: revoked is good %t, ended is good %t, another is good %t", leap, what, v.good(revoked), v.good(ended), v.good(good))
@@ -221,6 +227,7 @@ func TestRevokedByABadClock(t *testing.T) {
 // While some revoke, others read and a third tends: nothing revoked is missed,
 // now or later.
 func TestRevokeConcurrently(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, other := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	var cookies []string
@@ -242,13 +249,13 @@ func TestRevokeConcurrently(t *testing.T) {
 			}
 		})
 		group.Go(func() {
-			if err := other.tend(t.Context()); err != nil {
+			if err := other.syncAndClean(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
-	other.mustTend(t)
+	other.mustMaintain(t)
 	now.Advance(time.Second)
 	for what, v := range map[string]*Vault{"there": v, "elsewhere": other, "after a restart": vaultOn(t, storage, now.Now)} {
 		if slices.ContainsFunc(cookies, v.good) {
@@ -263,20 +270,20 @@ func TestRevokeConcurrently(t *testing.T) {
 // Names are read as they were written, and nothing else is.
 func FuzzRevokedNames(f *testing.F) {
 	id, digest := session.NewID(), strings.Repeat("0a", session.DigestSize/2)
-	f.Add(revokedName(id, time.Unix(1_800_000_000, 1)))
-	f.Add(recordName(digest, time.Unix(1_800_000_000, 1)))
+	f.Add(endedName(id, time.Unix(1_800_000_000, 1)))
+	f.Add(cutoffName(digest, time.Unix(1_800_000_000, 1)))
 	f.Add("notbefore-" + digest + "--1")
 	f.Add("notbefore-" + digest + "-01")
 	f.Add("notbefore-" + digest)
 	f.Add("123456789")
 	f.Add("-")
 	f.Fuzz(func(t *testing.T, name string) {
-		id, until, ended := parseRevoked(name)
-		if ended && !strings.EqualFold(revokedName(id, until)[:32], name[:32]) {
+		id, until, ended := parseEnded(name)
+		if ended && !strings.EqualFold(endedName(id, until)[:32], name[:32]) {
 			t.Errorf("%q ends %s", name, id)
 		}
-		notBefore, record := parseRecord(name)
-		if record && (!strings.HasPrefix(name, recordPrefix) || recordName(name[len(recordPrefix):len(recordPrefix)+session.DigestSize], notBefore) != name || notBefore.UnixNano() <= 0) {
+		notBefore, record := parseCutoff(name)
+		if record && (!strings.HasPrefix(name, cutoffPrefix) || cutoffName(name[len(cutoffPrefix):len(cutoffPrefix)+session.DigestSize], notBefore) != name || notBefore.UnixNano() <= 0) {
 			t.Errorf("%q is a record of %s", name, notBefore)
 		}
 		if ended && record || !fs.ValidPath(name) && record {
@@ -288,6 +295,7 @@ func FuzzRevokedNames(f *testing.F) {
 // A clock that leaps ahead by up to a day, and comes back, revives no session
 // that was ended.
 func TestRevokedWhileTheClockLeaps(t *testing.T) {
+	t.Parallel()
 	for _, leap := range []time.Duration{13 * time.Hour, 23 * time.Hour, 35 * time.Hour} {
 		now, storage := harness.NewFakeClock(), newMemStorage()
 		v := vaultOn(t, storage, now.Now)
@@ -301,9 +309,9 @@ func TestRevokedWhileTheClockLeaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		now.Advance(leap)
-		v.mustTend(t)
+		v.mustMaintain(t)
 		now.Advance(time.Minute - leap)
-		v.mustTend(t)
+		v.mustMaintain(t)
 		if v.good(sealed) || vaultOn(t, storage, now.Now).good(sealed) {
 			t.Errorf("after a leap of %v a session that was ended is good again", leap)
 		}
@@ -312,14 +320,15 @@ func TestRevokedWhileTheClockLeaps(t *testing.T) {
 
 // One record that the storage refuses holds up no other, also at the end.
 func TestOneRefusedRecordAtTheEnd(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
-	v, err := newVault(t.Context(), "v", onStorage(t, storage), now.Now)
+	v, err := start(t.Context(), "v", onStorage(t, storage), now.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	until := now.Now().Add(time.Hour)
 	poisoned := session.NewID()
-	refused := path.Join(revokedFolder, revokedName(poisoned, until))
+	refused := path.Join(revokedFolder, endedName(poisoned, until))
 	storage.full()
 	_ = v.Revoke(poisoned, until)
 	for range 3000 {

@@ -17,6 +17,7 @@ import (
 // anything lives, at every other that was tended within the last hour;
 // whatever fails in between, and whoever starts anew.
 func TestRotationProperty(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		storage, begin := newMemStorage(), time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 		now := begin
@@ -31,7 +32,7 @@ func TestRotationProperty(t *testing.T) {
 		}
 		var values []value
 		open := func(p *process) {
-			v, err := newVault(t.Context(), "vault", onStorage(t, storage), p.clock)
+			v, err := start(t.Context(), "vault", onStorage(t, storage), p.clock)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -53,7 +54,7 @@ func TestRotationProperty(t *testing.T) {
 		awake := func(p *process) bool { return now.Sub(p.tended) <= time.Hour }
 		tendAll := func() {
 			for _, p := range all {
-				if p.tend(t.Context()) == nil {
+				if p.syncAndClean(t.Context()) == nil {
 					p.tended = now
 				}
 			}
@@ -116,7 +117,7 @@ func TestRotationProperty(t *testing.T) {
 				for minute := 0; minute < 3*60; minute += 5 {
 					for i, p := range all {
 						if minute%60 == phases[i] {
-							p.mustTend(t)
+							p.mustMaintain(t)
 							p.tended = now
 						}
 					}
@@ -130,14 +131,14 @@ func TestRotationProperty(t *testing.T) {
 			},
 			"tend": func(rt *rapid.T) {
 				p := one.Draw(rt, "who")
-				if p.tend(t.Context()) == nil {
+				if p.syncAndClean(t.Context()) == nil {
 					p.tended = now
 				}
 			},
 			"tend all": func(*rapid.T) { tendAll() },
 			"tend and fail": func(rt *rapid.T) {
 				storage.FailAt("websms", rapid.SampledFrom([]string{"Load", "Lock", "Store", "List"}).Draw(rt, "op"))
-				_ = one.Draw(rt, "who").tend(t.Context())
+				_ = one.Draw(rt, "who").syncAndClean(t.Context())
 				storage.FailAt("")
 			},
 			"start anew": func(rt *rapid.T) {
@@ -159,6 +160,7 @@ func TestRotationProperty(t *testing.T) {
 
 // A rotation that finds another ring under the lock refuses it wholly.
 func TestRotationRefusesForeignRing(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	index := v.keys.Index
@@ -174,7 +176,7 @@ func TestRotationRefusesForeignRing(t *testing.T) {
 		}
 		return nil
 	})
-	if err := v.tend(t.Context()); err == nil {
+	if err := v.syncAndClean(t.Context()); err == nil {
 		t.Error("nothing is said of another ring")
 	}
 	if !bytes.Equal(v.keys.Index, index) || !v.good(sealed) {

@@ -83,7 +83,7 @@ func (s *slowStorage) Lock(ctx context.Context, name string) error {
 // and of one who is in.
 func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sessions int) (revoked, ended, good string) {
 	t.Helper()
-	v, err := newVault(t.Context(), "vault", onStorage(t, storage), now)
+	v, err := start(t.Context(), "vault", onStorage(t, storage), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,15 +92,15 @@ func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sess
 	s, ended := v.issue(t, "+6427000000", "")
 	_, good = v.issue(t, "+6427000000", "")
 	for i := range numbers {
-		name, sealed, err := v.sealRecord(session.Subject{Kind: session.ByNumber, Name: number(i)}, now())
+		name, sealed, err := sealCutoff(v.Ring, session.Subject{Kind: session.ByNumber, Name: number(i)}, now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		storage.put(path.Join(revokedFolder, name), string(sealed))
 	}
-	storage.put(path.Join(revokedFolder, revokedName(s.ID, s.Ends)), string(ended))
+	storage.put(path.Join(revokedFolder, endedName(s.ID, s.Ends)), string(ended))
 	for range sessions - 1 {
-		storage.put(path.Join(revokedFolder, revokedName(session.NewID(), s.Ends)), "ended\n")
+		storage.put(path.Join(revokedFolder, endedName(session.NewID(), s.Ends)), "ended\n")
 	}
 	if err := v.Destruct(); err != nil {
 		t.Fatal(err)
@@ -112,6 +112,7 @@ func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sess
 // with, and a reload does not wait for what is known. With snapshots a start
 // reads a few files.
 func TestManyRevocationsOnSlowStorage(t *testing.T) {
+	t.Parallel()
 	const numbers, takes = 2000, 50 * time.Millisecond
 	sessions := 300_000
 	if testing.Short() {
@@ -124,7 +125,7 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 		open := func(when string, most time.Duration) *Vault {
 			t.Helper()
 			begun := time.Now()
-			v, err := newVault(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
+			v, err := start(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
 			if err != nil {
 				t.Fatalf("%s: %v", when, err)
 			}
@@ -149,7 +150,7 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 		if n := storage.most.Load(); n > atOnce {
 			t.Errorf("%d operations were under way at once", n)
 		}
-		v.mustTend(t)
+		v.mustMaintain(t)
 		if err := v.Destruct(); err != nil {
 			t.Error(err)
 		}
@@ -170,6 +171,7 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 // It is progress that counts: an operation may take nine seconds, and all of
 // them hours.
 func TestSlowProgressIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		memory := newMemStorage()
 		revoked, ended, good := fill(t, memory, time.Now, 500, 2)
@@ -181,7 +183,7 @@ func TestSlowProgressIsWaitedFor(t *testing.T) {
 			return 9 * time.Second
 		}
 		begun := time.Now()
-		v, err := newVault(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
+		v, err := start(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
 		if err != nil {
 			t.Fatalf("after %s: %v", time.Since(begun), err)
 		}
@@ -196,6 +198,7 @@ func TestSlowProgressIsWaitedFor(t *testing.T) {
 
 // One that hangs, in the middle or while it lists, is given up.
 func TestHangingReadIsGivenUp(t *testing.T) {
+	t.Parallel()
 	const forever = 1000 * time.Hour
 	for what, takes := range map[string]func() func(op, key string) time.Duration{
 		"it hangs after some records": func() func(op, key string) time.Duration {
@@ -234,7 +237,7 @@ func TestHangingReadIsGivenUp(t *testing.T) {
 				fill(t, memory, time.Now, 300, 1)
 				storage := &slowStorage{memStorage: memory, takes: takes()}
 				begun := time.Now()
-				_, err := newVault(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
+				_, err := start(t.Context(), "vault", &storageArchive{sources: []source{{storage, t.Context()}}}, time.Now)
 				most := time.Minute
 				if what == "only the listing hangs" {
 					most = listTime + time.Second
@@ -251,6 +254,7 @@ func TestHangingReadIsGivenUp(t *testing.T) {
 // What fails once while others are read is read again; and what was read before
 // all failed is not read again.
 func TestReadingGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	running := vaultOn(t, storage, now.Now)
 	revoked, _, good := fill(t, storage, now.Now, 400, 1)
@@ -274,7 +278,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 	}
 	tried = make(map[string]int)
 	fails(func(string, int) bool { return len(tried) > 150 })
-	if err := running.follow(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
+	if err := running.syncOnly(t.Context()); !errors.Is(err, vaulttest.ErrTrouble) {
 		t.Fatalf("the error is %v", err)
 	}
 	mu.Lock()
@@ -282,7 +286,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 	tried = make(map[string]int)
 	mu.Unlock()
 	fails(func(string, int) bool { return false })
-	mustFollow(t, running)
+	mustSync(t, running)
 	if len(tried) > 260 || len(tried) < 200 {
 		t.Errorf("%d were read at first, and then %d", read, len(tried))
 	}
@@ -294,7 +298,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 // unread returns the records in a storage that the vault has not read.
 func (v *Vault) unread(storage *memStorage) (names []string) {
 	for _, file := range storage.list(revokedFolder) {
-		if name := path.Base(file); strings.HasPrefix(name, recordPrefix) && !v.knows(name) {
+		if name := path.Base(file); strings.HasPrefix(name, cutoffPrefix) && !v.hasCutoff(name) {
 			names = append(names, name)
 		}
 	}

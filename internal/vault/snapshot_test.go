@@ -56,7 +56,7 @@ func newCompacted(t *testing.T) *compacted {
 		c.ended = sealed
 	}
 	_, c.good = c.v.issue(t, "+6421234567", "")
-	c.v.mustTend(t)
+	c.v.mustMaintain(t)
 	c.want(1, 2*compactFrom)
 	return c
 }
@@ -82,6 +82,7 @@ func (c *compacted) restart() *Vault { return vaultOn(c.T, c.memStorage, c.now.N
 // Records go into a snapshot, stay beside it for a day, and are then gone; all
 // hold throughout, and the snapshot tells nobody whom they concern.
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	c := newCompacted(t)
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
@@ -95,11 +96,11 @@ func TestCompaction(t *testing.T) {
 	}
 	for range 47 {
 		c.now.Advance(30 * time.Minute)
-		c.v.mustTend(t)
+		c.v.mustMaintain(t)
 	}
 	c.want(1, 2*compactFrom)
 	c.now.Advance(time.Hour)
-	c.v.mustTend(t)
+	c.v.mustMaintain(t)
 	c.want(1, 0)
 	c.holds("with the snapshot alone", c.restart())
 	c.holds("who has both seen", c.v)
@@ -115,11 +116,11 @@ func TestCompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.now.Advance(25 * time.Hour)
-	c.v.mustTend(t)
+	c.v.mustMaintain(t)
 	c.want(2, compactFrom+1)
 	c.holds("with two snapshots", c.restart())
 	c.now.Advance(25 * time.Hour)
-	c.v.mustTend(t)
+	c.v.mustMaintain(t)
 	c.want(1, 0)
 	restarted := c.restart()
 	if c.holds("with the second", restarted); restarted.good(c.second) {
@@ -130,13 +131,14 @@ func TestCompaction(t *testing.T) {
 	now := c.now.Now()
 	for c.now.Now().Before(now.Add(session.MaxLife + 2*day)) {
 		c.now.Advance(5 * day)
-		c.v.mustTend(t)
+		c.v.mustMaintain(t)
 	}
 	c.want(0, 0)
 }
 
 // A snapshot in which most is over is written anew without that.
 func TestCompactionForgets(t *testing.T) {
+	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	long, sealed := v.issue(t, "+6421234567", "")
@@ -145,18 +147,18 @@ func TestCompactionForgets(t *testing.T) {
 		if i%4 == 0 {
 			until = long.Ends
 		}
-		storage.put(path.Join(revokedFolder, revokedName(session.NewID(), until)), "ended\n")
+		storage.put(path.Join(revokedFolder, endedName(session.NewID(), until)), "ended\n")
 	}
 	if err := v.Revoke(long.ID, long.Ends); err != nil {
 		t.Fatal(err)
 	}
-	v.mustTend(t)
+	v.mustMaintain(t)
 	if s, l := storage.snapshots(); len(s) != 2 || len(l) != 9001 {
 		t.Fatalf("there are %d snapshots and %d other records", len(s), len(l))
 	}
 	for range 6 {
 		now.Advance(25 * time.Hour)
-		v.mustTend(t)
+		v.mustMaintain(t)
 	}
 	s, l := storage.snapshots()
 	size := 0
@@ -174,6 +176,7 @@ func TestCompactionForgets(t *testing.T) {
 
 // A process that dies, or a storage that fails, at any step of it loses nothing.
 func TestCompactionInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, op := range []string{"Store", "Delete", "Load", "List"} {
 		for _, after := range []int{0, 1, 50} {
 			t.Run(fmt.Sprint(op, " ", after), func(t *testing.T) {
@@ -188,15 +191,15 @@ func TestCompactionInterrupted(t *testing.T) {
 					return nil
 				})
 				c.now.Advance(25 * time.Hour)
-				_ = c.v.tend(t.Context())
+				_ = c.v.syncAndClean(t.Context())
 				c.FailAt("")
 				c.holds("after it failed", c.restart())
 				c.now.Advance(25 * time.Hour)
 				other := c.restart()
-				other.mustTend(t)
+				other.mustMaintain(t)
 				c.holds("done by another", c.restart())
 				c.now.Advance(25 * time.Hour)
-				other.mustTend(t)
+				other.mustMaintain(t)
 				c.want(1, 0)
 				c.holds("in the end", c.restart())
 			})
@@ -208,6 +211,7 @@ func TestCompactionInterrupted(t *testing.T) {
 // ends all that was issued until it was made, unless a process that knows what
 // it held can write it once more.
 func TestDamagedSnapshot(t *testing.T) {
+	t.Parallel()
 	damage := map[string]func(text string) string{
 		"empty":    func(string) string { return "" },
 		"cut":      func(text string) string { return text[:len(text)/2] },
@@ -229,14 +233,14 @@ func TestDamagedSnapshot(t *testing.T) {
 			c.now.Advance(22 * time.Hour)
 			other := c.restart()
 			c.holds("within its day", other)
-			other.mustTend(t)
+			other.mustMaintain(t)
 			if _, there := c.get(file); there {
 				t.Error("it is left")
 			}
-			other.mustTend(t)
+			other.mustMaintain(t)
 			c.want(1, 2*compactFrom) // another one
 			c.now.Advance(25 * time.Hour)
-			other.mustTend(t)
+			other.mustMaintain(t)
 			c.want(1, 0)
 
 			running := c.restart() // has read it
@@ -250,11 +254,11 @@ func TestDamagedSnapshot(t *testing.T) {
 				}
 			}
 			c.now.Advance(25 * time.Hour)
-			running.mustTend(t)
+			running.mustMaintain(t)
 			c.holds("at who has read it before", running)
 			c.holds("when that has written it once more", c.restart())
 			c.now.Advance(25 * time.Hour)
-			running.mustTend(t)
+			running.mustMaintain(t)
 			c.holds("a day later", c.restart())
 		})
 	}
@@ -263,6 +267,7 @@ func TestDamagedSnapshot(t *testing.T) {
 // A snapshot of a later release is never removed. A process that ran all the
 // time needs it not, one that starts a day later fails closed, and says why.
 func TestSnapshotOfALaterRelease(t *testing.T) {
+	t.Parallel()
 	c := newCompacted(t)
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
@@ -277,7 +282,7 @@ func TestSnapshotOfALaterRelease(t *testing.T) {
 	for _, file := range loose { // by the later release
 		c.remove(file)
 	}
-	running.mustTend(t)
+	running.mustMaintain(t)
 	c.holds("who ran all the time", running)
 	if v := c.restart(); v.good(c.ended) || v.good(c.revoked) || v.good(c.good) {
 		t.Error("one that starts lets somebody in")
@@ -293,10 +298,11 @@ func TestSnapshotOfALaterRelease(t *testing.T) {
 // What a later release adds to a snapshot of this version is passed over, and
 // kept when snapshots are put together.
 func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
+	t.Parallel()
 	c := newCompacted(t)
 	for range 2 {
 		c.now.Advance(25 * time.Hour)
-		c.v.mustTend(t)
+		c.v.mustMaintain(t)
 	}
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
@@ -313,7 +319,7 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 	}
 	for range 2 {
 		c.now.Advance(25 * time.Hour)
-		v.mustTend(t)
+		v.mustMaintain(t)
 	}
 	c.want(1, 0)
 	names, _ = c.snapshots()
@@ -327,10 +333,11 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 // storage refuses: nobody who was signed out or revoked is ever in, nobody else
 // is out; also by a release that knows no snapshots and reads once a day.
 func TestCompactionProperty(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		storage, now := newMemStorage(), harness.NewFakeClock()
 		open := func() *Vault {
-			v, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now)
+			v, err := start(t.Context(), "vault", onStorage(t, storage), now.Now)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -406,13 +413,13 @@ func TestCompactionProperty(t *testing.T) {
 				})
 			},
 			"tend": func(rt *rapid.T) {
-				_ = all[one.Draw(rt, "who")].tend(t.Context())
+				_ = all[one.Draw(rt, "who")].syncAndClean(t.Context())
 				look()
 			},
 			"tend all at once": func(*rapid.T) {
 				done := make(chan error)
 				for _, v := range all {
-					go func() { done <- v.tend(t.Context()) }()
+					go func() { done <- v.syncAndClean(t.Context()) }()
 				}
 				for range all {
 					<-done
@@ -423,7 +430,7 @@ func TestCompactionProperty(t *testing.T) {
 				storage.put(path.Join(revokedFolder, n.String()), "websms revoc")
 				storage.FailAt("")
 				for _, v := range all {
-					v.mustTend(t)
+					v.mustMaintain(t)
 				}
 			},
 			"start anew": func(rt *rapid.T) {
@@ -443,7 +450,7 @@ func TestCompactionProperty(t *testing.T) {
 			"a release that knows no snapshots": func(rt *rapid.T) {
 				look()
 				for name := range seen {
-					if _, record := parseRecord(path.Base(name)); !record && !old[name] {
+					if _, record := parseCutoff(path.Base(name)); !record && !old[name] {
 						rt.Fatal("it has missed a record")
 					}
 				}
@@ -454,6 +461,7 @@ func TestCompactionProperty(t *testing.T) {
 
 // A record that a snapshot holds may be gone from the listing before it is read.
 func TestSnapshotReplacedWhileRead(t *testing.T) {
+	t.Parallel()
 	c := newCompacted(t)
 	names, _ := c.snapshots()
 	text, _ := c.get(names[0])
@@ -473,7 +481,7 @@ func TestSnapshotReplacedWhileRead(t *testing.T) {
 		}
 		return nil
 	})
-	v, err := newVault(t.Context(), "vault", onStorage(t, c.memStorage), c.now.Now)
+	v, err := start(t.Context(), "vault", onStorage(t, c.memStorage), c.now.Now)
 	if err != nil || !moved {
 		t.Fatal(errors.Join(err, errors.New("the test shows nothing")))
 	}

@@ -17,51 +17,51 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// What is where in Caddy's storage.
+// Places in Caddy's storage.
 const (
-	vaultFolder   = "websms"
-	keysFile      = "websms/keys.json"
-	revokedFolder = "websms/revoked" // a file for each record
+	vaultFolder   = "websms"           // the name of the lock
+	keysFile      = "websms/keys.json" // the keys
+	revokedFolder = "websms/revoked"   // a file for each entry
 )
 
-// storageArchive is the archive in a Caddy storage: what is in it stays, and
-// whoever cannot use it does not start.
+// storageArchive is the archive in Caddy's storage. It is not volatile: a process
+// that cannot read it does not start.
 type storageArchive struct {
 	mu      sync.Mutex
-	sources []source // the storage, as each configuration sees it; the latest last
+	sources []source // of the configurations that use this archive, the latest last
 }
 
-// source is the storage as one configuration has opened it. A storage module
-// may close what it has open when its configuration ends.
+// source is the storage as one configuration has opened it. A storage module may
+// close its connections when its configuration ends.
 type source struct {
 	certmagic.Storage
 	ctx context.Context // of the configuration
 }
 
-// storageKey identifies a storage by its kind and its options, which stay the
-// same when a configuration is loaded again.
+// storageKey identifies a storage by its kind and its options, which stay the same
+// when a configuration is loaded again.
 func storageKey(storage certmagic.Storage) string {
 	options, err := json.Marshal(storage)
-	if err != nil { // then every load has a vault of its own, with the same keys
+	if err != nil { // then each load opens a vault of its own, with the same keys
 		return fmt.Sprintf("%T %p", storage, storage)
 	}
 	return fmt.Sprintf("%T %x", storage, sha256.Sum256(options))
 }
 
-// use makes the storage of one more configuration the one to go through.
+// use makes the archive go through the storage of one more configuration.
 func (a *storageArchive) use(from source) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sources = append(a.sources, from)
 }
 
-// storage returns the storage as the latest configuration that runs has it.
+// storage returns the storage of the latest configuration that runs.
 func (a *storageArchive) storage() certmagic.Storage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := a.sources[len(a.sources)-1]
 	a.sources = slices.DeleteFunc(a.sources, func(s source) bool { return s.ctx.Err() != nil })
-	if len(a.sources) == 0 { // the last reference is about to go
+	if len(a.sources) == 0 { // the last configuration has ended, and the vault writes for the last time
 		a.sources = append(a.sources, last)
 	}
 	return a.sources[len(a.sources)-1].Storage
@@ -70,14 +70,16 @@ func (a *storageArchive) storage() certmagic.Storage {
 // Volatile implements session.Archive.
 func (a *storageArchive) Volatile() bool { return false }
 
-// Follow implements session.Archive: to ask means to read a whole folder.
-func (a *storageArchive) Follow() time.Duration { return tendEvery }
+// Follow implements session.Archive. It is seldom, because to follow means to list a
+// whole folder.
+func (a *storageArchive) Follow() time.Duration { return maintainEvery }
 
 // Keys implements session.Archive.
 func (a *storageArchive) Keys(ctx context.Context) ([]byte, error) {
 	return loadKeys(ctx, a.storage())
 }
 
+// loadKeys returns the content of keys.json, or nil if the file does not exist.
 func loadKeys(ctx context.Context, storage certmagic.Storage) ([]byte, error) {
 	data, err := storage.Load(ctx, keysFile)
 	switch {
@@ -85,13 +87,13 @@ func loadKeys(ctx context.Context, storage certmagic.Storage) ([]byte, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading %s in Caddy's storage: %w", keysFile, err)
-	case data == nil: // an empty file is one that is damaged
+	case data == nil: // the file is empty, which means that it is damaged
 		return []byte{}, nil
 	}
 	return data, nil
 }
 
-// ChangeKeys implements session.Archive, under the storage's lock.
+// ChangeKeys implements session.Archive. It holds the storage's lock meanwhile.
 func (a *storageArchive) ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte, error)) (err error) {
 	storage := a.storage()
 	if err := storage.Lock(ctx, vaultFolder); err != nil {
@@ -116,8 +118,11 @@ func (a *storageArchive) ChangeKeys(ctx context.Context, next func(keys []byte) 
 	return nil
 }
 
-// Records implements session.Archive: a folder tells nothing of what is new.
-// To a file storage, a file that goes while it lists is a folder that is not there.
+// Records implements session.Archive. A folder does not tell which files are new, so
+// there is no mark, and it returns all names.
+//
+// If a file is deleted while a file storage lists the folder, the storage's error is
+// that of a folder that does not exist. So Records tries several times.
 func (a *storageArchive) Records(ctx context.Context, _ string) (names []string, _ string, _ bool, err error) {
 	var files []string
 	for range 10 {

@@ -141,7 +141,7 @@ func onStorage(t testing.TB, storage certmagic.Storage) *storageArchive {
 // test ends.
 func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *Vault {
 	t.Helper()
-	v, err := newVault(t.Context(), "vault of a test", onStorage(t, storage), now)
+	v, err := start(t.Context(), "vault of a test", onStorage(t, storage), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +153,25 @@ func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *Vau
 	return v
 }
 
-// mustTend tends a vault that nothing ails.
-func (v *Vault) mustTend(t testing.TB) {
+// syncOnly is sync without its results.
+func (v *Vault) syncOnly(ctx context.Context) error {
+	_, _, err := v.sync(ctx)
+	return err
+}
+
+// syncAndClean is maintain without a second goroutine.
+func (v *Vault) syncAndClean(ctx context.Context) error {
+	names, complete, err := v.sync(ctx)
+	if complete {
+		v.clean(ctx, names)
+	}
+	return err
+}
+
+// mustMaintain syncs and cleans a vault whose storage works.
+func (v *Vault) mustMaintain(t testing.TB) {
 	t.Helper()
-	if err := v.tend(t.Context()); err != nil {
+	if err := v.syncAndClean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

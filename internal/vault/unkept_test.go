@@ -34,11 +34,12 @@ func (s *memStorage) full() {
 // What a full disk did not take is stored when there is room again, by itself:
 // soon while the process runs, and at its end.
 func TestSignOutOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"while it runs", "at its end"} {
 		t.Run(when, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				storage := newMemStorage()
-				v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+				v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -52,7 +53,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					}
 				}
 				var more []string
-				for range 2 * keepAtOnce { // more than are kept at once
+				for range 2 * keepBatch { // more than are kept at once
 					s, sealed := v.issue(t, "+6421234567", "")
 					_ = v.Revoke(s.ID, s.Ends)
 					more = append(more, sealed)
@@ -60,7 +61,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				time.Sleep(3 * time.Hour)
 				stored := storage.Count("Store")
 				time.Sleep(time.Hour)
-				if n := (storage.Count("Store") - stored) / (keepAtOnce); n < 50 || n > 70 {
+				if n := (storage.Count("Store") - stored) / (keepBatch); n < 50 || n > 70 {
 					t.Errorf("in an hour it is tried about %d times", n)
 				}
 				storage.FailAt("")
@@ -81,7 +82,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					t.Error(err)
 				}
 				storage.FailAt("")
-				restarted, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+				restarted, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -99,9 +100,10 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 // One record that the storage refuses holds up no other, and one that was kept
 // when it was asked for again is not kept once more.
 func TestUnkeptOneByOne(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		storage := newMemStorage()
-		v, err := newVault(t.Context(), "vault", onStorage(t, storage), time.Now)
+		v, err := start(t.Context(), "vault", onStorage(t, storage), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +116,7 @@ func TestUnkeptOneByOne(t *testing.T) {
 		for range 50 {
 			_ = v.Revoke(session.NewID(), until)
 		}
-		refused := path.Join(revokedFolder, revokedName(poisoned, until))
+		refused := path.Join(revokedFolder, endedName(poisoned, until))
 		storage.FailAt(refused, "Store")
 		if err := v.Revoke(again, until); err != nil {
 			t.Fatal(err)
@@ -130,8 +132,8 @@ func TestUnkeptOneByOne(t *testing.T) {
 		storage.FailAt("")
 		v.KeepSoon() // the process is told to end
 		synctest.Wait()
-		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
-			t.Errorf("%d are kept in the end; waiting: %t", n, v.waiting())
+		if n := len(storage.list(revokedFolder)); n != 52 || v.hasUnkept() {
+			t.Errorf("%d are kept in the end; waiting: %t", n, v.hasUnkept())
 		}
 		// What is over by the time that there is room is not stored.
 		storage.full()
@@ -140,8 +142,8 @@ func TestUnkeptOneByOne(t *testing.T) {
 		storage.FailAt("")
 		time.Sleep(retryMost)
 		synctest.Wait()
-		if n := len(storage.list(revokedFolder)); n != 52 || v.waiting() {
-			t.Errorf("what is over is stored: %d; waiting: %t", n, v.waiting())
+		if n := len(storage.list(revokedFolder)); n != 52 || v.hasUnkept() {
+			t.Errorf("what is over is stored: %d; waiting: %t", n, v.hasUnkept())
 		}
 		if err := v.Destruct(); err != nil {
 			t.Error(err)

@@ -20,6 +20,7 @@ func newerKeys(version string) string {
 // Keys that a later release has written are neither read nor replaced: not at
 // a start, and not by a process that runs, which goes on with those it has.
 func TestKeysOfALaterRelease(t *testing.T) {
+	t.Parallel()
 	const want = keysFile + " in Caddy's storage has version 3, and this release knows 1 at most"
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
@@ -28,8 +29,8 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	storage.put(keysFile, newerKeys("3"))
 	now.Advance(31 * day) // a new key is due
 	for what, tend := range map[string]func() error{
-		"a start":             func() error { _, err := newVault(t.Context(), "vault", onStorage(t, storage), now.Now); return err },
-		"a process that runs": func() error { return v.tend(t.Context()) },
+		"a start":             func() error { _, err := start(t.Context(), "vault", onStorage(t, storage), now.Now); return err },
+		"a process that runs": func() error { return v.syncAndClean(t.Context()) },
 	} {
 		err := tend()
 		var damaged keysError
@@ -44,7 +45,7 @@ func TestKeysOfALaterRelease(t *testing.T) {
 		t.Error("the process that runs does not go on")
 	}
 	storage.put(keysFile, sound)
-	v.mustTend(t)
+	v.mustMaintain(t)
 
 	// The same between the reading and the change, and in the archive of a store.
 	now.Advance(31 * day)
@@ -54,7 +55,7 @@ func TestKeysOfALaterRelease(t *testing.T) {
 		}
 		return nil
 	})
-	if err := v.tend(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+	if err := v.syncAndClean(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("while it waits for the lock: %v", err)
 	}
 	if text, _ := storage.get(keysFile); text != newerKeys("3") {
@@ -66,7 +67,7 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	a.SetText(newerKeys("3"))
 	started := vaultIn(t, a, now.Now)
 	for what, v := range map[string]*Vault{"one that runs": in, "one that starts": started} {
-		if err := v.follow(t.Context()); err == nil || !strings.Contains(err.Error(), "the ring of keys in the store has version 3, and this release knows 1 at most") {
+		if err := v.syncOnly(t.Context()); err == nil || !strings.Contains(err.Error(), "the ring of keys in the store has version 3, and this release knows 1 at most") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -84,6 +85,7 @@ func withFields(text string) string {
 // What a later release adds to the keys stays when this one writes them, with
 // every archive; and a file of the release before has no version.
 func TestKeysKeepFields(t *testing.T) {
+	t.Parallel()
 	check := func(what, text string, keys int) {
 		t.Helper()
 		for _, field := range []string{`"version":1`, `"policy":{"a":[1]}`, `"uses":"all"`} {
@@ -114,7 +116,7 @@ func TestKeysKeepFields(t *testing.T) {
 	text, _ = storage.get(keysFile)
 	check("rotated at a start", text, 2)
 	now.Advance(30 * day)
-	v.mustTend(t)
+	v.mustMaintain(t)
 	text, _ = storage.get(keysFile)
 	check("rotated by one that had read it before they were added", text, 3)
 
@@ -122,9 +124,9 @@ func TestKeysKeepFields(t *testing.T) {
 	in := vaultIn(t, a, now.Now)
 	a.SetText(withFields(a.Text()))
 	now.Advance(session.KeyAge + time.Hour)
-	mustFollow(t, in)
+	mustSync(t, in)
 	check("in the store's archive", a.Text(), 2)
 	a.Empty()
-	mustFollow(t, in)
+	mustSync(t, in)
 	check("put back into it", a.Text(), 2)
 }
