@@ -27,7 +27,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	}
 	g := &Gate{
 		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
-		life: SessionConfig{}.life(), cookies: newCookies(SessionConfig{}), identity: newIdentity(HeadersConfig{}),
+		life: SessionConfig{}.life(), cookies: newCookies(SessionConfig{}), identity: HeadersConfig{}.identity(),
 		logger: zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
 	}
 	if g.numbers, err = number.NewPolicy([]string{"NZ"}); err != nil {

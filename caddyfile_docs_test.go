@@ -221,7 +221,7 @@ func TestDocsDefaults(t *testing.T) {
 		"countries": slices.Equal(silent.Numbers.countries(), spoken.Numbers.countries()),
 		"session":   silent.Session.life() == spoken.Session.life(),
 		"cookies":   newCookies(silent.Session) == newCookies(spoken.Session),
-		"headers":   newIdentity(silent.Headers) == newIdentity(spoken.Headers),
+		"headers":   silent.Headers.identity() == spoken.Headers.identity(),
 		"user":      silent.SecondFactor.user() == spoken.SecondFactor.user(),
 		"prefix":    silent.prefix() == spoken.prefix(),
 	} {

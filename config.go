@@ -2,10 +2,8 @@ package websms
 
 import (
 	"fmt"
-	"net/http"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -286,20 +284,19 @@ type HeadersConfig struct {
 	User string `json:"user,omitempty"`
 }
 
-// reservedHeaders cannot carry an identity: HTTP itself, or a proxy, gives
-// them a meaning.
-var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+// identity returns the headers, with the defaults.
+func (h HeadersConfig) identity() identity { return newIdentity(h.Number, h.User) }
 
 func (h HeadersConfig) check() error {
 	for _, header := range []struct{ option, name string }{{"number", h.Number}, {"user", h.User}} {
 		if header.name == "" {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldName(header.name) || slices.Contains(reservedHeaders, http.CanonicalHeaderKey(header.name)) {
+		if !httpguts.ValidHeaderFieldName(header.name) || isReserved(header.name) {
 			return wrongf(header.option, "is %q: give the name of a request header, such as X-Verified-Number", header.name)
 		}
 	}
-	if id := newIdentity(h); isAlias(id.number, id.user) {
+	if h.identity().clash() {
 		option, other := "user", "number"
 		if h.User == "" {
 			option, other = other, option

@@ -2,9 +2,10 @@ package websms
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
-	"github.com/caddy-websms/websms/session"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // identity is the request headers by which the upstream learns who was
@@ -14,16 +15,28 @@ type identity struct {
 	byNumber     bool   // of a gate that has no first factor's word for it
 }
 
-func newIdentity(h HeadersConfig) identity {
+func newIdentity(number, user string) identity {
 	id := identity{number: "X-Verified-Number", user: "X-Verified-User"}
-	if h.Number != "" {
-		id.number = http.CanonicalHeaderKey(h.Number)
+	if number != "" {
+		id.number = http.CanonicalHeaderKey(number)
 	}
-	if h.User != "" {
-		id.user = http.CanonicalHeaderKey(h.User)
+	if user != "" {
+		id.user = http.CanonicalHeaderKey(user)
 	}
 	return id
 }
+
+// reservedHeaders cannot carry an identity: HTTP itself, or a proxy, gives
+// them a meaning.
+var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// isReserved reports whether a header, of whatever case, is one of them.
+func isReserved(name string) bool {
+	return slices.Contains(reservedHeaders, http.CanonicalHeaderKey(name))
+}
+
+// clash reports whether servers could read the two headers as one.
+func (id identity) clash() bool { return isAlias(id.number, id.user) }
 
 // isAlias reports whether the servers behind us could read name as of: CGI,
 // WSGI and PHP turn every character that is no letter or digit into the same
@@ -104,11 +117,35 @@ func (id identity) set(h http.Header, number, user string) {
 	}
 }
 
-// meansValues are the values of the placeholder of the means. They are strings,
-// so that expressions can compare them, made once, so that no request allocates one.
-var meansValues = func() (values [1 << 8]any) {
-	for m := range values {
-		values[m] = session.Means(m).String()
+// admittedVar is where a gate says by which headers it has named somebody.
+const admittedVar = "websms.admitted"
+
+// admit tells the upstream who was verified, and the handlers in between by
+// which headers.
+func (id *identity) admit(r *http.Request, number, user string) {
+	id.set(r.Header, number, user)
+	caddyhttp.SetVar(r.Context(), admittedVar, id)
+}
+
+// admittedByNumber reports whether a gate without a first factor has admitted r.
+func admittedByNumber(r *http.Request) bool {
+	by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
+	return admitted && by.byNumber
+}
+
+// scrubOthers removes what scrub removes, but for what a gate has just set.
+func (id identity) scrubOthers(r *http.Request) {
+	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
+	if !admitted {
+		id.scrub(r)
+		return
 	}
-	return values
-}()
+	number, user := r.Header[set.number], r.Header[set.user]
+	id.scrub(r)
+	if number != nil {
+		r.Header[set.number] = number
+	}
+	if user != nil {
+		r.Header[set.user] = user
+	}
+}

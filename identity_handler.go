@@ -36,12 +36,9 @@ func (Identity) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Identity) Provision(caddy.Context) error {
-	h.identity = newIdentity(h.Headers)
+	h.identity = h.Headers.identity()
 	return within("websms_identity", h.Headers.check())
 }
-
-// admittedVar is where a gate says by which headers it has named somebody.
-const admittedVar = "websms.admitted"
 
 // cookiesVar is the variable of a request in which the first gate keeps the Cookie
 // fields, before it removes the gate's cookies. With a doubtful path a request
@@ -66,19 +63,7 @@ func cookieFields(r *http.Request) []string {
 
 // ServeHTTP removes the headers, but for what another gate has just set.
 func (h *Identity) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
-	if !admitted {
-		h.identity.scrub(r)
-		return next.ServeHTTP(w, r)
-	}
-	number, user := r.Header[set.number], r.Header[set.user]
-	h.identity.scrub(r)
-	if number != nil {
-		r.Header[set.number] = number
-	}
-	if user != nil {
-		r.Header[set.user] = user
-	}
+	h.identity.scrubOthers(r)
 	return next.ServeHTTP(w, r)
 }
 

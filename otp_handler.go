@@ -194,7 +194,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
 	}
 	g.policy, g.named = g.challengePolicy(), g.namedSeal()
-	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), newIdentity(g.Headers)
+	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), g.Headers.identity()
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
 	}
@@ -334,8 +334,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
-	g.identity.set(r.Header, s.Number, s.User)
-	caddyhttp.SetVar(r.Context(), admittedVar, &g.identity)
+	g.identity.admit(r, s.Number, s.User)
 	g.stripCookies(r)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
@@ -348,6 +347,15 @@ func (g *Gate) admit(r *http.Request, s *session.Session) {
 	repl.Set("http.websms.means", meansValues[s.Means])
 	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
 }
+
+// meansValues are the values of the placeholder of the means. They are strings,
+// so that expressions can compare them, made once, so that no request allocates one.
+var meansValues = func() (values [1 << 8]any) {
+	for m := range values {
+		values[m] = session.Means(m).String()
+	}
+	return values
+}()
 
 // verifiedAt is the value of a placeholder that is formatted only where it is used.
 type verifiedAt int64

@@ -64,7 +64,7 @@ func (c SecondFactorConfig) check() error {
 // checkHeaders reports a placeholder that reads what the gate removes from
 // every request before it looks at it: the headers that h names.
 func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
-	id := newIdentity(h)
+	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
 		if header, ok := headerKey(o.value); ok && id.owns(header) {
 			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request because it tells the upstream who was verified: give either of them another header", o.option, header)
@@ -147,7 +147,7 @@ func checkPlaceholder(option, value, help string) error {
 	why := ""
 	header, isHeader := headerKey(value)
 	switch {
-	case isHeader && (header == "" || slices.Contains(reservedHeaders, header) || slices.Contains(credentials, header)):
+	case isHeader && (header == "" || isReserved(header) || slices.Contains(credentials, header)):
 		why = "is a header that names nobody"
 	case isHeader, strings.HasPrefix(key, answerPrefix), certificateKey.MatchString(key):
 	case strings.HasPrefix(key, certificatePrefix):

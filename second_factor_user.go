@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/number"
@@ -161,7 +160,7 @@ func (p placeholder) of(r *http.Request) string {
 	}
 	// A gate that people pass by number sets these two itself, and is no first factor.
 	if p.key == "http.auth.user.id" || p.key == "http.auth.user.phone" {
-		if by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity); admitted && by.byNumber {
+		if admittedByNumber(r) {
 			return ""
 		}
 	}
