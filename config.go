@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-websms/websms/internal/block"
+	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
@@ -285,18 +286,18 @@ type HeadersConfig struct {
 }
 
 // identity returns the headers, with the defaults.
-func (h HeadersConfig) identity() identity { return newIdentity(h.Number, h.User) }
+func (h HeadersConfig) identity() identity.Headers { return identity.New(h.Number, h.User) }
 
 func (h HeadersConfig) check() error {
 	for _, header := range []struct{ option, name string }{{"number", h.Number}, {"user", h.User}} {
 		if header.name == "" {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldName(header.name) || isReserved(header.name) {
+		if !httpguts.ValidHeaderFieldName(header.name) || identity.IsReserved(header.name) {
 			return wrongf(header.option, "is %q: give the name of a request header, such as X-Verified-Number", header.name)
 		}
 	}
-	if h.identity().clash() {
+	if h.identity().Clash() {
 		option, other := "user", "number"
 		if h.User == "" {
 			option, other = other, option

@@ -285,7 +285,7 @@ func TestSessionWithoutNumber(t *testing.T) {
 		t.Fatalf("it opens as %+v, %v", opened, err)
 	}
 	r := benchRequest(sealed)
-	g.identity.scrub(r)
+	g.identity.Scrub(r)
 	g.admit(r, &opened)
 	if got, set := r.Header["X-Verified-Number"]; set {
 		t.Errorf("the application is told the number %q", got)

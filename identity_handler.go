@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -23,7 +24,7 @@ type Identity struct {
 	// The same as the gate's.
 	Headers HeadersConfig `json:"headers,omitzero"`
 
-	identity identity
+	identity identity.Headers
 }
 
 // CaddyModule returns the Caddy module information.
@@ -63,7 +64,7 @@ func cookieFields(r *http.Request) []string {
 
 // ServeHTTP removes the headers, but for what another gate has just set.
 func (h *Identity) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.identity.scrubOthers(r)
+	h.identity.ScrubOthers(r)
 	return next.ServeHTTP(w, r)
 }
 

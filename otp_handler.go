@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
@@ -100,7 +101,7 @@ type Gate struct {
 	named      string        // the audience of cookies, if the realm is not the request's host
 	life       session.Life
 	cookies    cookies
-	identity   identity
+	identity   identity.Headers
 	bypass     caddyhttp.MatcherSets
 	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
 	hosts      *atomic.Pointer[boundHosts] // holds nil until Caddy has started
@@ -203,7 +204,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("websms_otp: %w", err)
 		}
 	}
-	g.identity.byNumber = g.second == nil
+	g.identity.ByNumber = g.second == nil
 	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
 		return fmt.Errorf("websms_otp: %w", err)
 	}
@@ -292,7 +293,7 @@ func (g *Gate) numberPolicy() (*number.Policy, error) {
 // ServeHTTP decides what becomes of a request: one of our own pages, through
 // to the next handler, or challenged.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	g.identity.scrub(r)
+	g.identity.Scrub(r)
 	if own := request.OwnURL(r, g.Prefix); own != nil {
 		return g.serveOwn(w, r, own)
 	}
@@ -334,7 +335,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
-	g.identity.admit(r, s.Number, s.User)
+	g.identity.Admit(r, s.Number, s.User)
 	g.stripCookies(r)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {

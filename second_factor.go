@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/caddy-websms/websms/internal/identity"
 )
 
 // SecondFactorConfig makes the gate a second factor: somebody in front of it,
@@ -66,7 +68,7 @@ func (c SecondFactorConfig) check() error {
 func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
-		if header, ok := headerKey(o.value); ok && id.owns(header) {
+		if header, ok := headerKey(o.value); ok && id.Owns(header) {
 			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request because it tells the upstream who was verified: give either of them another header", o.option, header)
 		}
 	}
@@ -147,7 +149,7 @@ func checkPlaceholder(option, value, help string) error {
 	why := ""
 	header, isHeader := headerKey(value)
 	switch {
-	case isHeader && (header == "" || isReserved(header) || slices.Contains(credentials, header)):
+	case isHeader && (header == "" || identity.IsReserved(header) || slices.Contains(credentials, header)):
 		why = "is a header that names nobody"
 	case isHeader, strings.HasPrefix(key, answerPrefix), certificateKey.MatchString(key):
 	case strings.HasPrefix(key, certificatePrefix):

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -160,7 +161,7 @@ func (p placeholder) of(r *http.Request) string {
 	}
 	// A gate that people pass by number sets these two itself, and is no first factor.
 	if p.key == "http.auth.user.id" || p.key == "http.auth.user.phone" {
-		if admittedByNumber(r) {
+		if identity.AdmittedByNumber(r) {
 			return ""
 		}
 	}

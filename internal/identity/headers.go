@@ -1,4 +1,4 @@
-package websms
+package identity
 
 import (
 	"net/http"
@@ -8,15 +8,15 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// identity is the request headers by which the upstream learns who was
+// Headers is the request headers by which the upstream learns who was
 // verified. Nobody but the gate may set them.
-type identity struct {
+type Headers struct {
 	number, user string // canonical
-	byNumber     bool   // of a gate that has no first factor's word for it
+	ByNumber     bool   // of a gate that has no first factor's word for it
 }
 
-func newIdentity(number, user string) identity {
-	id := identity{number: "X-Verified-Number", user: "X-Verified-User"}
+func New(number, user string) Headers {
+	id := Headers{number: "X-Verified-Number", user: "X-Verified-User"}
 	if number != "" {
 		id.number = http.CanonicalHeaderKey(number)
 	}
@@ -30,13 +30,13 @@ func newIdentity(number, user string) identity {
 // them a meaning.
 var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// isReserved reports whether a header, of whatever case, is one of them.
-func isReserved(name string) bool {
+// IsReserved reports whether a header, of whatever case, is one of them.
+func IsReserved(name string) bool {
 	return slices.Contains(reservedHeaders, http.CanonicalHeaderKey(name))
 }
 
-// clash reports whether servers could read the two headers as one.
-func (id identity) clash() bool { return isAlias(id.number, id.user) }
+// Clash reports whether servers could read the two headers as one.
+func (id Headers) Clash() bool { return isAlias(id.number, id.user) }
 
 // isAlias reports whether the servers behind us could read name as of: CGI,
 // WSGI and PHP turn every character that is no letter or digit into the same
@@ -64,17 +64,17 @@ func fold(c byte) byte {
 	return '_'
 }
 
-func (id identity) owns(name string) bool {
+func (id Headers) Owns(name string) bool {
 	return isAlias(name, id.number) || isAlias(name, id.user)
 }
 
-// scrub removes from r whatever a client could pass for our word: the
+// Scrub removes from r whatever a client could pass for our word: the
 // headers in every spelling, their names in Connection, which would make a
 // proxy drop what we set, and the trailers, which arrive when it is too late to
 // look at them, and may be discarded in transit anyway (RFC 9110, 6.5.1).
-func (id identity) scrub(r *http.Request) {
+func (id Headers) Scrub(r *http.Request) {
 	for name := range r.Header {
-		if id.owns(name) {
+		if id.Owns(name) {
 			delete(r.Header, name)
 		}
 	}
@@ -84,13 +84,13 @@ func (id identity) scrub(r *http.Request) {
 	}
 }
 
-func (id identity) scrubConnection(h http.Header, fields []string) {
+func (id Headers) scrubConnection(h http.Header, fields []string) {
 	var kept []string
 	dropped := false
 	for _, field := range fields {
 		for option := range strings.SplitSeq(field, ",") {
 			option = strings.TrimSpace(option)
-			if id.owns(option) {
+			if id.Owns(option) {
 				dropped = true
 			} else if option != "" {
 				kept = append(kept, option)
@@ -108,7 +108,7 @@ func (id identity) scrubConnection(h http.Header, fields []string) {
 
 // set tells the upstream who was verified. A header that would be empty is
 // not set: a session can be without a number, or without a user.
-func (id identity) set(h http.Header, number, user string) {
+func (id Headers) set(h http.Header, number, user string) {
 	if number != "" {
 		h[id.number] = []string{number}
 	}
@@ -120,28 +120,28 @@ func (id identity) set(h http.Header, number, user string) {
 // admittedVar is where a gate says by which headers it has named somebody.
 const admittedVar = "websms.admitted"
 
-// admit tells the upstream who was verified, and the handlers in between by
+// Admit tells the upstream who was verified, and the handlers in between by
 // which headers.
-func (id *identity) admit(r *http.Request, number, user string) {
+func (id *Headers) Admit(r *http.Request, number, user string) {
 	id.set(r.Header, number, user)
 	caddyhttp.SetVar(r.Context(), admittedVar, id)
 }
 
-// admittedByNumber reports whether a gate without a first factor has admitted r.
-func admittedByNumber(r *http.Request) bool {
-	by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
-	return admitted && by.byNumber
+// AdmittedByNumber reports whether a gate without a first factor has admitted r.
+func AdmittedByNumber(r *http.Request) bool {
+	by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*Headers)
+	return admitted && by.ByNumber
 }
 
-// scrubOthers removes what scrub removes, but for what a gate has just set.
-func (id identity) scrubOthers(r *http.Request) {
-	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*identity)
+// ScrubOthers removes what scrub removes, but for what a gate has just set.
+func (id Headers) ScrubOthers(r *http.Request) {
+	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*Headers)
 	if !admitted {
-		id.scrub(r)
+		id.Scrub(r)
 		return
 	}
 	number, user := r.Header[set.number], r.Header[set.user]
-	id.scrub(r)
+	id.Scrub(r)
 	if number != nil {
 		r.Header[set.number] = number
 	}

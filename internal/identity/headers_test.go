@@ -1,4 +1,4 @@
-package websms
+package identity
 
 import (
 	"net/http"
@@ -54,7 +54,7 @@ func TestAliasIsDefined(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
-	id := newIdentity("", "remote-user")
+	id := New("", "remote-user")
 	for _, c := range []struct{ in, want http.Header }{
 		{http.Header{}, http.Header{}},
 		{http.Header{"X-Verified-User": {"not ours, by this configuration"}}, http.Header{"X-Verified-User": {"not ours, by this configuration"}}},
@@ -67,7 +67,7 @@ func TestScrub(t *testing.T) {
 		{http.Header{"Connection": {",Remote-User,,"}}, http.Header{}},
 	} {
 		r := &http.Request{Header: c.in.Clone(), Trailer: c.in.Clone()}
-		id.scrub(r)
+		id.Scrub(r)
 		if !sameHeader(r.Header, c.want) {
 			t.Errorf("scrub of %v leaves %v; want %v", c.in, r.Header, c.want)
 		}
