@@ -14,14 +14,15 @@ func init() {
 	caddy.RegisterModule(Identity{})
 }
 
-// Identity removes from requests what only a gate may say: the headers by
-// which the handlers behind it learn who was verified. A gate does that for
-// the requests it sees; this handler is for those that its matcher passes
-// over, and that reach the same application.
+// Identity removes the identity headers from requests. These headers tell an
+// application which person was verified, and only a gate may set them. A gate
+// removes them from the requests that it sees. This handler does so for the
+// requests that the gate's matcher passes over, because they reach the same
+// application.
 //
-// The Caddyfile directive `websms_otp` with a matcher adds it by itself.
+// The Caddyfile directive `websms_otp` with a matcher adds this handler.
 type Identity struct {
-	// The same as the gate's.
+	// The names of the headers. Give the same as for the gate.
 	Headers HeadersConfig `json:"headers,omitzero"`
 
 	identity identity.Headers
@@ -62,7 +63,7 @@ func cookieFields(r *http.Request) []string {
 	return r.Header["Cookie"]
 }
 
-// ServeHTTP removes the headers, but for what another gate has just set.
+// ServeHTTP removes the headers, except those that a gate has set.
 func (h *Identity) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.identity.ScrubOthers(r)
 	return next.ServeHTTP(w, r)

@@ -1,3 +1,9 @@
+// Package identity owns the request headers that tell the upstream which person
+// was verified, by default X-Verified-Number and X-Verified-User.
+//
+// Only a gate may set these headers. A gate removes them from every request
+// first, in each spelling that a server behind it could understand. So the
+// upstream can trust the value that it gets.
 package identity
 
 import (
@@ -8,13 +14,17 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Headers is the request headers by which the upstream learns who was
-// verified. Nobody but the gate may set them.
+// Headers are the names of the two identity headers of one gate.
 type Headers struct {
 	number, user string // canonical
-	ByNumber     bool   // of a gate that has no first factor's word for it
+
+	// ByNumber says that the gate has no first factor: people type their
+	// number. Such a gate sets the placeholders of an authenticated user
+	// itself, so no later gate may take them for a first factor's answer.
+	ByNumber bool
 }
 
+// New returns the headers with these names. An empty name means the default.
 func New(number, user string) Headers {
 	id := Headers{number: "X-Verified-Number", user: "X-Verified-User"}
 	if number != "" {
@@ -26,22 +36,22 @@ func New(number, user string) Headers {
 	return id
 }
 
-// reservedHeaders cannot carry an identity: HTTP itself, or a proxy, gives
-// them a meaning.
+// reservedHeaders cannot carry an identity, because HTTP itself or a proxy
+// gives them a meaning.
 var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// IsReserved reports whether a header, of whatever case, is one of them.
+// IsReserved reports whether a header, in any case, cannot carry an identity.
 func IsReserved(name string) bool {
 	return slices.Contains(reservedHeaders, http.CanonicalHeaderKey(name))
 }
 
-// Clash reports whether servers could read the two headers as one.
+// Clash reports whether an upstream could read the two headers as one.
 func (id Headers) Clash() bool { return isAlias(id.number, id.user) }
 
-// isAlias reports whether the servers behind us could read name as of: CGI,
-// WSGI and PHP turn every character that is no letter or digit into the same
-// underscore and forget the case, so X_Verified.Number is X-Verified-Number to
-// them.
+// isAlias reports whether an upstream could read the header name as the header
+// of. CGI, WSGI and PHP ignore the case, and turn every character that is not a
+// letter or a digit into an underscore. To them X_Verified.Number is
+// X-Verified-Number.
 func isAlias(name, of string) bool {
 	if len(name) != len(of) {
 		return false
@@ -54,6 +64,7 @@ func isAlias(name, of string) bool {
 	return true
 }
 
+// fold returns the character that CGI makes of c, in lower case.
 func fold(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
@@ -64,14 +75,19 @@ func fold(c byte) byte {
 	return '_'
 }
 
+// Owns reports whether an upstream could read the header name as one of the
+// two.
 func (id Headers) Owns(name string) bool {
 	return isAlias(name, id.number) || isAlias(name, id.user)
 }
 
-// Scrub removes from r whatever a client could pass for our word: the
-// headers in every spelling, their names in Connection, which would make a
-// proxy drop what we set, and the trailers, which arrive when it is too late to
-// look at them, and may be discarded in transit anyway (RFC 9110, 6.5.1).
+// Scrub removes from r everything that an upstream could read as an identity:
+//
+//   - the two headers, in every spelling;
+//   - their names in Connection, which would make a proxy drop the headers that
+//     a gate sets;
+//   - all trailers. They arrive after the decision, and any recipient may
+//     discard them (RFC 9110, 6.5.1).
 func (id Headers) Scrub(r *http.Request) {
 	for name := range r.Header {
 		if id.Owns(name) {
@@ -84,6 +100,8 @@ func (id Headers) Scrub(r *http.Request) {
 	}
 }
 
+// scrubConnection removes the names of the two headers from the Connection
+// fields of h. Without such a name the fields stay as they are.
 func (id Headers) scrubConnection(h http.Header, fields []string) {
 	var kept []string
 	dropped := false
@@ -106,8 +124,8 @@ func (id Headers) scrubConnection(h http.Header, fields []string) {
 	}
 }
 
-// set tells the upstream who was verified. A header that would be empty is
-// not set: a session can be without a number, or without a user.
+// set sets the headers. It leaves out an empty one, because a session can be
+// without a number or without a user.
 func (id Headers) set(h http.Header, number, user string) {
 	if number != "" {
 		h[id.number] = []string{number}
@@ -117,23 +135,27 @@ func (id Headers) set(h http.Header, number, user string) {
 	}
 }
 
-// admittedVar is where a gate says by which headers it has named somebody.
+// admittedVar is the variable of a request that holds the *Headers which a gate
+// has set.
 const admittedVar = "websms.admitted"
 
-// Admit tells the upstream who was verified, and the handlers in between by
-// which headers.
+// Admit sets the headers of a verified request. It also records them in a
+// variable of the request, for ScrubOthers and AdmittedByNumber of the handlers
+// behind the gate.
 func (id *Headers) Admit(r *http.Request, number, user string) {
 	id.set(r.Header, number, user)
 	caddyhttp.SetVar(r.Context(), admittedVar, id)
 }
 
-// AdmittedByNumber reports whether a gate without a first factor has admitted r.
+// AdmittedByNumber reports whether the last gate that admitted r has no first
+// factor.
 func AdmittedByNumber(r *http.Request) bool {
 	by, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*Headers)
 	return admitted && by.ByNumber
 }
 
-// ScrubOthers removes what scrub removes, but for what a gate has just set.
+// ScrubOthers does what Scrub does, and keeps the headers that a gate has set
+// with Admit.
 func (id Headers) ScrubOthers(r *http.Request) {
 	set, admitted := caddyhttp.GetVar(r.Context(), admittedVar).(*Headers)
 	if !admitted {

@@ -37,7 +37,7 @@ func TestAlias(t *testing.T) {
 	}
 }
 
-// The quick comparison is the definition: equal in what CGI makes of a name.
+// isAlias compares two names as CGI writes them.
 func TestAliasIsDefined(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringMatching(`[!-~]{0,6}`)
