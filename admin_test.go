@@ -45,12 +45,12 @@ func adminPost(t *testing.T, address, path, body string) harness.Answer {
 func TestAdminRevokes(t *testing.T) {
 	const gate = "realm staff\n" + harness.Plenty
 	now := harness.UseClock(t)
-	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: gate})
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: gate})
 	admin := startAdmin(w, gate)
 	number, other := w.Browser(), w.Browser()
 	for b, e164 := range map[*harness.Browser]string{number: "+6421000001", other: "+6421000002"} {
-		asNamed(b, "carol").Login(e164)
+		b.As("carol").Login(e164)
 	}
 	harness.WantStatus(t, "revoking a number", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
 	harness.WantStatus(t, "whose number it is", number.Get("/", harness.Page), http.StatusFound)
@@ -73,11 +73,11 @@ func TestAdminRevokes(t *testing.T) {
 	harness.WantStatus(t, "revoking a session", adminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
 	harness.WantStatus(t, "whose session it is", other.Get("/", harness.Page), http.StatusFound)
 
-	second := strings.Replace(withDirectory(file), harness.Plenty, gate, 1)
+	second := strings.Replace(harness.WithDirectory(file), harness.Plenty, gate, 1)
 	w.Load(second)
 	alice, bob := w.Browser(), w.Browser()
-	asUser(alice, "alice", alicePhone)
-	asUser(bob, "bob", bobPhone)
+	alice.LoginAs("alice", harness.AlicePhone)
+	bob.LoginAs("bob", harness.BobPhone)
 	harness.WantStatus(t, "revoking a user", adminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
 	for _, when := range []string{"at once", "after a restart"} {
 		harness.WantStatus(t, when+", alice", alice.Get("/", harness.Page), http.StatusFound)
@@ -85,7 +85,7 @@ func TestAdminRevokes(t *testing.T) {
 		restart(w, second)
 	}
 	now.Advance(time.Nanosecond)
-	asUser(alice, "alice", alicePhone)
+	alice.LoginAs("alice", harness.AlicePhone)
 
 	events := map[any]int{}
 	for _, line := range w.Logged("websms.audit") {

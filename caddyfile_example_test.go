@@ -207,12 +207,12 @@ func TestExampleWithCertificates(t *testing.T) {
 	_, gate, _ := strings.Cut(strings.ReplaceAll(site, "\n# ", "\n"), "websms_otp {")
 	gate, _, _ = strings.Cut(gate, "\n\treverse_proxy")
 	gate = strings.TrimSuffix(strings.TrimSpace(strings.Replace(gate, `company "Kowhai Freight"`, "", 1)), "}")
-	file := directory(t, "alice@example.com,"+alicePhone)
+	file := harness.PhoneFile(t, "alice@example.com,"+harness.AlicePhone)
 	gate = regexp.MustCompile(`/\S+/partners\.csv`).ReplaceAllString(gate, file)
 
 	ca := testca.New(t)
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: gate})
-	trustCA(w, ca, gate)
+	w.TrustCA(ca, gate)
 	alice := w.Browser()
 	alice.Client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
 	harness.WantStatus(t, "verify", alice.AnswerWith(alice.Ask("")), http.StatusOK)

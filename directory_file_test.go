@@ -18,23 +18,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
-
-// newPolicy returns a policy of countries, with a list if numbers are given.
-func newPolicy(t testing.TB, countries []string, allow ...string) *number.Policy {
-	t.Helper()
-	p, err := number.NewPolicy(countries)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range allow {
-		if err := p.Allow(n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return p
-}
 
 // numbersOf forgets in which lines users are.
 func numbersOf(users map[string]listing) map[string]string {
@@ -46,7 +32,7 @@ func numbersOf(users map[string]listing) map[string]string {
 }
 
 func TestReadUsers(t *testing.T) {
-	parse := newPolicy(t, []string{"NZ", "AU"}).Parse
+	parse := harness.Numbers(t, []string{"NZ", "AU"}).Parse
 	const one, two, au = "+6421234567", "+6421234568", "+61412345678"
 	for _, c := range []struct {
 		name, text string
@@ -89,7 +75,7 @@ func TestReadUsers(t *testing.T) {
 }
 
 func TestReadUsersMistakes(t *testing.T) {
-	parse := newPolicy(t, []string{"NZ"}).Parse
+	parse := harness.Numbers(t, []string{"NZ"}).Parse
 	for _, c := range []struct{ name, text, want string }{
 		{"no number", "alice,021234567\nbob,\n", "line 2: the number is missing"},
 		{"no number in the first line", "alice,\n", "line 1: the number is missing"},
@@ -140,7 +126,7 @@ func TestReadUsersMistakes(t *testing.T) {
 // Of many mistakes the first ten are named.
 func TestReadUsersManyMistakes(t *testing.T) {
 	text := "user,number\nalice,021234567\n" + strings.Repeat("nobody\n", 1000)
-	_, err := readUsers(strings.NewReader(text), newPolicy(t, []string{"NZ"}).Parse)
+	_, err := readUsers(strings.NewReader(text), harness.Numbers(t, []string{"NZ"}).Parse)
 	if err == nil || !strings.HasPrefix(err.Error(), "line 3: ") || !strings.Contains(err.Error(), "line 12: ") ||
 		strings.Contains(err.Error(), "line 13: ") || !strings.HasSuffix(err.Error(), "; and 990 more") {
 		t.Errorf("a thousand mistakes give %v", err)
@@ -161,7 +147,7 @@ func (f failingReader) Read(p []byte) (int, error) {
 func TestReadUsersBreaksOff(t *testing.T) {
 	for _, n := range []int{0, 1, 100} {
 		text := strings.NewReader(strings.Repeat("# x\n", n*20))
-		if users, err := readUsers(failingReader{text}, newPolicy(t, []string{"NZ"}).Parse); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+		if users, err := readUsers(failingReader{text}, harness.Numbers(t, []string{"NZ"}).Parse); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 			t.Errorf("after %d lines: %v, %v", n*20, users, err)
 		}
 	}
@@ -172,12 +158,12 @@ func openDirectory(t testing.TB, path string) (*FileDirectory, *observer.Observe
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	f := &FileDirectory{Path: path, logger: zap.New(core)}
-	return f, logs, f.Open(newPolicy(t, []string{"NZ"}).Parse)
+	return f, logs, f.Open(harness.Numbers(t, []string{"NZ"}).Parse)
 }
 
 func TestFileDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.csv")
-	writeFile(t, path, "user,number\nalice,021 234 567\n")
+	harness.WriteFile(t, path, "user,number\nalice,021 234 567\n")
 	f, logs, err := openDirectory(t, path)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +180,7 @@ func TestFileDirectory(t *testing.T) {
 		}
 	}
 	// It is read once.
-	writeFile(t, path, "user,number\nbob,021 234 568\n")
+	harness.WriteFile(t, path, "user,number\nbob,021 234 568\n")
 	if _, err := f.Number(context.Background(), "alice"); err != nil {
 		t.Errorf("after the file changed, alice has %v", err)
 	}
@@ -203,7 +189,7 @@ func TestFileDirectory(t *testing.T) {
 func TestFileDirectoryCannotOpen(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.csv")
-	writeFile(t, bad, "alice,021 234 567\nbob,09 555 1234\n")
+	harness.WriteFile(t, bad, "alice,021 234 567\nbob,09 555 1234\n")
 	for _, c := range []struct{ path, want string }{
 		{filepath.Join(dir, "none.csv"), "path: stat " + filepath.Join(dir, "none.csv") + ": no such file or directory"},
 		{dir, "path: " + dir + " is a folder or a device: name a CSV file of user,number"},
@@ -223,7 +209,7 @@ func TestFileDirectoryCannotOpen(t *testing.T) {
 		return // who may read every file
 	}
 	secret := filepath.Join(dir, "secret.csv")
-	writeFile(t, secret, "alice,021 234 567\n")
+	harness.WriteFile(t, secret, "alice,021 234 567\n")
 	if err := os.Chmod(secret, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +221,7 @@ func TestFileDirectoryCannotOpen(t *testing.T) {
 // A directory of nobody is no mistake, and not what anybody means.
 func TestFileDirectoryEmpty(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.csv")
-	writeFile(t, path, "user,number\n")
+	harness.WriteFile(t, path, "user,number\n")
 	_, logs, err := openDirectory(t, path)
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +238,7 @@ func genUser() *rapid.Generator[string] {
 
 // What csv.Writer writes of users and numbers is read back, exactly.
 func TestReadUsersProperty(t *testing.T) {
-	parse := newPolicy(t, []string{"NZ"}).Parse
+	parse := harness.Numbers(t, []string{"NZ"}).Parse
 	spell := []func(int) string{
 		func(n int) string { return fmt.Sprintf("+6421%07d", n) },
 		func(n int) string { return fmt.Sprintf("021 %03d %04d", n/10000, n%10000) },

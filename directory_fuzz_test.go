@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-websms/websms/internal/harness"
 )
 
 // mistakes is what an error about the lines of a file looks like: nothing in
@@ -32,7 +34,7 @@ func FuzzReadUsers(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
-	parse := newPolicy(f, []string{"NZ", "AU"}).Parse
+	parse := harness.Numbers(f, []string{"NZ", "AU"}).Parse
 	f.Fuzz(func(t *testing.T, file []byte) {
 		users, err := readUsers(bytes.NewReader(file), parse)
 		if err != nil {

@@ -23,7 +23,7 @@ func wantWait(t *testing.T, what string, a harness.Answer, slug string, d string
 
 func resend(b *harness.Browser) harness.Answer {
 	b.T.Helper()
-	return b.Post("/.websms/resend", nil, harness.API)
+	return b.Resend()
 }
 
 // A resend sends the same code, after a cooldown that doubles; the code then

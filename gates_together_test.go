@@ -60,24 +60,24 @@ func TestSecondGateLiftsNoLock(t *testing.T) {
 // one behind a first factor.
 func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	harness.UseClock(t)
-	gate := "second_factor {\n directory " + directory(t, "alice,"+alicePhone) + "\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: gate})
+	gate := "second_factor {\n directory " + harness.PhoneFile(t, "alice,"+harness.AlicePhone) + "\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: gate})
 	public := runBeside(w, gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
-	sendWrongs(public, alicePhone, 10)
-	harness.WantStatus(t, "a stranger", public.Browser().Request(alicePhone), http.StatusTooManyRequests)
+	sendWrongs(public, harness.AlicePhone, 10)
+	harness.WantStatus(t, "a stranger", public.Browser().Request(harness.AlicePhone), http.StatusTooManyRequests)
 	alice := w.Browser()
-	asUser(alice, "alice", alicePhone)
+	alice.LoginAs("alice", harness.AlicePhone)
 	// It locks all the same, and an operator unlocks it.
 	admin := startAdmin(w, gate)
 	for range 2 {
-		b := asNamed(w.Browser(), "alice")
-		wrong := harness.OtherCode(alicePhone[1:7])
+		b := w.Browser().As("alice")
+		wrong := harness.OtherCode(harness.AlicePhone[1:7])
 		b.Request("")
 		for range 5 {
 			b.AnswerWith(wrong)
 		}
 	}
-	if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, alicePhone)); a.JSON("unlocked") != true {
+	if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, harness.AlicePhone)); a.JSON("unlocked") != true {
 		t.Errorf("unlock: %s %s", a.Status, a.Text)
 	}
 }
@@ -86,7 +86,7 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 // the placeholders of one itself, and the number in them is the person's choice.
 func TestNumberGateIsNoFirstFactor(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
-	two := runBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+alicePhone+"\n}\n"+passwords+`
+	two := runBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+harness.AlicePhone+"\n}\n"+harness.Passwords+`
 		route {
 			websms_otp {
 				company First
@@ -106,7 +106,7 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 			}
 			respond inside
 		}`)
-	thief := asNamed(two.Browser(), "alice") // with the password, and a phone of their own
+	thief := two.Browser().As("alice") // with the password, and a phone of their own
 	thief.Post("/.first/send", []string{"phone", "+6421999888"}, harness.API)
 	harness.WantStatus(t, "the first gate", thief.Post("/.first/verify", []string{"code", w.CodeFor("+6421999888", 1)}, harness.API), http.StatusOK)
 	harness.WantProblem(t, "the second gate sends", thief.Post("/.second/send", nil, harness.API), http.StatusForbidden, "no_number")

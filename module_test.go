@@ -45,12 +45,7 @@ func site(handler map[string]any) map[string]any {
 
 func writeFile(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, name, text)
 }
 
 // A placeholder that stands for nothing refuses to load, and is named.

@@ -149,17 +149,17 @@ func TestRecoveryCodeOnce(t *testing.T) {
 
 // Whom a code is not for it does not let in, and they cannot spend it.
 func TestRecoveryCodeOfAUser(t *testing.T) {
-	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
-	admin := startAdmin(w, withDirectory(file))
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
+	admin := startAdmin(w, harness.WithDirectory(file))
 	code := recoveryCodeOf(t, admin, `{"user":"alice"}`)
-	bob, alice, nobody := asNamed(w.Browser(), "bob"), asNamed(w.Browser(), "alice"), asNamed(w.Browser(), "carol")
+	bob, alice, nobody := w.Browser().As("bob"), w.Browser().As("alice"), w.Browser().As("carol")
 	harness.WantStatus(t, "bob", recoverWith(bob, code), http.StatusUnprocessableEntity)
 	harness.WantStatus(t, "who has no number", recoverWith(nobody, code), http.StatusForbidden)
 	harness.WantStatus(t, "alice", recoverWith(alice, code), http.StatusOK)
 	harness.WantStatus(t, "alice at the app", alice.Get("/", harness.Page), http.StatusOK)
 	harness.WantStatus(t, "bob at the app", bob.Get("/", harness.Page), http.StatusFound)
-	harness.WantStatus(t, "alice again", recoverWith(asNamed(w.Browser(), "alice"), code), http.StatusUnprocessableEntity)
+	harness.WantStatus(t, "alice again", recoverWith(w.Browser().As("alice"), code), http.StatusUnprocessableEntity)
 }
 
 // A code is for a gate that there is, and for a number that is allowed there.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -60,7 +61,7 @@ func TestSpellings(t *testing.T) {
 
 // Many requests ask at once; run with the race detector.
 func TestIdentifyAtOnce(t *testing.T) {
-	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ"}))
+	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ"}))
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -81,7 +82,7 @@ func TestIdentifyAtOnce(t *testing.T) {
 }
 
 func benchIdentify(b *testing.B, c SecondFactorConfig, d Directory, set map[string]any) {
-	policy := newPolicy(b, []string{"NZ"})
+	policy := harness.Numbers(b, []string{"NZ"})
 	f, _, _ := second(b, c, d, policy)
 	r := benchRequest("")
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

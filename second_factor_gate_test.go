@@ -1,12 +1,10 @@
-package websms
+package websms_test
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,54 +12,15 @@ import (
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// Passwords are alice-pass, bob-pass and carol-pass, hashed at the least cost.
-const passwords = `basic_auth {
-	alice $2a$04$hhdLCcZbZCJfAtAJYhsUY.yYN/OYt8FRNNSuE6I8Buu1KmZAP5sPa
-	bob $2a$04$85RPIWqqH/FsU5Q/T9JGLefiv5RtKVmLy4khTtDFZG/UaFntPfQru
-	carol $2a$04$k676sb3vystOkYYBzo1GBODelaH5rC365at3G8WTpu4p6wvwQz3Ki
-}`
-
-const alicePhone, bobPhone = "+6421234567", "+64271234567"
-
-// directory writes a file of users and numbers, and returns its path.
-func directory(t *testing.T, lines ...string) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "phones.csv")
-	writeFile(t, name, strings.Join(lines, "\n")+"\n")
-	return name
-}
-
-func withDirectory(file string) string {
-	return "second_factor {\n user {http.auth.user.id}\n directory " + file + "\n}\n" + harness.Plenty
-}
-
-// asNamed makes the browser sign in to the first factor.
-func asNamed(b *harness.Browser, user string) *harness.Browser {
-	b.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+user+"-pass")))
-	return b
-}
-
-// asUser walks from the password to the app.
-func asUser(b *harness.Browser, user, e164 string) {
-	b.T.Helper()
-	asNamed(b, user)
-	if code := b.Ask(""); len(b.MessagesTo(e164)) == 0 || b.MessagesTo(e164)[0].Code != code {
-		b.T.Fatalf("%s's code went elsewhere", user)
-	} else if a := b.AnswerWith(code); a.StatusCode != http.StatusOK {
-		b.T.Fatalf("verify: %s %s", a.Status, a.Text)
-	}
-	harness.WantStatus(b.T, user+" at the app", b.Get("/timesheet", harness.Page), http.StatusOK)
-}
-
 // The whole walk of a person with a password: a masked number and a button, a
 // code, the app, which learns who it is.
 func TestSecondFactorWithBasicAuth(t *testing.T) {
-	file := directory(t, "user,number", "# staff", "alice, 021 234 567", "bob,"+bobPhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	file := harness.PhoneFile(t, "user,number", "# staff", "alice, 021 234 567", "bob,"+harness.BobPhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
 	b := w.Browser()
 	harness.WantStatus(t, "without a password", b.Get("/timesheet", harness.Page), http.StatusUnauthorized)
 	harness.WantStatus(t, "without a password, the gate's own page", b.Get("/.websms/login", harness.Page), http.StatusUnauthorized)
-	asNamed(b, "alice")
+	b.As("alice")
 	a := b.Get("/timesheet?week=47", harness.Page)
 	if a.StatusCode != http.StatusFound || a.Header.Get("Location") != "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47" {
 		t.Fatalf("with a password alone: %s to %s", a.Status, a.Header.Get("Location"))
@@ -80,7 +39,7 @@ func TestSecondFactorWithBasicAuth(t *testing.T) {
 	if a = b.Get("/.websms/verify", harness.Page); strings.Contains(a.Text, "another number") {
 		t.Error("the code page offers another number")
 	}
-	a = b.Post("/.websms/verify", []string{"code", w.CodeFor(alicePhone, 1)}, harness.Page)
+	a = b.Post("/.websms/verify", []string{"code", w.CodeFor(harness.AlicePhone, 1)}, harness.Page)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/timesheet?week=47" {
 		t.Fatalf("verify: %s to %s", a.Status, a.Header.Get("Location"))
 	}
@@ -89,7 +48,7 @@ func TestSecondFactorWithBasicAuth(t *testing.T) {
 	if len(seen) != 1 {
 		t.Fatalf("the app saw %d requests; want 1", len(seen))
 	}
-	if h := seen[0].Header; h.Get("X-Verified-User") != "alice" || h.Get("X-Verified-Number") != alicePhone || len(h["X-Verified-User"]) != 1 || h["X_verified_user"] != nil {
+	if h := seen[0].Header; h.Get("X-Verified-User") != "alice" || h.Get("X-Verified-Number") != harness.AlicePhone || len(h["X-Verified-User"]) != 1 || h["X_verified_user"] != nil {
 		t.Errorf("the app was told %v", h)
 	}
 	for _, line := range w.Logged("websms.audit") {
@@ -103,32 +62,32 @@ func TestSecondFactorWithBasicAuth(t *testing.T) {
 // Alice's session, and alice's challenge, are good for nobody else who sits at
 // the same browser; and nobody chooses a number.
 func TestSecondFactorIsBoundToUser(t *testing.T) {
-	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
 	b := w.Browser()
-	asUser(b, "alice", alicePhone)
-	harness.WantStatus(t, "bob with alice's session", asNamed(b, "bob").Get("/timesheet", harness.Page), http.StatusFound)
+	b.LoginAs("alice", harness.AlicePhone)
+	harness.WantStatus(t, "bob with alice's session", b.As("bob").Get("/timesheet", harness.Page), http.StatusFound)
 	harness.WantProblem(t, "bob with alice's session, as a program", b.Get("/timesheet", harness.API), http.StatusUnauthorized, "unverified")
 	harness.WantStatus(t, "bob asks for the session", b.Get("/.websms/session", harness.API), http.StatusUnauthorized)
-	harness.WantStatus(t, "carol with alice's session", asNamed(b, "carol").Get("/timesheet", harness.Page), http.StatusFound)
-	harness.WantStatus(t, "alice again", asNamed(b, "alice").Get("/timesheet", harness.Page), http.StatusOK)
+	harness.WantStatus(t, "carol with alice's session", b.As("carol").Get("/timesheet", harness.Page), http.StatusFound)
+	harness.WantStatus(t, "alice again", b.As("alice").Get("/timesheet", harness.Page), http.StatusOK)
 
-	b = asNamed(w.Browser(), "alice")
+	b = w.Browser().As("alice")
 	code := b.Ask("")
-	asNamed(b, "bob")
+	b.As("bob")
 	harness.WantProblem(t, "bob answers alice's challenge", b.AnswerWith(code), http.StatusConflict, "no_challenge")
-	harness.WantProblem(t, "bob has alice's code sent again", resend(b), http.StatusConflict, "no_challenge")
+	harness.WantProblem(t, "bob has alice's code sent again", b.Resend(), http.StatusConflict, "no_challenge")
 	harness.WantProblem(t, "bob looks at alice's challenge", b.Get("/.websms/status", harness.API), http.StatusConflict, "no_challenge")
-	harness.WantStatus(t, "alice answers it", asNamed(b, "alice").AnswerWith(code), http.StatusOK)
+	harness.WantStatus(t, "alice answers it", b.As("alice").AnswerWith(code), http.StatusOK)
 
-	before := len(w.MessagesTo(alicePhone))
-	b = asNamed(w.Browser(), "alice")
+	before := len(w.MessagesTo(harness.AlicePhone))
+	b = w.Browser().As("alice")
 	a := b.Post("/.websms/send", []string{"phone", "+6421999888", "number", "+6421999888", "user", "bob"}, harness.API)
 	if a.StatusCode != http.StatusAccepted || a.JSON("masked") != "+64•••567" {
 		t.Errorf("alice with another number in the form: %s %s", a.Status, a.Text)
 	}
-	w.CodeFor(alicePhone, before+1)
-	if n := len(w.MessagesTo("+6421999888")) + len(w.MessagesTo(bobPhone)); n != 0 {
+	w.CodeFor(harness.AlicePhone, before+1)
+	if n := len(w.MessagesTo("+6421999888")) + len(w.MessagesTo(harness.BobPhone)); n != 0 {
 		t.Errorf("%d messages went elsewhere", n)
 	}
 }
@@ -136,29 +95,29 @@ func TestSecondFactorIsBoundToUser(t *testing.T) {
 // Who is taken out of the directory is out at the next reload, in the middle
 // of a session or a challenge; so is who has another number now. Others stay.
 func TestSecondFactorFollowsDirectory(t *testing.T) {
-	file := directory(t, "alice,"+alicePhone, "bob,"+bobPhone, "carol,+6421777777")
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone, "carol,+6421777777")
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
 	alice, bob, carol := w.Browser(), w.Browser(), w.Browser()
-	asUser(alice, "alice", alicePhone)
-	asUser(bob, "bob", bobPhone)
-	asUser(carol, "carol", "+6421777777")
-	waiting := asNamed(w.Browser(), "alice")
+	alice.LoginAs("alice", harness.AlicePhone)
+	bob.LoginAs("bob", harness.BobPhone)
+	carol.LoginAs("carol", "+6421777777")
+	waiting := w.Browser().As("alice")
 	code := waiting.Ask("")
-	writeFile(t, file, "bob,"+bobPhone+"\ncarol,+6421888888\n")
+	harness.WriteFile(t, file, "bob,"+harness.BobPhone+"\ncarol,+6421888888\n")
 	harness.WantStatus(t, "alice before the reload", alice.Get("/timesheet", harness.Page), http.StatusOK)
-	w.Load(withDirectory(file))
+	w.Load(harness.WithDirectory(file))
 	harness.WantStatus(t, "alice, who is gone", alice.Get("/timesheet", harness.Page), http.StatusFound)
 	harness.WantProblem(t, "alice's pending code", waiting.AnswerWith(code), http.StatusForbidden, "no_number")
 	harness.WantStatus(t, "carol, with a new number", carol.Get("/timesheet", harness.Page), http.StatusFound)
 	harness.WantStatus(t, "bob", bob.Get("/timesheet", harness.Page), http.StatusOK)
-	asUser(carol, "carol", "+6421888888")
+	carol.LoginAs("carol", "+6421888888")
 }
 
 // Who has no number is told whom to ask, and who is nobody never passes.
 func TestSecondFactorNobody(t *testing.T) {
-	file := directory(t, "alice,"+alicePhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: withDirectory(file)})
-	carol := asNamed(w.Browser(), "carol")
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
+	carol := w.Browser().As("carol")
 	harness.WantStatus(t, "carol at the app", carol.Get("/timesheet", harness.Page), http.StatusFound)
 	for _, path := range []string{"/.websms/login", "/.websms/login?rd=/timesheet"} {
 		a := carol.Get(path, harness.Page)
@@ -167,7 +126,7 @@ func TestSecondFactorNobody(t *testing.T) {
 		}
 		harness.WantProblem(t, "carol, as a program", carol.Get(path, harness.API), http.StatusForbidden, "no_number")
 	}
-	harness.WantProblem(t, "carol sends", carol.Request(alicePhone), http.StatusForbidden, "no_number")
+	harness.WantProblem(t, "carol sends", carol.Request(harness.AlicePhone), http.StatusForbidden, "no_number")
 	refused := 0
 	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "no_number" && line["user"] == "carol" && line["number"] == "" {
@@ -179,8 +138,8 @@ func TestSecondFactorNobody(t *testing.T) {
 	}
 
 	// Without the first factor, in front of all or of the prefix, nobody is named.
-	for front, path := range map[string]string{"": "/timesheet", strings.Replace(passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
-		text := strings.Replace(w.Config(withDirectory(file)), passwords, front, 1)
+	for front, path := range map[string]string{"": "/timesheet", strings.Replace(harness.Passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
+		text := strings.Replace(w.Config(harness.WithDirectory(file)), harness.Passwords, front, 1)
 		if err := harness.LoadCaddyfile(text); err != nil {
 			t.Fatal(err)
 		}
@@ -188,9 +147,9 @@ func TestSecondFactorNobody(t *testing.T) {
 		nobody := w.Browser()
 		harness.WantStatus(t, "nobody at the app", nobody.Get(path, harness.Page), http.StatusFound)
 		harness.WantProblem(t, "nobody at the form", nobody.Get("/.websms/login", harness.API), http.StatusForbidden, "no_number")
-		harness.WantProblem(t, "nobody sends", nobody.Request(alicePhone), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody sends", nobody.Request(harness.AlicePhone), http.StatusForbidden, "no_number")
 		harness.WantProblem(t, "nobody verifies", nobody.AnswerWith("123456"), http.StatusForbidden, "no_number")
-		harness.WantProblem(t, "nobody has it sent again", resend(nobody), http.StatusForbidden, "no_number")
+		harness.WantProblem(t, "nobody has it sent again", nobody.Resend(), http.StatusForbidden, "no_number")
 		harness.WantProblem(t, "nobody asks how it goes", nobody.Get("/.websms/status", harness.API), http.StatusForbidden, "no_number")
 		if a := nobody.Get("/.websms/login", harness.Page); !strings.Contains(a.Text, "who you are") {
 			t.Errorf("for a person: %s", a.Text)
@@ -207,14 +166,14 @@ func TestSecondFactorNobody(t *testing.T) {
 // A session of number entry is none where a second factor is asked for, nor
 // the other way round.
 func TestSecondFactorIsTurnedOn(t *testing.T) {
-	file := directory(t, "alice,"+alicePhone)
-	w := harness.Start(t, harness.Setup{Front: passwords, Gate: harness.Plenty})
-	b := asNamed(w.Browser(), "alice")
-	b.Login(alicePhone)
+	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone)
+	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.Plenty})
+	b := w.Browser().As("alice")
+	b.Login(harness.AlicePhone)
 	harness.WantStatus(t, "by number", b.Get("/timesheet", harness.Page), http.StatusOK)
-	w.Load(withDirectory(file))
+	w.Load(harness.WithDirectory(file))
 	harness.WantStatus(t, "a second factor is asked for", b.Get("/timesheet", harness.Page), http.StatusFound)
-	asUser(b, "alice", alicePhone)
+	b.LoginAs("alice", harness.AlicePhone)
 	w.Load(harness.Plenty)
 	harness.WantStatus(t, "by number again", b.Get("/timesheet", harness.Page), http.StatusFound)
 }
@@ -222,10 +181,10 @@ func TestSecondFactorIsTurnedOn(t *testing.T) {
 // A certificate names the user by its subject, another by its e-mail address.
 func TestSecondFactorWithMutualTLS(t *testing.T) {
 	ca := testca.New(t)
-	file := directory(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+bobPhone)
+	file := harness.PhoneFile(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+harness.BobPhone)
 	s := harness.Setup{HTTPS: true, Gate: "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + harness.Plenty}
 	w := harness.Start(t, s)
-	trustCA(w, ca, s.Gate)
+	w.TrustCA(ca, s.Gate)
 
 	with := func(subject pkix.Name) *harness.Browser {
 		b := w.Browser()
@@ -235,7 +194,7 @@ func TestSecondFactorWithMutualTLS(t *testing.T) {
 	alice := with(pkix.Name{CommonName: "alice", Organization: []string{"Kowhai Freight"}})
 	harness.WantStatus(t, "with a certificate alone", alice.Get("/timesheet", harness.Page), http.StatusFound)
 	code := alice.Ask("")
-	if len(w.MessagesTo(alicePhone)) != 1 {
+	if len(w.MessagesTo(harness.AlicePhone)) != 1 {
 		t.Fatal("the code did not go to alice")
 	}
 	harness.WantStatus(t, "verify", alice.AnswerWith(code), http.StatusOK)
@@ -252,15 +211,4 @@ func TestSecondFactorWithMutualTLS(t *testing.T) {
 		res.Body.Close()
 		t.Errorf("no certificate: %s", res.Status)
 	}
-}
-
-// trustCA makes the world's site ask for certificates of an authority, as
-// Caddyfile.example does.
-func trustCA(w *harness.World, ca *testca.CA, gateOptions string) {
-	w.T.Helper()
-	plain := w.Config
-	w.Config = func(options string) string {
-		return strings.Replace(plain(options), "tls internal", "tls internal {\n client_auth {\n trust_pool file "+ca.File+"\n}\n}", 1)
-	}
-	w.Load(gateOptions)
 }

@@ -78,7 +78,7 @@ func named(user any) *http.Request { return behind(map[string]any{"http.auth.use
 
 func TestIdentifyByDirectory(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber, "[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber}}
-	f, _, _ := second(t, SecondFactorConfig{}, d, newPolicy(t, []string{"NZ"}))
+	f, _, _ := second(t, SecondFactorConfig{}, d, harness.Numbers(t, []string{"NZ"}))
 	for _, c := range []struct {
 		user any
 		want string
@@ -129,8 +129,8 @@ func TestIdentifyByDirectory(t *testing.T) {
 // A session is of one user with one number.
 func TestHolds(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "carol": aliceNumber}}
-	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, newPolicy(t, []string{"NZ"}))
-	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ"}))
+	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, harness.Numbers(t, []string{"NZ"}))
+	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ"}))
 	request := func(user string) *http.Request {
 		return behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": d.numbers[user].E164})
 	}
@@ -176,7 +176,7 @@ func TestHolds(t *testing.T) {
 }
 
 func TestIdentifyByPhone(t *testing.T) {
-	f, _, _ := second(t, SecondFactorConfig{User: "{http.vars.user}", Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ", "AU"}))
+	f, _, _ := second(t, SecondFactorConfig{User: "{http.vars.user}", Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ", "AU"}))
 	for _, c := range []struct {
 		phone any
 		n     number.Number
@@ -206,7 +206,7 @@ func TestIdentifyByPhone(t *testing.T) {
 // A number must be one that the gate serves today.
 func TestIdentifyAllowed(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "zoe": {E164: "+61412345678", Region: "AU"}}}
-	policy := newPolicy(t, []string{"NZ"}, aliceNumber.E164)
+	policy := harness.Numbers(t, []string{"NZ"}, aliceNumber.E164)
 	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, policy)
 	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, policy)
 	for user, n := range d.numbers {
@@ -246,7 +246,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 		if err := c.check(); err != nil {
 			t.Fatal(err)
 		}
-		f, logs, _ := second(t, c, nil, newPolicy(t, []string{"NZ"}))
+		f, logs, _ := second(t, c, nil, harness.Numbers(t, []string{"NZ"}))
 		for state, connection := range states {
 			r := behind(nil)
 			r.TLS = connection
@@ -268,7 +268,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 	}
 	// The number may be in the certificate too.
 	alice.DNSNames = []string{aliceNumber.E164}
-	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.request.tls.client.san.dns_names.0}"}, nil, newPolicy(t, []string{"NZ"}))
+	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.request.tls.client.san.dns_names.0}"}, nil, harness.Numbers(t, []string{"NZ"}))
 	for state, connection := range states {
 		r := named("alice")
 		r.TLS = connection
@@ -282,7 +282,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 // What clients bring about is logged once a minute, and names neither the
 // number nor the user.
 func TestIdentifyComplains(t *testing.T) {
-	f, logs, now := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, newPolicy(t, []string{"NZ"}, bobNumber.E164))
+	f, logs, now := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ"}, bobNumber.E164))
 	ask := func(phone string) {
 		_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": phone}))
 	}

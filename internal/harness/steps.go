@@ -185,6 +185,12 @@ func (b *Browser) Request(number string, headers ...http.Header) Answer {
 	return b.Post("/.websms/send", []string{"phone", number}, append(headers, API)...)
 }
 
+// Resend asks for the same code again, for programs.
+func (b *Browser) Resend() Answer {
+	b.T.Helper()
+	return b.Post("/.websms/resend", nil, API)
+}
+
 // AnswerWith answers the challenge, for programs.
 func (b *Browser) AnswerWith(code string, headers ...http.Header) Answer {
 	b.T.Helper()
