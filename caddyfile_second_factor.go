@@ -1,7 +1,6 @@
 package websms
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -45,24 +44,3 @@ func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 	c.DirectoryRaw, err = guest(d, "directory", directories, name, "; the path of a file holds a dot or a slash, as in ./"+name)
 	return err
 }
-
-// UnmarshalCaddyfile reads the file directory. Syntax:
-//
-//	file <path>
-func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
-	if !d.NextArg() || d.Val() == "" {
-		return block.At(d, "directory file", errors.New("it has no path: write directory file <path>"))
-	}
-	f.Path = d.Val()
-	if d.NextArg() {
-		return block.At(d, "directory file", errors.New("it takes one path: put it in quotes if it holds spaces"))
-	}
-	if inner := *d; inner.NextBlock(inner.Nesting()) {
-		return block.At(d, "directory file", errors.New("it takes no block: remove { … }"))
-	}
-	return nil
-}
-
-// Interface guards
-var _ caddyfile.Unmarshaler = (*FileDirectory)(nil)

@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -18,9 +19,10 @@ func init() { caddy.RegisterModule(phoneBook{}) }
 
 // phoneBook is a directory such as somebody else could write.
 type phoneBook struct {
-	people
 	Pages []string `json:"pages,omitempty"`
 	Ink   string   `json:"ink,omitempty"`
+
+	alice number.Number
 }
 
 func (phoneBook) CaddyModule() caddy.ModuleInfo {
@@ -31,9 +33,16 @@ func (p *phoneBook) Open(parse func(string) (number.Number, error)) error {
 	if p.Ink == "none" {
 		return errors.New("there is no ink in it")
 	}
-	n, err := parse("021 234 567")
-	p.numbers = map[string]number.Number{"alice": n}
+	var err error
+	p.alice, err = parse("021 234 567")
 	return err
+}
+
+func (p *phoneBook) Number(_ context.Context, user string) (number.Number, error) {
+	if user == "alice" {
+		return p.alice, nil
+	}
+	return number.Number{}, ErrNoNumber
 }
 
 func (p *phoneBook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

@@ -2,14 +2,11 @@ package websms
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/number"
 )
@@ -49,25 +46,6 @@ type Directory interface {
 
 // directories is the namespace of the guest modules that are directories.
 const directories = "websms.directories"
-
-// loadDirectory loads and opens the guest module that c names.
-func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (Directory, error) {
-	module, err := ctx.LoadModule(c, "DirectoryRaw")
-	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	}
-	directory, ok := module.(Directory)
-	if !ok {
-		return nil, fmt.Errorf("directory: module %T knows no numbers of users", module)
-	}
-	if err := directory.Open(policy.Parse); err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	}
-	return directory, nil
-}
-
-// given reports whether JSON has the option.
-func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 // maxUser bounds the name of a user, in bytes.
 const maxUser = 255

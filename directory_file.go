@@ -13,8 +13,10 @@ import (
 	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/block"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -72,11 +74,11 @@ func (f *FileDirectory) Provision(ctx caddy.Context) error {
 }
 
 // Validate reports a missing path.
-func (f *FileDirectory) Validate() error { return within("directory file", f.check()) }
+func (f *FileDirectory) Validate() error { return block.Within("directory file", f.check()) }
 
 func (f *FileDirectory) check() error {
 	if strings.TrimSpace(f.Path) == "" {
-		return wrongf("path", "is missing: name a CSV file of user,number")
+		return block.Wrongf("path", "is missing: name a CSV file of user,number")
 	}
 	return nil
 }
@@ -216,9 +218,28 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 	return nil
 }
 
+// UnmarshalCaddyfile reads the file directory. Syntax:
+//
+//	file <path>
+func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its name
+	if !d.NextArg() || d.Val() == "" {
+		return block.At(d, "directory file", errors.New("it has no path: write directory file <path>"))
+	}
+	f.Path = d.Val()
+	if d.NextArg() {
+		return block.At(d, "directory file", errors.New("it takes one path: put it in quotes if it holds spaces"))
+	}
+	if inner := *d; inner.NextBlock(inner.Nesting()) {
+		return block.At(d, "directory file", errors.New("it takes no block: remove { … }"))
+	}
+	return nil
+}
+
 // Interface guards
 var (
-	_ caddy.Provisioner = (*FileDirectory)(nil)
-	_ caddy.Validator   = (*FileDirectory)(nil)
-	_ Directory         = (*FileDirectory)(nil)
+	_ caddy.Provisioner     = (*FileDirectory)(nil)
+	_ caddy.Validator       = (*FileDirectory)(nil)
+	_ caddyfile.Unmarshaler = (*FileDirectory)(nil)
+	_ Directory             = (*FileDirectory)(nil)
 )

@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-websms/websms/internal/identity"
+	"github.com/caddy-websms/websms/number"
 )
 
 // SecondFactorConfig makes the gate a second factor: somebody in front of it,
@@ -89,6 +92,25 @@ func (c SecondFactorConfig) warnings() []string {
 	}
 	return out
 }
+
+// loadDirectory loads and opens the guest module that c names.
+func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (Directory, error) {
+	module, err := ctx.LoadModule(c, "DirectoryRaw")
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	opened, ok := module.(Directory)
+	if !ok {
+		return nil, fmt.Errorf("directory: module %T knows no numbers of users", module)
+	}
+	if err := opened.Open(policy.Parse); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return opened, nil
+}
+
+// given reports whether JSON has the option.
+func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 // placeholderKey returns what stands in the braces of a value that is exactly
 // one placeholder.

@@ -3,6 +3,8 @@ package websms
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -113,9 +115,23 @@ func benchIdentify(b *testing.B, c SecondFactorConfig, d Directory, set map[stri
 
 // BenchmarkIdentify is what a second factor adds to every request.
 func BenchmarkIdentify(b *testing.B) {
-	f := &FileDirectory{users: make(map[string]listing)}
+	var lines strings.Builder
 	for i := range 100_000 {
-		f.users[fmt.Sprintf("user%d@example.com", i)] = listing{number.Number{E164: fmt.Sprintf("+6421%07d", i), Region: "NZ"}, i}
+		fmt.Fprintf(&lines, "user%d@example.com,+6421%07d\n", i, i)
+	}
+	f := &FileDirectory{Path: filepath.Join(b.TempDir(), "users.csv")}
+	if err := os.WriteFile(f.Path, []byte(lines.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: b.Context()})
+	defer cancel()
+	if err := f.Provision(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Open(func(spelled string) (number.Number, error) {
+		return number.Number{E164: strings.Clone(spelled), Region: "NZ"}, nil
+	}); err != nil {
+		b.Fatal(err)
 	}
 	byPhone := SecondFactorConfig{Phone: "{http.auth.user.phone}"}
 	b.Run("directory", func(b *testing.B) {
