@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -146,7 +147,7 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 		}
 		err = v.RevokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
-		if err := checkUser(req.User); err != nil {
+		if err := directory.CheckUser(req.User); err != nil {
 			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
 		err = v.RevokeUser(req.Realm, req.User, now)
@@ -225,7 +226,7 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 	case req.Session != "" || (req.Number == "") == (req.User == ""):
 		return nil, adminError(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
 	case req.User != "":
-		if err := checkUser(req.User); err != nil {
+		if err := directory.CheckUser(req.User); err != nil {
 			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
 	case !e164.MatchString(req.Number):

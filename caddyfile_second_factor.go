@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/block"
 )
 
@@ -37,10 +38,10 @@ func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if strings.ContainsAny(name, `./\`) {
-		c.DirectoryRaw = caddyconfig.JSONModuleObject(FileDirectory{Path: name}, "module", "file", nil)
+		c.DirectoryRaw = caddyconfig.JSONModuleObject(directory.File{Path: name}, "module", "file", nil)
 		return nil
 	}
 	var err error
-	c.DirectoryRaw, err = guest(d, "directory", directories, name, "; the path of a file holds a dot or a slash, as in ./"+name)
+	c.DirectoryRaw, err = guest(d, "directory", directory.Namespace, name, "; the path of a file holds a dot or a slash, as in ./"+name)
 	return err
 }

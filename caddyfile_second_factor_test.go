@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
@@ -42,7 +43,7 @@ func (p *phoneBook) Number(_ context.Context, user string) (number.Number, error
 	if user == "alice" {
 		return p.alice, nil
 	}
-	return number.Number{}, ErrNoNumber
+	return number.Number{}, directory.ErrNoNumber
 }
 
 func (p *phoneBook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
@@ -115,7 +116,7 @@ func (g *Gate) refusePerson(v *visit, err error) error {
 	case errors.Is(err, errNobody):
 		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", g.SecondFactor.user()))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
-	case errors.Is(err, ErrNoNumber):
+	case errors.Is(err, directory.ErrNoNumber):
 		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
@@ -15,7 +16,7 @@ func TestGuestLeftOut(t *testing.T) {
 	if err := leftOut("store", stores, "redis"); err == nil || err.Error() != want {
 		t.Errorf("store redis: %v", err)
 	}
-	for namespace, name := range map[string]string{stores: "mysql", directories: "redis"} {
+	for namespace, name := range map[string]string{stores: "mysql", directory.Namespace: "redis"} {
 		if err := leftOut("store", namespace, name); err != nil {
 			t.Errorf("%s.%s, which is not ours: %v", namespace, name, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/number"
 )
@@ -94,12 +95,12 @@ func (c SecondFactorConfig) warnings() []string {
 }
 
 // loadDirectory loads and opens the guest module that c names.
-func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (Directory, error) {
+func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (directory.Directory, error) {
 	module, err := ctx.LoadModule(c, "DirectoryRaw")
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
-	opened, ok := module.(Directory)
+	opened, ok := module.(directory.Directory)
 	if !ok {
 		return nil, fmt.Errorf("directory: module %T knows no numbers of users", module)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
@@ -83,7 +84,7 @@ func TestIdentifyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func benchIdentify(b *testing.B, c SecondFactorConfig, d Directory, set map[string]any) {
+func benchIdentify(b *testing.B, c SecondFactorConfig, d directory.Directory, set map[string]any) {
 	policy := harness.Numbers(b, []string{"NZ"})
 	f, _, _ := second(b, c, d, policy)
 	r := benchRequest("")
@@ -119,7 +120,7 @@ func BenchmarkIdentify(b *testing.B) {
 	for i := range 100_000 {
 		fmt.Fprintf(&lines, "user%d@example.com,+6421%07d\n", i, i)
 	}
-	f := &FileDirectory{Path: filepath.Join(b.TempDir(), "users.csv")}
+	f := &directory.File{Path: filepath.Join(b.TempDir(), "users.csv")}
 	if err := os.WriteFile(f.Path, []byte(lines.String()), 0o600); err != nil {
 		b.Fatal(err)
 	}

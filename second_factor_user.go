@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/number"
 )
@@ -26,7 +27,7 @@ var errNotAllowed = errors.New("not an allowed number")
 // theirs. It does so at every request anew, without a lock.
 type secondFactor struct {
 	user, phone placeholder
-	directory   Directory // nil: the number is in phone
+	directory   directory.Directory // nil: the number is in phone
 	numbers     *number.Policy
 	spellings   spellings
 	logger      *zap.Logger
@@ -90,7 +91,7 @@ func (f *secondFactor) holds(r *http.Request, user string, n number.Number) bool
 // who returns the user whom the first factor names.
 func (f *secondFactor) who(r *http.Request) (string, error) {
 	user := f.user.of(r)
-	if checkUser(user) == nil {
+	if directory.CheckUser(user) == nil {
 		return user, nil
 	}
 	if f.user.certificate && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && !isVerified(r) {
@@ -111,7 +112,7 @@ func (f *secondFactor) lookUp(r *http.Request, user string) (number.Number, erro
 // understand returns the number that the first factor has spelled so.
 func (f *secondFactor) understand(text string) (number.Number, error) {
 	if text == "" {
-		return number.Number{}, ErrNoNumber
+		return number.Number{}, directory.ErrNoNumber
 	}
 	return f.served(f.spellings.parse(text))
 }
@@ -124,7 +125,7 @@ func (f *secondFactor) served(n number.Number, err error) (number.Number, error)
 	}
 	if err != nil {
 		f.warn(&f.unusable, "second_factor: a user cannot get a code, because their number is of no use here", zap.Error(err))
-		return number.Number{}, ErrNoNumber
+		return number.Number{}, directory.ErrNoNumber
 	}
 	return n, nil
 }

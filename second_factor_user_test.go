@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/number"
 )
@@ -46,12 +47,12 @@ func (p *people) Number(_ context.Context, user string) (number.Number, error) {
 	if n, ok := p.numbers[user]; ok {
 		return n, nil
 	}
-	return number.Number{}, ErrNoNumber
+	return number.Number{}, directory.ErrNoNumber
 }
 
 // second returns the second factor of a configuration, what it logs, and its
 // time, which stands still.
-func second(t testing.TB, c SecondFactorConfig, d Directory, policy *number.Policy) (*secondFactor, *observer.ObservedLogs, *time.Time) {
+func second(t testing.TB, c SecondFactorConfig, d directory.Directory, policy *number.Policy) (*secondFactor, *observer.ObservedLogs, *time.Time) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
@@ -88,12 +89,12 @@ func TestIdentifyByDirectory(t *testing.T) {
 		{"alice", "alice", aliceNumber, nil},
 		{"bob", "bob", bobNumber, nil},
 		{12, "12", aliceNumber, nil},
-		{verifiedAt(0), "1970-01-01T00:00:00Z", number.Number{}, ErrNoNumber},
-		{"Alice", "Alice", number.Number{}, ErrNoNumber},
-		{"carol", "carol", number.Number{}, ErrNoNumber},
-		{"{http.request.uri.query.user}", "{http.request.uri.query.user}", number.Number{}, ErrNoNumber},
-		{"{http.vars.user}", "{http.vars.user}", number.Number{}, ErrNoNumber},
-		{strings.Repeat("u", 255), strings.Repeat("u", 255), number.Number{}, ErrNoNumber},
+		{verifiedAt(0), "1970-01-01T00:00:00Z", number.Number{}, directory.ErrNoNumber},
+		{"Alice", "Alice", number.Number{}, directory.ErrNoNumber},
+		{"carol", "carol", number.Number{}, directory.ErrNoNumber},
+		{"{http.request.uri.query.user}", "{http.request.uri.query.user}", number.Number{}, directory.ErrNoNumber},
+		{"{http.vars.user}", "{http.vars.user}", number.Number{}, directory.ErrNoNumber},
+		{strings.Repeat("u", 255), strings.Repeat("u", 255), number.Number{}, directory.ErrNoNumber},
 		{"", "", number.Number{}, errNobody},
 		{nil, "", number.Number{}, errNobody},
 		{" ", "", number.Number{}, errNobody},
@@ -170,7 +171,7 @@ func TestHolds(t *testing.T) {
 	if byDirectory.holds(named("carol"), "carol", aliceNumber) {
 		t.Error("a session holds while nobody can tell")
 	}
-	if user, _, err := byDirectory.identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, ErrNoNumber) {
+	if user, _, err := byDirectory.identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, directory.ErrNoNumber) {
 		t.Errorf("while the directory is down: %q, %v", user, err)
 	}
 }
@@ -190,7 +191,7 @@ func TestIdentifyByPhone(t *testing.T) {
 		r := behind(map[string]any{"http.auth.user.phone": c.phone})
 		want := error(nil)
 		if c.n == (number.Number{}) {
-			want = ErrNoNumber
+			want = directory.ErrNoNumber
 		}
 		for range 2 { // the second time as it is remembered
 			if user, n, err := f.identify(r); user != "alice" || n != c.n || !errors.Is(err, want) {
@@ -213,7 +214,7 @@ func TestIdentifyAllowed(t *testing.T) {
 		r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": n.E164})
 		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
 			_, got, err := f.identify(r)
-			if user == "alice" && (err != nil || got != n) || user != "alice" && (!errors.Is(err, ErrNoNumber) || got != (number.Number{})) {
+			if user == "alice" && (err != nil || got != n) || user != "alice" && (!errors.Is(err, directory.ErrNoNumber) || got != (number.Number{})) {
 				t.Errorf("%s: %s has %v, %v", name, user, got, err)
 			}
 			if held := f.holds(r, user, n); held != (user == "alice") {
@@ -273,7 +274,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 		r := named("alice")
 		r.TLS = connection
 		_, n, err := f.identify(r)
-		if state == "verified" && (n != aliceNumber || err != nil) || state != "verified" && !errors.Is(err, ErrNoNumber) {
+		if state == "verified" && (n != aliceNumber || err != nil) || state != "verified" && !errors.Is(err, directory.ErrNoNumber) {
 			t.Errorf("number of a certificate, %s: %v, %v", state, n, err)
 		}
 	}

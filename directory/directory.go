@@ -1,4 +1,4 @@
-package websms
+package directory
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 var ErrNoNumber = errors.New("no number is known of this user")
 
 // Directory is a module in the namespace websms.directories: it knows which
-// number is whose, so that nobody types theirs. The file of FileDirectory is
+// number is whose, so that nobody types theirs. The file of File is
 // one; LDAP or an HTTP API could be others.
 //
 // Each gate has an instance of its own. Its life is that of any Caddy module:
@@ -44,16 +44,16 @@ type Directory interface {
 	Number(ctx context.Context, user string) (number.Number, error)
 }
 
-// directories is the namespace of the guest modules that are directories.
-const directories = "websms.directories"
+// Namespace is the namespace of the guest modules that are directories.
+const Namespace = "websms.directories"
 
 // maxUser bounds the name of a user, in bytes.
 const maxUser = 255
 
-// checkUser reports what can be nobody's name. Spaces around one are refused
+// CheckUser reports what can be nobody's name. Spaces around one are refused
 // because they are lost on the way to an upstream (RFC 9110, 5.5), to which
 // "alice " would be alice.
-func checkUser(user string) error {
+func CheckUser(user string) error {
 	switch {
 	case isPlain(user): // nearly everybody, at every request
 		return nil

@@ -1,4 +1,4 @@
-package websms
+package directory
 
 import (
 	"bytes"
@@ -154,10 +154,10 @@ func TestReadUsersBreaksOff(t *testing.T) {
 }
 
 // openDirectory opens a directory of the file kind, and returns what it logs.
-func openDirectory(t testing.TB, path string) (*FileDirectory, *observer.ObservedLogs, error) {
+func openDirectory(t testing.TB, path string) (*File, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	f := &FileDirectory{Path: path, logger: zap.New(core)}
+	f := &File{Path: path, logger: zap.New(core)}
 	return f, logs, f.Open(harness.Numbers(t, []string{"NZ"}).Parse)
 }
 
@@ -233,7 +233,7 @@ func TestFileDirectoryEmpty(t *testing.T) {
 
 // genUser makes users that a CSV file can hold without quotes of our own.
 func genUser() *rapid.Generator[string] {
-	return rapid.StringN(1, 60, 255).Filter(func(s string) bool { return checkUser(s) == nil && s[0] != '#' })
+	return rapid.StringN(1, 60, 255).Filter(func(s string) bool { return CheckUser(s) == nil && s[0] != '#' })
 }
 
 // What csv.Writer writes of users and numbers is read back, exactly.

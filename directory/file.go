@@ -1,4 +1,4 @@
-package websms
+package directory
 
 import (
 	"bufio"
@@ -21,10 +21,10 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(FileDirectory{})
+	caddy.RegisterModule(File{})
 }
 
-// FileDirectory is a directory in a CSV file (RFC 4180) in UTF-8, of two
+// File is a directory in a CSV file (RFC 4180) in UTF-8, of two
 // columns: user, and number in any spelling that people of the gate's countries
 // understand.
 //
@@ -44,7 +44,7 @@ func init() {
 // change, run `caddy reload --force`, which loads also what has not changed. A thousand users take some 30
 // milliseconds to read and 180 kB to keep, a million half a minute and 180 MB,
 // for each gate that names the file.
-type FileDirectory struct {
+type File struct {
 	// Where the file is. A relative path starts in Caddy's working directory.
 	// Required.
 	Path string `json:"path,omitempty"`
@@ -60,23 +60,23 @@ type listing struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (FileDirectory) CaddyModule() caddy.ModuleInfo {
+func (File) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  directories + ".file",
-		New: func() caddy.Module { return new(FileDirectory) },
+		ID:  Namespace + ".file",
+		New: func() caddy.Module { return new(File) },
 	}
 }
 
 // Provision takes the logger.
-func (f *FileDirectory) Provision(ctx caddy.Context) error {
+func (f *File) Provision(ctx caddy.Context) error {
 	f.logger = ctx.Logger()
 	return nil
 }
 
 // Validate reports a missing path.
-func (f *FileDirectory) Validate() error { return block.Within("directory file", f.check()) }
+func (f *File) Validate() error { return block.Within("directory file", f.check()) }
 
-func (f *FileDirectory) check() error {
+func (f *File) check() error {
 	if strings.TrimSpace(f.Path) == "" {
 		return block.Wrongf("path", "is missing: name a CSV file of user,number")
 	}
@@ -84,7 +84,7 @@ func (f *FileDirectory) check() error {
 }
 
 // Open implements Directory: it reads the file.
-func (f *FileDirectory) Open(parse func(spelled string) (number.Number, error)) error {
+func (f *File) Open(parse func(spelled string) (number.Number, error)) error {
 	// A look before opening it: to open a pipe can wait for ever.
 	info, err := os.Stat(f.Path)
 	if err != nil {
@@ -109,7 +109,7 @@ func (f *FileDirectory) Open(parse func(spelled string) (number.Number, error)) 
 }
 
 // Number implements Directory.
-func (f *FileDirectory) Number(_ context.Context, user string) (number.Number, error) {
+func (f *File) Number(_ context.Context, user string) (number.Number, error) {
 	found, ok := f.users[user]
 	if !ok {
 		return number.Number{}, ErrNoNumber
@@ -117,7 +117,7 @@ func (f *FileDirectory) Number(_ context.Context, user string) (number.Number, e
 	return found.number, nil
 }
 
-// readUsers reads the format that FileDirectory describes.
+// readUsers reads the format that File describes.
 func readUsers(r io.Reader, parse func(spelled string) (number.Number, error)) (map[string]listing, error) {
 	text := bufio.NewReader(r)
 	if err := skipBOM(text); err != nil {
@@ -200,7 +200,7 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 	if len(row) != 2 {
 		return errors.New("not two columns, user,number: a comma separates them, and a user with a comma stands in quotes")
 	}
-	if err := checkUser(row[0]); err != nil {
+	if err := CheckUser(row[0]); err != nil {
 		return err
 	}
 	if before, ok := users[row[0]]; ok {
@@ -221,7 +221,7 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 // UnmarshalCaddyfile reads the file directory. Syntax:
 //
 //	file <path>
-func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (f *File) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
 	if !d.NextArg() || d.Val() == "" {
 		return block.At(d, "directory file", errors.New("it has no path: write directory file <path>"))
@@ -238,8 +238,8 @@ func (f *FileDirectory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*FileDirectory)(nil)
-	_ caddy.Validator       = (*FileDirectory)(nil)
-	_ caddyfile.Unmarshaler = (*FileDirectory)(nil)
-	_ Directory             = (*FileDirectory)(nil)
+	_ caddy.Provisioner     = (*File)(nil)
+	_ caddy.Validator       = (*File)(nil)
+	_ caddyfile.Unmarshaler = (*File)(nil)
+	_ Directory             = (*File)(nil)
 )

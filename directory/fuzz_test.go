@@ -1,4 +1,4 @@
-package websms
+package directory
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func FuzzReadUsers(f *testing.F) {
 		var again bytes.Buffer
 		w := csv.NewWriter(&again)
 		for user, l := range users {
-			if err := checkUser(user); err != nil {
+			if err := CheckUser(user); err != nil {
 				t.Fatalf("%q: %v", user, err)
 			}
 			if n, err := parse(l.number.E164); err != nil || n != l.number {
