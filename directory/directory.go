@@ -1,3 +1,14 @@
+// Package directory says which number belongs to which user. A gate with
+// second_factor asks a directory for the number of the user whom the first
+// factor names, so nobody types a number.
+//
+// A directory is a Caddy module in the namespace websms.directories. This
+// package holds the interface, [Directory], and the directory in a CSV file,
+// [File]. A directory of another kind, such as LDAP, implements the interface in
+// a package of its own.
+//
+// A directory answers from memory, because a gate asks it at every request. Its
+// errors never repeat a user or a number.
 package directory
 
 import (
@@ -11,51 +22,53 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// ErrNoNumber says that a directory knows no number of a user, or does not
-// know the user at all: to a gate both are the same.
+// ErrNoNumber says that a directory has no number for a user. The user may be
+// unknown too: a gate treats both cases alike.
 var ErrNoNumber = errors.New("no number is known of this user")
 
-// Directory is a module in the namespace websms.directories: it knows which
-// number is whose, so that nobody types theirs. The file of File is
-// one; LDAP or an HTTP API could be others.
+// Directory is a module in the namespace websms.directories.
 //
-// Each gate has an instance of its own. Its life is that of any Caddy module:
-// Provision and Validate come before Open, and Cleanup, if it has one, ends
-// what Open began, also when Open was never called or has failed.
+// Each gate loads an instance of its own, which lives as any Caddy module does.
+// The order is Provision, Validate, Open. If the module has a method Cleanup,
+// Caddy calls it at the end, even if Open failed or was never called.
 type Directory interface {
-	// Open makes the directory ready, once, before the gate serves its first
-	// request. parse understands a number as people of the gate's countries
-	// spell it, and may be used for as long as the directory lives, by many
-	// goroutines at once; its errors repeat nothing of the number, as the
-	// errors of a directory must not either. An error ends the loading of the
-	// configuration.
+	// Open makes the directory ready. The gate calls it once, before its first
+	// request. An error ends the loading of the configuration.
+	//
+	// The function parse understands a number as people of the gate's countries
+	// write it. The directory may keep parse for its whole life, and many
+	// goroutines may call it at once. An error of parse does not repeat the
+	// number, and neither may an error of the directory.
 	Open(parse func(spelled string) (number.Number, error)) error
 
-	// Number returns the number of a user as parse has understood it. It
-	// returns ErrNoNumber where the user has none, and any other error where
-	// the answer cannot be known now; nobody is let in by either.
+	// Number returns the number of a user, as parse returned it. It returns
+	// ErrNoNumber if the user has none, and another error if the answer is not
+	// known now. The gate lets nobody in on an error.
 	//
-	// It is asked at every request, also of a session long verified, so that
-	// who is taken out of the directory is out; by many goroutines at once. It
-	// must answer from memory: a directory that lives elsewhere is to be
-	// copied, or remembered, and brought up to date behind the requests. user
-	// is neither empty nor over 255 bytes, and is to be compared byte for byte:
-	// what Alice and alice have in common is for the first factor to decide.
+	// The gate calls it at every request, even with a valid session. So a user
+	// who is removed from the directory is out at the next request. Many
+	// goroutines call it at once, and it must answer from memory. A directory
+	// that is kept elsewhere needs a copy here, refreshed in the background.
+	//
+	// The user has 1 to 255 bytes. Compare it byte for byte: only the first
+	// factor can decide whether Alice and alice are one person.
 	Number(ctx context.Context, user string) (number.Number, error)
 }
 
-// Namespace is the namespace of the guest modules that are directories.
+// Namespace is the namespace of Caddy modules that are directories.
 const Namespace = "websms.directories"
 
-// maxUser bounds the name of a user, in bytes.
+// maxUser is the length of the longest user name, in bytes.
 const maxUser = 255
 
-// CheckUser reports what can be nobody's name. Spaces around one are refused
-// because they are lost on the way to an upstream (RFC 9110, 5.5), to which
-// "alice " would be alice.
+// CheckUser returns an error if a string cannot name a user. The error does not
+// repeat the string.
+//
+// A space at either end is an error, because an upstream never sees it
+// (RFC 9110, 5.5). Without that rule "alice " could pass for alice there.
 func CheckUser(user string) error {
 	switch {
-	case isPlain(user): // nearly everybody, at every request
+	case isPlain(user): // the usual case, which must be cheap: this runs at every request
 		return nil
 	case user == "":
 		return errors.New("the user is missing")
@@ -71,11 +84,11 @@ func CheckUser(user string) error {
 	return nil
 }
 
-// isInvisible reports a control character, or the byte order mark of a file
-// that was put behind another.
+// isInvisible reports whether r is a control character or a byte order mark. A
+// byte order mark stands inside a file if two files were joined.
 func isInvisible(r rune) bool { return unicode.IsControl(r) || r == '\ufeff' }
 
-// isPlain reports whether user is of visible ASCII alone.
+// isPlain reports whether user consists of visible ASCII characters only.
 func isPlain(user string) bool {
 	for i := range len(user) {
 		if c := user[i]; c <= ' ' || c > '~' {

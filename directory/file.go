@@ -1,16 +1,11 @@
 package directory
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -24,28 +19,35 @@ func init() {
 	caddy.RegisterModule(File{})
 }
 
-// File is a directory in a CSV file (RFC 4180) in UTF-8, of two
-// columns: user, and number in any spelling that people of the gate's countries
-// understand.
+// File is a directory in a CSV file (RFC 4180), encoded in UTF-8. Each line has
+// two columns: the user, and the number as people of the gate's countries write
+// it.
 //
 //	user,number
 //	# the warehouse
 //	alice,021 234 567
 //	"CN=bob,O=Example",+6421234568
 //
-// A header line may come first: its second column holds no digit. Empty lines
-// and lines that begin with # are passed over; a user with a comma, a quote or
-// a # in front stands in quotes. Spaces around a user or a number do not count.
-// A line with a mistake, or with a user who is there already, refuses the
-// whole file: the error names the first ten of them by number, and repeats
-// nothing of what they hold.
+// The rules of the format:
 //
-// The file is read when the configuration is loaded, and then no more: after a
-// change, run `caddy reload --force`, which loads also what has not changed. A thousand users take some 30
-// milliseconds to read and 180 kB to keep, a million half a minute and 180 MB,
-// for each gate that names the file.
+//   - The first line may be a header. A header has no digit in its second column.
+//   - Empty lines are skipped, and so are lines that begin with #.
+//   - Put a user in quotes if the name holds a comma or a quote, or begins with #.
+//   - Spaces around a user or a number are removed.
+//   - A user may have one line only.
+//
+// If any line has a mistake, the file is refused and the configuration does not
+// load. The error gives the line numbers of the first ten mistakes, and repeats
+// no user and no number.
+//
+// Caddy reads the file when it loads the configuration, and not again. After a
+// change of the file, run `caddy reload --force`: without the flag Caddy skips a
+// configuration that is the same as before.
+//
+// Each gate that names the file reads it and keeps it in memory. A thousand users
+// take 30 milliseconds and 180 kB. A million users take half a minute and 180 MB.
 type File struct {
-	// Where the file is. A relative path starts in Caddy's working directory.
+	// The path of the file. A relative path starts in Caddy's working directory.
 	// Required.
 	Path string `json:"path,omitempty"`
 
@@ -53,7 +55,7 @@ type File struct {
 	logger *zap.Logger
 }
 
-// listing is what the file says of a user.
+// listing is the line of one user.
 type listing struct {
 	number number.Number
 	line   int
@@ -73,7 +75,7 @@ func (f *File) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Validate reports a missing path.
+// Validate returns an error if the path is missing.
 func (f *File) Validate() error { return block.Within("directory file", f.check()) }
 
 func (f *File) check() error {
@@ -83,9 +85,9 @@ func (f *File) check() error {
 	return nil
 }
 
-// Open implements Directory: it reads the file.
+// Open reads the file.
 func (f *File) Open(parse func(spelled string) (number.Number, error)) error {
-	// A look before opening it: to open a pipe can wait for ever.
+	// Stat comes before Open, because opening a pipe can block for ever.
 	info, err := os.Stat(f.Path)
 	if err != nil {
 		return fmt.Errorf("path: %w", err)
@@ -108,7 +110,7 @@ func (f *File) Open(parse func(spelled string) (number.Number, error)) error {
 	return nil
 }
 
-// Number implements Directory.
+// Number returns the number of a user, or ErrNoNumber.
 func (f *File) Number(_ context.Context, user string) (number.Number, error) {
 	found, ok := f.users[user]
 	if !ok {
@@ -117,112 +119,11 @@ func (f *File) Number(_ context.Context, user string) (number.Number, error) {
 	return found.number, nil
 }
 
-// readUsers reads the format that File describes.
-func readUsers(r io.Reader, parse func(spelled string) (number.Number, error)) (map[string]listing, error) {
-	text := bufio.NewReader(r)
-	if err := skipBOM(text); err != nil {
-		return nil, err
-	}
-	rows := csv.NewReader(text)
-	rows.Comment, rows.FieldsPerRecord, rows.TrimLeadingSpace, rows.ReuseRecord = '#', -1, true, true
-	users, bad, first := make(map[string]listing), new(number.BadLines), true
-	for {
-		row, err := rows.Read()
-		if err == io.EOF {
-			if err := bad.Err(); err != nil {
-				return nil, err
-			}
-			return users, nil
-		}
-		if mistake := (*csv.ParseError)(nil); errors.As(err, &mistake) {
-			bad.Add(mistake.StartLine, errQuote)
-			first = false
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i := range row {
-			row[i] = strings.TrimSpace(row[i])
-		}
-		if isBlank(row) {
-			continue
-		}
-		if first = first && isHeader(row); first {
-			first = false
-			continue
-		}
-		line, _ := rows.FieldPos(0)
-		if err := addUser(users, row, line, parse); err != nil {
-			bad.Add(line, err)
-		}
-	}
-}
-
-// skipBOM passes over the mark that spreadsheets put before UTF-8, and refuses
-// what is no text in it.
-func skipBOM(r *bufio.Reader) error {
-	head, err := r.Peek(512)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
-		_, err := r.Discard(3)
-		return err
-	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-		return errors.New("this is text in UTF-16: save it as CSV in UTF-8")
-	case bytes.IndexByte(head, 0) >= 0:
-		return errors.New("this is not text: save it as CSV in UTF-8")
-	}
-	return nil
-}
-
-// isBlank reports a line of nothing but separators, as spreadsheets leave them.
-func isBlank(row []string) bool {
-	for _, field := range row {
-		if field != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// isHeader reports whether the first line names its columns.
-func isHeader(row []string) bool {
-	return len(row) == 2 && row[1] != "" && !strings.ContainsFunc(row[1], unicode.IsDigit)
-}
-
-var errQuote = errors.New("a quote stands where none can: put the whole column in quotes, and double each quote in it")
-
-// addUser puts a line of the file into users.
-func addUser(users map[string]listing, row []string, line int, parse func(string) (number.Number, error)) error {
-	if len(row) != 2 {
-		return errors.New("not two columns, user,number: a comma separates them, and a user with a comma stands in quotes")
-	}
-	if err := CheckUser(row[0]); err != nil {
-		return err
-	}
-	if before, ok := users[row[0]]; ok {
-		return fmt.Errorf("the user of line %d again: keep one of them", before.line)
-	}
-	if row[1] == "" {
-		return errors.New("the number is missing")
-	}
-	n, err := parse(row[1])
-	if err != nil {
-		return err
-	}
-	// A copy, so that the rest of the line can be forgotten.
-	users[strings.Clone(row[0])] = listing{n, line}
-	return nil
-}
-
-// UnmarshalCaddyfile reads the file directory. Syntax:
+// UnmarshalCaddyfile reads the module's name and its path. Syntax:
 //
 //	file <path>
 func (f *File) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
+	d.Next() // the module's name
 	if !d.NextArg() || d.Val() == "" {
 		return block.At(d, "directory file", errors.New("it has no path: write directory file <path>"))
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// numbersOf forgets in which lines users are.
+// numbersOf returns the numbers of the users, without their lines.
 func numbersOf(users map[string]listing) map[string]string {
 	out := make(map[string]string)
 	for user, l := range users {
@@ -123,7 +123,7 @@ func TestReadUsersMistakes(t *testing.T) {
 	}
 }
 
-// Of many mistakes the first ten are named.
+// The error names the first ten of many mistakes.
 func TestReadUsersManyMistakes(t *testing.T) {
 	text := "user,number\nalice,021234567\n" + strings.Repeat("nobody\n", 1000)
 	_, err := readUsers(strings.NewReader(text), harness.Numbers(t, []string{"NZ"}).Parse)
@@ -133,7 +133,7 @@ func TestReadUsersManyMistakes(t *testing.T) {
 	}
 }
 
-// failingReader gives a text, and then fails.
+// failingReader returns a text, and then an error.
 type failingReader struct{ text *strings.Reader }
 
 func (f failingReader) Read(p []byte) (int, error) {
@@ -143,7 +143,7 @@ func (f failingReader) Read(p []byte) (int, error) {
 	return 0, errors.New("the disk is gone")
 }
 
-// A file that breaks off is refused, wherever it does.
+// A file that cannot be read to its end is refused.
 func TestReadUsersBreaksOff(t *testing.T) {
 	for _, n := range []int{0, 1, 100} {
 		text := strings.NewReader(strings.Repeat("# x\n", n*20))
@@ -153,7 +153,7 @@ func TestReadUsersBreaksOff(t *testing.T) {
 	}
 }
 
-// openDirectory opens a directory of the file kind, and returns what it logs.
+// openDirectory opens a file directory, and returns its log.
 func openDirectory(t testing.TB, path string) (*File, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -179,7 +179,7 @@ func TestFileDirectory(t *testing.T) {
 			t.Errorf("%q has %v, %v", user, n, err)
 		}
 	}
-	// It is read once.
+	// The directory reads the file only once.
 	harness.WriteFile(t, path, "user,number\nbob,021 234 568\n")
 	if _, err := f.Number(context.Background(), "alice"); err != nil {
 		t.Errorf("after the file changed, alice has %v", err)
@@ -218,7 +218,7 @@ func TestFileDirectoryCannotOpen(t *testing.T) {
 	}
 }
 
-// A directory of nobody is no mistake, and not what anybody means.
+// An empty directory loads, with a warning.
 func TestFileDirectoryEmpty(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.csv")
 	harness.WriteFile(t, path, "user,number\n")
@@ -231,12 +231,13 @@ func TestFileDirectoryEmpty(t *testing.T) {
 	}
 }
 
-// genUser makes users that a CSV file can hold without quotes of our own.
+// genUser makes users that csv.Writer can write. It puts no quotes around a
+// user that begins with #.
 func genUser() *rapid.Generator[string] {
 	return rapid.StringN(1, 60, 255).Filter(func(s string) bool { return CheckUser(s) == nil && s[0] != '#' })
 }
 
-// What csv.Writer writes of users and numbers is read back, exactly.
+// A file that csv.Writer has written is read back exactly.
 func TestReadUsersProperty(t *testing.T) {
 	parse := harness.Numbers(t, []string{"NZ"}).Parse
 	spell := []func(int) string{
@@ -271,7 +272,7 @@ func TestReadUsersProperty(t *testing.T) {
 	})
 }
 
-// A user takes a bounded piece of memory once the file is read.
+// A user takes at most 200 bytes of memory after the file is read.
 func TestReadUsersMemory(t *testing.T) {
 	const users, most = 100_000, 200
 	var file bytes.Buffer

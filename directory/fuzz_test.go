@@ -12,8 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// mistakes is what an error about the lines of a file looks like: nothing in
-// it comes from the file.
+// mistakes matches every error about a file. No part of it comes from the file.
 var mistakes = func() *regexp.Regexp {
 	line := `line \d+: (` + strings.Join([]string{
 		`not two columns, user,number: [a-z, ]+`, `a quote stands where none can: [a-z, ]+`, `the user is missing`, `the number is missing`,
@@ -23,9 +22,10 @@ var mistakes = func() *regexp.Regexp {
 	return regexp.MustCompile(`^(this is (not text|text in UTF-16): save it as CSV in UTF-8|` + line + `(; ` + line + `){0,9}(; and \d+ more)?)$`)
 }()
 
-// FuzzReadUsers reads what a file may hold. What is accepted are users whom a
-// first factor can name, with numbers of the gate's countries, and is read
-// back when it is written; what is refused is named by its line alone.
+// FuzzReadUsers reads any bytes as a file. If the file is accepted, each user is
+// one that a first factor can name, each number is of the gate's countries, and
+// a written copy reads the same. If it is refused, the error names line numbers
+// and repeats nothing of the file.
 func FuzzReadUsers(f *testing.F) {
 	for _, text := range []string{
 		"user,number\nalice,021 234 567\n", "\"CN=alice,O=Example\",+6421234567\r\n", "\ufeffa,021234567", "#\n\n,\na,0\na,0",
