@@ -114,7 +114,7 @@ func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
 func (g *Gate) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, errNobody):
-		g.second.warn(&g.second.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", g.SecondFactor.user()))
+		g.second.warnUnnamed()
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, directory.ErrNoNumber):
 		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))

@@ -200,7 +200,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if g.SecondFactor != nil {
-		if g.second, err = newSecondFactor(ctx, g.SecondFactor, g.numbers, g.logger, g.now); err != nil {
+		if g.second, err = g.SecondFactor.provision(ctx, g.numbers, g.logger, g.now); err != nil {
 			return fmt.Errorf("websms_otp: %w", err)
 		}
 	}

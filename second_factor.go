@@ -3,15 +3,13 @@ package websms
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"regexp"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/directory"
-	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -36,9 +34,6 @@ type SecondFactorConfig struct {
 	DirectoryRaw json.RawMessage `json:"directory,omitempty" caddy:"namespace=websms.directories inline_key=module"`
 }
 
-// defaultUser is where Caddy's authentication names the user.
-const defaultUser = "{http.auth.user.id}"
-
 func (c SecondFactorConfig) user() string {
 	if c.User == "" {
 		return defaultUser
@@ -46,14 +41,8 @@ func (c SecondFactorConfig) user() string {
 	return c.User
 }
 
-// Where first factors say who it is, and what their number is.
-const (
-	userHelp  = "{http.auth.user.id} (basic_auth), {http.request.tls.client.subject} (client certificates) or {http.reverse_proxy.header.Remote-User} (forward_auth)"
-	phoneHelp = "{http.auth.user.phone} or {http.reverse_proxy.header.Remote-Phone} (forward_auth), or use directory"
-)
-
 func (c SecondFactorConfig) check() error {
-	if err := checkPlaceholder("user", c.user(), userHelp); err != nil {
+	if err := checkUserPlaceholder(c.user()); err != nil {
 		return err
 	}
 	switch {
@@ -64,7 +53,7 @@ func (c SecondFactorConfig) check() error {
 	case c.Phone == "":
 		return wrongf("phone", "and directory are missing: give phone and the placeholder in which the first factor gives the number, or directory and a CSV file of user,number")
 	}
-	return checkPlaceholder("phone", c.Phone, phoneHelp)
+	return checkPhonePlaceholder(c.Phone)
 }
 
 // checkHeaders reports a placeholder that reads what the gate removes from
@@ -72,7 +61,7 @@ func (c SecondFactorConfig) check() error {
 func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
-		if header, ok := headerKey(o.value); ok && id.Owns(header) {
+		if header, ok := requestHeader(o.value); ok && id.Owns(header) {
 			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request because it tells the upstream who was verified: give either of them another header", o.option, header)
 		}
 	}
@@ -83,7 +72,7 @@ func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 func (c SecondFactorConfig) warnings() []string {
 	var out []string
 	for _, o := range []struct{ option, value, instead string }{{"user", c.user(), "Remote-User"}, {"phone", c.Phone, "Remote-Phone"}} {
-		if header, ok := headerKey(o.value); ok {
+		if header, ok := requestHeader(o.value); ok {
 			out = append(out, fmt.Sprintf("second_factor: %s comes from the request header %s, which any client can write unless what stands in front of the gate removes it from every request: "+
 				"forward_auth does so with its copy_headers, and {http.reverse_proxy.header.%s} reads its answer itself", o.option, header, o.instead))
 		}
@@ -92,6 +81,18 @@ func (c SecondFactorConfig) warnings() []string {
 		}
 	}
 	return out
+}
+
+// provision returns what c, which has been checked, describes.
+func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*secondFactor, error) {
+	setup := firstFactor{User: c.user(), Phone: c.Phone, Numbers: numbers, Logger: logger, Now: now}
+	if given(c.DirectoryRaw) {
+		var err error
+		if setup.Directory, err = loadDirectory(ctx, c, numbers); err != nil {
+			return nil, fmt.Errorf("second_factor: %w", err)
+		}
+	}
+	return newSecondFactor(setup), nil
 }
 
 // loadDirectory loads and opens the guest module that c names.
@@ -112,81 +113,3 @@ func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Poli
 
 // given reports whether JSON has the option.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-
-// placeholderKey returns what stands in the braces of a value that is exactly
-// one placeholder.
-func placeholderKey(value string) (string, bool) {
-	key, open := strings.CutPrefix(value, "{")
-	key, closed := strings.CutSuffix(key, "}")
-	if !open || !closed || key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '{' || r == '}' || r == '\\' }) {
-		return "", false
-	}
-	return key, true
-}
-
-const (
-	headerPrefix      = "{http.request.header."
-	answerPrefix      = "http.reverse_proxy.header." // of what forward_auth asked
-	certificatePrefix = "http.request.tls.client."
-)
-
-// headerKey returns the request header that a placeholder reads.
-func headerKey(value string) (string, bool) {
-	name, ok := strings.CutPrefix(value, headerPrefix)
-	return http.CanonicalHeaderKey(strings.TrimSuffix(name, "}")), ok
-}
-
-// certificateKey is what a client certificate says of its owner. The others
-// say nothing, as the issuer, or are longer than a user can be, or a list.
-var certificateKey = regexp.MustCompile(`^http\.request\.tls\.client\.(subject|serial|fingerprint|public_key_sha256|san\.(dns_names|emails|ips|uris)\.\d+)$`)
-
-// credentials are headers with a secret in them, which is no name.
-var credentials = []string{"Authorization", "Proxy-Authorization"}
-
-// unfit are the placeholders of Caddy that no first factor sets, and why they
-// name nobody. The first that fits counts.
-var unfit = []struct{ prefix, why string }{
-	{"http.request.", "is what any client writes at will, or the same for many"},
-	{"http.vars.client_ip", "is an address, which many can share"},
-	{"http.auth.candidate.", "is who asked to be let in, and was not"},
-	{"http.websms.", "is what a gate has verified, and nothing that a first factor says"},
-	{"http.matchers.", "is what any client writes at will"},
-	{"http.reverse_proxy.", "is nothing that the first factor says of a user"},
-	{"http.error.", "is nothing that the first factor says of a user"},
-	{"http.response.", "is nothing that the first factor says of a user"},
-	{"http.shutting_down", "is the same for everybody"},
-	{"http.time_until_shutdown", "is the same for everybody"},
-	{"env.", "is the same for everybody"},
-	{"file.", "is the same for everybody"},
-	{"system.", "is the same for everybody"},
-	{"time.", "is the same for everybody"},
-}
-
-// checkPlaceholder reports what cannot name a user, or their number. A value
-// that is no placeholder is not repeated: it may be a number.
-func checkPlaceholder(option, value, help string) error {
-	key, ok := placeholderKey(value)
-	if !ok {
-		return wrongf(option, "is not one placeholder with nothing around it: give what a first factor sets, such as %s", help)
-	}
-	why := ""
-	header, isHeader := headerKey(value)
-	switch {
-	case isHeader && (header == "" || identity.IsReserved(header) || slices.Contains(credentials, header)):
-		why = "is a header that names nobody"
-	case isHeader, strings.HasPrefix(key, answerPrefix), certificateKey.MatchString(key):
-	case strings.HasPrefix(key, certificatePrefix):
-		why = "is of a client certificate, and names nobody: of one, give subject, serial, fingerprint, public_key_sha256, or the first alternative name, such as san.emails.0"
-	default:
-		for _, u := range unfit {
-			if strings.HasPrefix(key, u.prefix) {
-				why = u.why
-				break
-			}
-		}
-	}
-	if why != "" {
-		return wrongf(option, "%s %s: give what a first factor sets, such as %s", value, why, help)
-	}
-	return nil
-}

@@ -2,17 +2,13 @@ package websms
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/directory"
-	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -36,19 +32,21 @@ type secondFactor struct {
 	certificate, unusable, unnamed throttle
 }
 
+// firstFactor is where a first factor names a user, and what a number of theirs must be.
+type firstFactor struct {
+	User, Phone string              // placeholders; Phone is empty with a directory
+	Directory   directory.Directory // open, or nil
+	Numbers     *number.Policy
+	Logger      *zap.Logger
+	Now         func() time.Time
+}
+
 // newSecondFactor returns what c, which has been checked, describes.
-func newSecondFactor(ctx caddy.Context, c *SecondFactorConfig, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*secondFactor, error) {
-	f := &secondFactor{
-		user: newPlaceholder(c.user()), phone: newPlaceholder(c.Phone),
-		numbers: numbers, spellings: newSpellings(numbers.Parse), logger: logger, now: now,
+func newSecondFactor(c firstFactor) *secondFactor {
+	return &secondFactor{
+		user: newPlaceholder(c.User), phone: newPlaceholder(c.Phone), directory: c.Directory,
+		numbers: c.Numbers, spellings: newSpellings(c.Numbers.Parse), logger: c.Logger, now: c.Now,
 	}
-	if given(c.DirectoryRaw) {
-		var err error
-		if f.directory, err = loadDirectory(ctx, c, numbers); err != nil {
-			return nil, fmt.Errorf("second_factor: %w", err)
-		}
-	}
-	return f, nil
 }
 
 // identify returns the user whom the first factor names in r, and the number
@@ -130,6 +128,11 @@ func (f *secondFactor) served(n number.Number, err error) (number.Number, error)
 	return n, nil
 }
 
+// warnUnnamed tells that the first factor names nobody.
+func (f *secondFactor) warnUnnamed() {
+	f.warn(&f.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", "{"+f.user.key+"}"))
+}
+
 // throttle is when something was said last, in Unix nanoseconds.
 type throttle struct{ last atomic.Int64 }
 
@@ -139,43 +142,4 @@ func (f *secondFactor) warn(t *throttle, text string, fields ...zap.Field) {
 	if (last == 0 || now-last >= int64(time.Minute)) && t.last.CompareAndSwap(last, now) {
 		f.logger.Warn(text, fields...)
 	}
-}
-
-// placeholder is where a first factor says something of the user.
-type placeholder struct {
-	key         string // without its braces
-	certificate bool   // of the client
-}
-
-func newPlaceholder(value string) placeholder {
-	key, _ := placeholderKey(value)
-	return placeholder{key, strings.HasPrefix(key, certificatePrefix)}
-}
-
-// of returns what the placeholder holds in r, or "". It asks for that one key:
-// what a client has written never passes for a placeholder of its own.
-func (p placeholder) of(r *http.Request) string {
-	// Of no certificate at all Caddy knows a fingerprint and a serial number,
-	// the same for everybody.
-	if p.certificate && !isVerified(r) {
-		return ""
-	}
-	// A gate that people pass by number sets these two itself, and is no first factor.
-	if p.key == "http.auth.user.id" || p.key == "http.auth.user.phone" {
-		if identity.AdmittedByNumber(r) {
-			return ""
-		}
-	}
-	value, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get(p.key)
-	switch value.(type) {
-	case string, fmt.Stringer, int, int64, uint64, float64:
-		return caddy.ToString(value)
-	}
-	return "" // nothing, an error, or a list, whose text would be the same for many
-}
-
-// isVerified reports whether the client of r has shown a certificate of an
-// authority that its site trusts.
-func isVerified(r *http.Request) bool {
-	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && len(r.TLS.VerifiedChains) > 0
 }

@@ -8,16 +8,15 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -52,16 +51,18 @@ func (p *people) Number(_ context.Context, user string) (number.Number, error) {
 
 // second returns the second factor of a configuration, what it logs, and its
 // time, which stands still.
-func second(t testing.TB, c SecondFactorConfig, d directory.Directory, policy *number.Policy) (*secondFactor, *observer.ObservedLogs, *time.Time) {
+func second(t testing.TB, c firstFactor) (*secondFactor, *observer.ObservedLogs, *time.Time) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
-	f, err := newSecondFactor(caddy.Context{}, &c, policy, zap.New(core), func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
+	c.Logger, c.Now = zap.New(core), func() time.Time { return now }
+	if c.User == "" {
+		c.User = defaultUser
 	}
-	f.directory = d
-	return f, logs, &now
+	if c.Numbers == nil {
+		c.Numbers = harness.Numbers(t, []string{"NZ"})
+	}
+	return newSecondFactor(c), logs, &now
 }
 
 // behind returns a request as a first factor leaves it: with what it has set.
@@ -75,11 +76,16 @@ func behind(set map[string]any) *http.Request {
 	return r
 }
 
+// lazily is a value that is formatted only where it is used.
+type lazily string
+
+func (l lazily) String() string { return string(l) }
+
 func named(user any) *http.Request { return behind(map[string]any{"http.auth.user.id": user}) }
 
 func TestIdentifyByDirectory(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber, "[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber}}
-	f, _, _ := second(t, SecondFactorConfig{}, d, harness.Numbers(t, []string{"NZ"}))
+	f, _, _ := second(t, firstFactor{Directory: d})
 	for _, c := range []struct {
 		user any
 		want string
@@ -89,7 +95,7 @@ func TestIdentifyByDirectory(t *testing.T) {
 		{"alice", "alice", aliceNumber, nil},
 		{"bob", "bob", bobNumber, nil},
 		{12, "12", aliceNumber, nil},
-		{verifiedAt(0), "1970-01-01T00:00:00Z", number.Number{}, directory.ErrNoNumber},
+		{lazily("1970-01-01T00:00:00Z"), "1970-01-01T00:00:00Z", number.Number{}, directory.ErrNoNumber},
 		{"Alice", "Alice", number.Number{}, directory.ErrNoNumber},
 		{"carol", "carol", number.Number{}, directory.ErrNoNumber},
 		{"{http.request.uri.query.user}", "{http.request.uri.query.user}", number.Number{}, directory.ErrNoNumber},
@@ -130,8 +136,8 @@ func TestIdentifyByDirectory(t *testing.T) {
 // A session is of one user with one number.
 func TestHolds(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "carol": aliceNumber}}
-	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, harness.Numbers(t, []string{"NZ"}))
-	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ"}))
+	byDirectory, _, _ := second(t, firstFactor{Directory: d})
+	byPhone, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}"})
 	request := func(user string) *http.Request {
 		return behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": d.numbers[user].E164})
 	}
@@ -177,7 +183,7 @@ func TestHolds(t *testing.T) {
 }
 
 func TestIdentifyByPhone(t *testing.T) {
-	f, _, _ := second(t, SecondFactorConfig{User: "{http.vars.user}", Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ", "AU"}))
+	f, _, _ := second(t, firstFactor{User: "{http.vars.user}", Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ", "AU"})})
 	for _, c := range []struct {
 		phone any
 		n     number.Number
@@ -208,8 +214,8 @@ func TestIdentifyByPhone(t *testing.T) {
 func TestIdentifyAllowed(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "zoe": {E164: "+61412345678", Region: "AU"}}}
 	policy := harness.Numbers(t, []string{"NZ"}, aliceNumber.E164)
-	byDirectory, _, _ := second(t, SecondFactorConfig{}, d, policy)
-	byPhone, _, _ := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, policy)
+	byDirectory, _, _ := second(t, firstFactor{Directory: d, Numbers: policy})
+	byPhone, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}", Numbers: policy})
 	for user, n := range d.numbers {
 		r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": n.E164})
 		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
@@ -243,11 +249,11 @@ func TestIdentifyByCertificate(t *testing.T) {
 		"subject": "CN=alice,O=Example", "serial": "7", "san.emails.0": "alice@example.com", "san.uris.0": "urn:alice",
 		"fingerprint": fmt.Sprintf("%x", sha256.Sum256(alice.Raw)), "san.emails.1": "", "san.dns_names.0": "", "public_key_sha256": "",
 	} {
-		c := SecondFactorConfig{User: "{http.request.tls.client." + key + "}", Phone: "{http.vars.phone}"}
-		if err := c.check(); err != nil {
+		c := firstFactor{User: "{http.request.tls.client." + key + "}", Phone: "{http.vars.phone}"}
+		if err := checkUserPlaceholder(c.User); err != nil {
 			t.Fatal(err)
 		}
-		f, logs, _ := second(t, c, nil, harness.Numbers(t, []string{"NZ"}))
+		f, logs, _ := second(t, c)
 		for state, connection := range states {
 			r := behind(nil)
 			r.TLS = connection
@@ -269,7 +275,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 	}
 	// The number may be in the certificate too.
 	alice.DNSNames = []string{aliceNumber.E164}
-	f, _, _ := second(t, SecondFactorConfig{Phone: "{http.request.tls.client.san.dns_names.0}"}, nil, harness.Numbers(t, []string{"NZ"}))
+	f, _, _ := second(t, firstFactor{Phone: "{http.request.tls.client.san.dns_names.0}"})
 	for state, connection := range states {
 		r := named("alice")
 		r.TLS = connection
@@ -283,7 +289,7 @@ func TestIdentifyByCertificate(t *testing.T) {
 // What clients bring about is logged once a minute, and names neither the
 // number nor the user.
 func TestIdentifyComplains(t *testing.T) {
-	f, logs, now := second(t, SecondFactorConfig{Phone: "{http.auth.user.phone}"}, nil, harness.Numbers(t, []string{"NZ"}, bobNumber.E164))
+	f, logs, now := second(t, firstFactor{Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ"}, bobNumber.E164)})
 	ask := func(phone string) {
 		_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": phone}))
 	}
@@ -320,61 +326,24 @@ func TestIdentifyComplains(t *testing.T) {
 	}
 }
 
-// What forward_auth was answered names the user, and nothing that a client
-// sends passes for it: neither where the answer names nobody, nor where
-// forward_auth is not asked.
-func TestForwardAuthPlaceholder(t *testing.T) {
-	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user := r.Header.Get("X-Ticket"); user != "" {
-			w.Header().Set("remote-user", user)
-		}
-	}))
-	t.Cleanup(auth.Close)
-	port := harness.FreePort(t)
-	config := fmt.Sprintf(`{
-	admin off
-	persist_config off
-	auto_https off
-	storage file_system %q
-	log {
-		output discard
+// Many requests ask at once; run with the race detector.
+func TestIdentifyAtOnce(t *testing.T) {
+	f, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}"})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 300 {
+				n := 2000000 + (g*7+i)%50
+				user := fmt.Sprintf("user%d", n)
+				r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": fmt.Sprintf("021 %d", n)})
+				want := number.Number{E164: fmt.Sprintf("+6421%d", n), Region: "NZ"}
+				if got, is, err := f.identify(r); got != user || is != want || err != nil || !f.holds(r, user, want) {
+					t.Errorf("%s: %q, %v, %v", user, got, is, err)
+					return
+				}
+				_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": "x"}))
+			}
+		})
 	}
-}
-:%d {
-	route {
-		forward_auth /app/* %s {
-			uri /
-		}
-		respond "<{rp.header.Remote-User}>"
-	}
-}
-`, t.TempDir(), port, strings.TrimPrefix(auth.URL, "http://"))
-	if err := harness.LoadCaddyfile(config); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	const unknown = "<{http.reverse_proxy.header.Remote-User}>" // as respond leaves what holds nothing
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for _, c := range []struct{ path, ticket, want string }{
-		{"/app/", "alice", "<alice>"}, {"/app/", "", unknown}, {"/", "alice", unknown},
-	} {
-		r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://localhost:%d%s", port, c.path), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header = http.Header{"X-Ticket": {c.ticket}, "Remote-User": {"bob"}, "Http.reverse_proxy.header.Remote-User": {"bob"}}
-		res, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if err != nil || string(body) != c.want {
-			t.Errorf("%s with ticket %q: %s %q, %v; want %q", c.path, c.ticket, res.Status, body, err, c.want)
-		}
-	}
+	wg.Wait()
 }
