@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/directory"
+	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
@@ -113,8 +114,8 @@ func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
 // refusePerson refuses whom no first factor has named, or who has no number.
 func (g *Gate) refusePerson(v *visit, err error) error {
 	switch {
-	case errors.Is(err, errNobody):
-		g.second.warnUnnamed()
+	case errors.Is(err, firstfactor.ErrNobody):
+		g.second.WarnUnnamed()
 		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, directory.ErrNoNumber):
 		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))

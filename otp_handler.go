@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -97,8 +98,8 @@ type Gate struct {
 	engine     *engine
 	policy     otp.Policy
 	numbers    *number.Policy
-	second     *secondFactor // nil: people type their number
-	named      string        // the audience of cookies, if the realm is not the request's host
+	second     *firstfactor.Resolver // nil: people type their number
+	named      string                // the audience of cookies, if the realm is not the request's host
 	life       session.Life
 	cookies    cookies
 	identity   identity.Headers
@@ -387,7 +388,7 @@ func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time)
 // configuration gives the user the same number.
 func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
 	if g.second != nil {
-		return g.second.holds(r, user, n)
+		return g.second.Holds(r, user, n)
 	}
 	return user == ""
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/directory"
+	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -36,13 +37,13 @@ type SecondFactorConfig struct {
 
 func (c SecondFactorConfig) user() string {
 	if c.User == "" {
-		return defaultUser
+		return firstfactor.DefaultUser
 	}
 	return c.User
 }
 
 func (c SecondFactorConfig) check() error {
-	if err := checkUserPlaceholder(c.user()); err != nil {
+	if err := firstfactor.CheckUserPlaceholder(c.user()); err != nil {
 		return err
 	}
 	switch {
@@ -53,7 +54,7 @@ func (c SecondFactorConfig) check() error {
 	case c.Phone == "":
 		return wrongf("phone", "and directory are missing: give phone and the placeholder in which the first factor gives the number, or directory and a CSV file of user,number")
 	}
-	return checkPhonePlaceholder(c.Phone)
+	return firstfactor.CheckPhonePlaceholder(c.Phone)
 }
 
 // checkHeaders reports a placeholder that reads what the gate removes from
@@ -61,7 +62,7 @@ func (c SecondFactorConfig) check() error {
 func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
-		if header, ok := requestHeader(o.value); ok && id.Owns(header) {
+		if header, ok := firstfactor.RequestHeader(o.value); ok && id.Owns(header) {
 			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request because it tells the upstream who was verified: give either of them another header", o.option, header)
 		}
 	}
@@ -72,7 +73,7 @@ func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 func (c SecondFactorConfig) warnings() []string {
 	var out []string
 	for _, o := range []struct{ option, value, instead string }{{"user", c.user(), "Remote-User"}, {"phone", c.Phone, "Remote-Phone"}} {
-		if header, ok := requestHeader(o.value); ok {
+		if header, ok := firstfactor.RequestHeader(o.value); ok {
 			out = append(out, fmt.Sprintf("second_factor: %s comes from the request header %s, which any client can write unless what stands in front of the gate removes it from every request: "+
 				"forward_auth does so with its copy_headers, and {http.reverse_proxy.header.%s} reads its answer itself", o.option, header, o.instead))
 		}
@@ -84,15 +85,15 @@ func (c SecondFactorConfig) warnings() []string {
 }
 
 // provision returns what c, which has been checked, describes.
-func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*secondFactor, error) {
-	setup := firstFactor{User: c.user(), Phone: c.Phone, Numbers: numbers, Logger: logger, Now: now}
+func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*firstfactor.Resolver, error) {
+	setup := firstfactor.Config{User: c.user(), Phone: c.Phone, Numbers: numbers, Logger: logger, Now: now}
 	if given(c.DirectoryRaw) {
 		var err error
 		if setup.Directory, err = loadDirectory(ctx, c, numbers); err != nil {
 			return nil, fmt.Errorf("second_factor: %w", err)
 		}
 	}
-	return newSecondFactor(setup), nil
+	return firstfactor.New(setup), nil
 }
 
 // loadDirectory loads and opens the guest module that c names.

@@ -123,7 +123,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
 	if e.personal && g.second != nil {
 		var err error
-		if v.user, v.number, err = g.second.identify(v.r); err != nil {
+		if v.user, v.number, err = g.second.Identify(v.r); err != nil {
 			return g.refusePerson(v, err)
 		}
 	}

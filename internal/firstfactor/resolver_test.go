@@ -1,4 +1,4 @@
-package websms
+package firstfactor
 
 import (
 	"context"
@@ -51,18 +51,18 @@ func (p *people) Number(_ context.Context, user string) (number.Number, error) {
 
 // second returns the second factor of a configuration, what it logs, and its
 // time, which stands still.
-func second(t testing.TB, c firstFactor) (*secondFactor, *observer.ObservedLogs, *time.Time) {
+func second(t testing.TB, c Config) (*Resolver, *observer.ObservedLogs, *time.Time) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	c.Logger, c.Now = zap.New(core), func() time.Time { return now }
 	if c.User == "" {
-		c.User = defaultUser
+		c.User = DefaultUser
 	}
 	if c.Numbers == nil {
 		c.Numbers = harness.Numbers(t, []string{"NZ"})
 	}
-	return newSecondFactor(c), logs, &now
+	return New(c), logs, &now
 }
 
 // behind returns a request as a first factor leaves it: with what it has set.
@@ -85,7 +85,7 @@ func named(user any) *http.Request { return behind(map[string]any{"http.auth.use
 
 func TestIdentifyByDirectory(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber, "[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber}}
-	f, _, _ := second(t, firstFactor{Directory: d})
+	f, _, _ := second(t, Config{Directory: d})
 	for _, c := range []struct {
 		user any
 		want string
@@ -101,34 +101,34 @@ func TestIdentifyByDirectory(t *testing.T) {
 		{"{http.request.uri.query.user}", "{http.request.uri.query.user}", number.Number{}, directory.ErrNoNumber},
 		{"{http.vars.user}", "{http.vars.user}", number.Number{}, directory.ErrNoNumber},
 		{strings.Repeat("u", 255), strings.Repeat("u", 255), number.Number{}, directory.ErrNoNumber},
-		{"", "", number.Number{}, errNobody},
-		{nil, "", number.Number{}, errNobody},
-		{" ", "", number.Number{}, errNobody},
-		{"\u00a0", "", number.Number{}, errNobody},
-		{" alice", "", number.Number{}, errNobody},
-		{"alice ", "", number.Number{}, errNobody},
-		{"alice\t", "", number.Number{}, errNobody},
-		{"alice\n", "", number.Number{}, errNobody},
-		{"al\r\nice", "", number.Number{}, errNobody},
-		{"al\x00ice", "", number.Number{}, errNobody},
-		{"al\u0085ice", "", number.Number{}, errNobody},
-		{"al\xffice", "", number.Number{}, errNobody},
-		{strings.Repeat("u", 256), "", number.Number{}, errNobody},
-		{errors.New("alice"), "", number.Number{}, errNobody},
-		{[]string{"alice"}, "", number.Number{}, errNobody},
-		{map[string]any{"alice": 1}, "", number.Number{}, errNobody},
-		{true, "", number.Number{}, errNobody},
+		{"", "", number.Number{}, ErrNobody},
+		{nil, "", number.Number{}, ErrNobody},
+		{" ", "", number.Number{}, ErrNobody},
+		{"\u00a0", "", number.Number{}, ErrNobody},
+		{" alice", "", number.Number{}, ErrNobody},
+		{"alice ", "", number.Number{}, ErrNobody},
+		{"alice\t", "", number.Number{}, ErrNobody},
+		{"alice\n", "", number.Number{}, ErrNobody},
+		{"al\r\nice", "", number.Number{}, ErrNobody},
+		{"al\x00ice", "", number.Number{}, ErrNobody},
+		{"al\u0085ice", "", number.Number{}, ErrNobody},
+		{"al\xffice", "", number.Number{}, ErrNobody},
+		{strings.Repeat("u", 256), "", number.Number{}, ErrNobody},
+		{errors.New("alice"), "", number.Number{}, ErrNobody},
+		{[]string{"alice"}, "", number.Number{}, ErrNobody},
+		{map[string]any{"alice": 1}, "", number.Number{}, ErrNobody},
+		{true, "", number.Number{}, ErrNobody},
 	} {
 		r := named(c.user)
-		user, n, err := f.identify(r)
+		user, n, err := f.Identify(r)
 		if user != c.want || n != c.n || !errors.Is(err, c.err) {
 			t.Errorf("%#v: %q, %v, %v; want %q, %v, %v", c.user, user, n, err, c.want, c.n, c.err)
 		}
-		if held := f.holds(r, user, aliceNumber); held != (c.n == aliceNumber) {
+		if held := f.Holds(r, user, aliceNumber); held != (c.n == aliceNumber) {
 			t.Errorf("%#v: holds alice's number: %v", c.user, held)
 		}
 	}
-	if _, _, err := f.identify(behind(nil)); !errors.Is(err, errNobody) {
+	if _, _, err := f.Identify(behind(nil)); !errors.Is(err, ErrNobody) {
 		t.Errorf("without a first factor: %v", err)
 	}
 }
@@ -136,8 +136,8 @@ func TestIdentifyByDirectory(t *testing.T) {
 // A session is of one user with one number.
 func TestHolds(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "carol": aliceNumber}}
-	byDirectory, _, _ := second(t, firstFactor{Directory: d})
-	byPhone, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}"})
+	byDirectory, _, _ := second(t, Config{Directory: d})
+	byPhone, _, _ := second(t, Config{Phone: "{http.auth.user.phone}"})
 	request := func(user string) *http.Request {
 		return behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": d.numbers[user].E164})
 	}
@@ -159,31 +159,31 @@ func TestHolds(t *testing.T) {
 		{"dave", "dave", number.Number{}, false},
 		{"alice", "alice", number.Number{E164: aliceNumber.E164, Region: "AU"}, false},
 	} {
-		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
-			if got := f.holds(request(c.now), c.user, c.n); got != c.want {
+		for name, f := range map[string]*Resolver{"directory": byDirectory, "phone": byPhone} {
+			if got := f.Holds(request(c.now), c.user, c.n); got != c.want {
 				t.Errorf("%s: %q is named, and the session is of %q with %v: %v", name, c.now, c.user, c.n, got)
 			}
 		}
 	}
 	delete(d.numbers, "alice")
-	if byDirectory.holds(named("alice"), "alice", aliceNumber) {
+	if byDirectory.Holds(named("alice"), "alice", aliceNumber) {
 		t.Error("who is taken out of the directory is still in")
 	}
 	d.numbers["bob"] = aliceNumber
-	if byDirectory.holds(named("bob"), "bob", bobNumber) {
+	if byDirectory.Holds(named("bob"), "bob", bobNumber) {
 		t.Error("a session holds with a number that was replaced")
 	}
 	d.down = errors.New("no connection")
-	if byDirectory.holds(named("carol"), "carol", aliceNumber) {
+	if byDirectory.Holds(named("carol"), "carol", aliceNumber) {
 		t.Error("a session holds while nobody can tell")
 	}
-	if user, _, err := byDirectory.identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, directory.ErrNoNumber) {
+	if user, _, err := byDirectory.Identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, directory.ErrNoNumber) {
 		t.Errorf("while the directory is down: %q, %v", user, err)
 	}
 }
 
 func TestIdentifyByPhone(t *testing.T) {
-	f, _, _ := second(t, firstFactor{User: "{http.vars.user}", Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ", "AU"})})
+	f, _, _ := second(t, Config{User: "{http.vars.user}", Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ", "AU"})})
 	for _, c := range []struct {
 		phone any
 		n     number.Number
@@ -200,10 +200,10 @@ func TestIdentifyByPhone(t *testing.T) {
 			want = directory.ErrNoNumber
 		}
 		for range 2 { // the second time as it is remembered
-			if user, n, err := f.identify(r); user != "alice" || n != c.n || !errors.Is(err, want) {
+			if user, n, err := f.Identify(r); user != "alice" || n != c.n || !errors.Is(err, want) {
 				t.Errorf("%v: %q, %v, %v; want %v", c.phone, user, n, err, c.n)
 			}
-			if held := f.holds(r, "alice", aliceNumber); held != (c.n == aliceNumber) {
+			if held := f.Holds(r, "alice", aliceNumber); held != (c.n == aliceNumber) {
 				t.Errorf("%v: holds alice's number: %v", c.phone, held)
 			}
 		}
@@ -214,16 +214,16 @@ func TestIdentifyByPhone(t *testing.T) {
 func TestIdentifyAllowed(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "zoe": {E164: "+61412345678", Region: "AU"}}}
 	policy := harness.Numbers(t, []string{"NZ"}, aliceNumber.E164)
-	byDirectory, _, _ := second(t, firstFactor{Directory: d, Numbers: policy})
-	byPhone, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}", Numbers: policy})
+	byDirectory, _, _ := second(t, Config{Directory: d, Numbers: policy})
+	byPhone, _, _ := second(t, Config{Phone: "{http.auth.user.phone}", Numbers: policy})
 	for user, n := range d.numbers {
 		r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": n.E164})
-		for name, f := range map[string]*secondFactor{"directory": byDirectory, "phone": byPhone} {
-			_, got, err := f.identify(r)
+		for name, f := range map[string]*Resolver{"directory": byDirectory, "phone": byPhone} {
+			_, got, err := f.Identify(r)
 			if user == "alice" && (err != nil || got != n) || user != "alice" && (!errors.Is(err, directory.ErrNoNumber) || got != (number.Number{})) {
 				t.Errorf("%s: %s has %v, %v", name, user, got, err)
 			}
-			if held := f.holds(r, user, n); held != (user == "alice") {
+			if held := f.Holds(r, user, n); held != (user == "alice") {
 				t.Errorf("%s: holds for %s: %v", name, user, held)
 			}
 		}
@@ -249,22 +249,22 @@ func TestIdentifyByCertificate(t *testing.T) {
 		"subject": "CN=alice,O=Example", "serial": "7", "san.emails.0": "alice@example.com", "san.uris.0": "urn:alice",
 		"fingerprint": fmt.Sprintf("%x", sha256.Sum256(alice.Raw)), "san.emails.1": "", "san.dns_names.0": "", "public_key_sha256": "",
 	} {
-		c := firstFactor{User: "{http.request.tls.client." + key + "}", Phone: "{http.vars.phone}"}
-		if err := checkUserPlaceholder(c.User); err != nil {
+		c := Config{User: "{http.request.tls.client." + key + "}", Phone: "{http.vars.phone}"}
+		if err := CheckUserPlaceholder(c.User); err != nil {
 			t.Fatal(err)
 		}
 		f, logs, _ := second(t, c)
 		for state, connection := range states {
 			r := behind(nil)
 			r.TLS = connection
-			user, n, err := f.identify(r)
+			user, n, err := f.Identify(r)
 			switch {
 			case state == "verified" && want != "":
 				if user != want || n != aliceNumber || err != nil {
 					t.Errorf("%s, %s: %q, %v, %v", key, state, user, n, err)
 				}
 			default:
-				if user != "" || !errors.Is(err, errNobody) {
+				if user != "" || !errors.Is(err, ErrNobody) {
 					t.Errorf("%s, %s: %q, %v, want nobody", key, state, user, err)
 				}
 			}
@@ -275,11 +275,11 @@ func TestIdentifyByCertificate(t *testing.T) {
 	}
 	// The number may be in the certificate too.
 	alice.DNSNames = []string{aliceNumber.E164}
-	f, _, _ := second(t, firstFactor{Phone: "{http.request.tls.client.san.dns_names.0}"})
+	f, _, _ := second(t, Config{Phone: "{http.request.tls.client.san.dns_names.0}"})
 	for state, connection := range states {
 		r := named("alice")
 		r.TLS = connection
-		_, n, err := f.identify(r)
+		_, n, err := f.Identify(r)
 		if state == "verified" && (n != aliceNumber || err != nil) || state != "verified" && !errors.Is(err, directory.ErrNoNumber) {
 			t.Errorf("number of a certificate, %s: %v, %v", state, n, err)
 		}
@@ -289,9 +289,9 @@ func TestIdentifyByCertificate(t *testing.T) {
 // What clients bring about is logged once a minute, and names neither the
 // number nor the user.
 func TestIdentifyComplains(t *testing.T) {
-	f, logs, now := second(t, firstFactor{Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ"}, bobNumber.E164)})
+	f, logs, now := second(t, Config{Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ"}, bobNumber.E164)})
 	ask := func(phone string) {
-		_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": phone}))
+		_, _, _ = f.Identify(behind(map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": phone}))
 	}
 	var want []string
 	for _, c := range []struct{ phone, reason string }{
@@ -328,7 +328,7 @@ func TestIdentifyComplains(t *testing.T) {
 
 // Many requests ask at once; run with the race detector.
 func TestIdentifyAtOnce(t *testing.T) {
-	f, _, _ := second(t, firstFactor{Phone: "{http.auth.user.phone}"})
+	f, _, _ := second(t, Config{Phone: "{http.auth.user.phone}"})
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -337,11 +337,11 @@ func TestIdentifyAtOnce(t *testing.T) {
 				user := fmt.Sprintf("user%d", n)
 				r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": fmt.Sprintf("021 %d", n)})
 				want := number.Number{E164: fmt.Sprintf("+6421%d", n), Region: "NZ"}
-				if got, is, err := f.identify(r); got != user || is != want || err != nil || !f.holds(r, user, want) {
+				if got, is, err := f.Identify(r); got != user || is != want || err != nil || !f.Holds(r, user, want) {
 					t.Errorf("%s: %q, %v, %v", user, got, is, err)
 					return
 				}
-				_, _, _ = f.identify(behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": "x"}))
+				_, _, _ = f.Identify(behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": "x"}))
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package websms
+package firstfactor
 
 import (
 	"fmt"
@@ -13,17 +13,17 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-func benchIdentify(b *testing.B, c firstFactor, set map[string]any) {
+func benchIdentify(b *testing.B, c Config, set map[string]any) {
 	f, _, _ := second(b, c)
 	r := behind(set)
-	user, n, err := f.identify(r)
+	user, n, err := f.Identify(r)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Run("identify", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := f.identify(r); err != nil {
+			if _, _, err := f.Identify(r); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -31,7 +31,7 @@ func benchIdentify(b *testing.B, c firstFactor, set map[string]any) {
 	b.Run("holds", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if !f.holds(r, user, n) {
+			if !f.Holds(r, user, n) {
 				b.Fatal("does not hold")
 			}
 		}
@@ -58,9 +58,9 @@ func BenchmarkIdentify(b *testing.B) {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	byPhone := firstFactor{Phone: "{http.auth.user.phone}"}
+	byPhone := Config{Phone: "{http.auth.user.phone}"}
 	b.Run("directory", func(b *testing.B) {
-		benchIdentify(b, firstFactor{Directory: f}, map[string]any{"http.auth.user.id": "user4711@example.com"})
+		benchIdentify(b, Config{Directory: f}, map[string]any{"http.auth.user.id": "user4711@example.com"})
 	})
 	b.Run("phone", func(b *testing.B) {
 		benchIdentify(b, byPhone, map[string]any{"http.auth.user.id": "alice", "http.auth.user.phone": "+6421234567"})

@@ -1,4 +1,4 @@
-package websms
+package firstfactor
 
 import (
 	"errors"
@@ -12,16 +12,16 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// errNobody says that the first factor has named no user.
-var errNobody = errors.New("the first factor names no user")
+// ErrNobody says that the first factor has named no user.
+var ErrNobody = errors.New("the first factor names no user")
 
 // errNotAllowed is for the log alone: to its user, a number that is not
 // allowed is none.
 var errNotAllowed = errors.New("not an allowed number")
 
-// secondFactor finds out whom the first factor has named, and which number is
+// Resolver finds out whom the first factor has named, and which number is
 // theirs. It does so at every request anew, without a lock.
-type secondFactor struct {
+type Resolver struct {
 	user, phone placeholder
 	directory   directory.Directory // nil: the number is in phone
 	numbers     *number.Policy
@@ -32,8 +32,8 @@ type secondFactor struct {
 	certificate, unusable, unnamed throttle
 }
 
-// firstFactor is where a first factor names a user, and what a number of theirs must be.
-type firstFactor struct {
+// Config is where a first factor names a user, and what a number of theirs must be.
+type Config struct {
 	User, Phone string              // placeholders; Phone is empty with a directory
 	Directory   directory.Directory // open, or nil
 	Numbers     *number.Policy
@@ -41,19 +41,19 @@ type firstFactor struct {
 	Now         func() time.Time
 }
 
-// newSecondFactor returns what c, which has been checked, describes.
-func newSecondFactor(c firstFactor) *secondFactor {
-	return &secondFactor{
+// New returns what c, which has been checked, describes.
+func New(c Config) *Resolver {
+	return &Resolver{
 		user: newPlaceholder(c.User), phone: newPlaceholder(c.Phone), directory: c.Directory,
 		numbers: c.Numbers, spellings: newSpellings(c.Numbers.Parse), logger: c.Logger, now: c.Now,
 	}
 }
 
-// identify returns the user whom the first factor names in r, and the number
+// Identify returns the user whom the first factor names in r, and the number
 // that is theirs: of one of the gate's countries, and listed where the gate
-// has a list. It returns errNobody; or the user and ErrNoNumber; or the user
+// has a list. It returns ErrNobody; or the user and ErrNoNumber; or the user
 // and another error, where the directory cannot tell now.
-func (f *secondFactor) identify(r *http.Request) (string, number.Number, error) {
+func (f *Resolver) Identify(r *http.Request) (string, number.Number, error) {
 	user, err := f.who(r)
 	if err != nil {
 		return "", number.Number{}, err
@@ -67,9 +67,9 @@ func (f *secondFactor) identify(r *http.Request) (string, number.Number, error) 
 	return user, n, err
 }
 
-// holds reports whether identify names this user and this number, which are
+// Holds reports whether identify names this user and this number, which are
 // those of a session. It does not parse a number that is spelled as there.
-func (f *secondFactor) holds(r *http.Request, user string, n number.Number) bool {
+func (f *Resolver) Holds(r *http.Request, user string, n number.Number) bool {
 	named, err := f.who(r)
 	if err != nil || named != user {
 		return false
@@ -87,7 +87,7 @@ func (f *secondFactor) holds(r *http.Request, user string, n number.Number) bool
 }
 
 // who returns the user whom the first factor names.
-func (f *secondFactor) who(r *http.Request) (string, error) {
+func (f *Resolver) who(r *http.Request) (string, error) {
 	user := f.user.of(r)
 	if directory.CheckUser(user) == nil {
 		return user, nil
@@ -95,11 +95,11 @@ func (f *secondFactor) who(r *http.Request) (string, error) {
 	if f.user.certificate && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && !isVerified(r) {
 		f.warn(&f.certificate, "second_factor: a client certificate that was not verified names nobody: give its site client_auth with a trust_pool, and a mode that verifies")
 	}
-	return "", errNobody
+	return "", ErrNobody
 }
 
 // lookUp returns the number of user in the directory.
-func (f *secondFactor) lookUp(r *http.Request, user string) (number.Number, error) {
+func (f *Resolver) lookUp(r *http.Request, user string) (number.Number, error) {
 	n, err := f.directory.Number(r.Context(), user)
 	if err != nil {
 		return number.Number{}, err
@@ -108,7 +108,7 @@ func (f *secondFactor) lookUp(r *http.Request, user string) (number.Number, erro
 }
 
 // understand returns the number that the first factor has spelled so.
-func (f *secondFactor) understand(text string) (number.Number, error) {
+func (f *Resolver) understand(text string) (number.Number, error) {
 	if text == "" {
 		return number.Number{}, directory.ErrNoNumber
 	}
@@ -117,7 +117,7 @@ func (f *secondFactor) understand(text string) (number.Number, error) {
 
 // served returns n, or ErrNoNumber where it cannot get a code. The log names
 // neither the number nor the user, who is in the audit log.
-func (f *secondFactor) served(n number.Number, err error) (number.Number, error) {
+func (f *Resolver) served(n number.Number, err error) (number.Number, error) {
 	if err == nil && !f.numbers.Allowed(n) {
 		err = errNotAllowed
 	}
@@ -128,8 +128,8 @@ func (f *secondFactor) served(n number.Number, err error) (number.Number, error)
 	return n, nil
 }
 
-// warnUnnamed tells that the first factor names nobody.
-func (f *secondFactor) warnUnnamed() {
+// WarnUnnamed tells that the first factor names nobody.
+func (f *Resolver) WarnUnnamed() {
 	f.warn(&f.unnamed, "second_factor: nobody is named; is the first factor in front of this gate, and of its prefix too, and does it fill the placeholder?", zap.String("user", "{"+f.user.key+"}"))
 }
 
@@ -137,7 +137,7 @@ func (f *secondFactor) warnUnnamed() {
 type throttle struct{ last atomic.Int64 }
 
 // warn logs what whoever sends requests can bring about: once a minute.
-func (f *secondFactor) warn(t *throttle, text string, fields ...zap.Field) {
+func (f *Resolver) warn(t *throttle, text string, fields ...zap.Field) {
 	now, last := f.now().UnixNano(), t.last.Load()
 	if (last == 0 || now-last >= int64(time.Minute)) && t.last.CompareAndSwap(last, now) {
 		f.logger.Warn(text, fields...)

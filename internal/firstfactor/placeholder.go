@@ -1,4 +1,4 @@
-package websms
+package firstfactor
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/internal/identity"
 )
 
-// defaultUser is where Caddy's authentication names the user.
-const defaultUser = "{http.auth.user.id}"
+// DefaultUser is where Caddy's authentication names the user.
+const DefaultUser = "{http.auth.user.id}"
 
 // Where first factors say who it is, and what their number is.
 const (
@@ -39,8 +39,8 @@ const (
 	certificatePrefix = "http.request.tls.client."
 )
 
-// requestHeader returns the request header that a placeholder reads.
-func requestHeader(value string) (string, bool) {
+// RequestHeader returns the request header that a placeholder reads.
+func RequestHeader(value string) (string, bool) {
 	name, ok := strings.CutPrefix(value, headerPrefix)
 	return http.CanonicalHeaderKey(strings.TrimSuffix(name, "}")), ok
 }
@@ -71,11 +71,11 @@ var unfit = []struct{ prefix, why string }{
 	{"time.", "is the same for everybody"},
 }
 
-// checkUserPlaceholder reports a value of the option user that cannot name a user.
-func checkUserPlaceholder(value string) error { return checkPlaceholder("user", value, userHelp) }
+// CheckUserPlaceholder reports a value of the option user that cannot name a user.
+func CheckUserPlaceholder(value string) error { return checkPlaceholder("user", value, userHelp) }
 
-// checkPhonePlaceholder reports a value of the option phone that cannot be a number.
-func checkPhonePlaceholder(value string) error { return checkPlaceholder("phone", value, phoneHelp) }
+// CheckPhonePlaceholder reports a value of the option phone that cannot be a number.
+func CheckPhonePlaceholder(value string) error { return checkPlaceholder("phone", value, phoneHelp) }
 
 // checkPlaceholder reports what cannot name a user, or their number. A value
 // that is no placeholder is not repeated: it may be a number.
@@ -85,7 +85,7 @@ func checkPlaceholder(option, value, help string) error {
 		return block.Wrongf(option, "is not one placeholder with nothing around it: give what a first factor sets, such as %s", help)
 	}
 	why := ""
-	header, isHeader := requestHeader(value)
+	header, isHeader := RequestHeader(value)
 	switch {
 	case isHeader && (header == "" || identity.IsReserved(header) || slices.Contains(credentials, header)):
 		why = "is a header that names nobody"
