@@ -2,10 +2,6 @@ package websms
 
 import (
 	"encoding/json"
-	"net"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -59,11 +55,12 @@ func readPatient(file, adapter string) (*patient, error) {
 	if config.Apps.HTTP != nil {
 		for _, s := range config.Apps.HTTP.Servers {
 			at := place{listen: s.Listen, proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
-			visitServer(s, at, viewJSON, func(h handlerView, at place) {
-				if h.gate != nil {
-					p.gates = append(p.gates, placed[Gate]{h.gate, at})
-				} else {
-					p.webhooks = append(p.webhooks, placed[Webhook]{h.webhook, at})
+			visitJSON(s, at, decodeHandler, func(handler any, at place) {
+				switch h := handler.(type) {
+				case *Gate:
+					p.gates = append(p.gates, placed[Gate]{h, at})
+				case *Webhook:
+					p.webhooks = append(p.webhooks, placed[Webhook]{h, at})
 				}
 			})
 		}
@@ -74,86 +71,16 @@ func readPatient(file, adapter string) (*patient, error) {
 	return p, nil
 }
 
-// literals returns the values of a matcher that stand for themselves.
-func literals(list []string) (values []string) {
-	for _, value := range list {
-		if value = strings.TrimSuffix(value, "*"); value != "" && !strings.ContainsAny(value, "*{") {
-			values = append(values, value)
-		}
+// decodeHandler returns a gate or a webhook, or nil if its JSON is malformed.
+func decodeHandler(name string, raw json.RawMessage) any {
+	var handler any = new(Gate)
+	if name == webhookHandler {
+		handler = new(Webhook)
 	}
-	return values
-}
-
-// overTLS reports whether a site is served by HTTPS: because it is told so, or
-// because Caddy does so by itself where a host is named.
-func overTLS(at place, server *caddyhttp.Server) bool {
-	if len(server.TLSConnPolicies) > 0 {
-		return true
+	if json.Unmarshal(raw, handler) != nil {
+		return nil
 	}
-	auto := server.AutoHTTPS
-	hosts := append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)
-	if len(hosts) == 0 || auto != nil && auto.Disabled {
-		return false
-	}
-	if port := portOf(at.listen); port == strconv.Itoa(caddyhttp.DefaultHTTPPort) {
-		return false
-	}
-	for _, host := range hosts {
-		if auto == nil || !slices.Contains(auto.Skip, host) {
-			return true
-		}
-	}
-	return false
-}
-
-func portOf(listen []string) string {
-	for _, l := range listen {
-		if address, err := caddy.ParseNetworkAddress(l); err == nil && !address.IsUnixNetwork() {
-			return strconv.Itoa(int(address.StartPort))
-		}
-	}
-	return ""
-}
-
-// local reports whether a site is for this machine alone.
-func (s *place) local() bool {
-	for _, host := range s.hosts {
-		if !isLoopback(host) {
-			return false
-		}
-	}
-	return len(s.hosts) > 0
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
-}
-
-// urls returns the addresses under which a site's handler is reached.
-func (s *place) urls() (urls []string) {
-	scheme, usual := "http", strconv.Itoa(caddyhttp.DefaultHTTPPort)
-	if s.https {
-		scheme, usual = "https", strconv.Itoa(caddyhttp.DefaultHTTPSPort)
-	}
-	port := ""
-	if p := portOf(s.listen); p != "" && p != usual {
-		port = ":" + p
-	}
-	paths := s.paths
-	if paths == nil {
-		paths = []string{"/"}
-	}
-	hosts := s.hosts
-	if hosts == nil {
-		hosts = []string{"localhost"}
-	}
-	for _, host := range hosts {
-		for _, path := range paths {
-			urls = append(urls, scheme+"://"+host+port+path)
-		}
-	}
-	return urls
+	return handler
 }
 
 // company returns who the first gate's messages are from.

@@ -1,9 +1,11 @@
 package websms
 
+import "github.com/caddy-websms/websms/internal/risk"
+
 // risks returns what works, and may not be what its owner wants: the same
 // list that a load logs.
 func (p *patient) risks() (found []finding) {
-	add := func(check string, list []risk) {
+	add := func(check string, list []risk.Risk) {
 		for _, r := range list {
 			found = append(found, finding{check, risky, r.Text, r.Do})
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -127,15 +126,11 @@ func readAs(r *http.Request, p string) *http.Request {
 	return read.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, r.Context().Value(caddyhttp.VarsCtxKey)))
 }
 
-// pathless are the matchers of Caddy that do not judge the path. Any other
-// may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
-var pathless = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
-
 // judgesPath reports whether a matcher set has a condition on the path.
 func judgesPath(set caddy.ModuleMap) (bool, error) {
 	for name, raw := range set {
 		switch {
-		case slices.Contains(pathless, name):
+		case pathless(name):
 		case name == "not":
 			inner, err := notSets(raw)
 			if err != nil {
@@ -159,7 +154,7 @@ func withoutPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
 	possible := caddy.ModuleMap{}
 	for name, raw := range set {
 		switch {
-		case slices.Contains(pathless, name):
+		case pathless(name):
 			possible[name] = raw
 		case name == "not":
 			excluded, err := eachSet(raw, whateverPath)
@@ -178,7 +173,7 @@ func whateverPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
 	certain := caddy.ModuleMap{}
 	for name, raw := range set {
 		switch {
-		case slices.Contains(pathless, name):
+		case pathless(name):
 			certain[name] = raw
 		case name == "not":
 			excluded, err := eachSet(raw, withoutPath)
@@ -210,14 +205,6 @@ func eachSet(raw json.RawMessage, change func(caddy.ModuleMap) (caddy.ModuleMap,
 		}
 	}
 	return json.Marshal(changed)
-}
-
-// notSets returns the matcher sets that a `not` excludes.
-func notSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
-	if err := json.Unmarshal(raw, &sets); err != nil {
-		return nil, fmt.Errorf("reading a matcher not: %w", err)
-	}
-	return sets, nil
 }
 
 // Interface guards

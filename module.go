@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -92,11 +93,13 @@ type StoreModule interface {
 	Stop(store otp.Store)
 }
 
+// Risk is something in a configuration that works and may still not be wanted.
+type Risk = risk.Risk
+
 // RiskyModule is a StoreModule that can list the risks of its options. Risks may
 // be called before the module is provisioned.
 type RiskyModule interface {
-	// Risks returns pairs of a risk and its remedy.
-	Risks() [][2]string
+	Risks() []Risk
 }
 
 // ArchiveModule is a StoreModule that keeps the keys and the revocations too,
@@ -150,7 +153,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("module %T is not a store of challenges", module)
 	}
 	a.store = store
-	logRisks(ctx.Logger(), append(a.risks(), a.storeRisks()...))
+	risk.Log(ctx.Logger(), append(a.risks(), a.storeRisks()...))
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}

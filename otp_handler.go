@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
@@ -227,7 +228,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		server.RegisterOnShutdown(g.streams.close)
 		server.RegisterOnShutdown(app.(*App).stopping)
 	}
-	logRisks(g.logger, g.optionRisks())
+	risk.Log(g.logger, g.optionRisks())
 	app.(*App).gates = append(app.(*App).gates, g) // one is provisioned after the other
 	return nil
 }

@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/risk"
 )
 
 // riskCases are site blocks, and words of each risk that they have. Every
@@ -148,30 +150,35 @@ func TestRisksOfPublicSite(t *testing.T) {
 
 // A handler that caches in front of a gate is a risk; behind it, it is not.
 func TestRiskOfACache(t *testing.T) {
-	gate := handlerView{gate: &Gate{}}
+	const gate, cache = `{"handler": "websms_otp"}`, `{"handler": "cache"}`
+	subroute := func(handlers string) string {
+		return `{"handler": "subroute", "routes": [{"handle": [` + handlers + `]}]}`
+	}
 	for name, c := range map[string]struct {
-		routes []routeView
+		routes []string // the handlers of each
 		want   bool
 	}{
-		"in front":               {[]routeView{{handlers: []handlerView{{name: "cache"}}}, {handlers: []handlerView{gate}}}, true},
-		"in front, in one route": {[]routeView{{handlers: []handlerView{{name: "cache"}, gate}}}, true},
-		"in front, around":       {[]routeView{{handlers: []handlerView{{name: "cache"}, {routes: []routeView{{handlers: []handlerView{gate}}}}}}}, true},
-		"behind":                 {[]routeView{{handlers: []handlerView{gate}}, {handlers: []handlerView{{name: "cache"}}}}, false},
-		"behind, in one route":   {[]routeView{{handlers: []handlerView{gate, {name: "cache"}}}}, false},
-		"in another part":        {[]routeView{{handlers: []handlerView{{routes: []routeView{{handlers: []handlerView{{name: "cache"}}}}}}}, {handlers: []handlerView{gate}}}, false},
-		"nothing that caches":    {[]routeView{{handlers: []handlerView{{name: "encode"}}}, {handlers: []handlerView{gate}}}, false},
-		"another module's cache": {[]routeView{{handlers: []handlerView{{name: "my_cache"}}}, {handlers: []handlerView{gate}}}, true},
+		"in front":               {[]string{cache, gate}, true},
+		"in front, in one route": {[]string{cache + "," + gate}, true},
+		"in front, around":       {[]string{cache + "," + subroute(gate)}, true},
+		"behind":                 {[]string{gate, cache}, false},
+		"behind, in one route":   {[]string{gate + "," + cache}, false},
+		"in another part":        {[]string{subroute(cache), gate}, false},
+		"nothing that caches":    {[]string{`{"handler": "encode"}`, gate}, false},
+		"another module's cache": {[]string{`{"handler": "my_cache"}`, gate}, true},
 	} {
-		visits := 0
-		v := routeVisitor{server: new(caddyhttp.Server)}
-		v.visit = func(h handlerView, at place) {
+		server, visits := new(caddyhttp.Server), 0
+		if err := json.Unmarshal([]byte(`{"routes": [{"handle": [`+strings.Join(c.routes, `]}, {"handle": [`)+`]}]}`), server); err != nil {
+			t.Fatal(err)
+		}
+		at := place{hosts: []string{"localhost"}, https: true, proxied: true}
+		visitJSON(server, at, decodeHandler, func(handler any, at place) {
 			visits++
-			caught := slices.ContainsFunc(h.gate.placeRisks(&at), func(r risk) bool { return strings.Contains(r.Text, "a handler that caches") })
+			caught := slices.ContainsFunc(handler.(*Gate).placeRisks(&at), func(r risk.Risk) bool { return strings.Contains(r.Text, "a handler that caches") })
 			if caught != c.want {
 				t.Errorf("%s: %t; want %t", name, caught, c.want)
 			}
-		}
-		v.routes(c.routes, place{hosts: []string{"localhost"}, https: true, proxied: true})
+		})
 		if visits != 1 {
 			t.Errorf("%s: %d gates were found", name, visits)
 		}

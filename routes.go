@@ -28,23 +28,34 @@ type matcherView struct {
 }
 
 type handlerView struct {
-	name    string // such as reverse_proxy
-	gate    *Gate
-	webhook *Webhook
+	name    string      // such as reverse_proxy
+	own     any         // the gate or webhook itself, if the handler is one
 	routes  []routeView // of a subroute
 	invokes string      // the name of a named route
 }
 
-// viewJSON reads routes from a configuration. It skips malformed parts, because
+func (h *handlerView) isGate() bool { return h.name == gateHandler && h.own != nil }
+
+// The names of our handlers.
+const (
+	gateHandler    = "websms_otp"
+	webhookHandler = "websms_webhook"
+)
+
+// jsonView reads routes from a configuration. It skips malformed parts, because
 // loading the configuration reports them.
-func viewJSON(routes caddyhttp.RouteList) (views []routeView) {
+type jsonView struct {
+	decode func(name string, raw json.RawMessage) any
+}
+
+func (v jsonView) read(routes caddyhttp.RouteList) (views []routeView) {
 	for _, route := range routes {
 		view := routeView{group: route.Group}
 		for _, set := range route.MatcherSetsRaw {
 			view.sets = append(view.sets, readSet(set))
 		}
 		for _, raw := range route.HandlersRaw {
-			view.handlers = append(view.handlers, readHandler(raw))
+			view.handlers = append(view.handlers, v.handler(raw))
 		}
 		views = append(views, view)
 	}
@@ -72,7 +83,7 @@ func readSet(set caddy.ModuleMap) (view setView) {
 	return view
 }
 
-func readHandler(raw json.RawMessage) handlerView {
+func (v jsonView) handler(raw json.RawMessage) handlerView {
 	var kind struct {
 		Handler string              `json:"handler"`
 		Routes  caddyhttp.RouteList `json:"routes"`
@@ -83,18 +94,12 @@ func readHandler(raw json.RawMessage) handlerView {
 	}
 	view := handlerView{name: kind.Handler}
 	switch kind.Handler {
-	case "websms_otp":
-		if g := new(Gate); json.Unmarshal(raw, g) == nil {
-			view.gate = g
-		}
-	case "websms_webhook":
-		if h := new(Webhook); json.Unmarshal(raw, h) == nil {
-			view.webhook = h
-		}
+	case gateHandler, webhookHandler:
+		view.own = v.decode(kind.Handler, raw)
 	case "invoke":
 		view.invokes = kind.Name
 	default:
-		view.routes = viewJSON(kind.Routes)
+		view.routes = v.read(kind.Routes)
 	}
 	return view
 }
@@ -109,11 +114,10 @@ func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 		}
 		for _, handler := range route.Handlers {
 			h := handlerView{name: moduleName(handler)}
+			if h.name == gateHandler || h.name == webhookHandler {
+				h.own = handler
+			}
 			switch handler := handler.(type) {
-			case *Gate:
-				h.gate = handler
-			case *Webhook:
-				h.webhook = handler
 			case *caddyhttp.Invoke:
 				h.invokes = handler.Name
 			case *caddyhttp.Subroute:
@@ -154,39 +158,21 @@ func moduleName(v any) string {
 	return module.CaddyModule().ID.Name()
 }
 
-// pathCondition returns the first condition on the path, as a Caddyfile has it.
-func pathCondition(sets []setView) (condition string, found bool) {
-	for _, set := range sets {
-		for _, m := range set {
-			switch {
-			case slices.Contains(pathless, m.name):
-			case m.name == "not":
-				if inner, found := pathCondition(m.sets); found {
-					return "not " + inner, true
-				}
-			default:
-				return strings.Join(append([]string{m.name}, m.values...), " "), true
-			}
-		}
-	}
-	return "", false
+// visitJSON calls visit for each gate and webhook of a server that was read from
+// JSON, with its place. It calls decode with the name and the JSON of each of
+// them, and visit with what decode returns. decode returns nil for malformed
+// JSON; then the handler is skipped.
+func visitJSON(s *caddyhttp.Server, at place, decode func(name string, raw json.RawMessage) any, visit func(handler any, at place)) {
+	visitServer(s, at, jsonView{decode}.read, visit)
 }
 
-// place is where a handler is served, as far as the configuration tells.
-type place struct {
-	hosts, paths []string
-	wildcards    []string // hosts such as *.example.com
-	listen       []string
-	https        bool
-	proxied      bool      // the server trusts proxies
-	own          []setView // of the handler's own route
-	outer        string    // the condition on the path of a route around it, if there is one
-	beside       string    // the condition of a route in front of it that takes requests away
-	cached       bool      // a handler that caches stands in front of it
+// visitProvisioned calls visit for each gate and webhook of a server that Caddy
+// has provisioned, with the module and its place.
+func visitProvisioned(s *caddyhttp.Server, at place, visit func(handler any, at place)) {
+	visitServer(s, at, viewProvisioned, visit)
 }
 
-// visitServer calls visit for each gate and webhook of a server, with its place.
-func visitServer(s *caddyhttp.Server, at place, view func(caddyhttp.RouteList) []routeView, visit func(handlerView, place)) {
+func visitServer(s *caddyhttp.Server, at place, view func(caddyhttp.RouteList) []routeView, visit func(handler any, at place)) {
 	v := routeVisitor{server: s, named: map[string][]routeView{}, visit: visit}
 	for name, route := range s.NamedRoutes {
 		v.named[name] = view(caddyhttp.RouteList{*route})
@@ -208,7 +194,7 @@ type routeVisitor struct {
 	named   map[string][]routeView
 	invoked []string // which of them some route invokes
 	stack   []string // which of them the walk is inside of: they may invoke each other
-	visit   func(handlerView, place)
+	visit   func(handler any, at place)
 }
 
 func (v *routeVisitor) routes(routes []routeView, at place) {
@@ -247,8 +233,8 @@ func (v *routeVisitor) routes(routes []routeView, at place) {
 				inner.outer = condition
 			}
 			switch {
-			case h.gate != nil || h.webhook != nil:
-				v.visit(h, here)
+			case h.own != nil:
+				v.visit(h.own, here)
 			case h.invokes != "" && !slices.Contains(v.stack, h.invokes):
 				v.invoked, v.stack = append(v.invoked, h.invokes), append(v.stack, h.invokes)
 				v.routes(v.named[h.invokes], inner)
@@ -258,16 +244,6 @@ func (v *routeVisitor) routes(routes []routeView, at place) {
 			case caches(h.name):
 				at.cached, here.cached = true, true
 			}
-		}
-	}
-}
-
-// addHosts adds the hosts of a matcher.
-func (p *place) addHosts(list []string) {
-	p.hosts = append(slices.Clone(p.hosts), literals(list)...)
-	for _, host := range list {
-		if strings.HasPrefix(host, "*.") && !strings.Contains(host, "{") {
-			p.wildcards = append(slices.Clone(p.wildcards), host)
 		}
 	}
 }
@@ -290,7 +266,7 @@ func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) boo
 }
 
 func (v *routeVisitor) hasGate(handlers []handlerView) bool {
-	return v.inside(handlers, func(h handlerView) bool { return h.gate != nil })
+	return v.inside(handlers, func(h handlerView) bool { return h.isGate() })
 }
 
 // answers reports whether one of the handlers serves an application or a folder.

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/risk"
 )
 
 // maxBoundHost is the most characters of a host that messages are bound to by
@@ -65,17 +66,17 @@ func (a *App) placeGates() {
 		// A provisioned server no longer shows whether it trusts proxies, so a load
 		// cannot tell that risk. The doctor does.
 		at := place{listen: s.Listen, proxied: true}
-		visitServer(s, at, viewProvisioned, func(h handlerView, at place) {
+		visitProvisioned(s, at, func(handler any, at place) {
 			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.hosts)}
-			switch {
-			case h.gate != nil:
-				if hosts[h.gate] == nil {
-					hosts[h.gate] = &boundHosts{certified: certified}
+			switch h := handler.(type) {
+			case *Gate:
+				if hosts[h] == nil {
+					hosts[h] = &boundHosts{certified: certified}
 				}
-				hosts[h.gate].site = append(hosts[h.gate].site, append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)...)
-				logRisks(h.gate.logger, h.gate.placeRisks(&at), fields...)
-			case h.webhook != nil:
-				logRisks(h.webhook.logger, h.webhook.risks(&at), fields...)
+				hosts[h].site = append(hosts[h].site, append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)...)
+				risk.Log(h.logger, h.placeRisks(&at), fields...)
+			case *Webhook:
+				risk.Log(h.logger, h.risks(&at), fields...)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/caddy-websms/websms/internal/block"
+	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/secret"
 )
 
@@ -112,7 +113,7 @@ func replace(into *string, option, value string) (err error) {
 
 // Risks returns the risks of the options: a password that travels unencrypted, and
 // with it the sealing keys and limits in the store.
-func (s *Store) Risks() [][2]string {
+func (s *Store) Risks() []risk.Risk {
 	if s.TLS != nil {
 		return nil
 	}
@@ -124,7 +125,7 @@ func (s *Store) Risks() [][2]string {
 		if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
 			continue
 		}
-		return [][2]string{{"store redis asks " + host + " without TLS: its password and the sealing keys can be read on the way", "add tls"}}
+		return []risk.Risk{{Text: "store redis asks " + host + " without TLS: its password and the sealing keys can be read on the way", Do: "add tls"}}
 	}
 	return nil
 }

@@ -177,8 +177,8 @@ func TestRisks(t *testing.T) {
 			t.Errorf("%v has %d risks, want %d", c.store.Address, len(list), c.risks)
 		}
 		for _, r := range list {
-			if !strings.Contains(r[0], "without TLS") || strings.Contains(r[0], "hunter2") || r[1] == "" {
-				t.Errorf("it says %q", r)
+			if !strings.Contains(r.Text, "without TLS") || strings.Contains(r.Text, "hunter2") || r.Do == "" {
+				t.Errorf("it says %q, %q", r.Text, r.Do)
 			}
 		}
 	}

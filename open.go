@@ -1,0 +1,103 @@
+package websms
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-websms/websms/internal/risk"
+)
+
+// pathless reports whether a matcher of Caddy does not judge the path. Any other
+// may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
+func pathless(name string) bool { return slices.Contains(pathlessNames, name) }
+
+var pathlessNames = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
+
+// notSets returns the matcher sets that a `not` excludes.
+func notSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
+	if err := json.Unmarshal(raw, &sets); err != nil {
+		return nil, fmt.Errorf("reading a matcher not: %w", err)
+	}
+	return sets, nil
+}
+
+// pathCondition returns the first condition on the path, as a Caddyfile has it.
+func pathCondition(sets []setView) (condition string, found bool) {
+	for _, set := range sets {
+		for _, m := range set {
+			switch {
+			case pathless(m.name):
+			case m.name == "not":
+				if inner, found := pathCondition(m.sets); found {
+					return "not " + inner, true
+				}
+			default:
+				return strings.Join(append([]string{m.name}, m.values...), " "), true
+			}
+		}
+	}
+	return "", false
+}
+
+// bypassRisks returns the risks of a bypass that opens more paths than it names.
+func bypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
+	add := func(text, do string) { list = append(list, risk.Risk{Text: "bypass: " + text, Do: do}) }
+	for _, set := range sets {
+		for _, m := range readSet(set) {
+			switch m.name {
+			case "path":
+				for _, pattern := range m.values {
+					if strings.HasPrefix(pattern, "*") {
+						add(fmt.Sprintf("the path %s begins with a wildcard, so it also opens pages that PHP and others serve for a longer path, as /admin.php for /admin.php/x%s", pattern, strings.Trim(pattern, "*")), "name the folder, such as /static/*")
+					}
+				}
+			case "path_regexp":
+				for _, pattern := range m.values {
+					if !strings.HasPrefix(strings.TrimPrefix(pattern, "(?i)"), "^") {
+						add(fmt.Sprintf("the expression %s is not bound to the beginning of the path, so it also opens pages that PHP and others serve for a longer path", pattern), "begin it with ^")
+					}
+				}
+			case "not":
+				for _, inner := range m.sets {
+					for _, folder := range openFolders(inner) {
+						add(fmt.Sprintf("it spares %s/* and not %s, which applications serve as the same page: it is open", folder, folder), fmt.Sprintf("write not path %s %s/*", folder, folder))
+					}
+				}
+			}
+		}
+	}
+	return list
+}
+
+// openFolders returns each folder /x of which a set matches /x/* but not /x.
+func openFolders(set setView) (folders []string) {
+	for _, m := range set {
+		if m.name != "path" {
+			continue
+		}
+		for _, pattern := range m.values {
+			folder, ok := strings.CutSuffix(pattern, "/*")
+			if !ok || folder == "" || slices.ContainsFunc(m.values, func(other string) bool { return takesIn(other, folder) }) {
+				continue
+			}
+			folders = append(folders, folder)
+		}
+	}
+	return folders
+}
+
+// takesIn reports whether a pattern of a path matcher matches p.
+func takesIn(pattern, p string) bool {
+	pattern, p = strings.ToLower(pattern), strings.ToLower(p)
+	if front, ok := strings.CutSuffix(pattern, "*"); ok && !strings.Contains(front, "*") {
+		return strings.HasPrefix(p, front)
+	}
+	matched, _ := path.Match(pattern, p)
+	return matched
+}
