@@ -167,7 +167,7 @@ const probeTime = 10 * time.Second
 // configuration's own hosts alone, or to where the operator says.
 func (p *patient) checkWebhooks(ctx context.Context, address string) (found []finding) {
 	for _, h := range p.webhooks {
-		urls := h.at.urls()
+		urls := h.at.URLs()
 		if address != "" {
 			urls = []string{address}
 		}

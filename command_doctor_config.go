@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/routes"
 )
 
 // patient is a configuration that a command looks at, without running it.
@@ -23,7 +24,7 @@ type patient struct {
 // placed is a handler, and where requests reach it.
 type placed[H any] struct {
 	handler *H
-	at      place
+	at      routes.Place
 }
 
 // readPatient reads a configuration as Caddy does.
@@ -54,8 +55,8 @@ func readPatient(file, adapter string) (*patient, error) {
 	}
 	if config.Apps.HTTP != nil {
 		for _, s := range config.Apps.HTTP.Servers {
-			at := place{listen: s.Listen, proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
-			visitJSON(s, at, decodeHandler, func(handler any, at place) {
+			at := routes.Place{Listen: s.Listen, Proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
+			routes.VisitJSON(s, at, decodeHandler, func(handler any, at routes.Place) {
 				switch h := handler.(type) {
 				case *Gate:
 					p.gates = append(p.gates, placed[Gate]{h, at})
@@ -74,7 +75,7 @@ func readPatient(file, adapter string) (*patient, error) {
 // decodeHandler returns a gate or a webhook, or nil if its JSON is malformed.
 func decodeHandler(name string, raw json.RawMessage) any {
 	var handler any = new(Gate)
-	if name == webhookHandler {
+	if name == routes.WebhookHandler {
 		handler = new(Webhook)
 	}
 	if json.Unmarshal(raw, handler) != nil {

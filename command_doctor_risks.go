@@ -18,8 +18,8 @@ func (p *patient) risks() (found []finding) {
 	}
 	for _, g := range p.gates {
 		name := "gate"
-		if len(p.gates) > 1 && len(g.at.hosts) > 0 {
-			name += " of " + g.at.hosts[0]
+		if len(p.gates) > 1 && len(g.at.Hosts) > 0 {
+			name += " of " + g.at.Hosts[0]
 		}
 		add(name, append(g.handler.optionRisks(), g.handler.placeRisks(&g.at)...))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/routes"
 )
 
 func init() {
@@ -130,9 +131,9 @@ func readAs(r *http.Request, p string) *http.Request {
 func judgesPath(set caddy.ModuleMap) (bool, error) {
 	for name, raw := range set {
 		switch {
-		case pathless(name):
+		case routes.Pathless(name):
 		case name == "not":
-			inner, err := notSets(raw)
+			inner, err := routes.NotSets(raw)
 			if err != nil {
 				return false, err
 			}
@@ -154,7 +155,7 @@ func withoutPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
 	possible := caddy.ModuleMap{}
 	for name, raw := range set {
 		switch {
-		case pathless(name):
+		case routes.Pathless(name):
 			possible[name] = raw
 		case name == "not":
 			excluded, err := eachSet(raw, whateverPath)
@@ -173,7 +174,7 @@ func whateverPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
 	certain := caddy.ModuleMap{}
 	for name, raw := range set {
 		switch {
-		case pathless(name):
+		case routes.Pathless(name):
 			certain[name] = raw
 		case name == "not":
 			excluded, err := eachSet(raw, withoutPath)
@@ -190,7 +191,7 @@ func whateverPath(set caddy.ModuleMap) (caddy.ModuleMap, error) {
 
 // eachSet changes the sets that a `not` excludes, and drops those that become nil.
 func eachSet(raw json.RawMessage, change func(caddy.ModuleMap) (caddy.ModuleMap, error)) (json.RawMessage, error) {
-	sets, err := notSets(raw)
+	sets, err := routes.NotSets(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
 )
 
 // manyCodes is a number of codes an hour. A budget above it costs more than a
@@ -54,44 +55,44 @@ func (g *Gate) optionRisks() (list []risk.Risk) {
 	if sets == nil { // of a gate that is provisioned
 		sets = g.bypassSets
 	}
-	return append(list, bypassRisks(sets)...)
+	return append(list, routes.BypassRisks(sets)...)
 }
 
 // placeRisks returns the risks that follow from the gate's place in the routes.
-func (g *Gate) placeRisks(at *place) (list []risk.Risk) {
+func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
 	note := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do, Note: true}) }
-	for _, folder := range at.openFolders() {
+	for _, folder := range at.OpenFolders() {
 		add(fmt.Sprintf("its matcher holds %s/* and not %s, which applications serve as the same page: it is open", folder, folder), fmt.Sprintf("write path %s %s/*", folder, folder))
 	}
-	if around := at.around(); around != "" {
+	if around := at.Around(); around != "" {
 		add(fmt.Sprintf("stands in a route that asks for %q: spellings such as /admin;/x or /x/../admin, which Caddy and the application read differently, can pass beside it", around),
 			"give the matcher to the directive itself, as in websms_otp /admin/* { … }, outside of handle, route and the path of a site address; in JSON, add the matcher websms_doubtful")
 	}
-	if at.beside != "" {
-		add(fmt.Sprintf("requests that another route takes first, with %q, never reach it: spellings such as /admin/../public, which Caddy and the application read differently, pass beside it", at.beside),
+	if at.Beside != "" {
+		add(fmt.Sprintf("requests that another route takes first, with %q, never reach it: spellings such as /admin/../public, which Caddy and the application read differently, pass beside it", at.Beside),
 			"put the gate in front of all of them, and let the public part through with bypass")
 	}
-	if at.cached {
+	if at.Cached {
 		add("a handler that caches stands in front of it, and can serve pages of one person to others", "put the gate in front of it: order cache after websms_otp")
 	}
-	if !at.https && !at.local() {
+	if !at.HTTPS && !at.Local() {
 		note("is served over plain HTTP: codes and sessions can be read on the way", "serve it by HTTPS, or see that what is in front of Caddy does and that nobody comes past it")
 	}
-	if at.https && g.WebOTP == "" && len(at.hosts) == 0 && len(at.wildcards) == 0 {
+	if at.HTTPS && g.WebOTP == "" && len(at.Hosts) == 0 && len(at.Wildcards) == 0 {
 		add("serves any host, so messages are bound to a host (WebOTP) only if Caddy has a certificate for it that was not made on demand", "name it: web_otp app.example.com, or give the site its address")
 	}
 	if g.WebOTP == "" {
-		for _, host := range at.hosts {
+		for _, host := range at.Hosts {
 			if len(host) > maxBoundHost {
 				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, and would cost a second part", host, maxBoundHost), "name a shorter host with web_otp, or this one, and pay for it")
 			}
 		}
 	}
-	if g.SecondFactor == nil && g.Numbers.Allow == nil && g.Numbers.AllowFile == "" && !at.local() {
+	if g.SecondFactor == nil && g.Numbers.Allow == nil && g.Numbers.AllowFile == "" && !at.Local() {
 		note("lets in whoever holds any mobile phone: it proves a number, not who somebody is", "list the numbers with numbers allow, or put a first factor in front with second_factor")
 	}
-	if !at.proxied && !at.local() {
+	if !at.Proxied && !at.Local() {
 		note("no trusted_proxies: right if browsers reach Caddy itself; behind a proxy or a CDN all people have one address, and share one per_ip", "if there is one in front, name it in the server's trusted_proxies")
 	}
 	return list
@@ -101,7 +102,7 @@ func (g *Gate) placeRisks(at *place) (list []risk.Risk) {
 func (a *App) risks() (list []risk.Risk) {
 	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
 	u, err := url.Parse(a.BaseURL)
-	elsewhere := err != nil || !isLoopback(u.Hostname())
+	elsewhere := err != nil || !routes.IsLoopback(u.Hostname())
 	if err == nil && u.Scheme == "http" && elsewhere {
 		add("base_url is plain HTTP: the client secret and every code can be read on the way", "use https")
 	}
@@ -135,11 +136,11 @@ func (a *App) storeRisks() (list []risk.Risk) {
 }
 
 // risks returns the risks of a webhook.
-func (h *Webhook) risks(at *place) (list []risk.Risk) {
-	if !strings.Contains(h.Secret, "{") && !at.local() {
+func (h *Webhook) risks(at *routes.Place) (list []risk.Risk) {
+	if !strings.Contains(h.Secret, "{") && !at.Local() {
 		list = append(list, risk.Risk{Text: "its secret stands in the configuration, which Caddy prints and stores", Do: "write {env.WEBSMS_WEBHOOK_SECRET} or {file./path}"})
 	}
-	if !at.https && !at.local() {
+	if !at.HTTPS && !at.Local() {
 		list = append(list, risk.Risk{Text: "is served over plain HTTP: the secret, numbers and replies can be read on the way", Do: "serve it by HTTPS", Note: true})
 	}
 	return list
@@ -150,7 +151,7 @@ func adminRisks(admin *caddy.AdminConfig) []risk.Risk {
 	if admin.Disabled || admin.Listen == "" {
 		return nil
 	}
-	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !isLoopback(a.Host) {
+	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !routes.IsLoopback(a.Host) {
 		return []risk.Risk{{Text: "listens on more than this machine: whoever reaches it reads and changes everything", Do: "listen on localhost, or on a Unix socket"}}
 	}
 	return nil

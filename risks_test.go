@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
 )
 
 // riskCases are site blocks, and words of each risk that they have. Every
@@ -171,8 +172,8 @@ func TestRiskOfACache(t *testing.T) {
 		if err := json.Unmarshal([]byte(`{"routes": [{"handle": [`+strings.Join(c.routes, `]}, {"handle": [`)+`]}]}`), server); err != nil {
 			t.Fatal(err)
 		}
-		at := place{hosts: []string{"localhost"}, https: true, proxied: true}
-		visitJSON(server, at, decodeHandler, func(handler any, at place) {
+		at := routes.Place{Hosts: []string{"localhost"}, HTTPS: true, Proxied: true}
+		routes.VisitJSON(server, at, decodeHandler, func(handler any, at routes.Place) {
 			visits++
 			caught := slices.ContainsFunc(handler.(*Gate).placeRisks(&at), func(r risk.Risk) bool { return strings.Contains(r.Text, "a handler that caches") })
 			if caught != c.want {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
 )
 
 // maxBoundHost is the most characters of a host that messages are bound to by
@@ -65,15 +66,15 @@ func (a *App) placeGates() {
 	for name, s := range server.Servers {
 		// A provisioned server no longer shows whether it trusts proxies, so a load
 		// cannot tell that risk. The doctor does.
-		at := place{listen: s.Listen, proxied: true}
-		visitProvisioned(s, at, func(handler any, at place) {
-			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.hosts)}
+		at := routes.Place{Listen: s.Listen, Proxied: true}
+		routes.Visit(s, at, func(handler any, at routes.Place) {
+			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.Hosts)}
 			switch h := handler.(type) {
 			case *Gate:
 				if hosts[h] == nil {
 					hosts[h] = &boundHosts{certified: certified}
 				}
-				hosts[h].site = append(hosts[h].site, append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)...)
+				hosts[h].site = append(hosts[h].site, append(at.Hosts[:len(at.Hosts):len(at.Hosts)], at.Wildcards...)...)
 				risk.Log(h.logger, h.placeRisks(&at), fields...)
 			case *Webhook:
 				risk.Log(h.logger, h.risks(&at), fields...)

@@ -1,4 +1,4 @@
-package websms
+package routes
 
 import (
 	"encoding/json"
@@ -13,14 +13,14 @@ import (
 	"github.com/caddy-websms/websms/internal/risk"
 )
 
-// pathless reports whether a matcher of Caddy does not judge the path. Any other
+// Pathless reports whether a matcher of Caddy does not judge the path. Any other
 // may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
-func pathless(name string) bool { return slices.Contains(pathlessNames, name) }
+func Pathless(name string) bool { return slices.Contains(pathlessNames, name) }
 
 var pathlessNames = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
 
-// notSets returns the matcher sets that a `not` excludes.
-func notSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
+// NotSets returns the matcher sets that a `not` excludes.
+func NotSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
 	if err := json.Unmarshal(raw, &sets); err != nil {
 		return nil, fmt.Errorf("reading a matcher not: %w", err)
 	}
@@ -32,7 +32,7 @@ func pathCondition(sets []setView) (condition string, found bool) {
 	for _, set := range sets {
 		for _, m := range set {
 			switch {
-			case pathless(m.name):
+			case Pathless(m.name):
 			case m.name == "not":
 				if inner, found := pathCondition(m.sets); found {
 					return "not " + inner, true
@@ -45,8 +45,8 @@ func pathCondition(sets []setView) (condition string, found bool) {
 	return "", false
 }
 
-// bypassRisks returns the risks of a bypass that opens more paths than it names.
-func bypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
+// BypassRisks returns the risks of a bypass that opens more paths than it names.
+func BypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
 	add := func(text, do string) { list = append(list, risk.Risk{Text: "bypass: " + text, Do: do}) }
 	for _, set := range sets {
 		for _, m := range readSet(set) {

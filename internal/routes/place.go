@@ -1,4 +1,4 @@
-package websms
+package routes
 
 import (
 	"net"
@@ -10,25 +10,25 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// place is where a handler is served, as far as the configuration tells.
-type place struct {
-	hosts, paths []string
-	wildcards    []string // hosts such as *.example.com
-	listen       []string
-	https        bool
-	proxied      bool      // the server trusts proxies
+// Place is where a handler is served, as far as the configuration tells.
+type Place struct {
+	Hosts, paths []string
+	Wildcards    []string // hosts such as *.example.com
+	Listen       []string
+	HTTPS        bool
+	Proxied      bool      // the server trusts proxies
 	own          []setView // of the handler's own route
 	outer        string    // the condition on the path of a route around it, if there is one
-	beside       string    // the condition of a route in front of it that takes requests away
-	cached       bool      // a handler that caches stands in front of it
+	Beside       string    // the condition of a route in front of it that takes requests away
+	Cached       bool      // a handler that caches stands in front of it
 }
 
 // addHosts adds the hosts of a matcher.
-func (p *place) addHosts(list []string) {
-	p.hosts = append(slices.Clone(p.hosts), literals(list)...)
+func (p *Place) addHosts(list []string) {
+	p.Hosts = append(slices.Clone(p.Hosts), literals(list)...)
 	for _, host := range list {
 		if strings.HasPrefix(host, "*.") && !strings.Contains(host, "{") {
-			p.wildcards = append(slices.Clone(p.wildcards), host)
+			p.Wildcards = append(slices.Clone(p.Wildcards), host)
 		}
 	}
 }
@@ -45,16 +45,16 @@ func literals(list []string) (values []string) {
 
 // overTLS reports whether a site is served by HTTPS: because it is told so, or
 // because Caddy does so by itself where a host is named.
-func overTLS(at place, server *caddyhttp.Server) bool {
+func overTLS(at Place, server *caddyhttp.Server) bool {
 	if len(server.TLSConnPolicies) > 0 {
 		return true
 	}
 	auto := server.AutoHTTPS
-	hosts := append(at.hosts[:len(at.hosts):len(at.hosts)], at.wildcards...)
+	hosts := append(at.Hosts[:len(at.Hosts):len(at.Hosts)], at.Wildcards...)
 	if len(hosts) == 0 || auto != nil && auto.Disabled {
 		return false
 	}
-	if port := portOf(at.listen); port == strconv.Itoa(caddyhttp.DefaultHTTPPort) {
+	if port := portOf(at.Listen); port == strconv.Itoa(caddyhttp.DefaultHTTPPort) {
 		return false
 	}
 	for _, host := range hosts {
@@ -74,34 +74,34 @@ func portOf(listen []string) string {
 	return ""
 }
 
-// local reports whether a site is for this machine alone.
-func (p *place) local() bool {
-	for _, host := range p.hosts {
-		if !isLoopback(host) {
+// Local reports whether a site is for this machine alone.
+func (p *Place) Local() bool {
+	for _, host := range p.Hosts {
+		if !IsLoopback(host) {
 			return false
 		}
 	}
-	return len(p.hosts) > 0
+	return len(p.Hosts) > 0
 }
 
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// openFolders returns each folder /x of which the matcher of the handler's own
+// OpenFolders returns each folder /x of which the matcher of the handler's own
 // route matches /x/* but not /x.
-func (p *place) openFolders() (folders []string) {
+func (p *Place) OpenFolders() (folders []string) {
 	for _, set := range p.own {
 		folders = append(folders, openFolders(set)...)
 	}
 	return folders
 }
 
-// around returns the condition on the path that a request must meet before the
+// Around returns the condition on the path that a request must meet before the
 // handler sees it, or "": that of a route around it, or of its own route unless
 // that has the matcher websms_doubtful.
-func (p *place) around() string {
+func (p *Place) Around() string {
 	if p.outer != "" {
 		return p.outer
 	}
@@ -114,21 +114,21 @@ func (p *place) around() string {
 	return condition
 }
 
-// urls returns the addresses under which a site's handler is reached.
-func (p *place) urls() (urls []string) {
+// URLs returns the addresses under which a site's handler is reached.
+func (p *Place) URLs() (urls []string) {
 	scheme, usual := "http", strconv.Itoa(caddyhttp.DefaultHTTPPort)
-	if p.https {
+	if p.HTTPS {
 		scheme, usual = "https", strconv.Itoa(caddyhttp.DefaultHTTPSPort)
 	}
 	port := ""
-	if own := portOf(p.listen); own != "" && own != usual {
+	if own := portOf(p.Listen); own != "" && own != usual {
 		port = ":" + own
 	}
 	paths := p.paths
 	if paths == nil {
 		paths = []string{"/"}
 	}
-	hosts := p.hosts
+	hosts := p.Hosts
 	if hosts == nil {
 		hosts = []string{"localhost"}
 	}

@@ -1,4 +1,4 @@
-package websms
+package routes
 
 import (
 	"encoding/json"
@@ -39,7 +39,7 @@ func (h *handlerView) isGate() bool { return h.name == gateHandler && h.own != n
 // The names of our handlers.
 const (
 	gateHandler    = "websms_otp"
-	webhookHandler = "websms_webhook"
+	WebhookHandler = "websms_webhook"
 )
 
 // jsonView reads routes from a configuration. It skips malformed parts, because
@@ -67,7 +67,7 @@ func readSet(set caddy.ModuleMap) (view setView) {
 		m := matcherView{name: name}
 		switch name {
 		case "not":
-			sets, _ := notSets(raw)
+			sets, _ := NotSets(raw)
 			for _, inner := range sets {
 				m.sets = append(m.sets, readSet(inner))
 			}
@@ -94,7 +94,7 @@ func (v jsonView) handler(raw json.RawMessage) handlerView {
 	}
 	view := handlerView{name: kind.Handler}
 	switch kind.Handler {
-	case gateHandler, webhookHandler:
+	case gateHandler, WebhookHandler:
 		view.own = v.decode(kind.Handler, raw)
 	case "invoke":
 		view.invokes = kind.Name
@@ -114,7 +114,7 @@ func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 		}
 		for _, handler := range route.Handlers {
 			h := handlerView{name: moduleName(handler)}
-			if h.name == gateHandler || h.name == webhookHandler {
+			if h.name == gateHandler || h.name == WebhookHandler {
 				h.own = handler
 			}
 			switch handler := handler.(type) {
@@ -158,21 +158,21 @@ func moduleName(v any) string {
 	return module.CaddyModule().ID.Name()
 }
 
-// visitJSON calls visit for each gate and webhook of a server that was read from
+// VisitJSON calls visit for each gate and webhook of a server that was read from
 // JSON, with its place. It calls decode with the name and the JSON of each of
 // them, and visit with what decode returns. decode returns nil for malformed
 // JSON; then the handler is skipped.
-func visitJSON(s *caddyhttp.Server, at place, decode func(name string, raw json.RawMessage) any, visit func(handler any, at place)) {
+func VisitJSON(s *caddyhttp.Server, at Place, decode func(name string, raw json.RawMessage) any, visit func(handler any, at Place)) {
 	visitServer(s, at, jsonView{decode}.read, visit)
 }
 
-// visitProvisioned calls visit for each gate and webhook of a server that Caddy
+// Visit calls visit for each gate and webhook of a server that Caddy
 // has provisioned, with the module and its place.
-func visitProvisioned(s *caddyhttp.Server, at place, visit func(handler any, at place)) {
+func Visit(s *caddyhttp.Server, at Place, visit func(handler any, at Place)) {
 	visitServer(s, at, viewProvisioned, visit)
 }
 
-func visitServer(s *caddyhttp.Server, at place, view func(caddyhttp.RouteList) []routeView, visit func(handler any, at place)) {
+func visitServer(s *caddyhttp.Server, at Place, view func(caddyhttp.RouteList) []routeView, visit func(handler any, at Place)) {
 	v := routeVisitor{server: s, named: map[string][]routeView{}, visit: visit}
 	for name, route := range s.NamedRoutes {
 		v.named[name] = view(caddyhttp.RouteList{*route})
@@ -194,10 +194,10 @@ type routeVisitor struct {
 	named   map[string][]routeView
 	invoked []string // which of them some route invokes
 	stack   []string // which of them the walk is inside of: they may invoke each other
-	visit   func(handler any, at place)
+	visit   func(handler any, at Place)
 }
 
-func (v *routeVisitor) routes(routes []routeView, at place) {
+func (v *routeVisitor) routes(routes []routeView, at Place) {
 	groups := map[string]string{} // for each group, the condition of its first route without a gate
 	for _, route := range routes {
 		here := at
@@ -214,17 +214,17 @@ func (v *routeVisitor) routes(routes []routeView, at place) {
 				}
 			}
 		}
-		here.https = overTLS(here, v.server)
+		here.HTTPS = overTLS(here, v.server)
 		condition, conditioned := pathCondition(route.sets)
 		if inFront := groups[route.group]; route.group != "" && inFront != "" {
-			here.beside = inFront
+			here.Beside = inFront
 		}
 		if conditioned && !v.hasGate(route.handlers) {
 			switch {
 			case route.group != "" && groups[route.group] == "":
 				groups[route.group] = condition
-			case route.group == "" && at.beside == "" && v.answers(route.handlers):
-				at.beside = condition
+			case route.group == "" && at.Beside == "" && v.answers(route.handlers):
+				at.Beside = condition
 			}
 		}
 		for _, h := range route.handlers {
@@ -242,7 +242,7 @@ func (v *routeVisitor) routes(routes []routeView, at place) {
 			case h.routes != nil:
 				v.routes(h.routes, inner)
 			case caches(h.name):
-				at.cached, here.cached = true, true
+				at.Cached, here.Cached = true, true
 			}
 		}
 	}
