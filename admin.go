@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"regexp"
 	"time"
-	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -66,53 +63,32 @@ func (a *adminAPI) Provision(ctx caddy.Context) error {
 // Routes returns the routes of the admin endpoint.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/websms/revoke", Handler: a.post(a.revoke)},
-		{Pattern: "/websms/unlock", Handler: a.post(a.unlock)},
-		{Pattern: "/websms/recovery-code", Handler: a.post(a.recoveryCode)},
-		{Pattern: "/websms/challenges", Handler: a.post(a.challenges)},
-		{Pattern: "/websms/status", Handler: caddy.AdminHandlerFunc(a.status)},
+		{Pattern: revokePath, Handler: a.post(a.revoke)},
+		{Pattern: unlockPath, Handler: a.post(a.unlock)},
+		{Pattern: recoveryPath, Handler: a.post(a.recoveryCode)},
+		{Pattern: challengesPath, Handler: a.post(a.challenges)},
+		{Pattern: statusPath, Handler: caddy.AdminHandlerFunc(a.status)},
 	}
-}
-
-// adminRequest is what a request asks for.
-type adminRequest struct {
-	Session string `json:"session"`
-	Number  string `json:"number"`
-	User    string `json:"user"`
-	Realm   string `json:"realm"`
-	Budget  bool   `json:"budget"` // only for unlock
 }
 
 // post reads a request, and answers it with what do returns.
 func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			return adminError(http.StatusMethodNotAllowed, "use POST")
+		if err := onlyMethod(w, r, http.MethodPost); err != nil {
+			return err
 		}
 		app := a.app()
 		if app == nil {
 			return errNoApp
 		}
-		var req adminRequest
-		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, request.MaxBody))
-		body.DisallowUnknownFields()
-		if err := body.Decode(&req); err != nil {
-			return adminError(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
-		}
-		if req.Budget && r.URL.Path != "/websms/unlock" {
-			return adminError(http.StatusBadRequest, "budget goes with unlock alone")
-		}
-		if utf8.RuneCountInString(req.Realm) > maxText {
-			return adminError(http.StatusBadRequest, "realm is longer than that of any gate")
-		}
-		if _, err := body.Token(); err != io.EOF {
-			return adminError(http.StatusBadRequest, "something follows the JSON object: send one alone")
+		req, err := readRequest(w, r, maxText)
+		if err != nil {
+			return err
 		}
 		if !app.engine.vault.Ring.Ready() {
 			return adminError(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
 		}
-		answer, err := do(r, app, &req)
+		answer, err := do(r, app, req)
 		if err != nil {
 			return err
 		}
@@ -120,13 +96,6 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 		return json.NewEncoder(w).Encode(answer)
 	}
 }
-
-func adminError(status int, text string) error {
-	return caddy.APIError{HTTPStatus: status, Err: errors.New(text)}
-}
-
-// e164 is a number as the sessions hold it. It is not repeated in an error.
-var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
 var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
 
@@ -142,7 +111,7 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 		}
 		err = v.Revoke(id, now.Add(session.MaxLife))
 	case req.Number != "" && req.Session == "" && req.User == "":
-		if !e164.MatchString(req.Number) {
+		if !isE164(req.Number) {
 			return nil, errE164
 		}
 		err = v.RevokeNumber(req.Realm, req.Number, now)
@@ -173,7 +142,7 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, er
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
 	}
-	if !e164.MatchString(req.Number) {
+	if !isE164(req.Number) {
 		return nil, errE164
 	}
 	was := false
@@ -229,7 +198,7 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 		if err := directory.CheckUser(req.User); err != nil {
 			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
-	case !e164.MatchString(req.Number):
+	case !isE164(req.Number):
 		return nil, errE164
 	}
 	scope, holder := holderOf(req)
@@ -245,10 +214,19 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (a
 		return nil, unavailable(err)
 	}
 	a.log(telemetry.EntryRecovery, req)
-	return struct {
-		Code      string    `json:"code"`
-		ExpiresAt time.Time `json:"expires_at"`
-	}{code, expires.UTC().Truncate(time.Second)}, nil
+	return recoveryCode{code, expires.UTC().Truncate(time.Second)}, nil
+}
+
+// holderOf returns whom an operator makes a recovery code for, and under which
+// scope it counts.
+func holderOf(req *adminRequest) (scope, holder string) {
+	if req.User == "" {
+		return req.Realm, holderNumber + req.Number
+	}
+	if req.Realm == "" {
+		return scopeSecondFactor, holderUser + req.User
+	}
+	return req.Realm, holderUser + req.User
 }
 
 func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {

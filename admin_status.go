@@ -5,58 +5,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 )
-
-// engineStatus is the state of one engine: what a configuration's gates share.
-type engineStatus struct {
-	BaseURL       string         `json:"base_url"`
-	Sandbox       bool           `json:"sandbox"`
-	Token         *tokenStatus   `json:"token"` // null: none is held
-	Store         storeStatus    `json:"store"`
-	KeysReady     bool           `json:"keys_ready"`
-	Challenges    int            `json:"challenges"`
-	Capacity      int            `json:"capacity,omitempty"` // of a store that has one
-	SendsInFlight int            `json:"sends_in_flight"`
-	Gates         []gateStatus   `json:"gates"`      // none of an engine that ends
-	LastError     *failureStatus `json:"last_error"` // of the API; null: there was none
-}
-
-type tokenStatus struct {
-	Held       bool      `json:"held"`
-	AgeSeconds int       `json:"age_seconds"`
-	ExpiresAt  time.Time `json:"expires_at"`
-}
-
-type storeStatus struct {
-	Kind  string `json:"kind"`
-	Up    bool   `json:"up"`
-	Error string `json:"error,omitempty"`
-}
-
-type gateStatus struct {
-	Realm  string       `json:"realm"`
-	Mode   string       `json:"mode"` // number or second_factor
-	Prefix string       `json:"prefix"`
-	Budget []rateStatus `json:"budget"`
-}
-
-// rateStatus is how much of a rate is used.
-type rateStatus struct {
-	Rate Rate `json:"rate"`
-	Used int  `json:"used"`
-}
-
-type failureStatus struct {
-	At       time.Time `json:"at"`
-	Endpoint string    `json:"endpoint"`
-	Message  string    `json:"message"`
-}
 
 // statusTime bounds how long a store may take to say how it is.
 const statusTime = 2 * time.Second
@@ -64,9 +17,8 @@ const statusTime = 2 * time.Second
 // status tells the state of every engine of this process, that of the running
 // configuration first.
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		return adminError(http.StatusMethodNotAllowed, "use GET")
+	if err := onlyMethod(w, r, http.MethodGet); err != nil {
+		return err
 	}
 	app := a.app()
 	if app == nil {
@@ -80,9 +32,7 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, e.status(ctx, nil))
 		}
 	}
-	return request.WriteJSON(w, http.StatusOK, "application/json", struct {
-		Engines []engineStatus `json:"engines"`
-	}{list})
+	return request.WriteJSON(w, http.StatusOK, "application/json", statusAnswer{list})
 }
 
 // boundedStore is a store that holds a limited number of live challenges.
@@ -130,18 +80,10 @@ func (g *Gate) status(ctx context.Context) gateStatus {
 func rateStatuses(rates []otp.Rate, used []int) []rateStatus {
 	list := make([]rateStatus, len(rates))
 	for i, rate := range rates {
-		list[i] = rateStatus{Rate(rate), used[i]}
+		text, _ := Rate(rate).MarshalText() // never fails
+		list[i] = rateStatus{string(text), used[i]}
 	}
 	return list
-}
-
-// challengeStatus is a challenge as an operator sees it.
-type challengeStatus struct {
-	ID           string     `json:"id"`
-	Status       otp.Status `json:"status"`
-	AttemptsLeft int        `json:"attempts_left"`
-	ExpiresAt    time.Time  `json:"expires_at"`
-	ResendAt     time.Time  `json:"resend_at"`
 }
 
 // challenges tells which challenges a number has, and what counts for it.
@@ -149,13 +91,10 @@ func (a *adminAPI) challenges(r *http.Request, app *App, req *adminRequest) (any
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
 	}
-	if !e164.MatchString(req.Number) {
+	if !isE164(req.Number) {
 		return nil, errE164
 	}
-	answer := struct {
-		Challenges []challengeStatus `json:"challenges"`
-		Sends      []rateStatus      `json:"sends"`
-	}{[]challengeStatus{}, []rateStatus{}}
+	answer := challengesAnswer{[]challengeStatus{}, []rateStatus{}}
 	for _, scope := range scopesOf(req.Realm) {
 		found, err := app.engine.Of(r.Context(), scope, req.Number)
 		if err != nil {
@@ -197,10 +136,6 @@ func (a *App) gatesOf(realm string) (gates []*Gate) {
 		}
 	}
 	return gates
-}
-
-func unavailable(err error) error {
-	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 }
 
 var (

@@ -45,7 +45,7 @@ func TestAdminStatus(t *testing.T) {
 		t.Errorf("the token: %+v", s.Token)
 	}
 	if s.Challenges != 2 || s.SendsInFlight != 0 || len(s.Gates) != 1 || s.Gates[0].Realm != "staff" || s.Gates[0].Mode != "number" ||
-		fmt.Sprint(s.Gates[0].Budget) != fmt.Sprint([]rateStatus{{Rate{50, time.Hour}, 2}, {Rate{500, 24 * time.Hour}, 2}}) {
+		fmt.Sprint(s.Gates[0].Budget) != fmt.Sprint([]rateStatus{{"50/1h", 2}, {"500/24h", 2}}) {
 		t.Errorf("after two codes: %+v", s)
 	}
 	w.Sim.Next(websmstest.InsufficientFunds200())
@@ -96,7 +96,7 @@ func TestAdminChallenges(t *testing.T) {
 			if got.Challenges[0].AttemptsLeft != 2 || got.Challenges[1].AttemptsLeft != 1 || len(got.Challenges[0].ID) != 32 {
 				t.Errorf("realm %q: %+v", realm, got.Challenges)
 			}
-			if fmt.Sprint(got.Sends) != fmt.Sprint([]rateStatus{{Rate{100000, time.Hour}, 2}}) {
+			if fmt.Sprint(got.Sends) != fmt.Sprint([]rateStatus{{"100000/1h", 2}}) {
 				t.Errorf("realm %q: sends %+v", realm, got.Sends)
 			}
 			for body, status := range map[string]int{

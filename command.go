@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -15,8 +14,11 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
+// newCommand returns the command caddy websms. Its subcommands are those that ask
+// the admin endpoint, and those of others. The prefix is where the pages of a
+// gate are, unless its options say otherwise.
+func newCommand(prefix string, others func() []*cobra.Command) caddycmd.Command {
+	return caddycmd.Command{
 		Name:  "websms",
 		Usage: "<command>",
 		Short: "Looks after the SMS gate: what is wrong, who is in, who is locked out",
@@ -47,9 +49,10 @@ Exit codes: 0 done, or all well; 1 refused, failed, or not well; 2 wrong usage;
 				}
 				return fail(cmd, exitf(exitUsage, "there is no command %q: see caddy websms --help", args[0]))
 			}
-			cmd.AddCommand(doctorCommand(), sendCommand(), statusCommand(), challengesCommand(), revokeCommand(), unlockCommand(), recoveryCommand())
+			cmd.AddCommand(others()...)
+			cmd.AddCommand(statusCommand(), challengesCommand(), revokeCommand(), unlockCommand(), recoveryCommand(prefix))
 		},
-	})
+	}
 }
 
 // The exit codes of the commands.
@@ -77,12 +80,16 @@ func exitf(code int, format string, args ...any) error {
 // commands, and end with the error's code.
 func fail(cmd *cobra.Command, err error) error {
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
-		code := exitFailed
-		if e := (*exit)(nil); errors.As(err, &e) {
-			code = e.code
-		}
-		return code, err
+		return exitCode(err), err
 	})(cmd, nil)
+}
+
+// exitCode returns with which code to end because of an error.
+func exitCode(err error) int {
+	if e := (*exit)(nil); errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailed
 }
 
 // subcommand returns a command that runs do.
@@ -139,7 +146,7 @@ func readNumber(cmd *cobra.Command, written string) (string, error) {
 		}
 		written = strings.TrimSpace(line)
 	}
-	if e164.MatchString(written) { // also of a country that the library knows nothing of
+	if isE164(written) { // also of a country that the library knows nothing of
 		return written, nil
 	}
 	country := strings.ToUpper(flag(cmd, "country"))
@@ -161,22 +168,4 @@ func printJSON(cmd *cobra.Command, v any) error {
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 	return err
-}
-
-// confirmed asks on a terminal, and takes --yes elsewhere.
-func confirmed(cmd *cobra.Command, question string) (bool, error) {
-	if isSet(cmd, "yes") {
-		return true, nil
-	}
-	if file, ok := cmd.InOrStdin().(*os.File); ok {
-		if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-			return false, exitf(exitUsage, "%s: add --yes where nobody can be asked", question)
-		}
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, err
-	}
-	return strings.EqualFold(strings.TrimSpace(line), "y"), nil
 }

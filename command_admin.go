@@ -125,10 +125,8 @@ used, and what WebSMS refused last.
     caddy websms status --json | jq '.engines[0].store.up'
 
 It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		var s struct {
-			Engines []engineStatus `json:"engines"`
-		}
-		if err := askAdmin(cmd, http.MethodGet, "/websms/status", nil, &s); err != nil {
+		var s statusAnswer
+		if err := askAdmin(cmd, http.MethodGet, statusPath, nil, &s); err != nil {
 			return err
 		}
 		var err error
@@ -175,8 +173,7 @@ func printEngine(w io.Writer, e *engineStatus) {
 	for _, g := range e.Gates {
 		var used []string
 		for _, b := range g.Budget {
-			text, _ := b.Rate.MarshalText() // never fails
-			used = append(used, fmt.Sprintf("%d of %s", b.Used, text))
+			used = append(used, fmt.Sprintf("%d of %s", b.Used, b.Rate))
 		}
 		realm := g.Realm
 		if realm == "" {
@@ -202,11 +199,8 @@ It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, 
 		if err != nil {
 			return err
 		}
-		var answer struct {
-			Challenges []challengeStatus `json:"challenges"`
-			Sends      []rateStatus      `json:"sends"`
-		}
-		if err := askAdmin(cmd, http.MethodPost, "/websms/challenges", adminRequest{Number: e164, Realm: flag(cmd, "realm")}, &answer); err != nil {
+		var answer challengesAnswer
+		if err := askAdmin(cmd, http.MethodPost, challengesPath, adminRequest{Number: e164, Realm: flag(cmd, "realm")}, &answer); err != nil {
 			return err
 		}
 		if isSet(cmd, "json") {
@@ -217,8 +211,7 @@ It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, 
 				fmt.Fprintf(t, "%s\t%s\t%d tries left\tuntil %s\n", c.ID, c.Status, c.AttemptsLeft, c.ExpiresAt.Local().Format(time.DateTime))
 			}
 			for _, s := range answer.Sends {
-				text, _ := s.Rate.MarshalText() // never fails
-				fmt.Fprintf(t, "sent\t%d of %s\t\t\n", s.Used, text)
+				fmt.Fprintf(t, "sent\t%d of %s\t\t\n", s.Used, s.Rate)
 			}
 			err = t.Flush()
 		}
@@ -244,7 +237,7 @@ their number off the list as well.
 				return err
 			}
 		}
-		return tellAdmin(cmd, "/websms/revoke", req, "Ended. Whoever it was signs in again at their next request.")
+		return tellAdmin(cmd, revokePath, req, "Ended. Whoever it was signs in again at their next request.")
 	})
 	cmd.Flags().String("session", "", "Id of the session: 32 hexadecimal digits")
 	cmd.Flags().String("number", "", "Number whose sessions to end")
@@ -268,19 +261,19 @@ It ends with 4 if none counted.`, func(cmd *cobra.Command, args []string) error 
 		return cobra.ExactArgs(1)(cmd, args)
 	}, func(cmd *cobra.Command, args []string) error {
 		if isSet(cmd, "budget") {
-			return tellAdmin(cmd, "/websms/unlock", adminRequest{Budget: true, Realm: flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
+			return tellAdmin(cmd, unlockPath, adminRequest{Budget: true, Realm: flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
 		}
 		e164, err := readNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		return tellAdmin(cmd, "/websms/unlock", adminRequest{Number: e164, Realm: flag(cmd, "realm")}, "Unlocked. The next code that is asked for is sent, and taken.")
+		return tellAdmin(cmd, unlockPath, adminRequest{Number: e164, Realm: flag(cmd, "realm")}, "Unlocked. The next code that is asked for is sent, and taken.")
 	})
 	cmd.Flags().Bool("budget", false, "Forget what counts against the budget, in place of a number's wrong codes")
 	return cmd
 }
 
-func recoveryCommand() *cobra.Command {
+func recoveryCommand(prefix string) *cobra.Command {
 	cmd := personCommand("recovery-code (--number <number> | --user <name>)", "Lets one person in without an SMS, once", `
 Makes a code that lets one person in without an SMS, once, within ten minutes.
 Make sure that it is them, by other means than the phone that fails: whoever
@@ -299,17 +292,14 @@ used, is in the audit log.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) 
 				return err
 			}
 		}
-		var made struct {
-			Code      string    `json:"code"`
-			ExpiresAt time.Time `json:"expires_at"`
-		}
-		if err := askAdmin(cmd, http.MethodPost, "/websms/recovery-code", req, &made); err != nil {
+		var made recoveryCode
+		if err := askAdmin(cmd, http.MethodPost, recoveryPath, req, &made); err != nil {
 			return err
 		}
 		if isSet(cmd, "json") {
 			return printJSON(cmd, made)
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nFor the page %s/recover of the gate, once, until %s.\n", made.Code, DefaultPrefix, made.ExpiresAt.Local().Format(time.TimeOnly))
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nFor the page %s/recover of the gate, once, until %s.\n", made.Code, prefix, made.ExpiresAt.Local().Format(time.TimeOnly))
 		return err
 	})
 	cmd.Flags().String("number", "", "Number of the person, where people type theirs")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
 
@@ -27,6 +28,12 @@ const (
 
 // marks say it without colour.
 var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
+
+func init() {
+	caddycmd.RegisterCommand(newCommand(DefaultPrefix, func() []*cobra.Command {
+		return []*cobra.Command{doctorCommand(), sendCommand()}
+	}))
+}
 
 func doctorCommand() *cobra.Command {
 	cmd := subcommand("doctor", "Finds what is wrong, and says what to do", `

@@ -253,11 +253,9 @@ func (p *patient) checkRunning(address string) finding {
 	if address == "" {
 		address = caddy.DefaultAdminListen
 	}
-	var s struct {
-		Engines []engineStatus `json:"engines"`
-	}
-	err := askAdminAt(address, http.MethodGet, "/websms/status", nil, &s)
-	if e := (*exit)(nil); errors.As(err, &e) && e.code == exitNothing {
+	var s statusAnswer
+	err := askAdminAt(address, http.MethodGet, statusPath, nil, &s)
+	if exitCode(err) == exitNothing {
 		return finding{check, ill, "runs another configuration, without a gate", "reload it: caddy reload --config " + p.name}
 	}
 	if err != nil {

@@ -1,10 +1,14 @@
 package websms
 
 import (
+	"bufio"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,4 +80,22 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "WebSMS took it in %s as message %s. Look at the phone, and for websms.dlr in Caddy's log.\n", took, receipt.MessageID)
 	return err
+}
+
+// confirmed asks on a terminal, and takes --yes elsewhere.
+func confirmed(cmd *cobra.Command, question string) (bool, error) {
+	if isSet(cmd, "yes") {
+		return true, nil
+	}
+	if file, ok := cmd.InOrStdin().(*os.File); ok {
+		if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+			return false, exitf(exitUsage, "%s: add --yes where nobody can be asked", question)
+		}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return strings.EqualFold(strings.TrimSpace(line), "y"), nil
 }

@@ -95,15 +95,3 @@ func (g *Gate) refuseRecovery(v *visit, a *ask, e telemetry.Entry, err error) er
 	g.judged(v, telemetry.CodeResult(err))
 	return g.refuseStep(v, a, g.problemOf(err))
 }
-
-// holderOf returns whom an operator makes a recovery code for, and under which
-// scope it counts.
-func holderOf(req *adminRequest) (scope, holder string) {
-	if req.User == "" {
-		return req.Realm, holderNumber + req.Number
-	}
-	if req.Realm == "" {
-		return scopeSecondFactor, holderUser + req.User
-	}
-	return req.Realm, holderUser + req.User
-}
