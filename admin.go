@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
@@ -63,30 +65,30 @@ func (a *adminAPI) Provision(ctx caddy.Context) error {
 // Routes returns the routes of the admin endpoint.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: revokePath, Handler: a.post(a.revoke)},
-		{Pattern: unlockPath, Handler: a.post(a.unlock)},
-		{Pattern: recoveryPath, Handler: a.post(a.recoveryCode)},
-		{Pattern: challengesPath, Handler: a.post(a.challenges)},
-		{Pattern: statusPath, Handler: caddy.AdminHandlerFunc(a.status)},
+		{Pattern: operator.RevokePath, Handler: a.post(a.revoke)},
+		{Pattern: operator.UnlockPath, Handler: a.post(a.unlock)},
+		{Pattern: operator.RecoveryPath, Handler: a.post(a.recoveryCode)},
+		{Pattern: operator.ChallengesPath, Handler: a.post(a.challenges)},
+		{Pattern: operator.StatusPath, Handler: caddy.AdminHandlerFunc(a.status)},
 	}
 }
 
 // post reads a request, and answers it with what do returns.
-func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)) caddy.AdminHandlerFunc {
+func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if err := onlyMethod(w, r, http.MethodPost); err != nil {
+		if err := operator.OnlyMethod(w, r, http.MethodPost); err != nil {
 			return err
 		}
 		app := a.app()
 		if app == nil {
 			return errNoApp
 		}
-		req, err := readRequest(w, r, maxText)
+		req, err := operator.ReadRequest(w, r, maxText)
 		if err != nil {
 			return err
 		}
 		if !app.engine.vault.Ring.Ready() {
-			return adminError(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
+			return operator.Error(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
 		}
 		answer, err := do(r, app, req)
 		if err != nil {
@@ -97,31 +99,31 @@ func (a *adminAPI) post(do func(*http.Request, *App, *adminRequest) (any, error)
 	}
 }
 
-var errE164 = adminError(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
+var errE164 = operator.Error(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
 
 // revoke ends a session, or all that a number or a user has until now.
-func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, error) {
+func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any, error) {
 	v, now := app.engine.vault, clock.Now()
 	id, isID := session.ParseID(req.Session)
 	var err error
 	switch {
 	case req.Session != "" && req.Number == "" && req.User == "" && req.Realm == "":
 		if !isID {
-			return nil, adminError(http.StatusBadRequest, "session is not an id: give 32 hexadecimal digits, as the audit log has them")
+			return nil, operator.Error(http.StatusBadRequest, "session is not an id: give 32 hexadecimal digits, as the audit log has them")
 		}
 		err = v.Revoke(id, now.Add(session.MaxLife))
 	case req.Number != "" && req.Session == "" && req.User == "":
-		if !isE164(req.Number) {
+		if !operator.IsE164(req.Number) {
 			return nil, errE164
 		}
 		err = v.RevokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
 		if err := directory.CheckUser(req.User); err != nil {
-			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
 		err = v.RevokeUser(req.Realm, req.User, now)
 	default:
-		return nil, adminError(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
+		return nil, operator.Error(http.StatusBadRequest, "give one of session, number and user; a realm only beside the latter two")
 	}
 	if err != nil {
 		a.log(telemetry.EntryRevoked, req, zap.String("session", req.Session), zap.Error(err))
@@ -135,26 +137,26 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *adminRequest) (any, er
 
 // unlock forgets the wrong codes of a number, or the codes that count against
 // the budget of a realm.
-func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, error) {
+func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Budget {
 		return a.unlockBudget(r, app, req)
 	}
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
 	}
-	if !isE164(req.Number) {
+	if !operator.IsE164(req.Number) {
 		return nil, errE164
 	}
 	was := false
 	for _, scope := range scopesOf(req.Realm) {
 		counted, err := app.engine.Unlock(r.Context(), scope, req.Number)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, operator.Unavailable(err)
 		}
 		was = was || counted
 	}
 	if !was {
-		return nil, adminError(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
+		return nil, operator.Error(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
 	}
 	a.log(telemetry.EntryUnlocked, req)
 	return struct {
@@ -162,9 +164,9 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *adminRequest) (any, er
 	}{true}, nil
 }
 
-func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (any, error) {
+func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number != "" {
-		return nil, adminError(http.StatusBadRequest, "give a number or budget, not both, and the realm of the gate if that has one")
+		return nil, operator.Error(http.StatusBadRequest, "give a number or budget, not both, and the realm of the gate if that has one")
 	}
 	was := false
 	for _, scope := range scopesOf(req.Realm) {
@@ -176,12 +178,12 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (a
 		}
 		counted, err := app.engine.ClearBudget(r.Context(), scope, rates)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, operator.Unavailable(err)
 		}
 		was = was || counted
 	}
 	if !was {
-		return nil, adminError(http.StatusNotFound, "no code counts against a budget there: give the realm as the gate's option has it, and none if it has none")
+		return nil, operator.Error(http.StatusNotFound, "no code counts against a budget there: give the realm as the gate's option has it, and none if it has none")
 	}
 	a.log(telemetry.EntryUnlocked, req, zap.String("limit", "budget"))
 	return struct {
@@ -190,36 +192,36 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *adminRequest) (a
 }
 
 // recoveryCode makes a code that lets one person in without an SMS.
-func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *adminRequest) (any, error) {
+func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request) (any, error) {
 	switch {
 	case req.Session != "" || (req.Number == "") == (req.User == ""):
-		return nil, adminError(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
+		return nil, operator.Error(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
 	case req.User != "":
 		if err := directory.CheckUser(req.User); err != nil {
-			return nil, adminError(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
 		}
-	case !isE164(req.Number):
+	case !operator.IsE164(req.Number):
 		return nil, errE164
 	}
 	scope, holder := holderOf(req)
 	if !app.serves(scope, req.User != "") {
-		return nil, adminError(http.StatusNotFound, "no gate would take it: give a number for a gate where people type theirs, a user for one with second_factor, and the realm as the gate's option has it, and none if it has none")
+		return nil, operator.Error(http.StatusNotFound, "no gate would take it: give a number for a gate where people type theirs, a user for one with second_factor, and the realm as the gate's option has it, and none if it has none")
 	}
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
 		a.log(telemetry.EntryLimited, req, zap.Error(err))
-		return nil, adminError(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", request.WholeSeconds(limit.RetryAfter)))
+		return nil, operator.Error(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", request.WholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, operator.Unavailable(err)
 	}
 	a.log(telemetry.EntryRecovery, req)
-	return recoveryCode{code, expires.UTC().Truncate(time.Second)}, nil
+	return operator.RecoveryCode{Code: code, ExpiresAt: expires.UTC().Truncate(time.Second)}, nil
 }
 
 // holderOf returns whom an operator makes a recovery code for, and under which
 // scope it counts.
-func holderOf(req *adminRequest) (scope, holder string) {
+func holderOf(req *operator.Request) (scope, holder string) {
 	if req.User == "" {
 		return req.Realm, holderNumber + req.Number
 	}
@@ -229,7 +231,7 @@ func holderOf(req *adminRequest) (scope, holder string) {
 	return req.Realm, holderUser + req.User
 }
 
-func (a *adminAPI) log(event string, req *adminRequest, more ...zap.Field) {
+func (a *adminAPI) log(event string, req *operator.Request, more ...zap.Field) {
 	e := telemetry.Entry{Realm: req.Realm, Number: req.Number, User: req.User}
 	e.Write(a.audit, event, more...)
 }

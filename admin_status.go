@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
@@ -17,7 +18,7 @@ const statusTime = 2 * time.Second
 // status tells the state of every engine of this process, that of the running
 // configuration first.
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
-	if err := onlyMethod(w, r, http.MethodGet); err != nil {
+	if err := operator.OnlyMethod(w, r, http.MethodGet); err != nil {
 		return err
 	}
 	app := a.app()
@@ -26,13 +27,13 @@ func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), statusTime)
 	defer cancel()
-	list := []engineStatus{app.engine.status(ctx, app.gates)}
+	list := []operator.EngineStatus{app.engine.status(ctx, app.gates)}
 	for _, e := range openEngines.All() {
 		if e != app.engine {
 			list = append(list, e.status(ctx, nil))
 		}
 	}
-	return request.WriteJSON(w, http.StatusOK, "application/json", statusAnswer{list})
+	return request.WriteJSON(w, http.StatusOK, "application/json", operator.Status{Engines: list})
 }
 
 // boundedStore is a store that holds a limited number of live challenges.
@@ -40,14 +41,16 @@ type boundedStore interface {
 	Capacity() int
 }
 
-func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
-	s := engineStatus{
-		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: storeStatus{Kind: e.kind, Up: true},
-		KeysReady: e.vault.Ring.Ready(), SendsInFlight: e.InFlight(), Gates: []gateStatus{},
+func (e *engine) status(ctx context.Context, gates []*Gate) operator.EngineStatus {
+	s := operator.EngineStatus{
+		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: operator.StoreStatus{Kind: e.kind, Up: true},
+		KeysReady: e.vault.Ring.Ready(), SendsInFlight: e.InFlight(), Gates: []operator.GateStatus{},
 	}
 	if e.tokens != nil {
 		if t, held := e.tokens.Load(); held {
-			s.Token = &tokenStatus{true, int(clock.Now().Sub(t.IssuedAt) / time.Second), t.ExpiresAt.UTC().Truncate(time.Second)}
+			s.Token = &operator.TokenStatus{
+				Held: true, AgeSeconds: int(clock.Now().Sub(t.IssuedAt) / time.Second), ExpiresAt: t.ExpiresAt.UTC().Truncate(time.Second),
+			}
 		}
 	}
 	if bounded, ok := e.store.(boundedStore); ok {
@@ -61,13 +64,15 @@ func (e *engine) status(ctx context.Context, gates []*Gate) engineStatus {
 		s.Gates = append(s.Gates, g.status(ctx))
 	}
 	if f := e.failed.Load(); f != nil {
-		s.LastError = &failureStatus{f.at.UTC().Truncate(time.Second), telemetry.EndpointLabel(f.endpoint), f.err.Error()}
+		s.LastError = &operator.FailureStatus{
+			At: f.at.UTC().Truncate(time.Second), Endpoint: telemetry.EndpointLabel(f.endpoint), Message: f.err.Error(),
+		}
 	}
 	return s
 }
 
-func (g *Gate) status(ctx context.Context) gateStatus {
-	s := gateStatus{Realm: g.Realm, Mode: "number", Prefix: g.Prefix, Budget: []rateStatus{}}
+func (g *Gate) status(ctx context.Context) operator.GateStatus {
+	s := operator.GateStatus{Realm: g.Realm, Mode: "number", Prefix: g.Prefix, Budget: []operator.RateStatus{}}
 	if g.second != nil {
 		s.Mode = "second_factor"
 	}
@@ -77,39 +82,40 @@ func (g *Gate) status(ctx context.Context) gateStatus {
 	return s
 }
 
-func rateStatuses(rates []otp.Rate, used []int) []rateStatus {
-	list := make([]rateStatus, len(rates))
+func rateStatuses(rates []otp.Rate, used []int) []operator.RateStatus {
+	list := make([]operator.RateStatus, len(rates))
 	for i, rate := range rates {
 		text, _ := Rate(rate).MarshalText() // never fails
-		list[i] = rateStatus{string(text), used[i]}
+		list[i] = operator.RateStatus{Rate: string(text), Used: used[i]}
 	}
 	return list
 }
 
 // challenges tells which challenges a number has, and what counts for it.
-func (a *adminAPI) challenges(r *http.Request, app *App, req *adminRequest) (any, error) {
+func (a *adminAPI) challenges(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
 	}
-	if !isE164(req.Number) {
+	if !operator.IsE164(req.Number) {
 		return nil, errE164
 	}
-	answer := challengesAnswer{[]challengeStatus{}, []rateStatus{}}
+	answer := operator.Challenges{Challenges: []operator.ChallengeStatus{}, Sends: []operator.RateStatus{}}
 	for _, scope := range scopesOf(req.Realm) {
 		found, err := app.engine.Of(r.Context(), scope, req.Number)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, operator.Unavailable(err)
 		}
 		for _, c := range found {
-			answer.Challenges = append(answer.Challenges, challengeStatus{
-				c.ID.String(), c.Status, c.AttemptsLeft, c.ExpiresAt.UTC().Truncate(time.Second), request.RoundUp(c.ResendAt).UTC(),
+			answer.Challenges = append(answer.Challenges, operator.ChallengeStatus{
+				ID: c.ID.String(), Status: c.Status, AttemptsLeft: c.AttemptsLeft,
+				ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: request.RoundUp(c.ResendAt).UTC(),
 			})
 		}
 	}
 	for _, g := range app.gatesOf(req.Realm) {
 		used, err := app.engine.Sent(r.Context(), &g.policy, req.Number)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, operator.Unavailable(err)
 		}
 		answer.Sends = append(answer.Sends, rateStatuses(g.policy.PerNumber, used)...)
 	}
@@ -139,6 +145,6 @@ func (a *App) gatesOf(realm string) (gates []*Gate) {
 }
 
 var (
-	errNoApp     = adminError(http.StatusNotFound, "the running configuration has no gate")
-	errOneNumber = adminError(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
+	errNoApp     = operator.Error(http.StatusNotFound, "the running configuration has no gate")
+	errOneNumber = operator.Error(http.StatusBadRequest, "give a number, and the realm of its gate if that has one")
 )

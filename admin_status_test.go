@@ -8,15 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
 // adminStatus asks the admin endpoint how things stand.
-func adminStatus(t *testing.T, admin string) (engines []engineStatus) {
+func adminStatus(t *testing.T, admin string) (engines []operator.EngineStatus) {
 	t.Helper()
 	a := (&harness.World{T: t, URL: admin}).Browser().Get("/websms/status")
-	var status struct{ Engines []engineStatus }
+	var status struct{ Engines []operator.EngineStatus }
 	if err := json.Unmarshal([]byte(a.Text), &status); err != nil || a.StatusCode != http.StatusOK {
 		t.Fatalf("/websms/status: %s %s", a.Status, a.Text)
 	}
@@ -32,7 +34,7 @@ func TestAdminStatus(t *testing.T) {
 	admin := startAdmin(w, gate)
 	first := adminStatus(t, admin)[0]
 	if first.Token != nil || first.LastError != nil || first.Challenges != 0 || first.Capacity != 1000 || !first.KeysReady ||
-		first.Store != (storeStatus{Kind: "memory", Up: true}) || first.BaseURL != w.Sim.URL || first.Sandbox {
+		first.Store != (operator.StoreStatus{Kind: "memory", Up: true}) || first.BaseURL != w.Sim.URL || first.Sandbox {
 		t.Errorf("at first: %+v", first)
 	}
 	b := w.Browser()
@@ -45,7 +47,7 @@ func TestAdminStatus(t *testing.T) {
 		t.Errorf("the token: %+v", s.Token)
 	}
 	if s.Challenges != 2 || s.SendsInFlight != 0 || len(s.Gates) != 1 || s.Gates[0].Realm != "staff" || s.Gates[0].Mode != "number" ||
-		fmt.Sprint(s.Gates[0].Budget) != fmt.Sprint([]rateStatus{{"50/1h", 2}, {"500/24h", 2}}) {
+		fmt.Sprint(s.Gates[0].Budget) != fmt.Sprint([]operator.RateStatus{{Rate: "50/1h", Used: 2}, {Rate: "500/24h", Used: 2}}) {
 		t.Errorf("after two codes: %+v", s)
 	}
 	w.Sim.Next(websmstest.InsufficientFunds200())
@@ -83,8 +85,8 @@ func TestAdminChallenges(t *testing.T) {
 			w.Browser().Ask("+6421000002")
 			body := fmt.Sprintf(`{"number":"+6421000001","realm":%q}`, realm)
 			var got struct {
-				Challenges []challengeStatus
-				Sends      []rateStatus
+				Challenges []operator.ChallengeStatus
+				Sends      []operator.RateStatus
 			}
 			harness.Eventually(t, "both accepted", func() bool {
 				a := adminPost(t, admin, "/websms/challenges", body)
@@ -96,7 +98,7 @@ func TestAdminChallenges(t *testing.T) {
 			if got.Challenges[0].AttemptsLeft != 2 || got.Challenges[1].AttemptsLeft != 1 || len(got.Challenges[0].ID) != 32 {
 				t.Errorf("realm %q: %+v", realm, got.Challenges)
 			}
-			if fmt.Sprint(got.Sends) != fmt.Sprint([]rateStatus{{"100000/1h", 2}}) {
+			if fmt.Sprint(got.Sends) != fmt.Sprint([]operator.RateStatus{{Rate: "100000/1h", Used: 2}}) {
 				t.Errorf("realm %q: sends %+v", realm, got.Sends)
 			}
 			for body, status := range map[string]int{

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -30,13 +32,13 @@ const (
 var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
 
 func init() {
-	caddycmd.RegisterCommand(newCommand(DefaultPrefix, func() []*cobra.Command {
+	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, func() []*cobra.Command {
 		return []*cobra.Command{doctorCommand(), sendCommand()}
 	}))
 }
 
 func doctorCommand() *cobra.Command {
-	cmd := subcommand("doctor", "Finds what is wrong, and says what to do", `
+	cmd := operator.Subcommand("doctor", "Finds what is wrong, and says what to do", `
 Looks at the configuration and at all that the gate depends on: whether it
 loads, the credentials, WebSMS and its token, the clock, the store, the webhook
 as this machine reaches it, the Caddy that runs, and what is risky.
@@ -59,11 +61,11 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 			}
 		}
 		if failed > 0 {
-			return exitf(exitFailed, "%d of %d checks failed", failed, len(found))
+			return operator.Exitf(operator.ExitFailed, "%d of %d checks failed", failed, len(found))
 		}
 		return nil
 	})
-	withConfig(cmd)
+	operator.WithConfig(cmd)
 	cmd.Flags().String("address", "", "Address of Caddy's admin endpoint (default: the configuration's)")
 	cmd.Flags().String("webhook", "", "URL of the webhook, without its secret, where the configuration does not tell it")
 	return cmd
@@ -71,21 +73,21 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 
 // examine makes every check that the ones before it leave any sense in.
 func examine(cmd *cobra.Command) []finding {
-	p, err := readPatient(flag(cmd, "config"), flag(cmd, "adapter"))
+	p, err := readPatient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 	if err != nil {
 		return []finding{{"configuration", ill, err.Error(), "correct it, or name another with --config"}}
 	}
 	found := []finding{p.checkConfiguration()}
 	found = append(found, p.checkAccount(cmd.Context())...)
 	found = append(found, p.checkStore(cmd.Context()))
-	found = append(found, p.checkWebhooks(cmd.Context(), flag(cmd, "webhook"))...)
-	found = append(found, p.checkRunning(flag(cmd, "address")))
+	found = append(found, p.checkWebhooks(cmd.Context(), operator.Flag(cmd, "webhook"))...)
+	found = append(found, p.checkRunning(operator.Flag(cmd, "address")))
 	return append(found, p.risks()...)
 }
 
 func report(cmd *cobra.Command, found []finding) error {
-	if isSet(cmd, "json") {
-		return printJSON(cmd, found)
+	if operator.IsSet(cmd, "json") {
+		return operator.PrintJSON(cmd, found)
 	}
 	var b strings.Builder
 	for _, f := range found {

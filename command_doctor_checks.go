@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap/zapcore"
 
@@ -253,9 +255,9 @@ func (p *patient) checkRunning(address string) finding {
 	if address == "" {
 		address = caddy.DefaultAdminListen
 	}
-	var s statusAnswer
-	err := askAdminAt(address, http.MethodGet, statusPath, nil, &s)
-	if exitCode(err) == exitNothing {
+	var s operator.Status
+	err := operator.AskAt(address, http.MethodGet, operator.StatusPath, nil, &s)
+	if operator.ExitCode(err) == operator.ExitNothing {
 		return finding{check, ill, "runs another configuration, without a gate", "reload it: caddy reload --config " + p.name}
 	}
 	if err != nil {

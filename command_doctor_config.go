@@ -3,6 +3,8 @@ package websms
 import (
 	"encoding/json"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -31,10 +33,10 @@ type placed[H any] struct {
 func readPatient(file, adapter string) (*patient, error) {
 	text, name, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {
-		return nil, exitf(exitFailed, "reading the configuration: %w", err)
+		return nil, operator.Exitf(operator.ExitFailed, "reading the configuration: %w", err)
 	}
 	if len(text) == 0 {
-		return nil, exitf(exitUsage, "there is no configuration here: name it with --config")
+		return nil, operator.Exitf(operator.ExitUsage, "there is no configuration here: name it with --config")
 	}
 	p := &patient{name: name, text: text}
 	var config struct {
@@ -45,7 +47,7 @@ func readPatient(file, adapter string) (*patient, error) {
 		} `json:"apps"`
 	}
 	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, exitf(exitFailed, "reading %s: %w", name, err)
+		return nil, operator.Exitf(operator.ExitFailed, "reading %s: %w", name, err)
 	}
 	if config.Admin != nil {
 		p.admin = *config.Admin
@@ -67,7 +69,7 @@ func readPatient(file, adapter string) (*patient, error) {
 		}
 	}
 	if p.gates == nil && p.webhooks == nil {
-		return nil, exitf(exitFailed, "%s has no websms_otp and no websms_webhook", name)
+		return nil, operator.Exitf(operator.ExitFailed, "%s has no websms_otp and no websms_webhook", name)
 	}
 	return p, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/operator"
+
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-websms/websms/connexus"
@@ -18,7 +20,7 @@ import (
 )
 
 func sendCommand() *cobra.Command {
-	cmd := subcommand("send <number>", "Sends one real test code", `
+	cmd := operator.Subcommand("send <number>", "Sends one real test code", `
 Sends one real code, from the account of the configuration, and says what WebSMS
 said. It costs what an SMS costs, unless the configuration has sandbox. The code
 opens nothing, and is not printed: look at the phone.
@@ -27,11 +29,11 @@ opens nothing, and is not printed: look at the phone.
 
 WebSMS reports the delivery to the webhook of a Caddy that runs, which logs it
 as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
-		e164, err := readNumber(cmd, args[0])
+		e164, err := operator.ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		found, err := readPatient(flag(cmd, "config"), flag(cmd, "adapter"))
+		found, err := readPatient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 		if err != nil {
 			return err
 		}
@@ -40,7 +42,7 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 			return err
 		}
 		defer client.Close()
-		company := flag(cmd, "company")
+		company := operator.Flag(cmd, "company")
 		if company == "" {
 			company = found.company()
 		}
@@ -49,12 +51,12 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 			question = "This asks WebSMS's sandbox to take one SMS to " + number.Mask(e164) + ". Go on?"
 		}
 		if ok, err := confirmed(cmd, question); err != nil || !ok {
-			return errors.Join(err, exitf(exitFailed, "nothing was sent"))
+			return errors.Join(err, operator.Exitf(operator.ExitFailed, "nothing was sent"))
 		}
 		return sendOne(cmd, client, e164, company)
 	})
-	withConfig(cmd)
-	withNumber(cmd)
+	operator.WithConfig(cmd)
+	operator.WithNumber(cmd)
 	cmd.Flags().String("company", "", "Who the message says it is from (default: that of the first gate)")
 	cmd.Flags().BoolP("yes", "y", false, "Do not ask")
 	return cmd
@@ -70,13 +72,13 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 	if err != nil {
 		var failure *connexus.Error
 		if errors.As(err, &failure) && failure.MaybeAccepted {
-			return exitf(exitFailed, "nobody knows whether it was sent: look at the phone: %w", err)
+			return operator.Exitf(operator.ExitFailed, "nobody knows whether it was sent: look at the phone: %w", err)
 		}
-		return exitf(exitFailed, "not sent: %w", err)
+		return operator.Exitf(operator.ExitFailed, "not sent: %w", err)
 	}
 	took := time.Since(began).Round(time.Millisecond)
-	if isSet(cmd, "json") {
-		return printJSON(cmd, map[string]any{"message_id": receipt.MessageID, "took_ms": took.Milliseconds()})
+	if operator.IsSet(cmd, "json") {
+		return operator.PrintJSON(cmd, map[string]any{"message_id": receipt.MessageID, "took_ms": took.Milliseconds()})
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "WebSMS took it in %s as message %s. Look at the phone, and for websms.dlr in Caddy's log.\n", took, receipt.MessageID)
 	return err
@@ -84,12 +86,12 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 
 // confirmed asks on a terminal, and takes --yes elsewhere.
 func confirmed(cmd *cobra.Command, question string) (bool, error) {
-	if isSet(cmd, "yes") {
+	if operator.IsSet(cmd, "yes") {
 		return true, nil
 	}
 	if file, ok := cmd.InOrStdin().(*os.File); ok {
 		if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-			return false, exitf(exitUsage, "%s: add --yes where nobody can be asked", question)
+			return false, operator.Exitf(operator.ExitUsage, "%s: add --yes where nobody can be asked", question)
 		}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)

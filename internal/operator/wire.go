@@ -1,4 +1,4 @@
-package websms
+package operator
 
 import (
 	"regexp"
@@ -9,15 +9,15 @@ import (
 
 // The paths of the admin endpoint.
 const (
-	revokePath     = "/websms/revoke"
-	unlockPath     = "/websms/unlock"
-	recoveryPath   = "/websms/recovery-code"
-	challengesPath = "/websms/challenges"
-	statusPath     = "/websms/status"
+	RevokePath     = "/websms/revoke"
+	UnlockPath     = "/websms/unlock"
+	RecoveryPath   = "/websms/recovery-code"
+	ChallengesPath = "/websms/challenges"
+	StatusPath     = "/websms/status"
 )
 
-// adminRequest is what a request asks for.
-type adminRequest struct {
+// Request is what a request asks for.
+type Request struct {
 	Session string `json:"session"`
 	Number  string `json:"number"`
 	User    string `json:"user"`
@@ -28,66 +28,66 @@ type adminRequest struct {
 // e164 is a number as the sessions hold it. It is not repeated in an error.
 var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
-func isE164(number string) bool { return e164.MatchString(number) }
+func IsE164(number string) bool { return e164.MatchString(number) }
 
-// statusAnswer answers statusPath: the engine of the running configuration first.
-type statusAnswer struct {
-	Engines []engineStatus `json:"engines"`
+// Status answers StatusPath: the engine of the running configuration first.
+type Status struct {
+	Engines []EngineStatus `json:"engines"`
 }
 
-// engineStatus is the state of one engine: what a configuration's gates share.
-type engineStatus struct {
+// EngineStatus is the state of one engine: what a configuration's gates share.
+type EngineStatus struct {
 	BaseURL       string         `json:"base_url"`
 	Sandbox       bool           `json:"sandbox"`
-	Token         *tokenStatus   `json:"token"` // null: none is held
-	Store         storeStatus    `json:"store"`
+	Token         *TokenStatus   `json:"token"` // null: none is held
+	Store         StoreStatus    `json:"store"`
 	KeysReady     bool           `json:"keys_ready"`
 	Challenges    int            `json:"challenges"`
 	Capacity      int            `json:"capacity,omitempty"` // of a store that has one
 	SendsInFlight int            `json:"sends_in_flight"`
-	Gates         []gateStatus   `json:"gates"`      // none of an engine that ends
-	LastError     *failureStatus `json:"last_error"` // of the API; null: there was none
+	Gates         []GateStatus   `json:"gates"`      // none of an engine that ends
+	LastError     *FailureStatus `json:"last_error"` // of the API; null: there was none
 }
 
-type tokenStatus struct {
+type TokenStatus struct {
 	Held       bool      `json:"held"`
 	AgeSeconds int       `json:"age_seconds"`
 	ExpiresAt  time.Time `json:"expires_at"`
 }
 
-type storeStatus struct {
+type StoreStatus struct {
 	Kind  string `json:"kind"`
 	Up    bool   `json:"up"`
 	Error string `json:"error,omitempty"`
 }
 
-type gateStatus struct {
+type GateStatus struct {
 	Realm  string       `json:"realm"`
 	Mode   string       `json:"mode"` // number or second_factor
 	Prefix string       `json:"prefix"`
-	Budget []rateStatus `json:"budget"`
+	Budget []RateStatus `json:"budget"`
 }
 
-// rateStatus is how much of a rate is used.
-type rateStatus struct {
+// RateStatus is how much of a rate is used.
+type RateStatus struct {
 	Rate string `json:"rate"` // such as 3/10m
 	Used int    `json:"used"`
 }
 
-type failureStatus struct {
+type FailureStatus struct {
 	At       time.Time `json:"at"`
 	Endpoint string    `json:"endpoint"`
 	Message  string    `json:"message"`
 }
 
-// challengesAnswer answers challengesPath.
-type challengesAnswer struct {
-	Challenges []challengeStatus `json:"challenges"`
-	Sends      []rateStatus      `json:"sends"`
+// Challenges answers ChallengesPath.
+type Challenges struct {
+	Challenges []ChallengeStatus `json:"challenges"`
+	Sends      []RateStatus      `json:"sends"`
 }
 
-// challengeStatus is a challenge as an operator sees it.
-type challengeStatus struct {
+// ChallengeStatus is a challenge as an operator sees it.
+type ChallengeStatus struct {
 	ID           string     `json:"id"`
 	Status       otp.Status `json:"status"`
 	AttemptsLeft int        `json:"attempts_left"`
@@ -95,8 +95,8 @@ type challengeStatus struct {
 	ResendAt     time.Time  `json:"resend_at"`
 }
 
-// recoveryCode answers recoveryPath.
-type recoveryCode struct {
+// RecoveryCode answers RecoveryPath.
+type RecoveryCode struct {
 	Code      string    `json:"code"`
 	ExpiresAt time.Time `json:"expires_at"`
 }

@@ -1,4 +1,4 @@
-package websms
+package operator
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ import (
 
 // adminCommand returns a command that asks the Caddy that runs.
 func adminCommand(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
-	cmd := subcommand(use, short, long, args, do)
-	withConfig(cmd)
+	cmd := Subcommand(use, short, long, args, do)
+	WithConfig(cmd)
 	cmd.Flags().String("address", "", "Address of Caddy's admin endpoint (default: the configuration's, if one is given, else localhost:2019)")
 	return cmd
 }
@@ -29,7 +29,7 @@ func adminCommand(use, short, long string, args cobra.PositionalArgs, do func(cm
 // personCommand returns one that asks about somebody, in a realm.
 func personCommand(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := adminCommand(use, short, long, args, do)
-	withNumber(cmd)
+	WithNumber(cmd)
 	cmd.Flags().String("realm", "", "Realm of the gate, as its option has it; none if it has none")
 	return cmd
 }
@@ -37,16 +37,16 @@ func personCommand(use, short, long string, args cobra.PositionalArgs, do func(c
 // maxAdminAnswer bounds what is read of an answer, in bytes.
 const maxAdminAnswer = 1 << 20
 
-// askAdmin asks Caddy's admin endpoint, and reads the answer into v.
-func askAdmin(cmd *cobra.Command, method, path string, body, v any) error {
-	address, err := caddycmd.DetermineAdminAPIAddress(flag(cmd, "address"), nil, flag(cmd, "config"), flag(cmd, "adapter"))
+// ask asks Caddy's admin endpoint, and reads the answer into v.
+func ask(cmd *cobra.Command, method, path string, body, v any) error {
+	address, err := caddycmd.DetermineAdminAPIAddress(Flag(cmd, "address"), nil, Flag(cmd, "config"), Flag(cmd, "adapter"))
 	if err != nil {
-		return exitf(exitUsage, "finding the admin endpoint: %w", err)
+		return Exitf(ExitUsage, "finding the admin endpoint: %w", err)
 	}
-	return askAdminAt(address, method, path, body, v)
+	return AskAt(address, method, path, body, v)
 }
 
-func askAdminAt(address, method, path string, body, v any) error {
+func AskAt(address, method, path string, body, v any) error {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -55,42 +55,42 @@ func askAdminAt(address, method, path string, body, v any) error {
 		}
 		reader = bytes.NewReader(text)
 	}
-	res, err := adminRequestTo(address, method, path, reader)
+	res, err := requestTo(address, method, path, reader)
 	if err != nil {
-		return exitf(exitNoCaddy, "the admin endpoint at %s does not answer: is Caddy running, and this its address? %w", address, err)
+		return Exitf(ExitNoCaddy, "the admin endpoint at %s does not answer: is Caddy running, and this its address? %w", address, err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAdminAnswer))
 	if err != nil {
-		return exitf(exitNoCaddy, "the admin endpoint at %s broke off: %w", address, err)
+		return Exitf(ExitNoCaddy, "the admin endpoint at %s broke off: %w", address, err)
 	}
 	if res.StatusCode == http.StatusOK {
 		if err := json.Unmarshal(text, v); err != nil {
-			return exitf(exitFailed, "the answer of %s is not understood: is that Caddy's admin endpoint, of a build with this plugin? %w", address, err)
+			return Exitf(ExitFailed, "the answer of %s is not understood: is that Caddy's admin endpoint, of a build with this plugin? %w", address, err)
 		}
 		return nil
 	}
 	var failure struct {
 		Error string `json:"error"`
 	}
-	code := exitFailed
+	code := ExitFailed
 	switch {
 	case json.Unmarshal(text, &failure) != nil || failure.Error == "":
-		return exitf(exitNoCaddy, "%s answers %s: is that Caddy's admin endpoint, of a build with this plugin?", address, res.Status)
+		return Exitf(ExitNoCaddy, "%s answers %s: is that Caddy's admin endpoint, of a build with this plugin?", address, res.Status)
 	case res.StatusCode == http.StatusNotFound:
-		code = exitNothing
+		code = ExitNothing
 	case res.StatusCode == http.StatusBadRequest:
-		code = exitUsage
+		code = ExitUsage
 	}
-	return exitf(code, "%s", failure.Error)
+	return Exitf(code, "%s", failure.Error)
 }
 
 // adminTime bounds how long the admin endpoint may take to answer.
 const adminTime = 15 * time.Second
 
-// adminRequestTo sends a request to the admin endpoint, which may be a Unix
+// requestTo sends a request to the admin endpoint, which may be a Unix
 // socket. Caddy's own way would keep the status of an answer to itself.
-func adminRequestTo(address, method, path string, body io.Reader) (*http.Response, error) {
+func requestTo(address, method, path string, body io.Reader) (*http.Response, error) {
 	parsed, err := caddy.ParseNetworkAddress(address)
 	if err != nil || parsed.PortRangeSize() > 1 {
 		return nil, errors.New("that is no address of an admin endpoint: give host:port, or unix//path")
@@ -125,13 +125,13 @@ used, and what WebSMS refused last.
     caddy websms status --json | jq '.engines[0].store.up'
 
 It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		var s statusAnswer
-		if err := askAdmin(cmd, http.MethodGet, statusPath, nil, &s); err != nil {
+		var s Status
+		if err := ask(cmd, http.MethodGet, StatusPath, nil, &s); err != nil {
 			return err
 		}
 		var err error
-		if isSet(cmd, "json") {
-			err = printJSON(cmd, s)
+		if IsSet(cmd, "json") {
+			err = PrintJSON(cmd, s)
 		} else {
 			for _, e := range s.Engines {
 				printEngine(cmd.OutOrStdout(), &e)
@@ -139,14 +139,14 @@ It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, fun
 		}
 		for _, e := range s.Engines {
 			if err == nil && (!e.Store.Up || !e.KeysReady) {
-				err = exitf(exitFailed, "the store %s does not answer, or the keys are not known yet", e.Store.Kind)
+				err = Exitf(ExitFailed, "the store %s does not answer, or the keys are not known yet", e.Store.Kind)
 			}
 		}
 		return err
 	})
 }
 
-func printEngine(w io.Writer, e *engineStatus) {
+func printEngine(w io.Writer, e *EngineStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush()
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
@@ -195,16 +195,16 @@ against its limits.
     echo 021234567 | caddy websms challenges - --realm staff
 
 It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
-		e164, err := readNumber(cmd, args[0])
+		e164, err := ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		var answer challengesAnswer
-		if err := askAdmin(cmd, http.MethodPost, challengesPath, adminRequest{Number: e164, Realm: flag(cmd, "realm")}, &answer); err != nil {
+		var answer Challenges
+		if err := ask(cmd, http.MethodPost, ChallengesPath, Request{Number: e164, Realm: Flag(cmd, "realm")}, &answer); err != nil {
 			return err
 		}
-		if isSet(cmd, "json") {
-			err = printJSON(cmd, answer)
+		if IsSet(cmd, "json") {
+			err = PrintJSON(cmd, answer)
 		} else {
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, c := range answer.Challenges {
@@ -216,7 +216,7 @@ It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, 
 			err = t.Flush()
 		}
 		if err == nil && len(answer.Challenges) == 0 {
-			return exitf(exitNothing, "no code is awaited for this number in this realm")
+			return Exitf(ExitNothing, "no code is awaited for this number in this realm")
 		}
 		return err
 	})
@@ -230,14 +230,14 @@ their number off the list as well.
 
     caddy websms revoke --user bob
     caddy websms revoke --number 021234567 --realm staff`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		req := adminRequest{Session: flag(cmd, "session"), User: flag(cmd, "user"), Realm: flag(cmd, "realm")}
-		if written := flag(cmd, "number"); written != "" {
+		req := Request{Session: Flag(cmd, "session"), User: Flag(cmd, "user"), Realm: Flag(cmd, "realm")}
+		if written := Flag(cmd, "number"); written != "" {
 			var err error
-			if req.Number, err = readNumber(cmd, written); err != nil {
+			if req.Number, err = ReadNumber(cmd, written); err != nil {
 				return err
 			}
 		}
-		return tellAdmin(cmd, revokePath, req, "Ended. Whoever it was signs in again at their next request.")
+		return tellAdmin(cmd, RevokePath, req, "Ended. Whoever it was signs in again at their next request.")
 	})
 	cmd.Flags().String("session", "", "Id of the session: 32 hexadecimal digits")
 	cmd.Flags().String("number", "", "Number whose sessions to end")
@@ -255,19 +255,19 @@ of it can be spent again.
     caddy websms unlock --budget --realm staff
 
 It ends with 4 if none counted.`, func(cmd *cobra.Command, args []string) error {
-		if isSet(cmd, "budget") {
+		if IsSet(cmd, "budget") {
 			return cobra.NoArgs(cmd, args)
 		}
 		return cobra.ExactArgs(1)(cmd, args)
 	}, func(cmd *cobra.Command, args []string) error {
-		if isSet(cmd, "budget") {
-			return tellAdmin(cmd, unlockPath, adminRequest{Budget: true, Realm: flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
+		if IsSet(cmd, "budget") {
+			return tellAdmin(cmd, UnlockPath, Request{Budget: true, Realm: Flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
 		}
-		e164, err := readNumber(cmd, args[0])
+		e164, err := ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		return tellAdmin(cmd, unlockPath, adminRequest{Number: e164, Realm: flag(cmd, "realm")}, "Unlocked. The next code that is asked for is sent, and taken.")
+		return tellAdmin(cmd, UnlockPath, Request{Number: e164, Realm: Flag(cmd, "realm")}, "Unlocked. The next code that is asked for is sent, and taken.")
 	})
 	cmd.Flags().Bool("budget", false, "Forget what counts against the budget, in place of a number's wrong codes")
 	return cmd
@@ -285,19 +285,19 @@ holds the code is let in. It is typed on the page <prefix>/recover, to which
 
 Five are made for one person in an hour. That one was made, and that one was
 used, is in the audit log.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		req := adminRequest{User: flag(cmd, "user"), Realm: flag(cmd, "realm")}
-		if written := flag(cmd, "number"); written != "" {
+		req := Request{User: Flag(cmd, "user"), Realm: Flag(cmd, "realm")}
+		if written := Flag(cmd, "number"); written != "" {
 			var err error
-			if req.Number, err = readNumber(cmd, written); err != nil {
+			if req.Number, err = ReadNumber(cmd, written); err != nil {
 				return err
 			}
 		}
-		var made recoveryCode
-		if err := askAdmin(cmd, http.MethodPost, recoveryPath, req, &made); err != nil {
+		var made RecoveryCode
+		if err := ask(cmd, http.MethodPost, RecoveryPath, req, &made); err != nil {
 			return err
 		}
-		if isSet(cmd, "json") {
-			return printJSON(cmd, made)
+		if IsSet(cmd, "json") {
+			return PrintJSON(cmd, made)
 		}
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nFor the page %s/recover of the gate, once, until %s.\n", made.Code, prefix, made.ExpiresAt.Local().Format(time.TimeOnly))
 		return err
@@ -308,13 +308,13 @@ used, is in the audit log.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) 
 }
 
 // tellAdmin asks for a change, and says that it was made.
-func tellAdmin(cmd *cobra.Command, path string, req adminRequest, done string) error {
+func tellAdmin(cmd *cobra.Command, path string, req Request, done string) error {
 	var answer map[string]bool
-	if err := askAdmin(cmd, http.MethodPost, path, req, &answer); err != nil {
+	if err := ask(cmd, http.MethodPost, path, req, &answer); err != nil {
 		return err
 	}
-	if isSet(cmd, "json") {
-		return printJSON(cmd, answer)
+	if IsSet(cmd, "json") {
+		return PrintJSON(cmd, answer)
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), done)
 	return err

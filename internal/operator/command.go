@@ -1,4 +1,4 @@
-package websms
+package operator
 
 import (
 	"bufio"
@@ -14,10 +14,10 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// newCommand returns the command caddy websms. Its subcommands are those that ask
+// Command returns the command caddy websms. Its subcommands are those that ask
 // the admin endpoint, and those of others. The prefix is where the pages of a
 // gate are, unless its options say otherwise.
-func newCommand(prefix string, others func() []*cobra.Command) caddycmd.Command {
+func Command(prefix string, others func() []*cobra.Command) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "websms",
 		Usage: "<command>",
@@ -47,7 +47,7 @@ Exit codes: 0 done, or all well; 1 refused, failed, or not well; 2 wrong usage;
 				if len(args) == 0 {
 					return cmd.Help()
 				}
-				return fail(cmd, exitf(exitUsage, "there is no command %q: see caddy websms --help", args[0]))
+				return fail(cmd, Exitf(ExitUsage, "there is no command %q: see caddy websms --help", args[0]))
 			}
 			cmd.AddCommand(others()...)
 			cmd.AddCommand(statusCommand(), challengesCommand(), revokeCommand(), unlockCommand(), recoveryCommand(prefix))
@@ -57,10 +57,10 @@ Exit codes: 0 done, or all well; 1 refused, failed, or not well; 2 wrong usage;
 
 // The exit codes of the commands.
 const (
-	exitFailed  = 1
-	exitUsage   = 2
-	exitNoCaddy = 3
-	exitNothing = 4
+	ExitFailed  = 1
+	ExitUsage   = 2
+	ExitNoCaddy = 3
+	ExitNothing = 4
 )
 
 // exit is an error that says with which code to end.
@@ -72,7 +72,7 @@ type exit struct {
 func (e *exit) Error() string { return e.err.Error() }
 func (e *exit) Unwrap() error { return e.err }
 
-func exitf(code int, format string, args ...any) error {
+func Exitf(code int, format string, args ...any) error {
 	return &exit{code, fmt.Errorf(format, args...)}
 }
 
@@ -80,25 +80,25 @@ func exitf(code int, format string, args ...any) error {
 // commands, and end with the error's code.
 func fail(cmd *cobra.Command, err error) error {
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
-		return exitCode(err), err
+		return ExitCode(err), err
 	})(cmd, nil)
 }
 
-// exitCode returns with which code to end because of an error.
-func exitCode(err error) int {
+// ExitCode returns with which code to end because of an error.
+func ExitCode(err error) int {
 	if e := (*exit)(nil); errors.As(err, &e) {
 		return e.code
 	}
-	return exitFailed
+	return ExitFailed
 }
 
-// subcommand returns a command that runs do.
-func subcommand(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
+// Subcommand returns a command that runs do.
+func Subcommand(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: strings.TrimSpace(long), SilenceUsage: true,
 		Args: func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
-				return fail(cmd, exitf(exitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
+				return fail(cmd, Exitf(ExitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
 			}
 			return nil
 		},
@@ -110,58 +110,58 @@ func subcommand(use, short, long string, args cobra.PositionalArgs, do func(cmd 
 		},
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fail(cmd, exitf(exitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
+		return fail(cmd, Exitf(ExitUsage, "%v: see caddy websms %s --help", err, cmd.Name()))
 	})
 	cmd.Flags().Bool("json", false, "Print JSON, and nothing else, for programs")
 	return cmd
 }
 
-// withConfig adds the flags that say which configuration to read.
-func withConfig(cmd *cobra.Command) {
+// WithConfig adds the flags that say which configuration to read.
+func WithConfig(cmd *cobra.Command) {
 	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile of this folder, if there is one)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter to apply")
 }
 
-// withNumber adds the flag that says how numbers are written.
-func withNumber(cmd *cobra.Command) {
+// WithNumber adds the flag that says how numbers are written.
+func WithNumber(cmd *cobra.Command) {
 	cmd.Flags().String("country", "NZ", "ISO code of the country whose way of writing numbers is understood")
 }
 
-func flag(cmd *cobra.Command, name string) string {
+func Flag(cmd *cobra.Command, name string) string {
 	value, _ := cmd.Flags().GetString(name) // every name is one that was added
 	return value
 }
 
-func isSet(cmd *cobra.Command, name string) bool {
+func IsSet(cmd *cobra.Command, name string) bool {
 	value, _ := cmd.Flags().GetBool(name)
 	return value
 }
 
-// readNumber returns a number in E.164. The error does not repeat it.
-func readNumber(cmd *cobra.Command, written string) (string, error) {
+// ReadNumber returns a number in E.164. The error does not repeat it.
+func ReadNumber(cmd *cobra.Command, written string) (string, error) {
 	if written == "-" {
 		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 256)).ReadString('\n')
 		if err != nil && err != io.EOF {
-			return "", exitf(exitUsage, "reading the number from standard input: %w", err)
+			return "", Exitf(ExitUsage, "reading the number from standard input: %w", err)
 		}
 		written = strings.TrimSpace(line)
 	}
-	if isE164(written) { // also of a country that the library knows nothing of
+	if IsE164(written) { // also of a country that the library knows nothing of
 		return written, nil
 	}
-	country := strings.ToUpper(flag(cmd, "country"))
+	country := strings.ToUpper(Flag(cmd, "country"))
 	if !number.KnownRegion(country) {
-		return "", exitf(exitUsage, "--country %s is no ISO code of a country: give one such as NZ", country)
+		return "", Exitf(ExitUsage, "--country %s is no ISO code of a country: give one such as NZ", country)
 	}
 	n, err := number.Parse(written, []string{country})
 	if err != nil {
-		return "", exitf(exitUsage, "that is no mobile number: write it like %s, or with its country code: %w", number.Example(country), err)
+		return "", Exitf(ExitUsage, "that is no mobile number: write it like %s, or with its country code: %w", number.Example(country), err)
 	}
 	return n.E164, nil
 }
 
-// printJSON prints what a program asked for.
-func printJSON(cmd *cobra.Command, v any) error {
+// PrintJSON prints what a program asked for.
+func PrintJSON(cmd *cobra.Command, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
