@@ -6,7 +6,6 @@ import (
 
 	"github.com/caddy-websms/websms/internal/operator"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
 
@@ -31,13 +30,12 @@ const (
 // marks say it without colour.
 var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
 
-func init() {
-	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, func() []*cobra.Command {
-		return []*cobra.Command{doctorCommand(), sendCommand()}
-	}))
+// doctorCommands returns what makes the commands that read a configuration.
+func doctorCommands(read doctorReader) func() []*cobra.Command {
+	return func() []*cobra.Command { return []*cobra.Command{doctorCommand(read), sendCommand(read)} }
 }
 
-func doctorCommand() *cobra.Command {
+func doctorCommand(read doctorReader) *cobra.Command {
 	cmd := operator.Subcommand("doctor", "Finds what is wrong, and says what to do", `
 Looks at the configuration and at all that the gate depends on: whether it
 loads, the credentials, WebSMS and its token, the clock, the store, the webhook
@@ -50,7 +48,7 @@ as this machine reaches it, the Caddy that runs, and what is risky.
 It sends no SMS and changes nothing. Run it as the user and with the
 environment that Caddy has, or secrets may be missing. It ends with 1 if
 anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		found := examine(cmd)
+		found := examine(cmd, read)
 		if err := report(cmd, found); err != nil {
 			return err
 		}
@@ -72,8 +70,8 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 }
 
 // examine makes every check that the ones before it leave any sense in.
-func examine(cmd *cobra.Command) []finding {
-	p, err := readPatient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
+func examine(cmd *cobra.Command, read doctorReader) []finding {
+	p, err := read.patient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 	if err != nil {
 		return []finding{{"configuration", ill, err.Error(), "correct it, or name another with --config"}}
 	}

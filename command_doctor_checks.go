@@ -38,7 +38,7 @@ func (p *patient) checkConfiguration() finding {
 	if err := caddy.Validate(&config); err != nil {
 		return finding{check, ill, err.Error(), "correct " + p.name + ", or set what it asks for where this command runs"}
 	}
-	return finding{check, well, fmt.Sprintf("%s loads: %s, %s", p.name, count(len(p.gates), "gate"), count(len(p.webhooks), "webhook")), ""}
+	return finding{check, well, fmt.Sprintf("%s loads: %s, %s", p.name, count(len(p.Gates), "gate"), count(len(p.Webhooks), "webhook")), ""}
 }
 
 func count(n int, what string) string {
@@ -60,7 +60,7 @@ func (p *patient) checkAccount(ctx context.Context) []finding {
 		c.HTTPClient = &http.Client{Transport: &clock}
 	})
 	if err != nil {
-		if len(p.gates) == 0 && p.app.missing == nil {
+		if len(p.Gates) == 0 {
 			return []finding{{"credentials", unknown, "there is no gate, and so no need of an account", ""}}
 		}
 		return []finding{
@@ -125,31 +125,18 @@ func (c *clockNote) finding() finding {
 // storeTime is how long a store is waited for.
 const storeTime = 5 * time.Second
 
-// checkStore opens the store, and asks it something. The memory store is a
-// process's own: there is nothing to reach.
+// checkStore opens the store, and asks it something, unless it is a part of the
+// Caddy that runs: then there is nothing to reach.
 func (p *patient) checkStore(ctx context.Context) finding {
-	app := p.app
-	if app.StoreRaw == nil {
-		app.StoreRaw = json.RawMessage(defaultStore)
-	}
-	var kind struct {
-		Module string `json:"module"`
-	}
-	if err := json.Unmarshal(app.StoreRaw, &kind); err != nil || kind.Module == "memory" {
+	if p.Store.Open == nil {
 		return finding{"store", well, "memory: challenges live in the Caddy that runs", ""}
 	}
-	check := "store " + kind.Module
-	inner, cancel := caddy.NewContext(caddy.Context{Context: ctx})
-	defer cancel()
-	module, err := inner.LoadModule(&app, "StoreRaw")
-	if err != nil {
-		return finding{check, ill, storeError(app.StoreRaw, err).Error(), "correct the block store"}
-	}
-	store, release, err := module.(StoreModule).Open()
+	check := "store " + p.Store.Kind
+	store, release, err := p.Store.Open(ctx)
 	if err != nil {
 		return finding{check, ill, err.Error(), "correct the block store"}
 	}
-	defer release() //nolint:errcheck // what it says concerns nobody here
+	defer release()
 	for deadline := time.Now().Add(storeTime); ; time.Sleep(100 * time.Millisecond) {
 		live, err := store.Live(ctx, time.Now().Truncate(time.Microsecond))
 		if err == nil {
@@ -168,12 +155,12 @@ const probeTime = 10 * time.Second
 // is there refuses it, and handles and logs nothing. The secret goes to the
 // configuration's own hosts alone, or to where the operator says.
 func (p *patient) checkWebhooks(ctx context.Context, address string) (found []finding) {
-	for _, h := range p.webhooks {
-		urls := h.at.URLs()
+	for _, h := range p.Webhooks {
+		urls := h.At.URLs()
 		if address != "" {
 			urls = []string{address}
 		}
-		resolved, err := secret.Resolve("secret", h.handler.Secret)
+		resolved, err := secret.Resolve("secret", h.Secret)
 		if err != nil {
 			found = append(found, finding{"webhook", ill, err.Error(), "set it where Caddy runs, and run this command with the same environment"})
 			continue
@@ -182,7 +169,7 @@ func (p *patient) checkWebhooks(ctx context.Context, address string) (found []fi
 			found = append(found, probeWebhook(ctx, u, resolved))
 		}
 	}
-	if p.webhooks == nil {
+	if p.Webhooks == nil {
 		found = append(found, finding{"webhook", risky, "there is none: nobody learns whether a code was delivered, or what people reply", "add websms_webhook, and give its address to WebSMS"})
 	}
 	return found
@@ -246,11 +233,11 @@ func adviceOn(err error) string {
 // checkRunning asks the Caddy that runs how it is.
 func (p *patient) checkRunning(address string) finding {
 	const check = "running Caddy"
-	if p.admin.Disabled && address == "" {
+	if p.Admin.Disabled && address == "" {
 		return finding{check, unknown, "its admin endpoint is off", "no command but doctor and send works without it; neither do revocations"}
 	}
 	if address == "" {
-		address = p.admin.Listen
+		address = p.Admin.Listen
 	}
 	if address == "" {
 		address = caddy.DefaultAdminListen

@@ -1,6 +1,11 @@
 package websms
 
-import "github.com/caddy-websms/websms/internal/risk"
+import (
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
+)
 
 // risks returns what works, and may not be what its owner wants: the same
 // list that a load logs.
@@ -10,21 +15,32 @@ func (p *patient) risks() (found []finding) {
 			found = append(found, finding{check, risky, r.Text, r.Do})
 		}
 	}
-	add("account", p.app.risks())
-	add("store", p.app.storeRisks())
-	add("admin endpoint", adminRisks(&p.admin))
-	for _, h := range p.webhooks {
-		add("webhook", h.handler.risks(&h.at))
+	add("account", p.Account.Risks())
+	add("store", p.Store.Risks())
+	add("admin endpoint", adminRisks(&p.Admin))
+	for _, h := range p.Webhooks {
+		add("webhook", h.Risks())
 	}
-	for _, g := range p.gates {
+	for _, g := range p.Gates {
 		name := "gate"
-		if len(p.gates) > 1 && len(g.at.Hosts) > 0 {
-			name += " of " + g.at.Hosts[0]
+		if len(p.Gates) > 1 && len(g.At.Hosts) > 0 {
+			name += " of " + g.At.Hosts[0]
 		}
-		add(name, append(g.handler.optionRisks(), g.handler.placeRisks(&g.at)...))
+		add(name, g.Risks())
 	}
 	if found == nil {
 		found = []finding{{"risks", well, "none that this command knows of", ""}}
 	}
 	return found
+}
+
+// adminRisks returns the risks of Caddy's admin endpoint.
+func adminRisks(admin *caddy.AdminConfig) []risk.Risk {
+	if admin.Disabled || admin.Listen == "" {
+		return nil
+	}
+	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !routes.IsLoopback(a.Host) {
+		return []risk.Risk{{Text: "listens on more than this machine: whoever reaches it reads and changes everything", Do: "listen on localhost, or on a Unix socket"}}
+	}
+	return nil
 }

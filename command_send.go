@@ -19,7 +19,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-func sendCommand() *cobra.Command {
+func sendCommand(read doctorReader) *cobra.Command {
 	cmd := operator.Subcommand("send <number>", "Sends one real test code", `
 Sends one real code, from the account of the configuration, and says what WebSMS
 said. It costs what an SMS costs, unless the configuration has sandbox. The code
@@ -33,7 +33,7 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 		if err != nil {
 			return err
 		}
-		found, err := readPatient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
+		found, err := read.patient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 			company = found.company()
 		}
 		question := "This sends one SMS to " + number.Mask(e164) + ", which is billed. Go on?"
-		if found.app.Sandbox {
+		if found.Account.Sandbox {
 			question = "This asks WebSMS's sandbox to take one SMS to " + number.Mask(e164) + ". Go on?"
 		}
 		if ok, err := confirmed(cmd, question); err != nil || !ok {

@@ -74,14 +74,17 @@ func TestRecipes(t *testing.T) {
 // leave a way around its gates.
 func wantNoWayAround(t *testing.T, name, text string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "Caddyfile")
-	writeFile(t, file, text)
-	p, err := readPatient(file, "caddyfile")
+	config, err := harness.Adapt(text)
 	if err != nil {
-		return // it has no gate
+		return // it is reported where the configuration is loaded
 	}
-	for _, g := range p.gates {
-		for _, r := range append(g.handler.optionRisks(), g.handler.placeRisks(&g.at)...) {
+	read, err := readConfig(config)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	for _, g := range read.Gates {
+		for _, r := range g.Risks() {
 			if !r.Note {
 				t.Errorf("%s: %s", name, r.Text)
 			}

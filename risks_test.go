@@ -3,7 +3,6 @@ package websms
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +52,20 @@ var riskCases = map[string]struct {
 	"a path of the address":      {"", []string{`stands in a route that asks for "path /app/*"`}},
 }
 
+// readCaddyfile reads a Caddyfile as the doctor does.
+func readCaddyfile(t *testing.T, text string) *doctorConfig {
+	t.Helper()
+	config, err := harness.Adapt(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := readConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
 // The doctor and a load know the same risks.
 func TestOneListOfRisks(t *testing.T) {
 	for name, c := range riskCases {
@@ -70,16 +83,10 @@ func TestOneListOfRisks(t *testing.T) {
 				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
 					w.Dir, w.LogFile(), w.Sim.URL, named, address, c.site)
 			}
-			file := filepath.Join(t.TempDir(), "Caddyfile")
-			writeFile(t, file, w.Config(""))
-			p, err := readPatient(file, "caddyfile")
-			if err != nil {
-				t.Fatal(err)
-			}
 			var found []string
-			for _, f := range p.risks() {
-				if f.State == risky && f.Check == "gate" {
-					found = append(found, f.Found)
+			for _, g := range readCaddyfile(t, w.Config("")).Gates {
+				for _, r := range g.Risks() {
+					found = append(found, r.Text)
 				}
 			}
 			if len(found) != len(c.finds) {
@@ -109,7 +116,6 @@ func TestOneListOfRisks(t *testing.T) {
 
 // A site that faces the world has risks that a local one has not.
 func TestRisksOfPublicSite(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "Caddyfile")
 	for name, c := range map[string]struct {
 		config string
 		finds  []string
@@ -125,17 +131,18 @@ func TestRisksOfPublicSite(t *testing.T) {
 		"redis":           {"{\n websms {\n  client_id cid\n  client_secret {env.X}\n  store redis {\n   address 10.0.0.1:6379\n  }\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"without TLS"}},
 		"admin":           {"{\n admin :2019\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"listens on more than this machine"}},
 	} {
-		writeFile(t, file, c.config)
-		p, err := readPatient(file, "caddyfile")
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
+		read := readCaddyfile(t, c.config)
+		list := append(read.Account.Risks(), read.Store.Risks()...)
+		list = append(list, adminRisks(&read.Admin)...)
+		for _, h := range read.Webhooks {
+			list = append(list, h.Risks()...)
+		}
+		for _, g := range read.Gates {
+			list = append(list, g.Risks()...)
 		}
 		var found []string
-		for _, f := range p.risks() {
-			if f.State == risky {
-				found = append(found, f.Found)
-			}
+		for _, r := range list {
+			found = append(found, r.Text)
 		}
 		if len(found) != len(c.finds) {
 			t.Errorf("%s: %q; want %q", name, found, c.finds)

@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -8,10 +9,116 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/routes"
 )
+
+func init() {
+	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, doctorCommands(readConfig)))
+}
+
+// readConfig reads from a configuration in JSON what the commands look at.
+func readConfig(text []byte) (*doctorConfig, error) {
+	var config struct {
+		Admin *caddy.AdminConfig `json:"admin"`
+		Apps  struct {
+			WebSMS *App           `json:"websms"`
+			HTTP   *caddyhttp.App `json:"http"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, err
+	}
+	app := new(App)
+	if config.Apps.WebSMS != nil {
+		app = config.Apps.WebSMS
+	}
+	read := &doctorConfig{Account: doctorAccount{Sandbox: app.Sandbox, Resolve: app.connexusConfig, Risks: app.risks}, Store: app.storeToCheck()}
+	if config.Admin != nil {
+		read.Admin = *config.Admin
+	}
+	if config.Apps.HTTP == nil {
+		return read, nil
+	}
+	for _, s := range config.Apps.HTTP.Servers {
+		at := routes.Place{Listen: s.Listen, Proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
+		routes.VisitJSON(s, at, decodeHandler, func(handler any, at routes.Place) {
+			switch h := handler.(type) {
+			case *Gate:
+				read.Gates = append(read.Gates, doctorGate{h.Company, at, func() []risk.Risk { return append(h.optionRisks(), h.placeRisks(&at)...) }})
+			case *Webhook:
+				read.Webhooks = append(read.Webhooks, doctorWebhook{h.Secret, at, func() []risk.Risk { return h.risks(&at) }})
+			}
+		})
+	}
+	return read, nil
+}
+
+// decodeHandler returns a gate or a webhook, or nil if its JSON is malformed.
+func decodeHandler(name string, raw json.RawMessage) any {
+	var handler any = new(Gate)
+	if name == routes.WebhookHandler {
+		handler = new(Webhook)
+	}
+	if json.Unmarshal(raw, handler) != nil {
+		return nil
+	}
+	return handler
+}
+
+// connexusConfig returns the account as a client of the API takes it.
+func (a *App) connexusConfig() (connexus.Config, error) {
+	resolved, err := a.account()
+	if err == nil {
+		err = a.missing
+	}
+	return connexus.Config{BaseURL: resolved.baseURL, ClientID: resolved.id, ClientSecret: resolved.secret, Timeout: resolved.timeout, Sandbox: resolved.sandbox}, err
+}
+
+// storeToCheck returns the store for the doctor. The memory store is a process's
+// own: there is nothing to open.
+func (a *App) storeToCheck() doctorStore {
+	raw := a.StoreRaw
+	if raw == nil {
+		raw = json.RawMessage(defaultStore)
+	}
+	kind, err := storeKind(raw)
+	if err != nil || kind == "memory" {
+		return doctorStore{Kind: "memory", Risks: a.storeRisks}
+	}
+	return doctorStore{Kind: kind, Risks: a.storeRisks, Open: func(ctx context.Context) (doctorLiveStore, func(), error) {
+		loaded := App{StoreRaw: raw} // loading takes StoreRaw away
+		inner, cancel := caddy.NewContext(caddy.Context{Context: ctx})
+		module, err := inner.LoadModule(&loaded, "StoreRaw")
+		if err != nil {
+			cancel()
+			return nil, nil, storeError(raw, err)
+		}
+		store, release, err := module.(StoreModule).Open()
+		if err != nil {
+			cancel()
+			return nil, nil, err
+		}
+		return store, func() {
+			_ = release() // its error concerns nobody here
+			cancel()
+		}, nil
+	}}
+}
+
+// storeKind returns the name of a store's module.
+func storeKind(raw json.RawMessage) (string, error) {
+	var named struct {
+		Module string `json:"module"`
+	}
+	err := json.Unmarshal(raw, &named)
+	return named.Module, err
+}
 
 // manyCodes is a number of codes an hour. A budget above it costs more than a
 // gate's owner is likely to expect.
@@ -119,11 +226,8 @@ func (a *App) risks() (list []risk.Risk) {
 func (a *App) storeRisks() (list []risk.Risk) {
 	store, ok := a.store.(RiskyModule)
 	if !ok && a.StoreRaw != nil {
-		var named struct {
-			Module string `json:"module"`
-		}
-		_ = json.Unmarshal(a.StoreRaw, &named)
-		if info, err := caddy.GetModule(stores + "." + named.Module); err == nil {
+		kind, _ := storeKind(a.StoreRaw)
+		if info, err := caddy.GetModule(stores + "." + kind); err == nil {
 			module := info.New()
 			_ = json.Unmarshal(a.StoreRaw, module) // loading the configuration reports the error
 			store, ok = module.(RiskyModule)
@@ -144,15 +248,4 @@ func (h *Webhook) risks(at *routes.Place) (list []risk.Risk) {
 		list = append(list, risk.Risk{Text: "is served over plain HTTP: the secret, numbers and replies can be read on the way", Do: "serve it by HTTPS", Note: true})
 	}
 	return list
-}
-
-// adminRisks returns the risks of Caddy's admin endpoint.
-func adminRisks(admin *caddy.AdminConfig) []risk.Risk {
-	if admin.Disabled || admin.Listen == "" {
-		return nil
-	}
-	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !routes.IsLoopback(a.Host) {
-		return []risk.Risk{{Text: "listens on more than this machine: whoever reaches it reads and changes everything", Do: "listen on localhost, or on a Unix socket"}}
-	}
-	return nil
 }
