@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/operator"
-
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/websmstest"
 )
 

@@ -13,17 +13,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/doctor"
 	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
 func init() {
-	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, doctorCommands(readConfig)))
+	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, doctor.Commands(readConfig)))
 }
 
 // readConfig reads from a configuration in JSON what the commands look at.
-func readConfig(text []byte) (*doctorConfig, error) {
+func readConfig(text []byte) (*doctor.Config, error) {
 	var config struct {
 		Admin *caddy.AdminConfig `json:"admin"`
 		Apps  struct {
@@ -38,7 +39,7 @@ func readConfig(text []byte) (*doctorConfig, error) {
 	if config.Apps.WebSMS != nil {
 		app = config.Apps.WebSMS
 	}
-	read := &doctorConfig{Account: doctorAccount{Sandbox: app.Sandbox, Resolve: app.connexusConfig, Risks: app.risks}, Store: app.storeToCheck()}
+	read := &doctor.Config{Account: doctor.Account{Sandbox: app.Sandbox, Resolve: app.connexusConfig, Risks: app.risks}, Store: app.storeToCheck()}
 	if config.Admin != nil {
 		read.Admin = *config.Admin
 	}
@@ -50,9 +51,11 @@ func readConfig(text []byte) (*doctorConfig, error) {
 		routes.VisitJSON(s, at, decodeHandler, func(handler any, at routes.Place) {
 			switch h := handler.(type) {
 			case *Gate:
-				read.Gates = append(read.Gates, doctorGate{h.Company, at, func() []risk.Risk { return append(h.optionRisks(), h.placeRisks(&at)...) }})
+				read.Gates = append(read.Gates, doctor.Gate{Company: h.Company, At: at, Risks: func() []risk.Risk {
+					return append(h.optionRisks(), h.placeRisks(&at)...)
+				}})
 			case *Webhook:
-				read.Webhooks = append(read.Webhooks, doctorWebhook{h.Secret, at, func() []risk.Risk { return h.risks(&at) }})
+				read.Webhooks = append(read.Webhooks, doctor.Webhook{Secret: h.Secret, At: at, Risks: func() []risk.Risk { return h.risks(&at) }})
 			}
 		})
 	}
@@ -82,16 +85,16 @@ func (a *App) connexusConfig() (connexus.Config, error) {
 
 // storeToCheck returns the store for the doctor. The memory store is a process's
 // own: there is nothing to open.
-func (a *App) storeToCheck() doctorStore {
+func (a *App) storeToCheck() doctor.Store {
 	raw := a.StoreRaw
 	if raw == nil {
 		raw = json.RawMessage(defaultStore)
 	}
 	kind, err := storeKind(raw)
 	if err != nil || kind == "memory" {
-		return doctorStore{Kind: "memory", Risks: a.storeRisks}
+		return doctor.Store{Kind: "memory", Risks: a.storeRisks}
 	}
-	return doctorStore{Kind: kind, Risks: a.storeRisks, Open: func(ctx context.Context) (doctorLiveStore, func(), error) {
+	return doctor.Store{Kind: kind, Risks: a.storeRisks, Open: func(ctx context.Context) (doctor.LiveStore, func(), error) {
 		loaded := App{StoreRaw: raw} // loading takes StoreRaw away
 		inner, cancel := caddy.NewContext(caddy.Context{Context: ctx})
 		module, err := inner.LoadModule(&loaded, "StoreRaw")

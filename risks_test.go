@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-websms/websms/internal/doctor"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/routes"
@@ -53,7 +54,7 @@ var riskCases = map[string]struct {
 }
 
 // readCaddyfile reads a Caddyfile as the doctor does.
-func readCaddyfile(t *testing.T, text string) *doctorConfig {
+func readCaddyfile(t *testing.T, text string) *doctor.Config {
 	t.Helper()
 	config, err := harness.Adapt(text)
 	if err != nil {
@@ -129,11 +130,9 @@ func TestRisksOfPublicSite(t *testing.T) {
 		"a webhook":       {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}", []string{"its secret stands in the configuration", "is served over plain HTTP: the secret"}},
 		"secrets":         {"{\n websms {\n  client_id cid\n  client_secret csk\n  base_url http://websms.example/api\n  sandbox\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"base_url is plain HTTP", "sandbox", "client_secret stands"}},
 		"redis":           {"{\n websms {\n  client_id cid\n  client_secret {env.X}\n  store redis {\n   address 10.0.0.1:6379\n  }\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"without TLS"}},
-		"admin":           {"{\n admin :2019\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"listens on more than this machine"}},
 	} {
 		read := readCaddyfile(t, c.config)
 		list := append(read.Account.Risks(), read.Store.Risks()...)
-		list = append(list, adminRisks(&read.Admin)...)
 		for _, h := range read.Webhooks {
 			list = append(list, h.Risks()...)
 		}
@@ -153,6 +152,10 @@ func TestRisksOfPublicSite(t *testing.T) {
 				t.Errorf("%s: %q; want %q", name, found[i], want)
 			}
 		}
+	}
+	read := readCaddyfile(t, "{\n admin :2019\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}")
+	if read.Admin.Listen != ":2019" || len(read.Gates) != 1 || read.Gates[0].Risks() != nil {
+		t.Errorf("an open admin endpoint: %+v", read.Admin)
 	}
 }
 

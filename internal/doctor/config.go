@@ -1,4 +1,4 @@
-package websms
+package doctor
 
 import (
 	"context"
@@ -13,21 +13,21 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
-// doctorReader reads a configuration of Caddy in JSON, without running it.
-type doctorReader func(text []byte) (*doctorConfig, error)
+// Reader reads a configuration of Caddy in JSON, without running it.
+type Reader func(text []byte) (*Config, error)
 
-// doctorConfig is what the commands look at in a configuration. Its functions are
+// Config is what the commands look at in a configuration. Its functions are
 // called when the command needs their result, and may be called several times.
-type doctorConfig struct {
+type Config struct {
 	Admin    caddy.AdminConfig
-	Account  doctorAccount
-	Store    doctorStore
-	Gates    []doctorGate
-	Webhooks []doctorWebhook
+	Account  Account
+	Store    Store
+	Gates    []Gate
+	Webhooks []Webhook
 }
 
-// doctorAccount is the account with WebSMS.
-type doctorAccount struct {
+// Account is the account with WebSMS.
+type Account struct {
 	Sandbox bool // WebSMS accepts messages, and sends none
 	// Resolve returns the account with its placeholders replaced, or why there is
 	// none.
@@ -35,29 +35,29 @@ type doctorAccount struct {
 	Risks   func() []risk.Risk
 }
 
-// doctorStore is the store of challenges.
-type doctorStore struct {
+// Store is the store of challenges.
+type Store struct {
 	Kind string // as a configuration names it, such as redis
 	// Open opens the store. It is nil for a store that is a part of the process
 	// that runs. The caller calls release once, when it is done.
-	Open  func(ctx context.Context) (store doctorLiveStore, release func(), err error)
+	Open  func(ctx context.Context) (store LiveStore, release func(), err error)
 	Risks func() []risk.Risk
 }
 
-// doctorLiveStore is a store that tells how many challenges are live.
-type doctorLiveStore interface {
+// LiveStore is a store that tells how many challenges are live.
+type LiveStore interface {
 	Live(ctx context.Context, now time.Time) (int, error)
 }
 
-// doctorGate is a gate, and where requests reach it.
-type doctorGate struct {
+// Gate is a gate, and where requests reach it.
+type Gate struct {
 	Company string
 	At      routes.Place
 	Risks   func() []risk.Risk
 }
 
-// doctorWebhook is a webhook, and where requests reach it.
-type doctorWebhook struct {
+// Webhook is a webhook, and where requests reach it.
+type Webhook struct {
 	Secret string // with its placeholders
 	At     routes.Place
 	Risks  func() []risk.Risk
@@ -67,11 +67,11 @@ type doctorWebhook struct {
 type patient struct {
 	name string // of its file
 	text []byte // as JSON
-	*doctorConfig
+	*Config
 }
 
 // patient reads a configuration as Caddy does.
-func (read doctorReader) patient(file, adapter string) (*patient, error) {
+func (read Reader) patient(file, adapter string) (*patient, error) {
 	text, name, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {
 		return nil, operator.Exitf(operator.ExitFailed, "reading the configuration: %w", err)

@@ -1,4 +1,4 @@
-package websms
+package doctor
 
 import (
 	"github.com/caddyserver/caddy/v2"

@@ -1,4 +1,4 @@
-package websms
+package doctor
 
 import (
 	"context"
@@ -14,12 +14,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/operator"
-
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/secret"
 )
 

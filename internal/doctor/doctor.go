@@ -1,12 +1,12 @@
-package websms
+package doctor
 
 import (
 	"fmt"
 	"strings"
 
-	"github.com/caddy-websms/websms/internal/operator"
-
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-websms/websms/internal/operator"
 )
 
 // finding is what the doctor found in one respect.
@@ -30,12 +30,12 @@ const (
 // marks say it without colour.
 var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
 
-// doctorCommands returns what makes the commands that read a configuration.
-func doctorCommands(read doctorReader) func() []*cobra.Command {
+// Commands returns what makes the commands that read a configuration.
+func Commands(read Reader) func() []*cobra.Command {
 	return func() []*cobra.Command { return []*cobra.Command{doctorCommand(read), sendCommand(read)} }
 }
 
-func doctorCommand(read doctorReader) *cobra.Command {
+func doctorCommand(read Reader) *cobra.Command {
 	cmd := operator.Subcommand("doctor", "Finds what is wrong, and says what to do", `
 Looks at the configuration and at all that the gate depends on: whether it
 loads, the credentials, WebSMS and its token, the clock, the store, the webhook
@@ -70,7 +70,7 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 }
 
 // examine makes every check that the ones before it leave any sense in.
-func examine(cmd *cobra.Command, read doctorReader) []finding {
+func examine(cmd *cobra.Command, read Reader) []finding {
 	p, err := read.patient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 	if err != nil {
 		return []finding{{"configuration", ill, err.Error(), "correct it, or name another with --config"}}

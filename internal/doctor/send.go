@@ -1,4 +1,4 @@
-package websms
+package doctor
 
 import (
 	"bufio"
@@ -11,15 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/operator"
-
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/number"
 )
 
-func sendCommand(read doctorReader) *cobra.Command {
+func sendCommand(read Reader) *cobra.Command {
 	cmd := operator.Subcommand("send <number>", "Sends one real test code", `
 Sends one real code, from the account of the configuration, and says what WebSMS
 said. It costs what an SMS costs, unless the configuration has sandbox. The code

@@ -1,0 +1,60 @@
+package doctor
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
+)
+
+// The admin endpoint is a risk where other machines reach it.
+func TestAdminRisks(t *testing.T) {
+	for listen, risks := range map[string]int{
+		"": 0, "localhost:2019": 0, "127.0.0.1:2019": 0, "[::1]:2019": 0, "unix//run/caddy/admin.sock": 0,
+		":2019": 1, "0.0.0.0:2019": 1, "10.0.0.1:2019": 1,
+	} {
+		list := adminRisks(&caddy.AdminConfig{Listen: listen})
+		if len(list) != risks || risks == 1 && list[0].Text != "listens on more than this machine: whoever reaches it reads and changes everything" {
+			t.Errorf("%q: %v; want %d", listen, list, risks)
+		}
+		if list := adminRisks(&caddy.AdminConfig{Disabled: true, Listen: listen}); list != nil {
+			t.Errorf("%q, disabled: %v", listen, list)
+		}
+	}
+}
+
+// Each risk is a finding that names its part of the configuration.
+func TestRisksAreNamed(t *testing.T) {
+	say := func(texts ...string) func() []risk.Risk {
+		return func() (list []risk.Risk) {
+			for _, text := range texts {
+				list = append(list, risk.Risk{Text: text, Do: "mend " + text})
+			}
+			return list
+		}
+	}
+	config := Config{Account: Account{Risks: say()}, Store: Store{Risks: say()}, Gates: []Gate{{Risks: say()}}}
+	p := &patient{Config: &config}
+	if found := p.risks(); !slices.Equal(found, []finding{{"risks", well, "none that this command knows of", ""}}) {
+		t.Errorf("without a risk: %q", found)
+	}
+	config = Config{
+		Account: Account{Risks: say("a", "b")}, Store: Store{Risks: say("c")}, Admin: caddy.AdminConfig{Listen: ":2019"},
+		Webhooks: []Webhook{{Risks: say("d")}}, Gates: []Gate{{At: routes.Place{Hosts: []string{"one.example"}}, Risks: say("e")}},
+	}
+	want := []finding{
+		{"account", risky, "a", "mend a"}, {"account", risky, "b", "mend b"}, {"store", risky, "c", "mend c"},
+		{"admin endpoint", risky, "listens on more than this machine: whoever reaches it reads and changes everything", "listen on localhost, or on a Unix socket"},
+		{"webhook", risky, "d", "mend d"}, {"gate", risky, "e", "mend e"},
+	}
+	if found := p.risks(); !slices.Equal(found, want) {
+		t.Errorf("%q; want %q", found, want)
+	}
+	config.Gates = append(config.Gates, Gate{Risks: say("f")})
+	if found := p.risks(); len(found) != 7 || found[5].Check != "gate of one.example" || found[6].Check != "gate" {
+		t.Errorf("of two gates: %q", found)
+	}
+}
