@@ -1,0 +1,119 @@
+package operator
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func statusCommand() *cobra.Command {
+	return adminCommand("status", "Shows how the running gates are", `
+Shows how the running gates are: whether the store answers, how old the token
+is, how many codes are awaited and on their way, how much of the budget is
+used, and what WebSMS refused last.
+
+    caddy websms status
+    caddy websms status --json | jq '.engines[0].store.up'
+
+It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		var s Status
+		if err := ask(cmd, http.MethodGet, StatusPath, nil, &s); err != nil {
+			return err
+		}
+		var err error
+		if IsSet(cmd, "json") {
+			err = PrintJSON(cmd, s)
+		} else {
+			for _, e := range s.Engines {
+				printEngine(cmd.OutOrStdout(), &e)
+			}
+		}
+		for _, e := range s.Engines {
+			if err == nil && (!e.Store.Up || !e.KeysReady) {
+				err = Exitf(ExitFailed, "the store %s does not answer, or the keys are not known yet", e.Store.Kind)
+			}
+		}
+		return err
+	})
+}
+
+func printEngine(w io.Writer, e *EngineStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row("WebSMS", "%s%s", e.BaseURL, map[bool]string{true: " (sandbox: nothing is billed)"}[e.Sandbox])
+	if e.Token == nil {
+		row("token", "none held; the next code asks for one")
+	} else {
+		row("token", "%s old, until %s", time.Duration(e.Token.AgeSeconds)*time.Second, e.Token.ExpiresAt.Local().Format(time.DateTime))
+	}
+	if e.Store.Up {
+		row("store", "%s, answers", e.Store.Kind)
+	} else {
+		row("store", "%s, DOWN: %s", e.Store.Kind, e.Store.Error)
+	}
+	if !e.KeysReady {
+		row("keys", "NOT KNOWN YET: nobody gets in")
+	}
+	if e.Capacity > 0 {
+		row("challenges", "%d of %d", e.Challenges, e.Capacity)
+	} else {
+		row("challenges", "%d", e.Challenges)
+	}
+	row("sends in flight", "%d", e.SendsInFlight)
+	for _, g := range e.Gates {
+		var used []string
+		for _, b := range g.Budget {
+			used = append(used, fmt.Sprintf("%d of %s", b.Used, b.Rate))
+		}
+		realm := g.Realm
+		if realm == "" {
+			realm = "(the host)"
+		}
+		row("gate", "realm %s, %s, budget used: %s", realm, strings.ReplaceAll(g.Mode, "_", " "), strings.Join(used, ", "))
+	}
+	if e.LastError != nil {
+		row("last error", "%s, %s: %s", e.LastError.At.Local().Format(time.DateTime), e.LastError.Endpoint, e.LastError.Message)
+	}
+}
+
+func challengesCommand() *cobra.Command {
+	return personCommand("challenges <number>", "Shows which codes a number waits for", `
+Shows which codes a number waits for, how each is on its way, and how many count
+against its limits.
+
+    caddy websms challenges 021234567
+    echo 021234567 | caddy websms challenges - --realm staff
+
+It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+		e164, err := ReadNumber(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		var answer Challenges
+		if err := ask(cmd, http.MethodPost, ChallengesPath, Request{Number: e164, Realm: Flag(cmd, "realm")}, &answer); err != nil {
+			return err
+		}
+		if IsSet(cmd, "json") {
+			err = PrintJSON(cmd, answer)
+		} else {
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, c := range answer.Challenges {
+				fmt.Fprintf(t, "%s\t%s\t%d tries left\tuntil %s\n", c.ID, c.Status, c.AttemptsLeft, c.ExpiresAt.Local().Format(time.DateTime))
+			}
+			for _, s := range answer.Sends {
+				fmt.Fprintf(t, "sent\t%d of %s\t\t\n", s.Used, s.Rate)
+			}
+			err = t.Flush()
+		}
+		if err == nil && len(answer.Challenges) == 0 {
+			return Exitf(ExitNothing, "no code is awaited for this number in this realm")
+		}
+		return err
+	})
+}
