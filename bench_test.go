@@ -27,17 +27,19 @@ func benchGate(b testing.TB) (*Gate, string) {
 	}
 	g := &Gate{
 		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
-		life: SessionConfig{}.life(), cookies: newCookies(SessionConfig{}), identity: HeadersConfig{}.identity(),
-		logger: zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
+		identity: HeadersConfig{}.identity(),
+		jar:      jar{cookies: newCookies(SessionConfig{}), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
+		logger:   zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
 	}
 	if g.numbers, err = number.NewPolicy([]string{"NZ"}); err != nil {
 		b.Fatal(err)
 	}
+	g.jar.Admits = g.admits
 	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
 		b.Fatal(err)
 	}
 	s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
-	g.life.Begin(&s, time.Now())
+	g.jar.Life.Begin(&s, time.Now())
 	sealed, err := s.Seal(ring, "app.example.com")
 	if err != nil {
 		b.Fatal(err)
@@ -133,7 +135,8 @@ func BenchmarkOpenManyCookies(b *testing.B) {
 	r.Header["Cookie"] = []string{strings.Repeat("websms_session="+strings.Repeat("A", 160)+"; ", 40)}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := g.session(r, "app.example.com", false, time.Now()); ok {
+		browser := g.jar.browser(nil, r, time.Now())
+		if _, ok := browser.Session(); ok {
 			b.Fatal("opened")
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -85,7 +86,7 @@ const maxSame = 16
 // find calls open with the values of a cookie of r until one opens.
 func (c *cookies) find(r *http.Request, base string, https bool, open func(value string) bool) bool {
 	tries, found := 0, false
-	session.Values(cookieFields(r), c.name(base, https), func(value string) bool {
+	session.Values(request.CookieFields(r), c.name(base, https), func(value string) bool {
 		tries++
 		found = open(value)
 		return !found && tries < maxSame

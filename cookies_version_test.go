@@ -275,7 +275,7 @@ func TestCookieCut(t *testing.T) {
 func TestSessionWithoutNumber(t *testing.T) {
 	g, _ := benchGate(t)
 	s := session.Session{ID: session.NewID(), User: "ada", Means: session.RecoveryCode}
-	g.life.Begin(&s, time.Now())
+	g.jar.Life.Begin(&s, time.Now())
 	sealed, err := s.Seal(g.engine.vault.Ring, "app.example.com")
 	if err != nil {
 		t.Fatal(err)
@@ -298,12 +298,13 @@ func TestSessionWithoutNumber(t *testing.T) {
 	if got != "ada|||recovery_code" {
 		t.Errorf("the placeholders are %q", got)
 	}
-	if _, valid := g.session(benchRequest(sealed), "app.example.com", false, time.Now()); valid {
+	browser := g.jar.browser(nil, benchRequest(sealed), time.Now())
+	if _, valid := browser.Session(); valid {
 		t.Error("in number mode it is valid")
 	}
 	answered := httptest.NewRecorder()
-	v := &visit{r: benchRequest(""), w: answered}
-	v.r.Header.Set("Accept", "application/json")
+	v := &visit{browser: g.jar.browser(answered, benchRequest(""), time.Now())}
+	v.R.Header.Set("Accept", "application/json")
 	if err := g.answerVerified(v, &ask{rd: "/"}, &opened); err != nil || strings.Contains(answered.Body.String(), "number") {
 		t.Errorf("programs are told %s, %v", answered.Body, err)
 	}

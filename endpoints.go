@@ -35,7 +35,7 @@ type challengeJSON struct {
 // the message is on its way.
 func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 	status := c.Status
-	if (a.guarded || g.numbers.Restricted()) && !g.knows(v, a.number.E164) {
+	if (a.guarded || g.numbers.Restricted()) && !v.Knows(a.number.E164) {
 		if status = otp.Queued; c.Settled { // nothing else: a report may be faster
 			status = otp.Accepted
 		}
@@ -61,8 +61,8 @@ func (a *ask) lost(err error, now time.Time) error {
 
 func (g *Gate) getLogin(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), g.Prefix)
-	if _, ok := g.session(v.r, v.realm, v.https, v.now); ok && !request.PrefersJSON(v.r) {
-		request.Redirect(v.w, http.StatusSeeOther, rd)
+	if _, ok := v.Session(); ok && !request.PrefersJSON(v.R) {
+		request.Redirect(v.W, http.StatusSeeOther, rd)
 		return nil
 	}
 	mode := struct {
@@ -74,11 +74,11 @@ func (g *Gate) getLogin(v *visit) error {
 		page.Masked = number.Mask(v.number.E164)
 		mode.Mode, mode.Masked = "second_factor", &page.Masked
 	}
-	if request.PrefersJSON(v.r) {
-		return request.WriteJSON(v.w, http.StatusOK, "application/json", mode)
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", mode)
 	}
-	page.SignedOut = g.takeNotice(v, noticeSignedOut)
-	return g.pages.Write(v.w, http.StatusOK, page)
+	page.SignedOut = v.TakeNotice(noticeSignedOut)
+	return g.pages.Write(v.W, http.StatusOK, page)
 }
 
 func (g *Gate) postSend(v *visit) error {
@@ -91,7 +91,7 @@ func (g *Gate) postSend(v *visit) error {
 	}
 	a.decoy, a.guarded = !g.numbers.Allowed(a.number), g.numbers.Restricted()
 	former, _ := g.ask(v)
-	issued, err := g.engine.Issue(v.r.Context(), &g.policy, g.sending(v, &a), former.id)
+	issued, err := g.engine.Issue(v.R.Context(), &g.policy, g.sending(v, &a), former.id)
 	if err != nil {
 		return g.refuseSend(v, &a, err)
 	}
@@ -105,10 +105,10 @@ func (g *Gate) refuseNumber(v *visit, rd string, err error) error {
 	again := pages.Login{ReturnTo: rd, Example: g.numbers.Example()}
 	if errors.Is(err, number.ErrCountry) {
 		again.Problem = pages.CountryNotAllowed()
-		return g.refuse(v.w, v.r, problemCountry, again)
+		return g.refuse(v.W, v.R, problemCountry, again)
 	}
 	again.Problem = pages.InvalidNumber(g.numbers.Example())
-	return g.refuse(v.w, v.r, problemInvalid, again)
+	return g.refuse(v.W, v.R, problemInvalid, again)
 }
 
 // refusePerson refuses whom no first factor has named, or who has no number.
@@ -116,27 +116,27 @@ func (g *Gate) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, firstfactor.ErrNobody):
 		g.second.WarnUnnamed()
-		return g.refuse(v.w, v.r, problemNoNumber, pages.NoUser(g.Company))
+		return g.refuse(v.W, v.R, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, directory.ErrNoNumber):
 		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))
-		return g.refuse(v.w, v.r, problemNoNumber, pages.NoNumber(g.Company))
+		return g.refuse(v.W, v.R, problemNoNumber, pages.NoNumber(g.Company))
 	}
-	return g.refuse(v.w, v.r, g.problemOf(err), nil)
+	return g.refuse(v.W, v.R, g.problemOf(err), nil)
 }
 
 func (g *Gate) postResend(v *visit) error {
 	a, ok := g.ask(v)
 	if !ok {
-		return g.refuse(v.w, v.r, problemNoChallenge, nil)
+		return g.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
 	a.decoy = a.decoy || !g.numbers.Allowed(a.number) // taken off the list meanwhile
-	renewed, err := g.engine.Resend(v.r.Context(), &g.policy, g.sending(v, &a), a.id)
+	renewed, err := g.engine.Resend(v.R.Context(), &g.policy, g.sending(v, &a), a.id)
 	if err != nil {
-		return g.refuseSend(v, &a, a.lost(err, v.now))
+		return g.refuseSend(v, &a, a.lost(err, v.Now))
 	}
 	g.requested(v, &a)
-	if !request.PrefersJSON(v.r) {
-		g.leaveNotice(v, noticeSent)
+	if !request.PrefersJSON(v.R) {
+		v.LeaveNotice(noticeSent)
 	}
 	return g.answerChallenge(v, &a, renewed)
 }
@@ -154,8 +154,8 @@ func (g *Gate) requested(v *visit, a *ask) {
 func (g *Gate) sending(v *visit, a *ask) otp.Sending {
 	e := g.entry(v, a)
 	return otp.Sending{
-		Number: a.number.E164, Device: g.deviceFor(v, a.number.E164), Client: request.Network(v.r),
-		Host: g.webOTPHost(v.r), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
+		Number: a.number.E164, Device: v.DeviceFor(a.number.E164), Client: request.Network(v.R),
+		Host: g.webOTPHost(v.R), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.Challenge = id
 			telemetry.CountSend(telemetry.SendResult(err))
@@ -199,7 +199,7 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 	case "unavailable":
 		telemetry.CountSend(telemetry.SendUnavailable)
 	}
-	telemetry.NoteResult(v.r.Context(), p.Type)
+	telemetry.NoteResult(v.R.Context(), p.Type)
 	return g.refuseStep(v, a, p)
 }
 
@@ -208,52 +208,52 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 // form, and from there to where the way was to end.
 func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
 	if p.Type == problemUnavailable(0).Type && a.id != (otp.ID{}) {
-		return g.refuse(v.w, v.r, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
+		return g.refuse(v.W, v.R, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
 	page, ok := p.page.(pages.Message)
 	if ok && page.Action != nil && page.Action.Href == "login" {
 		page.Action = &pages.Action{Label: page.Action.Label, Href: request.LoginURL(a.rd, g.Prefix)}
 		p.page = page
 	}
-	return g.refuse(v.w, v.r, p, nil)
+	return g.refuse(v.W, v.R, p, nil)
 }
 
 // answerChallenge answers with a challenge that has just been sent.
 func (g *Gate) answerChallenge(v *visit, a *ask, c otp.Challenge) error {
 	a.expires = c.ExpiresAt
-	if err := g.setAsk(v, a); err != nil {
+	if err := v.SetChallenge(a); err != nil {
 		return err
 	}
-	if request.PrefersJSON(v.r) {
-		return request.WriteJSON(v.w, http.StatusAccepted, "application/json", g.view(v, a, c))
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusAccepted, "application/json", g.view(v, a, c))
 	}
-	request.Redirect(v.w, http.StatusSeeOther, g.Prefix+"/verify")
+	request.Redirect(v.W, http.StatusSeeOther, g.Prefix+"/verify")
 	return nil
 }
 
 func (g *Gate) getVerify(v *visit) error {
 	a, ok := g.ask(v)
-	if !ok && request.PrefersJSON(v.r) {
-		return g.refuse(v.w, v.r, problemNoChallenge, nil)
+	if !ok && request.PrefersJSON(v.R) {
+		return g.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
 	if !ok {
-		request.Redirect(v.w, http.StatusSeeOther, g.Prefix+"/login")
+		request.Redirect(v.W, http.StatusSeeOther, g.Prefix+"/login")
 		return nil
 	}
-	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
+	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
 	if err != nil {
-		if err = a.lost(err, v.now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.r) {
-			request.Redirect(v.w, http.StatusSeeOther, request.LoginURL(a.rd, g.Prefix))
+		if err = a.lost(err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
+			request.Redirect(v.W, http.StatusSeeOther, request.LoginURL(a.rd, g.Prefix))
 			return nil
 		}
 		return g.refuseStep(v, &a, g.problemOf(err))
 	}
-	if request.PrefersJSON(v.r) {
-		return request.WriteJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", g.view(v, &a, c))
 	}
 	form := g.codeForm(v, &a, c)
-	form.Sent = g.takeNotice(v, noticeSent)
-	return g.pages.Write(v.w, http.StatusOK, form)
+	form.Sent = v.TakeNotice(noticeSent)
+	return g.pages.Write(v.W, http.StatusOK, form)
 }
 
 // codeForm returns the page that asks for the code.
@@ -261,7 +261,7 @@ func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 	shown := g.view(v, a, c)
 	return pages.Verify{
 		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
-		SecondFactor: g.second != nil, Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.now, Remember: g.life.Remember,
+		SecondFactor: g.second != nil, Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.Now, Remember: g.jar.Life.Remember,
 	}
 }
 
@@ -270,8 +270,8 @@ func (g *Gate) postVerify(v *visit) error {
 	if !ok {
 		return g.refuseVerify(v, &ask{rd: "/"}, otp.ErrNoChallenge)
 	}
-	left, err := g.engine.Verify(v.r.Context(), &g.policy, otp.Verification{
-		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: g.deviceFor(v, a.number.E164),
+	left, err := g.engine.Verify(v.R.Context(), &g.policy, otp.Verification{
+		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: v.DeviceFor(a.number.E164),
 	})
 	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
 	if errors.Is(err, otp.ErrWrongCode) {
@@ -285,14 +285,14 @@ func (g *Gate) postVerify(v *visit) error {
 		if errors.As(err, new(*otp.LimitError)) {
 			g.log(telemetry.EntryLimited, e, zap.Error(err))
 		}
-		return g.refuseVerify(v, &a, a.lost(err, v.now))
+		return g.refuseVerify(v, &a, a.lost(err, v.Now))
 	}
-	g.endSession(v)
-	s, err := g.startSession(v, &a, session.SMS, remember)
+	v.EndSessions()
+	s, err := v.StartSession(&a, session.SMS, remember)
 	if err != nil {
 		return err
 	}
-	g.learnDevice(v, a.number.E164)
+	v.LearnDevice(a.number.E164)
 	g.judged(v, telemetry.CodeRight)
 	g.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
 	g.tell(telemetry.EventVerified, e, "session", s.ID.String())
@@ -301,15 +301,15 @@ func (g *Gate) postVerify(v *visit) error {
 
 // answerVerified lets on whom a session has just been given to.
 func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
-	if request.PrefersJSON(v.r) {
-		return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
 			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, telemetry.Mask(s.Number), g.life.Expires(s).UTC().Truncate(time.Second), a.rd})
+		}{true, telemetry.Mask(s.Number), g.jar.Life.Expires(s).UTC().Truncate(time.Second), a.rd})
 	}
-	request.Redirect(v.w, http.StatusSeeOther, a.rd)
+	request.Redirect(v.W, http.StatusSeeOther, a.rd)
 	return nil
 }
 
@@ -324,29 +324,29 @@ func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remem
 		g.log(telemetry.EntryLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
 		why := g.problemOf(lock)
 		p.retryAfter = why.retryAfter
-		return g.refuse(v.w, v.r, p, why.page)
+		return g.refuse(v.W, v.R, p, why.page)
 	}
 	if left.AttemptsLeft == 0 {
-		return g.refuse(v.w, v.r, p, pages.TooManyAttempts())
+		return g.refuse(v.W, v.R, p, pages.TooManyAttempts())
 	}
 	form := g.codeForm(v, a, left)
 	form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
-	return g.refuse(v.w, v.r, p, form)
+	return g.refuse(v.W, v.R, p, form)
 }
 
 // judged counts what a code was worth.
 func (g *Gate) judged(v *visit, result string) {
 	telemetry.CountCode(result)
-	telemetry.NoteResult(v.r.Context(), result)
+	telemetry.NoteResult(v.R.Context(), result)
 }
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
 func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
 	g.judged(v, telemetry.CodeResult(err))
-	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.r) {
-		if _, verified := g.session(v.r, v.realm, v.https, v.now); verified {
-			request.Redirect(v.w, http.StatusSeeOther, a.rd)
+	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
+		if _, verified := v.Session(); verified {
+			request.Redirect(v.W, http.StatusSeeOther, a.rd)
 			return nil
 		}
 	}
@@ -354,34 +354,34 @@ func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
 }
 
 func (g *Gate) getSession(v *visit) error {
-	s, ok := g.session(v.r, v.realm, v.https, v.now)
+	s, ok := v.Session()
 	if !ok {
-		v.w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
-		return request.WriteJSON(v.w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+		v.W.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
+		return request.WriteJSON(v.W, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 	}
-	return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
+	return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 		Verified   bool      `json:"verified"`
 		Number     string    `json:"number,omitempty"`
 		User       string    `json:"user,omitempty"`
 		Means      string    `json:"means"`
 		VerifiedAt time.Time `json:"verified_at"`
 		ExpiresAt  time.Time `json:"expires_at"`
-	}{true, telemetry.Mask(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), g.life.Expires(&s).UTC().Truncate(time.Second)})
+	}{true, telemetry.Mask(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), g.jar.Life.Expires(&s).UTC().Truncate(time.Second)})
 }
 
 func (g *Gate) postLogout(v *visit) error {
-	if s, ok := g.endSession(v); ok {
+	if s, ok := v.EndSessions(); ok {
 		g.log(telemetry.EntryLoggedOut, g.entry(v, &ask{user: s.User, number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
 	}
-	g.cookies.set(v.w, g.cookies.session, "", v.https, -1)
-	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
-	if request.PrefersJSON(v.r) {
-		v.w.Header()["Cache-Control"] = []string{"no-store"}
-		v.w.WriteHeader(http.StatusNoContent)
+	v.DropSession()
+	v.DropChallenge()
+	if request.PrefersJSON(v.R) {
+		v.W.Header()["Cache-Control"] = []string{"no-store"}
+		v.W.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	g.leaveNotice(v, noticeSignedOut)
-	request.Redirect(v.w, http.StatusSeeOther, "/")
+	v.LeaveNotice(noticeSignedOut)
+	request.Redirect(v.W, http.StatusSeeOther, "/")
 	return nil
 }
 
@@ -390,12 +390,12 @@ func (g *Gate) getStatus(v *visit) error {
 	if !ok {
 		return g.refuseStatus(v, &a, otp.ErrNoChallenge)
 	}
-	if wantsEvents(v.r) {
+	if wantsEvents(v.R) {
 		return g.stream(v, &a)
 	}
-	c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
+	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
 	if err != nil {
 		return g.refuseStatus(v, &a, err)
 	}
-	return request.WriteJSON(v.w, http.StatusOK, "application/json", g.view(v, &a, c))
+	return request.WriteJSON(v.W, http.StatusOK, "application/json", g.view(v, &a, c))
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func (g *Gate) entry(v *visit, a *ask) telemetry.Entry {
-	return telemetry.Entry{Realm: v.realm, ClientIP: request.ClientIP(v.r), Number: a.number.E164, User: a.user, Challenge: a.id}
+	return telemetry.Entry{Realm: v.Realm, ClientIP: request.ClientIP(v.R), Number: a.number.E164, User: a.user, Challenge: a.id}
 }
 
 // log writes one line of the audit log.

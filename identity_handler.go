@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/internal/identity"
-	"github.com/caddy-websms/websms/session"
 )
 
 func init() {
@@ -40,27 +39,6 @@ func (Identity) CaddyModule() caddy.ModuleInfo {
 func (h *Identity) Provision(caddy.Context) error {
 	h.identity = h.Headers.identity()
 	return within("websms_identity", h.Headers.check())
-}
-
-// cookiesVar is the variable of a request in which the first gate keeps the Cookie
-// fields, before it removes the gate's cookies. With a doubtful path a request
-// passes several gates of a site, and each of them must see the session.
-const cookiesVar = "websms.cookies"
-
-// stripCookies removes the gate's cookies from what the handlers behind it see.
-func (g *Gate) stripCookies(r *http.Request) {
-	if fields := r.Header["Cookie"]; len(fields) > 0 && caddyhttp.GetVar(r.Context(), cookiesVar) == nil {
-		caddyhttp.SetVar(r.Context(), cookiesVar, fields)
-	}
-	session.Strip(r.Header, g.cookies.own)
-}
-
-// cookieFields returns the Cookie fields as the client sent them.
-func cookieFields(r *http.Request) []string {
-	if fields, ok := caddyhttp.GetVar(r.Context(), cookiesVar).([]string); ok {
-		return fields
-	}
-	return r.Header["Cookie"]
 }
 
 // ServeHTTP removes the headers, except those that a gate has set.

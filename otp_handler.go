@@ -100,9 +100,7 @@ type Gate struct {
 	policy     otp.Policy
 	numbers    *number.Policy
 	second     *firstfactor.Resolver // nil: people type their number
-	named      string                // the audience of cookies, if the realm is not the request's host
-	life       session.Life
-	cookies    cookies
+	jar        jar
 	identity   identity.Headers
 	bypass     caddyhttp.MatcherSets
 	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
@@ -196,8 +194,10 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	if g.engine = app.(*App).engine; app.(*App).missing != nil {
 		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
 	}
-	g.policy, g.named = g.challengePolicy(), g.namedSeal()
-	g.life, g.cookies, g.identity = g.Session.life(), newCookies(g.Session), g.Headers.identity()
+	g.policy, g.identity = g.challengePolicy(), g.Headers.identity()
+	g.jar = jar{
+		cookies: newCookies(g.Session), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
+	}
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
 	}
@@ -305,7 +305,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
 		}
 		if match {
-			g.stripCookies(r)
+			request.StripCookies(r, g.jar.own)
 			telemetry.RequestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
@@ -313,14 +313,14 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !g.ready() {
 		return g.refuseUnready(w, r, request.IsNavigation(r))
 	}
-	realm, https, now := g.realm(r), request.IsHTTPS(r), g.now()
-	s, ok := g.session(r, realm, https, now)
+	b := g.jar.browser(w, r, g.now())
+	s, ok := b.Session()
 	if !ok {
 		return g.challenge(w, r)
 	}
 	cookie := ""
-	if g.life.Stale(&s, now) {
-		cookie = g.renewal(s, realm, https, now)
+	if g.jar.Life.Stale(&s, b.Now) {
+		cookie = b.Renewal(s)
 	}
 	g.admit(r, &s)
 	telemetry.RequestsPassed.Inc()
@@ -338,7 +338,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.Admit(r, s.Number, s.User)
-	g.stripCookies(r)
+	request.StripCookies(r, g.jar.own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)
@@ -365,45 +365,19 @@ type verifiedAt int64
 
 func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format(time.RFC3339) }
 
-// session returns the valid session that r holds for realm: sealed by us,
-// alive, not ended, and of a number that is still allowed.
-func (g *Gate) session(r *http.Request, realm string, https bool, now time.Time) (session.Session, bool) {
-	var s session.Session
-	found := g.cookies.find(r, g.cookies.session, https, func(value string) bool {
-		opened, err := session.Open(g.engine.vault.Ring, g.seal(realm), value)
-		if err != nil || !g.life.Alive(&opened, now) || g.engine.vault.Ended(&opened, realm) {
-			return false
-		}
-		if n := (number.Number{E164: opened.Number, Region: opened.Region}); !g.numbers.Allowed(n) || !g.belongs(r, opened.User, n) {
-			return false
-		}
-		s = opened
-		return true
-	})
-	return s, found
-}
-
-// belongs reports whether what was asked for or verified in the name of user,
-// for number, is for r to use: in number mode it is nobody's in particular;
-// with a second factor, the first one names the same user now, and today's
-// configuration gives the user the same number.
-func (g *Gate) belongs(r *http.Request, user string, n number.Number) bool {
+// admits reports whether the person of a session may still pass: the number is
+// allowed today, and with a second factor the first one names the same user now, to
+// whom the configuration gives the same number. A session of a user does not pass a
+// gate without a second factor.
+func (g *Gate) admits(r *http.Request, s *session.Session) bool {
+	n := number.Number{E164: s.Number, Region: s.Region}
+	if !g.numbers.Allowed(n) {
+		return false
+	}
 	if g.second != nil {
-		return g.second.Holds(r, user, n)
+		return g.second.Holds(r, s.User, n)
 	}
-	return user == ""
-}
-
-// renewal returns the Set-Cookie field that renews a session's cookie and its idle
-// time, or "".
-func (g *Gate) renewal(s session.Session, realm string, https bool, now time.Time) string {
-	s.Seen = now
-	sealed, err := s.Seal(g.engine.vault.Ring, g.seal(realm))
-	if err != nil {
-		g.logger.Error("renewing a session", zap.Error(err))
-		return ""
-	}
-	return g.cookies.field(g.cookies.session, sealed, https, 0)
+	return s.User == ""
 }
 
 // Interface guards

@@ -25,12 +25,12 @@ var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery co
 
 func (g *Gate) getRecover(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), g.Prefix)
-	if request.PrefersJSON(v.r) {
-		return request.WriteJSON(v.w, http.StatusOK, "application/json", struct {
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Mode string `json:"mode"`
 		}{"recovery_code"})
 	}
-	return g.pages.Write(v.w, http.StatusOK, pages.Recover{ReturnTo: rd})
+	return g.pages.Write(v.W, http.StatusOK, pages.Recover{ReturnTo: rd})
 }
 
 // postRecover lets in whom an operator has given a recovery code, without an
@@ -38,15 +38,15 @@ func (g *Gate) getRecover(v *visit) error {
 // the number.
 func (g *Gate) postRecover(v *visit) error {
 	a := ask{rd: request.ReturnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
-	err := g.engine.Recover(v.r.Context(), g.policy.Scope, request.Network(v.r), v.form.Get("code"), func(holder string) bool {
+	err := g.engine.Recover(v.R.Context(), g.policy.Scope, request.Network(v.R), v.form.Get("code"), func(holder string) bool {
 		return g.holderIs(v, &a, holder)
 	})
 	e, means := g.entry(v, &a), zap.Stringer("means", session.RecoveryCode)
 	if err != nil {
 		return g.refuseRecovery(v, &a, e, err)
 	}
-	g.endSession(v)
-	s, err := g.startSession(v, &a, session.RecoveryCode, false)
+	v.EndSessions()
+	s, err := v.StartSession(&a, session.RecoveryCode, false)
 	if err != nil {
 		return err
 	}
@@ -84,13 +84,13 @@ func (g *Gate) refuseRecovery(v *visit, a *ask, e telemetry.Entry, err error) er
 		g.judged(v, telemetry.CodeWrong)
 		g.log(telemetry.EntryWrong, e, means)
 		again.Problem = pages.WrongRecovery(g.Company)
-		return g.refuse(v.w, v.r, problemWrongRecovery, again)
+		return g.refuse(v.W, v.R, problemWrongRecovery, again)
 	case errors.As(err, &limit):
 		g.judged(v, telemetry.CodeLimited)
 		e.Write(g.crowded, telemetry.EntryLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
 		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
 		again.Problem = pages.TooManyTries(request.WholeSeconds(limit.RetryAfter))
-		return g.refuse(v.w, v.r, p, again)
+		return g.refuse(v.W, v.R, p, again)
 	}
 	g.judged(v, telemetry.CodeResult(err))
 	return g.refuseStep(v, a, g.problemOf(err))

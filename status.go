@@ -69,7 +69,7 @@ const (
 // (WHATWG HTML, 9.2).
 func (g *Gate) stream(v *visit, a *ask) error {
 	if !g.streams.begin(a.id) {
-		return g.refuse(v.w, v.r, problem{
+		return g.refuse(v.W, v.R, problem{
 			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
 		}, nil)
 	}
@@ -82,7 +82,7 @@ func (g *Gate) stream(v *visit, a *ask) error {
 	for {
 		// Watch first, then Get: a change between the two is not missed.
 		changed, stop := g.engine.Watch(a.id)
-		c, err := g.engine.Get(v.r.Context(), g.policy.Scope, a.id)
+		c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
 		dead := errors.Is(err, otp.ErrTooManyAttempts)
 		if err != nil && !(dead && last != nil) {
 			stop()
@@ -92,14 +92,14 @@ func (g *Gate) stream(v *visit, a *ask) error {
 			return g.refuseStatus(v, a, err)
 		}
 		if last == nil {
-			beginEvents(v.w.Header())
+			beginEvents(v.W.Header())
 		}
 		line, err := json.Marshal(g.view(v, a, c))
 		if err != nil {
 			stop()
 			return err
 		}
-		alive := bytes.Equal(line, last) || sendEvent(v.w, "data: "+string(line)+"\n\n")
+		alive := bytes.Equal(line, last) || sendEvent(v.W, "data: "+string(line)+"\n\n")
 		last = line
 		alive = alive && !dead && g.await(v, changed, c.ExpiresAt, beat.C)
 		stop()
@@ -113,14 +113,14 @@ func (g *Gate) stream(v *visit, a *ask) error {
 // browser that takes up a stream again after its end is told to stop, by a 204
 // (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
 func (g *Gate) refuseStatus(v *visit, a *ask, err error) error {
-	p := g.problemOf(a.lost(err, v.now))
-	if wantsEvents(v.r) && p.Type != "unavailable" {
-		v.w.Header().Set("Cache-Control", "no-store")
-		v.w.WriteHeader(http.StatusNoContent)
+	p := g.problemOf(a.lost(err, v.Now))
+	if wantsEvents(v.R) && p.Type != "unavailable" {
+		v.W.Header().Set("Cache-Control", "no-store")
+		v.W.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	p.page = nil
-	return g.refuse(v.w, v.r, p, nil)
+	return g.refuse(v.W, v.R, p, nil)
 }
 
 // await keeps a stream alive until its challenge has changed or expires; it
@@ -135,10 +135,10 @@ func (g *Gate) await(v *visit, changed <-chan struct{}, expires time.Time, beat 
 		case <-expiry.C:
 			return true
 		case <-beat:
-			if !sendEvent(v.w, ":\n\n") {
+			if !sendEvent(v.W, ":\n\n") {
 				return false
 			}
-		case <-v.r.Context().Done():
+		case <-v.R.Context().Done():
 			return false
 		case <-g.streams.closing:
 			return false

@@ -48,11 +48,12 @@ func BenchmarkPassByStore(b *testing.B) {
 			}
 			g, _ := benchGate(b)
 			g.engine = app.(*App).engine
+			g.jar.Vault = g.engine.vault
 			for !g.engine.vault.Ring.Ready() {
 				time.Sleep(time.Millisecond)
 			}
 			s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
-			g.life.Begin(&s, time.Now())
+			g.jar.Life.Begin(&s, time.Now())
 			cookie, err := s.Seal(g.engine.vault.Ring, "app.example.com")
 			if err != nil {
 				b.Fatal(err)

@@ -9,26 +9,17 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
-	"github.com/caddy-websms/websms/session"
 )
 
 // visit is one request to the gate's own endpoints.
 type visit struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	url   *url.URL // as the browser asked for it
-	realm string
-	https bool
-	now   time.Time
-	form  url.Values // what was posted; nil for a GET
+	browser
+	url  *url.URL   // as the browser asked for it
+	form url.Values // the fields that were posted; nil for a GET
 
 	// Of a personal endpoint, with a second factor: whom the first one names.
 	user   string
@@ -96,7 +87,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	if !ok {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
-	v := &visit{w: w, r: r, url: own, realm: g.realm(r), https: request.IsHTTPS(r), now: g.now()}
+	v := &visit{browser: g.jar.browser(w, r, g.now()), url: own}
 	switch {
 	case request.Reads(r) && e.get != nil:
 		return g.answer(v, e, e.get)
@@ -104,7 +95,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if request.InEarlyData(r) {
 			return g.refuse(w, r, problemTooEarly, nil)
 		}
-		if g.crossOrigin(r, v.https) {
+		if g.crossOrigin(r, v.HTTPS) {
 			return g.refuse(w, r, problemCrossOrigin, nil)
 		}
 		if refusal := v.readForm(); refusal != nil {
@@ -112,7 +103,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		}
 		ctx, span := telemetry.StartSpan(r.Context(), "websms "+name)
 		defer span.End()
-		v.r = r.WithContext(ctx)
+		v.R = r.WithContext(ctx)
 		return g.answer(v, e, e.post)
 	}
 	return g.refuseMethod(w, r, e.allow())
@@ -123,7 +114,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
 	if e.personal && g.second != nil {
 		var err error
-		if v.user, v.number, err = g.second.Identify(v.r); err != nil {
+		if v.user, v.number, err = g.second.Identify(v.R); err != nil {
 			return g.refusePerson(v, err)
 		}
 	}
@@ -148,7 +139,7 @@ func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string
 
 // readForm reads what was posted, as a form or as JSON, or returns why not.
 func (v *visit) readForm() *problem {
-	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, request.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(v.W, v.R.Body, request.MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -160,7 +151,7 @@ func (v *visit) readForm() *problem {
 	if len(body) == 0 {
 		return nil
 	}
-	kind, _, err := mime.ParseMediaType(v.r.Header.Get("Content-Type"))
+	kind, _, err := mime.ParseMediaType(v.R.Header.Get("Content-Type"))
 	switch {
 	case err == nil && kind == "application/x-www-form-urlencoded":
 		if v.form, err = url.ParseQuery(string(body)); err != nil {
@@ -203,117 +194,5 @@ func (v *visit) readJSON(body []byte) bool {
 // ask returns the challenge that the browser has asked for, in the name of the
 // person that a first factor names now.
 func (g *Gate) ask(v *visit) (ask, bool) {
-	var a ask
-	found := g.cookies.find(v.r, g.cookies.challenge, v.https, func(value string) (ok bool) {
-		a, ok = openAsk(g.engine.vault.Ring, g.seal(v.realm), value)
-		return ok && a.user == v.user && (g.second == nil || a.number == v.number)
-	})
-	if !found {
-		return ask{}, false
-	}
-	return a, true
-}
-
-// setAsk gives the browser the challenge it has asked for.
-func (g *Gate) setAsk(v *visit, a *ask) error {
-	sealed, err := a.seal(g.engine.vault.Ring, g.seal(v.realm))
-	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, err)
-	}
-	g.cookies.set(v.w, g.cookies.challenge, sealed, v.https, askLife)
-	return nil
-}
-
-// knows reports whether this browser has verified a number before.
-func (g *Gate) knows(v *visit, e164 string) bool { return g.deviceFor(v, e164) != "" }
-
-// deviceFor returns what a device counts as for a number that it has verified
-// before, or "".
-func (g *Gate) deviceFor(v *visit, e164 string) string {
-	d := g.device(v)
-	n, known := d.knows(numberDigest(g.engine.vault.Ring, g.seal(v.realm), e164), v.now)
-	if !known || !n.at.After(g.engine.vault.NotBefore(session.ByNumber, v.realm, e164)) {
-		return ""
-	}
-	return string(n.id[:])
-}
-
-// device returns what this browser's device cookie holds.
-func (g *Gate) device(v *visit) device {
-	var d device
-	g.cookies.find(v.r, g.cookies.device, v.https, func(value string) (ok bool) {
-		d, ok = openDevice(g.engine.vault.Ring, g.seal(v.realm), value)
-		return ok
-	})
-	return d
-}
-
-// startSession gives the browser a session for a number that it has just
-// verified by means. It replaces any session that the browser had.
-func (g *Gate) startSession(v *visit, a *ask, means session.Means, remember bool) (session.Session, error) {
-	s := session.Session{
-		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,
-		Remember: remember && g.life.Remember > 0, Means: means,
-	}
-	g.life.Begin(&s, v.now)
-	sealed, err := s.Seal(g.engine.vault.Ring, g.seal(v.realm))
-	if err != nil {
-		return s, caddyhttp.Error(http.StatusInternalServerError, err)
-	}
-	var life time.Duration
-	if s.Remember {
-		life = g.life.Remember
-	}
-	g.cookies.set(v.w, g.cookies.session, sealed, v.https, life)
-	g.cookies.set(v.w, g.cookies.challenge, "", v.https, -1)
-	return s, nil
-}
-
-// learnDevice remembers in the browser that it has verified a number.
-func (g *Gate) learnDevice(v *visit, e164 string) {
-	known := g.device(v)
-	known.learn(numberDigest(g.engine.vault.Ring, g.seal(v.realm), e164), v.now)
-	if sealed, err := known.seal(g.engine.vault.Ring, g.seal(v.realm)); err == nil {
-		g.cookies.set(v.w, g.cookies.device, sealed, v.https, deviceLife)
-	}
-}
-
-// endSession ends the sessions that a request holds, also one that rests too
-// long or whose number is not listed today: none may come back. It returns the
-// first of them, and false if there is none.
-func (g *Gate) endSession(v *visit) (first session.Session, ok bool) {
-	g.cookies.find(v.r, g.cookies.session, v.https, func(value string) bool {
-		s, err := session.Open(g.engine.vault.Ring, g.seal(v.realm), value)
-		if err != nil || !v.now.Before(s.Ends) || g.engine.vault.Ended(&s, v.realm) {
-			return false
-		}
-		if err := g.engine.vault.Revoke(s.ID, s.Ends); err != nil {
-			g.logger.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends", zap.Error(err))
-		}
-		if !ok {
-			first, ok = s, true
-		}
-		return false
-	})
-	return first, ok
-}
-
-// A notice is a word that an answer leaves for the page it leads to.
-const (
-	noticeSignedOut = "signed-out"
-	noticeSent      = "sent-again"
-	noticeLife      = time.Minute // how long it waits for its page
-)
-
-func (g *Gate) leaveNotice(v *visit, notice string) {
-	g.cookies.set(v.w, g.cookies.notice, notice, v.https, noticeLife)
-}
-
-// takeNotice reports whether a notice was left, and takes it away.
-func (g *Gate) takeNotice(v *visit, notice string) bool {
-	left := g.cookies.find(v.r, g.cookies.notice, v.https, func(value string) bool { return value == notice })
-	if left {
-		g.cookies.set(v.w, g.cookies.notice, "", v.https, -1)
-	}
-	return left
+	return v.Challenge(func(a *ask) bool { return a.user == v.user && (g.second == nil || a.number == v.number) })
 }

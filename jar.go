@@ -1,0 +1,225 @@
+package websms
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/vault"
+	"github.com/caddy-websms/websms/session"
+)
+
+// jar reads and writes the cookies of a gate. Its fields do not change while
+// requests are served.
+type jar struct {
+	cookies
+	Realm string       // of the configuration; "" if there is none
+	Vault *vault.Vault // the keys that seal cookies, and the revocations
+	Life  session.Life
+	Log   *zap.Logger
+
+	// Admits reports whether the person of a session may still pass with r: the
+	// number is allowed, and a first factor names the same user and number.
+	Admits func(r *http.Request, s *session.Session) bool
+}
+
+// browser is the jar's view of one request: the cookies that the browser sent, and
+// the answer that sets others.
+type browser struct {
+	*jar
+	W     http.ResponseWriter
+	R     *http.Request
+	Realm string // that sessions of R belong to
+	HTTPS bool   // the browser speaks HTTPS, to Caddy or to a trusted proxy
+	Now   time.Time
+}
+
+// browser returns the view of a request that arrived at now.
+func (j *jar) browser(w http.ResponseWriter, r *http.Request, now time.Time) browser {
+	return browser{jar: j, W: w, R: r, Realm: j.realmOf(r), HTTPS: request.IsHTTPS(r), Now: now}
+}
+
+// realmOf returns the realm that sessions of r belong to. By default that is the
+// host of r, so a session of one site never opens another.
+func (j *jar) realmOf(r *http.Request) string {
+	if j.Realm != "" {
+		return j.Realm
+	}
+	if j.domain != "" {
+		return j.domain
+	}
+	return request.Host(r)
+}
+
+// audience returns the name that the browser's cookies are sealed for. No Host header
+// holds a NUL. So a client that sends a configured realm as its Host reaches no cookie
+// of that realm.
+func (b *browser) audience() string {
+	switch {
+	case b.jar.Realm != "":
+		return "\x00realm " + b.jar.Realm
+	case b.domain != "":
+		return "\x00domain " + b.domain
+	}
+	return b.Realm
+}
+
+// Session returns the valid session of the browser, and false if it has none. A valid
+// session was sealed by this gate, is alive and not revoked, and its person may still
+// pass.
+func (b *browser) Session() (s session.Session, ok bool) {
+	audience := b.audience()
+	ok = b.find(b.R, b.session, b.HTTPS, func(value string) bool {
+		opened, err := session.Open(b.Vault.Ring, audience, value)
+		if err != nil || !b.Life.Alive(&opened, b.Now) || b.Vault.Ended(&opened, b.Realm) || !b.Admits(b.R, &opened) {
+			return false
+		}
+		s = opened
+		return true
+	})
+	return s, ok
+}
+
+// Renewal returns the Set-Cookie field that renews a session's cookie and its idle
+// time, or "" if the session cannot be sealed.
+func (b *browser) Renewal(s session.Session) string {
+	s.Seen = b.Now
+	sealed, err := s.Seal(b.Vault.Ring, b.audience())
+	if err != nil {
+		b.Log.Error("renewing a session", zap.Error(err))
+		return ""
+	}
+	return b.field(b.session, sealed, b.HTTPS, 0)
+}
+
+// StartSession gives the browser a new session for the number of a challenge, which
+// the person has just verified by means. It replaces any session and challenge that
+// the browser had.
+func (b *browser) StartSession(a *ask, means session.Means, remember bool) (session.Session, error) {
+	s := session.Session{
+		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,
+		Remember: remember && b.Life.Remember > 0, Means: means,
+	}
+	b.Life.Begin(&s, b.Now)
+	sealed, err := s.Seal(b.Vault.Ring, b.audience())
+	if err != nil {
+		return s, caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	var life time.Duration
+	if s.Remember {
+		life = b.Life.Remember
+	}
+	b.set(b.W, b.session, sealed, b.HTTPS, life)
+	b.DropChallenge()
+	return s, nil
+}
+
+// EndSessions revokes the sessions that the browser sent, also one that was idle too
+// long or that belongs to a number that is not allowed today: none may come back. It
+// returns the first of them, and false if there is none.
+func (b *browser) EndSessions() (first session.Session, ok bool) {
+	audience := b.audience()
+	b.find(b.R, b.session, b.HTTPS, func(value string) bool {
+		s, err := session.Open(b.Vault.Ring, audience, value)
+		if err != nil || !b.Now.Before(s.Ends) || b.Vault.Ended(&s, b.Realm) {
+			return false
+		}
+		if err := b.Vault.Revoke(s.ID, s.Ends); err != nil {
+			b.Log.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends", zap.Error(err))
+		}
+		if !ok {
+			first, ok = s, true
+		}
+		return false
+	})
+	return first, ok
+}
+
+// DropSession deletes the session cookie.
+func (b *browser) DropSession() { b.set(b.W, b.session, "", b.HTTPS, -1) }
+
+// Challenge returns the challenge that the browser asked for, in the first of its
+// challenge cookies that opens and that keep accepts. It returns false if there is
+// none.
+func (b *browser) Challenge(keep func(*ask) bool) (a ask, ok bool) {
+	audience := b.audience()
+	found := b.find(b.R, b.challenge, b.HTTPS, func(value string) (ok bool) {
+		a, ok = openAsk(b.Vault.Ring, audience, value)
+		return ok && keep(&a)
+	})
+	if !found {
+		return ask{}, false
+	}
+	return a, true
+}
+
+// SetChallenge gives the browser the challenge that it asked for.
+func (b *browser) SetChallenge(a *ask) error {
+	sealed, err := a.seal(b.Vault.Ring, b.audience())
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	b.set(b.W, b.challenge, sealed, b.HTTPS, askLife)
+	return nil
+}
+
+// DropChallenge deletes the challenge cookie.
+func (b *browser) DropChallenge() { b.set(b.W, b.challenge, "", b.HTTPS, -1) }
+
+// Knows reports whether this browser has verified a number before.
+func (b *browser) Knows(e164 string) bool { return b.DeviceFor(e164) != "" }
+
+// DeviceFor returns the name under which the failures of this browser count for a
+// number that it has verified before, or "".
+func (b *browser) DeviceFor(e164 string) string {
+	d := b.device()
+	n, known := d.knows(numberDigest(b.Vault.Ring, b.audience(), e164), b.Now)
+	if !known || !n.at.After(b.Vault.NotBefore(session.ByNumber, b.Realm, e164)) {
+		return ""
+	}
+	return string(n.id[:])
+}
+
+// LearnDevice remembers in the browser that it has verified a number.
+func (b *browser) LearnDevice(e164 string) {
+	known := b.device()
+	known.learn(numberDigest(b.Vault.Ring, b.audience(), e164), b.Now)
+	if sealed, err := known.seal(b.Vault.Ring, b.audience()); err == nil {
+		b.set(b.W, b.cookies.device, sealed, b.HTTPS, deviceLife)
+	}
+}
+
+// device returns the content of the device cookie.
+func (b *browser) device() device {
+	var d device
+	audience := b.audience()
+	b.find(b.R, b.cookies.device, b.HTTPS, func(value string) (ok bool) {
+		d, ok = openDevice(b.Vault.Ring, audience, value)
+		return ok
+	})
+	return d
+}
+
+// A notice is a word that an answer leaves for the page that it leads to.
+const (
+	noticeSignedOut = "signed-out"
+	noticeSent      = "sent-again"
+	noticeLife      = time.Minute // how long it waits for its page
+)
+
+// LeaveNotice leaves a notice for the next page.
+func (b *browser) LeaveNotice(notice string) {
+	b.set(b.W, b.notice, notice, b.HTTPS, noticeLife)
+}
+
+// TakeNotice reports whether a notice was left, and deletes it.
+func (b *browser) TakeNotice(notice string) bool {
+	left := b.find(b.R, b.notice, b.HTTPS, func(value string) bool { return value == notice })
+	if left {
+		b.set(b.W, b.notice, "", b.HTTPS, -1)
+	}
+	return left
+}
