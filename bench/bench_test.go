@@ -36,10 +36,14 @@ func TestReadWrk(t *testing.T) {
 	if want := (outcome{Requests: 89262, Seconds: 4.01, P50: 1.38, P99: 0.5, Refused: 17, Unwell: 6, PerSecond: 89262 / 4.01}); o != want {
 		t.Errorf("read %+v, want %+v", o, want)
 	}
-	if slow, err := readWrk(strings.Replace(wrkSaid, "99%  500.00us", "99%    1.19s ", 1)); err != nil || slow.P99 != 1190 { // as wrk writes seconds
+	inSeconds := strings.Replace(wrkSaid, "99%  500.00us", "99%    1.19s ", 1) // as wrk writes them
+	if slow, err := readWrk(inSeconds); err != nil || slow.P99 != 1190 {
 		t.Errorf("seconds read as %v, %v", slow.P99, err)
 	}
-	for _, broken := range []string{"", "unable to connect to localhost:1 Connection refused", strings.Replace(wrkSaid, "requests in", "requests", 1), strings.Replace(wrkSaid, "99%", "98%", 1)} {
+	for _, broken := range []string{
+		"", "unable to connect to localhost:1 Connection refused",
+		strings.Replace(wrkSaid, "requests in", "requests", 1), strings.Replace(wrkSaid, "99%", "98%", 1),
+	} {
 		if _, err := readWrk(broken); err == nil {
 			t.Errorf("taken for an outcome: %q", broken)
 		}
@@ -56,8 +60,11 @@ func FuzzReadWrk(f *testing.F) {
 }
 
 func TestReadBenchmarks(t *testing.T) {
-	got := readBenchmarks("goos: linux\nBenchmarkOpen/keys=1-2   \t 4628863\t       255.0 ns/op\t      16 B/op\t       1 allocs/op\nBenchmarkPass 	1	1400 ns/op\nPASS\n")
-	if len(got) != 2 || got[0].Benchmark != "BenchmarkOpen/keys=1" || got[0].Values["ns/op"] != 255 || got[0].Values["allocs/op"] != 1 || got[1].Benchmark != "BenchmarkPass" {
+	got := readBenchmarks("goos: linux\n" +
+		"BenchmarkOpen/keys=1-2   \t 4628863\t       255.0 ns/op\t      16 B/op\t       1 allocs/op\n" +
+		"BenchmarkPass 	1	1400 ns/op\nPASS\n")
+	if len(got) != 2 || got[0].Benchmark != "BenchmarkOpen/keys=1" || got[1].Benchmark != "BenchmarkPass" ||
+		got[0].Values["ns/op"] != 255 || got[0].Values["allocs/op"] != 1 {
 		t.Errorf("read %+v", got)
 	}
 }
@@ -81,7 +88,10 @@ func TestMedian(t *testing.T) {
 }
 
 func TestFigures(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.974: "0.97", 12.34: "12.3", 100.4: "100", 1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", math.NaN(): "–"} {
+	for v, want := range map[float64]string{
+		0: "0", 0.974: "0.97", 12.34: "12.3", 100.4: "100",
+		1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", math.NaN(): "–",
+	} {
 		if got := figures(v); got != want {
 			t.Errorf("%v is written %q, want %q", v, got, want)
 		}
@@ -105,7 +115,8 @@ func TestFigureIsWellFormed(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	o, err := readOptions([]string{"-quick", "-only", "http,work", "-header", "Cookie: a=b", "other=http://localhost:1/"})
-	if err != nil || o.rounds != 3 || o.duration != time.Second || !slices.Equal(o.only, []string{"http", "work"}) || len(o.gates) != 1 || o.gates[0].header != "Cookie: a=b" {
+	if err != nil || o.rounds != 3 || o.duration != time.Second || !slices.Equal(o.only, []string{"http", "work"}) ||
+		len(o.gates) != 1 || o.gates[0].header != "Cookie: a=b" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, args := range [][]string{{"-only", "htp"}, {"-rounds", "0"}, {"-duration", "10ms"}, {"other"}, {"other=ftp://x"}} {

@@ -191,7 +191,10 @@ func (l *lab) reportHTTP(targets []target, samples []sample) {
 	}
 	perSecond := func(s sample) float64 { return s.PerSecond }
 	cpu := func(s sample) float64 { return s.CPU }
-	t := table{head: []string{"gate", "requests/s", "of ungated", "p50 ms", "p99 ms", "CPU µs/request", "of ungated", "allocations/request", "budget"}}
+	t := table{head: []string{
+		"gate", "requests/s", "of ungated", "p50 ms", "p99 ms",
+		"CPU µs/request", "of ungated", "allocations/request", "budget",
+	}}
 	l.figure = &figure{title: "Requests per second, of those of an ungated proxy"}
 	bare, bareCPU := column("ungated", perSecond), column("ungated", cpu)
 	for _, target := range targets {
@@ -218,5 +221,6 @@ func (l *lab) reportHTTP(targets []target, samples []sample) {
 			l.figure.bars = append(l.figure.bars, bar{target.name, rate})
 		}
 	}
-	fmt.Printf("Requests: %d connections, %d rounds of %s, medians; the ratios are medians of each round's.\n\n%s\n", connections, l.rounds, l.duration, &t)
+	fmt.Printf("Requests: %d connections, %d rounds of %s, medians; the ratios are medians of each round's.\n\n%s\n",
+		connections, l.rounds, l.duration, &t)
 }

@@ -63,7 +63,8 @@ func (l *lab) loadList(ctx context.Context, name, line, options string, n int, b
 		return s, err
 	}
 	began := time.Now()
-	g, err := l.startGate(fmt.Sprintf("%s-%d", name, n), "store memory", "websms_otp {\n\t\tcompany Bench\n\t\t"+fmt.Sprintf(options, file)+"\n\t}")
+	g, err := l.startGate(fmt.Sprintf("%s-%d", name, n), "store memory",
+		"websms_otp {\n\t\tcompany Bench\n\t\t"+fmt.Sprintf(options, file)+"\n\t}")
 	if err != nil {
 		return s, err
 	}

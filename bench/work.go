@@ -19,7 +19,8 @@ import (
 // cores.
 func measureWork(ctx context.Context, l *lab) error {
 	const app = "store memory {\n\t\t\tcapacity 1000000\n\t\t}"
-	g, err := l.startGate("work", app, "websms_webhook /webhook {\n\t\tsecret bench-secret\n\t}\n\twebsms_otp {\n\t\tcompany Bench\n\t\tcode {\n\t\t\tttl 10m\n\t\t}\n\t\t"+plentiful+"\n\t}")
+	g, err := l.startGate("work", app, "websms_webhook /webhook {\n\t\tsecret bench-secret\n\t}\n\t"+
+		"websms_otp {\n\t\tcompany Bench\n\t\tcode {\n\t\t\tttl 10m\n\t\t}\n\t\t"+plentiful+"\n\t}")
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,8 @@ func measureWork(ctx context.Context, l *lab) error {
 		}
 		rate := of(func(s workSample) float64 { return s.PerSecond })
 		t.add(job.name, figures(rate), figures(of(func(s workSample) float64 { return s.P99 })),
-			figures(of(func(s workSample) float64 { return s.CPU })), figures(of(func(s workSample) float64 { return s.Simulator })), atLeast(rate, job.bar))
+			figures(of(func(s workSample) float64 { return s.CPU })),
+			figures(of(func(s workSample) float64 { return s.Simulator })), atLeast(rate, job.bar))
 	}
 	fmt.Printf("Work: %d rounds; wrk, Caddy and the simulator share the machine.\n\n%s\n", rounds, &t)
 	return nil
@@ -179,7 +181,9 @@ request = function()
     return last
   end
   local cookie, code = line:match("^(%S+) (%d+)$")
-  last = wrk.format("POST", "/.websms/verify", {["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json", ["Cookie"] = cookie}, "code=" .. code)
+  last = wrk.format("POST", "/.websms/verify", {
+    ["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json", ["Cookie"] = cookie
+  }, "code=" .. code)
   return last
 end
 `)
@@ -225,7 +229,8 @@ func (w *worker) prepare(ctx context.Context) ([]awaited, error) {
 
 func (w *worker) ask(ctx context.Context, client *http.Client, number string) (awaited, error) {
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.gate.url+"/.websms/send", strings.NewReader("phone="+url.QueryEscape(number)))
+		form := strings.NewReader("phone=" + url.QueryEscape(number))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.gate.url+"/.websms/send", form)
 		if err != nil {
 			return awaited{}, err
 		}
@@ -264,7 +269,8 @@ local n = %d
 local headers = {["Content-Type"] = "application/json", ["Authorization"] = "Bearer bench-secret"}
 request = function()
   n = n + 1
-  return wrk.format("POST", "/webhook", headers, '{"type":"dlr","messageId":"MSG' .. n .. '","status":"DELIVRD","statusCode":1,"timestamp":1234567890}')
+  return wrk.format("POST", "/webhook", headers, '{"type":"dlr","messageId":"MSG' .. n ..
+    '","status":"DELIVRD","statusCode":1,"timestamp":1234567890}')
 end
 `, w.messages))
 	if err != nil {
