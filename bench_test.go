@@ -28,7 +28,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	g := &Gate{
 		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
 		identity: HeadersConfig{}.identity(),
-		jar:      jar{cookies: newCookies(SessionConfig{}), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
+		jar:      jar{cookies: SessionConfig{}.cookies(), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
 		logger:   zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
 	}
 	if g.numbers, err = number.NewPolicy([]string{"NZ"}); err != nil {

@@ -220,7 +220,7 @@ func TestDocsDefaults(t *testing.T) {
 		"policy":    reflect.DeepEqual(silent.challengePolicy(), spoken.challengePolicy()),
 		"countries": slices.Equal(silent.Numbers.countries(), spoken.Numbers.countries()),
 		"session":   silent.Session.life() == spoken.Session.life(),
-		"cookies":   newCookies(silent.Session) == newCookies(spoken.Session),
+		"cookies":   silent.Session.cookies() == spoken.Session.cookies(),
 		"headers":   silent.Headers.identity() == spoken.Headers.identity(),
 		"user":      silent.SecondFactor.user() == spoken.SecondFactor.user(),
 		"prefix":    silent.prefix() == spoken.prefix(),

@@ -9,16 +9,16 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// ask is what the challenge cookie holds: which challenge the browser has
-// asked for, and what is needed to go on with it. A store need not keep it.
+// ask is the content of the challenge cookie: the challenge that the browser asked
+// for, and all that the gate needs to go on with it, so that no store keeps it.
 type ask struct {
 	id      otp.ID
 	number  number.Number
-	user    string    // who asked, by a first factor's word; "" in number mode
-	guarded bool      // asked for at a gate with a list: what became of it shows nowhere
-	decoy   bool      // nothing was sent: the number is not listed
-	expires time.Time // of the code, when the cookie was written
-	rd      string
+	user    string    // the user whom the first factor named; "" in number mode
+	guarded bool      // the gate had a list of numbers: the delivery is not shown
+	decoy   bool      // the number was not on the list: nothing was sent
+	expires time.Time // when the code expires, as of the writing of the cookie
+	rd      string    // the return target
 
 	unknown string // fields of a newer version, which a resend keeps
 }

@@ -127,6 +127,14 @@ const (
 	maxLife = session.MaxLife
 )
 
+// cookies returns the gate's cookies, with the defaults.
+func (s SessionConfig) cookies() cookies {
+	if s.Cookie == "" {
+		return newCookies(defaultCookie, s.Domain)
+	}
+	return newCookies(s.Cookie, s.Domain)
+}
+
 // life returns how long sessions last, with the defaults.
 func (s SessionConfig) life() session.Life {
 	life := session.Life{TTL: 12 * time.Hour, Idle: time.Hour, Remember: time.Duration(s.Remember)}

@@ -20,12 +20,10 @@ type cookies struct {
 
 const hostPrefix = "__Host-"
 
-func newCookies(s SessionConfig) cookies {
-	name := s.Cookie
-	if name == "" {
-		name = defaultCookie
-	}
-	return cookies{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: s.Domain}
+// newCookies returns the cookies of a gate by the configured name of the session
+// cookie, and the domain that sessions are shared in, or "".
+func newCookies(name, domain string) cookies {
+	return cookies{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: domain}
 }
 
 // own reports whether a cookie is ours, under either of its names.

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // challengeJSON is a challenge as programs see it.
@@ -222,7 +223,7 @@ func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
 func (g *Gate) answerChallenge(v *visit, a *ask, c otp.Challenge) error {
 	a.expires = c.ExpiresAt
 	if err := v.SetChallenge(a); err != nil {
-		return err
+		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusAccepted, "application/json", g.view(v, a, c))
@@ -290,7 +291,7 @@ func (g *Gate) postVerify(v *visit) error {
 	v.EndSessions()
 	s, err := v.StartSession(&a, session.SMS, remember)
 	if err != nil {
-		return err
+		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.LearnDevice(a.number.E164)
 	g.judged(v, telemetry.CodeRight)

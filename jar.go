@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/request"
@@ -106,7 +105,7 @@ func (b *browser) StartSession(a *ask, means session.Means, remember bool) (sess
 	b.Life.Begin(&s, b.Now)
 	sealed, err := s.Seal(b.Vault.Ring, b.audience())
 	if err != nil {
-		return s, caddyhttp.Error(http.StatusInternalServerError, err)
+		return s, err
 	}
 	var life time.Duration
 	if s.Remember {
@@ -160,7 +159,7 @@ func (b *browser) Challenge(keep func(*ask) bool) (a ask, ok bool) {
 func (b *browser) SetChallenge(a *ask) error {
 	sealed, err := a.seal(b.Vault.Ring, b.audience())
 	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, err)
+		return err
 	}
 	b.set(b.W, b.challenge, sealed, b.HTTPS, askLife)
 	return nil

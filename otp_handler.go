@@ -196,7 +196,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.policy, g.identity = g.challengePolicy(), g.Headers.identity()
 	g.jar = jar{
-		cookies: newCookies(g.Session), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
+		cookies: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
 	}
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err

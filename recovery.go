@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Whom a recovery code is for: a number where people type theirs, a user where
@@ -48,7 +49,7 @@ func (g *Gate) postRecover(v *visit) error {
 	v.EndSessions()
 	s, err := v.StartSession(&a, session.RecoveryCode, false)
 	if err != nil {
-		return err
+		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	g.judged(v, telemetry.CodeRecovery)
 	g.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), means)
