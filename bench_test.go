@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/pages"
@@ -28,7 +29,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	g := &Gate{
 		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
 		identity: HeadersConfig{}.identity(),
-		jar:      jar{cookies: SessionConfig{}.cookies(), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
+		jar:      cookies.Jar{Names: SessionConfig{}.cookies(), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
 		logger:   zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
 	}
 	if g.numbers, err = number.NewPolicy([]string{"NZ"}); err != nil {
@@ -135,7 +136,7 @@ func BenchmarkOpenManyCookies(b *testing.B) {
 	r.Header["Cookie"] = []string{strings.Repeat("websms_session="+strings.Repeat("A", 160)+"; ", 40)}
 	b.ReportAllocs()
 	for b.Loop() {
-		browser := g.jar.browser(nil, r, time.Now())
+		browser := g.jar.Browser(nil, r, time.Now())
 		if _, ok := browser.Session(); ok {
 			b.Fatal("opened")
 		}

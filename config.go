@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-websms/websms/internal/block"
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/number"
@@ -127,12 +128,12 @@ const (
 	maxLife = session.MaxLife
 )
 
-// cookies returns the gate's cookies, with the defaults.
-func (s SessionConfig) cookies() cookies {
+// cookies.Names returns the gate's cookies, with the defaults.
+func (s SessionConfig) cookies() cookies.Names {
 	if s.Cookie == "" {
-		return newCookies(defaultCookie, s.Domain)
+		return cookies.New(defaultCookie, s.Domain)
 	}
-	return newCookies(s.Cookie, s.Domain)
+	return cookies.New(s.Cookie, s.Domain)
 }
 
 // life returns how long sessions last, with the defaults.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/directory"
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -34,9 +35,9 @@ type challengeJSON struct {
 // numbers get a code, whether one was delivered would tell if a number is
 // listed; so only a browser that has verified it before learns more than that
 // the message is on its way.
-func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
+func (g *Gate) view(v *visit, a *cookies.Challenge, c otp.Challenge) challengeJSON {
 	status := c.Status
-	if (a.guarded || g.numbers.Restricted()) && !v.Knows(a.number.E164) {
+	if (a.Restricted || g.numbers.Restricted()) && !v.Knows(a.Number.E164) {
 		if status = otp.Queued; c.Settled { // nothing else: a report may be faster
 			status = otp.Accepted
 		}
@@ -46,15 +47,15 @@ func (g *Gate) view(v *visit, a *ask, c otp.Challenge) challengeJSON {
 		length = g.policy.Length
 	}
 	return challengeJSON{
-		Status: status, Masked: number.Mask(a.number.E164), CodeLength: length, AttemptsLeft: c.AttemptsLeft,
+		Status: status, Masked: number.Mask(a.Number.E164), CodeLength: length, AttemptsLeft: c.AttemptsLeft,
 		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: request.RoundUp(c.ResendAt).UTC(),
 	}
 }
 
-// lost returns what an error about a challenge means to the browser that holds a.
+// lostError returns what an error about a challenge means to the browser that holds a.
 // A store forgets a code when its life is over; the cookie remembers that it was.
-func (a *ask) lost(err error, now time.Time) error {
-	if errors.Is(err, otp.ErrNoChallenge) && a.id != (otp.ID{}) && !now.Before(a.expires) {
+func lostError(a *cookies.Challenge, err error, now time.Time) error {
+	if errors.Is(err, otp.ErrNoChallenge) && a.ID != (otp.ID{}) && !now.Before(a.Expires) {
 		return otp.ErrExpired
 	}
 	return err
@@ -78,25 +79,25 @@ func (g *Gate) getLogin(v *visit) error {
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", mode)
 	}
-	page.SignedOut = v.TakeNotice(noticeSignedOut)
+	page.SignedOut = v.TakeNotice(cookies.NoticeSignedOut)
 	return g.pages.Write(v.W, http.StatusOK, page)
 }
 
 func (g *Gate) postSend(v *visit) error {
-	a := ask{rd: request.ReturnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
+	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), g.Prefix), User: v.user, Number: v.number}
 	if g.second == nil { // else it is that number, whatever the form holds
 		var err error
-		if a.number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
-			return g.refuseNumber(v, a.rd, err)
+		if a.Number, err = g.numbers.Parse(v.form.Get("phone")); err != nil {
+			return g.refuseNumber(v, a.ReturnTo, err)
 		}
 	}
-	a.decoy, a.guarded = !g.numbers.Allowed(a.number), g.numbers.Restricted()
+	a.Unlisted, a.Restricted = !g.numbers.Allowed(a.Number), g.numbers.Restricted()
 	former, _ := g.ask(v)
-	issued, err := g.engine.Issue(v.R.Context(), &g.policy, g.sending(v, &a), former.id)
+	issued, err := g.engine.Issue(v.R.Context(), &g.policy, g.sending(v, &a), former.ID)
 	if err != nil {
 		return g.refuseSend(v, &a, err)
 	}
-	a.id = issued.ID
+	a.ID = issued.ID
 	g.requested(v, &a)
 	return g.answerChallenge(v, &a, issued)
 }
@@ -119,7 +120,7 @@ func (g *Gate) refusePerson(v *visit, err error) error {
 		g.second.WarnUnnamed()
 		return g.refuse(v.W, v.R, problemNoNumber, pages.NoUser(g.Company))
 	case errors.Is(err, directory.ErrNoNumber):
-		g.log(telemetry.EntryNoNumber, g.entry(v, &ask{user: v.user}))
+		g.log(telemetry.EntryNoNumber, g.entry(v, &cookies.Challenge{User: v.user}))
 		return g.refuse(v.W, v.R, problemNoNumber, pages.NoNumber(g.Company))
 	}
 	return g.refuse(v.W, v.R, g.problemOf(err), nil)
@@ -130,33 +131,33 @@ func (g *Gate) postResend(v *visit) error {
 	if !ok {
 		return g.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
-	a.decoy = a.decoy || !g.numbers.Allowed(a.number) // taken off the list meanwhile
-	renewed, err := g.engine.Resend(v.R.Context(), &g.policy, g.sending(v, &a), a.id)
+	a.Unlisted = a.Unlisted || !g.numbers.Allowed(a.Number) // taken off the list meanwhile
+	renewed, err := g.engine.Resend(v.R.Context(), &g.policy, g.sending(v, &a), a.ID)
 	if err != nil {
-		return g.refuseSend(v, &a, a.lost(err, v.Now))
+		return g.refuseSend(v, &a, lostError(&a, err, v.Now))
 	}
 	g.requested(v, &a)
 	if !request.PrefersJSON(v.R) {
-		v.LeaveNotice(noticeSent)
+		v.LeaveNotice(cookies.NoticeSent)
 	}
 	return g.answerChallenge(v, &a, renewed)
 }
 
 // requested notes that a code is on its way, or that none will be, though
 // nothing that leaves us says so.
-func (g *Gate) requested(v *visit, a *ask) {
+func (g *Gate) requested(v *visit, a *cookies.Challenge) {
 	g.log(telemetry.EntryRequested, g.entry(v, a))
-	if a.decoy {
+	if a.Unlisted {
 		telemetry.CountSend(telemetry.SendWithheld)
 	}
 }
 
 // sending returns what the engine is to send for a, and logs how it went.
-func (g *Gate) sending(v *visit, a *ask) otp.Sending {
+func (g *Gate) sending(v *visit, a *cookies.Challenge) otp.Sending {
 	e := g.entry(v, a)
 	return otp.Sending{
-		Number: a.number.E164, Device: v.DeviceFor(a.number.E164), Client: request.Network(v.R),
-		Host: g.webOTPHost(v.R), Decoy: a.decoy, Guarded: a.guarded || g.numbers.Restricted(),
+		Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164), Client: request.Network(v.R),
+		Host: g.webOTPHost(v.R), Decoy: a.Unlisted, Guarded: a.Restricted || g.numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.Challenge = id
 			telemetry.CountSend(telemetry.SendResult(err))
@@ -191,7 +192,7 @@ func (g *Gate) complain(err error) {
 }
 
 // refuseSend refuses to send a code for a.
-func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
+func (g *Gate) refuseSend(v *visit, a *cookies.Challenge, err error) error {
 	p := g.problemOf(err)
 	switch p.Type {
 	case "rate_limited":
@@ -207,21 +208,21 @@ func (g *Gate) refuseSend(v *visit, a *ask, err error) error {
 // refuseStep refuses a step on the way to a session. Its page leads back to
 // the code, of who has one that cannot be checked now, or else to the number
 // form, and from there to where the way was to end.
-func (g *Gate) refuseStep(v *visit, a *ask, p problem) error {
-	if p.Type == problemUnavailable(0).Type && a.id != (otp.ID{}) {
+func (g *Gate) refuseStep(v *visit, a *cookies.Challenge, p problem) error {
+	if p.Type == problemUnavailable(0).Type && a.ID != (otp.ID{}) {
 		return g.refuse(v.W, v.R, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
 	page, ok := p.page.(pages.Message)
 	if ok && page.Action != nil && page.Action.Href == "login" {
-		page.Action = &pages.Action{Label: page.Action.Label, Href: request.LoginURL(a.rd, g.Prefix)}
+		page.Action = &pages.Action{Label: page.Action.Label, Href: request.LoginURL(a.ReturnTo, g.Prefix)}
 		p.page = page
 	}
 	return g.refuse(v.W, v.R, p, nil)
 }
 
 // answerChallenge answers with a challenge that has just been sent.
-func (g *Gate) answerChallenge(v *visit, a *ask, c otp.Challenge) error {
-	a.expires = c.ExpiresAt
+func (g *Gate) answerChallenge(v *visit, a *cookies.Challenge, c otp.Challenge) error {
+	a.Expires = c.ExpiresAt
 	if err := v.SetChallenge(a); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -241,10 +242,10 @@ func (g *Gate) getVerify(v *visit) error {
 		request.Redirect(v.W, http.StatusSeeOther, g.Prefix+"/login")
 		return nil
 	}
-	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
+	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.ID)
 	if err != nil {
-		if err = a.lost(err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
-			request.Redirect(v.W, http.StatusSeeOther, request.LoginURL(a.rd, g.Prefix))
+		if err = lostError(&a, err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
+			request.Redirect(v.W, http.StatusSeeOther, request.LoginURL(a.ReturnTo, g.Prefix))
 			return nil
 		}
 		return g.refuseStep(v, &a, g.problemOf(err))
@@ -253,15 +254,15 @@ func (g *Gate) getVerify(v *visit) error {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", g.view(v, &a, c))
 	}
 	form := g.codeForm(v, &a, c)
-	form.Sent = v.TakeNotice(noticeSent)
+	form.Sent = v.TakeNotice(cookies.NoticeSent)
 	return g.pages.Write(v.W, http.StatusOK, form)
 }
 
 // codeForm returns the page that asks for the code.
-func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
+func (g *Gate) codeForm(v *visit, a *cookies.Challenge, c otp.Challenge) pages.Verify {
 	shown := g.view(v, a, c)
 	return pages.Verify{
-		Masked: shown.Masked, ReturnTo: a.rd, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		Masked: shown.Masked, ReturnTo: a.ReturnTo, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
 		SecondFactor: g.second != nil, Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.Now, Remember: g.jar.Life.Remember,
 	}
 }
@@ -269,31 +270,31 @@ func (g *Gate) codeForm(v *visit, a *ask, c otp.Challenge) pages.Verify {
 func (g *Gate) postVerify(v *visit) error {
 	a, ok := g.ask(v)
 	if !ok {
-		return g.refuseVerify(v, &ask{rd: "/"}, otp.ErrNoChallenge)
+		return g.refuseVerify(v, &cookies.Challenge{ReturnTo: "/"}, otp.ErrNoChallenge)
 	}
 	left, err := g.engine.Verify(v.R.Context(), &g.policy, otp.Verification{
-		ID: a.id, Code: v.form.Get("code"), Number: a.number.E164, Device: v.DeviceFor(a.number.E164),
+		ID: a.ID, Code: v.form.Get("code"), Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164),
 	})
 	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
 	if errors.Is(err, otp.ErrWrongCode) {
 		return g.refuseCode(v, &a, left, err, remember)
 	}
 	e := g.entry(v, &a)
-	if err == nil && !g.numbers.Allowed(a.number) { // a decoy is never right, unless the list has changed since
+	if err == nil && !g.numbers.Allowed(a.Number) { // a decoy is never right, unless the list has changed since
 		err = otp.ErrNoChallenge
 	}
 	if err != nil {
 		if errors.As(err, new(*otp.LimitError)) {
 			g.log(telemetry.EntryLimited, e, zap.Error(err))
 		}
-		return g.refuseVerify(v, &a, a.lost(err, v.Now))
+		return g.refuseVerify(v, &a, lostError(&a, err, v.Now))
 	}
 	v.EndSessions()
 	s, err := v.StartSession(&a, session.SMS, remember)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.LearnDevice(a.number.E164)
+	v.LearnDevice(a.Number.E164)
 	g.judged(v, telemetry.CodeRight)
 	g.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
 	g.tell(telemetry.EventVerified, e, "session", s.ID.String())
@@ -301,22 +302,22 @@ func (g *Gate) postVerify(v *visit) error {
 }
 
 // answerVerified lets on whom a session has just been given to.
-func (g *Gate) answerVerified(v *visit, a *ask, s *session.Session) error {
+func (g *Gate) answerVerified(v *visit, a *cookies.Challenge, s *session.Session) error {
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
 			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, telemetry.Mask(s.Number), g.jar.Life.Expires(s).UTC().Truncate(time.Second), a.rd})
+		}{true, telemetry.Mask(s.Number), g.jar.Life.Expires(s).UTC().Truncate(time.Second), a.ReturnTo})
 	}
-	request.Redirect(v.W, http.StatusSeeOther, a.rd)
+	request.Redirect(v.W, http.StatusSeeOther, a.ReturnTo)
 	return nil
 }
 
 // refuseCode refuses a wrong code, and says what is left: of the challenge, or
 // of the lock that it led to.
-func (g *Gate) refuseCode(v *visit, a *ask, left otp.Challenge, err error, remember bool) error {
+func (g *Gate) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, err error, remember bool) error {
 	e := g.entry(v, a)
 	g.judged(v, telemetry.CodeResult(err))
 	g.log(telemetry.EntryWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
@@ -343,11 +344,11 @@ func (g *Gate) judged(v *visit, result string) {
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
-func (g *Gate) refuseVerify(v *visit, a *ask, err error) error {
+func (g *Gate) refuseVerify(v *visit, a *cookies.Challenge, err error) error {
 	g.judged(v, telemetry.CodeResult(err))
 	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
 		if _, verified := v.Session(); verified {
-			request.Redirect(v.W, http.StatusSeeOther, a.rd)
+			request.Redirect(v.W, http.StatusSeeOther, a.ReturnTo)
 			return nil
 		}
 	}
@@ -372,7 +373,7 @@ func (g *Gate) getSession(v *visit) error {
 
 func (g *Gate) postLogout(v *visit) error {
 	if s, ok := v.EndSessions(); ok {
-		g.log(telemetry.EntryLoggedOut, g.entry(v, &ask{user: s.User, number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
+		g.log(telemetry.EntryLoggedOut, g.entry(v, &cookies.Challenge{User: s.User, Number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
 	}
 	v.DropSession()
 	v.DropChallenge()
@@ -381,7 +382,7 @@ func (g *Gate) postLogout(v *visit) error {
 		v.W.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	v.LeaveNotice(noticeSignedOut)
+	v.LeaveNotice(cookies.NoticeSignedOut)
 	request.Redirect(v.W, http.StatusSeeOther, "/")
 	return nil
 }
@@ -394,7 +395,7 @@ func (g *Gate) getStatus(v *visit) error {
 	if wantsEvents(v.R) {
 		return g.stream(v, &a)
 	}
-	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
+	c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.ID)
 	if err != nil {
 		return g.refuseStatus(v, &a, err)
 	}

@@ -3,12 +3,13 @@ package websms
 import (
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 )
 
-func (g *Gate) entry(v *visit, a *ask) telemetry.Entry {
-	return telemetry.Entry{Realm: v.Realm, ClientIP: request.ClientIP(v.R), Number: a.number.E164, User: a.user, Challenge: a.id}
+func (g *Gate) entry(v *visit, a *cookies.Challenge) telemetry.Entry {
+	return telemetry.Entry{Realm: v.Realm, ClientIP: request.ClientIP(v.R), Number: a.Number.E164, User: a.User, Challenge: a.ID}
 }
 
 // log writes one line of the audit log.

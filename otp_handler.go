@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
@@ -100,7 +101,7 @@ type Gate struct {
 	policy     otp.Policy
 	numbers    *number.Policy
 	second     *firstfactor.Resolver // nil: people type their number
-	jar        jar
+	jar        cookies.Jar
 	identity   identity.Headers
 	bypass     caddyhttp.MatcherSets
 	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
@@ -195,8 +196,8 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
 	}
 	g.policy, g.identity = g.challengePolicy(), g.Headers.identity()
-	g.jar = jar{
-		cookies: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
+	g.jar = cookies.Jar{
+		Names: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
 	}
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
@@ -305,7 +306,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
 		}
 		if match {
-			request.StripCookies(r, g.jar.own)
+			request.StripCookies(r, g.jar.Own)
 			telemetry.RequestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
@@ -313,7 +314,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !g.ready() {
 		return g.refuseUnready(w, r, request.IsNavigation(r))
 	}
-	b := g.jar.browser(w, r, g.now())
+	b := g.jar.Browser(w, r, g.now())
 	s, ok := b.Session()
 	if !ok {
 		return g.challenge(w, r)
@@ -338,7 +339,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.Admit(r, s.Number, s.User)
-	request.StripCookies(r, g.jar.own)
+	request.StripCookies(r, g.jar.Own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)

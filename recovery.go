@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
@@ -38,7 +39,7 @@ func (g *Gate) getRecover(v *visit) error {
 // SMS. It says nothing of who holds the phone: the browser stays unknown to
 // the number.
 func (g *Gate) postRecover(v *visit) error {
-	a := ask{rd: request.ReturnTarget(v.form.Get("rd"), g.Prefix), user: v.user, number: v.number}
+	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), g.Prefix), User: v.user, Number: v.number}
 	err := g.engine.Recover(v.R.Context(), g.policy.Scope, request.Network(v.R), v.form.Get("code"), func(holder string) bool {
 		return g.holderIs(v, &a, holder)
 	})
@@ -59,7 +60,7 @@ func (g *Gate) postRecover(v *visit) error {
 
 // holderIs reports whether a recovery code is for who has come, and in number
 // mode takes from it who that is.
-func (g *Gate) holderIs(v *visit, a *ask, holder string) bool {
+func (g *Gate) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
 	if g.second != nil {
 		return holder == holderUser+v.user
 	}
@@ -71,14 +72,14 @@ func (g *Gate) holderIs(v *visit, a *ask, holder string) bool {
 	if err != nil || !g.numbers.Allowed(n) {
 		return false
 	}
-	a.number = n
+	a.Number = n
 	return true
 }
 
 // refuseRecovery shows the form again, and says what to do.
-func (g *Gate) refuseRecovery(v *visit, a *ask, e telemetry.Entry, err error) error {
+func (g *Gate) refuseRecovery(v *visit, a *cookies.Challenge, e telemetry.Entry, err error) error {
 	means := zap.Stringer("means", session.RecoveryCode)
-	again := pages.Recover{ReturnTo: a.rd}
+	again := pages.Recover{ReturnTo: a.ReturnTo}
 	var limit *otp.LimitError
 	switch {
 	case errors.Is(err, otp.ErrWrongCode):

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -39,14 +40,14 @@ func TestSessionWithoutNumber(t *testing.T) {
 	if got != "ada|||recovery_code" {
 		t.Errorf("the placeholders are %q", got)
 	}
-	browser := g.jar.browser(nil, benchRequest(sealed), time.Now())
+	browser := g.jar.Browser(nil, benchRequest(sealed), time.Now())
 	if _, valid := browser.Session(); valid {
 		t.Error("in number mode it is valid")
 	}
 	answered := httptest.NewRecorder()
-	v := &visit{browser: g.jar.browser(answered, benchRequest(""), time.Now())}
+	v := &visit{Browser: g.jar.Browser(answered, benchRequest(""), time.Now())}
 	v.R.Header.Set("Accept", "application/json")
-	if err := g.answerVerified(v, &ask{rd: "/"}, &opened); err != nil || strings.Contains(answered.Body.String(), "number") {
+	if err := g.answerVerified(v, &cookies.Challenge{ReturnTo: "/"}, &opened); err != nil || strings.Contains(answered.Body.String(), "number") {
 		t.Errorf("programs are told %s, %v", answered.Body, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -67,13 +68,13 @@ const (
 
 // stream sends one event for each change of a challenge, until it ends
 // (WHATWG HTML, 9.2).
-func (g *Gate) stream(v *visit, a *ask) error {
-	if !g.streams.begin(a.id) {
+func (g *Gate) stream(v *visit, a *cookies.Challenge) error {
+	if !g.streams.begin(a.ID) {
 		return g.refuse(v.W, v.R, problem{
 			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
 		}, nil)
 	}
-	defer g.streams.end(a.id)
+	defer g.streams.end(a.ID)
 	// One rhythm for the whole stream: a change that is not shown must not
 	// show in when the next beat comes either.
 	beat := time.NewTicker(heartbeat)
@@ -81,8 +82,8 @@ func (g *Gate) stream(v *visit, a *ask) error {
 	var last []byte
 	for {
 		// Watch first, then Get: a change between the two is not missed.
-		changed, stop := g.engine.Watch(a.id)
-		c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.id)
+		changed, stop := g.engine.Watch(a.ID)
+		c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.ID)
 		dead := errors.Is(err, otp.ErrTooManyAttempts)
 		if err != nil && !(dead && last != nil) {
 			stop()
@@ -112,8 +113,8 @@ func (g *Gate) stream(v *visit, a *ask) error {
 // refuseStatus says why there is no challenge to tell of, always in JSON. A
 // browser that takes up a stream again after its end is told to stop, by a 204
 // (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
-func (g *Gate) refuseStatus(v *visit, a *ask, err error) error {
-	p := g.problemOf(a.lost(err, v.Now))
+func (g *Gate) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
+	p := g.problemOf(lostError(a, err, v.Now))
 	if wantsEvents(v.R) && p.Type != "unavailable" {
 		v.W.Header().Set("Cache-Control", "no-store")
 		v.W.WriteHeader(http.StatusNoContent)

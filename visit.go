@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
@@ -17,7 +18,7 @@ import (
 
 // visit is one request to the gate's own endpoints.
 type visit struct {
-	browser
+	cookies.Browser
 	url  *url.URL   // as the browser asked for it
 	form url.Values // the fields that were posted; nil for a GET
 
@@ -87,7 +88,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	if !ok {
 		return g.refuse(w, r, problemNotFound, nil)
 	}
-	v := &visit{browser: g.jar.browser(w, r, g.now()), url: own}
+	v := &visit{Browser: g.jar.Browser(w, r, g.now()), url: own}
 	switch {
 	case request.Reads(r) && e.get != nil:
 		return g.answer(v, e, e.get)
@@ -191,8 +192,8 @@ func (v *visit) readJSON(body []byte) bool {
 	return true
 }
 
-// ask returns the challenge that the browser has asked for, in the name of the
+// cookies.Challenge returns the challenge that the browser has asked for, in the name of the
 // person that a first factor names now.
-func (g *Gate) ask(v *visit) (ask, bool) {
-	return v.Challenge(func(a *ask) bool { return a.user == v.user && (g.second == nil || a.number == v.number) })
+func (g *Gate) ask(v *visit) (cookies.Challenge, bool) {
+	return v.Challenge(func(a *cookies.Challenge) bool { return a.User == v.user && (g.second == nil || a.Number == v.number) })
 }

@@ -1,4 +1,4 @@
-package websms
+package cookies
 
 import (
 	"encoding/hex"
@@ -58,11 +58,11 @@ func TestCookiesOfBefore(t *testing.T) {
 	}
 	for i, c := range before.Challenges {
 		id, _ := session.ParseID(c.ID)
-		want := ask{
-			id: otp.ID(id), number: number.Number{E164: c.Number, Region: c.Region}, user: c.User,
-			guarded: c.Guarded, decoy: c.Decoy, expires: c.Expires.Local(), rd: c.RD,
+		want := Challenge{
+			ID: otp.ID(id), Number: number.Number{E164: c.Number, Region: c.Region}, User: c.User,
+			Restricted: c.Guarded, Unlisted: c.Decoy, Expires: c.Expires.Local(), ReturnTo: c.RD,
 		}
-		if got, ok := openAsk(ring, before.Realm, c.Cookie); !ok || got != want {
+		if got, ok := openChallenge(ring, before.Realm, c.Cookie); !ok || got != want {
 			t.Errorf("challenge %d: got %+v, %t; want %+v", i, got, ok, want)
 		}
 	}
@@ -91,13 +91,13 @@ type form struct {
 
 var forms = map[string]form{
 	"challenge": {
-		session.ForChallenge, askVersion, askFields,
+		session.ForChallenge, challengeVersion, challengeFields,
 		func(t *rapid.T, ring *session.Ring) (string, error) {
 			a := drawAsk(t)
 			return a.seal(ring, "realm")
 		},
 		func(ring *session.Ring, cookie string) (string, string, bool) {
-			a, ok := openAsk(ring, "realm", cookie)
+			a, ok := openChallenge(ring, "realm", cookie)
 			again, err := a.seal(ring, "realm")
 			return again, a.unknown, ok && err == nil
 		},
@@ -116,14 +116,14 @@ var forms = map[string]form{
 	},
 }
 
-func drawAsk(t *rapid.T) ask {
-	a := ask{
-		number: number.Number{E164: rapid.StringN(0, 16, 16).Draw(t, "number"), Region: rapid.StringMatching(`[A-Z]{2}`).Draw(t, "region")},
-		user:   rapid.StringN(0, 60, 255).Draw(t, "user"), rd: rapid.StringN(0, 200, 1000).Draw(t, "rd"),
-		guarded: rapid.Bool().Draw(t, "guarded"), decoy: rapid.Bool().Draw(t, "decoy"),
-		expires: time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "expires"), 0),
+func drawAsk(t *rapid.T) Challenge {
+	a := Challenge{
+		Number: number.Number{E164: rapid.StringN(0, 16, 16).Draw(t, "number"), Region: rapid.StringMatching(`[A-Z]{2}`).Draw(t, "region")},
+		User:   rapid.StringN(0, 60, 255).Draw(t, "user"), ReturnTo: rapid.StringN(0, 200, 1000).Draw(t, "rd"),
+		Restricted: rapid.Bool().Draw(t, "guarded"), Unlisted: rapid.Bool().Draw(t, "decoy"),
+		Expires: time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "expires"), 0),
 	}
-	copy(a.id[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+	copy(a.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 	return a
 }
 
@@ -151,7 +151,7 @@ func TestCookieRoundTrip(t *testing.T) {
 		a, d := drawAsk(t), drawDevice(t)
 		a.unknown, d.unknown = drawFields(t, 0), drawFields(t, 0)
 		sealed, err := a.seal(ring, "realm")
-		if got, ok := openAsk(ring, "realm", sealed); err != nil || !ok || got != a {
+		if got, ok := openChallenge(ring, "realm", sealed); err != nil || !ok || got != a {
 			t.Fatalf("got %+v, %t, %v; want %+v", got, ok, err, a)
 		}
 		sealed, err = d.seal(ring, "realm")

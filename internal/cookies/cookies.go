@@ -1,4 +1,7 @@
-package websms
+// Package cookies holds the state that a browser keeps for a gate: its session, its
+// challenge, the numbers that it has verified, and a word for the next page. All but
+// the last are sealed, so a client can neither read nor forge them.
+package cookies
 
 import (
 	"net/http"
@@ -9,8 +12,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// cookies names and writes the cookies of a gate.
-type cookies struct {
+// Names names and writes the cookies of a gate.
+type Names struct {
 	session   string // the configured name; the others are made from it
 	challenge string
 	device    string
@@ -20,14 +23,14 @@ type cookies struct {
 
 const hostPrefix = "__Host-"
 
-// newCookies returns the cookies of a gate by the configured name of the session
+// New returns the cookies of a gate by the configured name of the session
 // cookie, and the domain that sessions are shared in, or "".
-func newCookies(name, domain string) cookies {
-	return cookies{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: domain}
+func New(name, domain string) Names {
+	return Names{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: domain}
 }
 
-// own reports whether a cookie is ours, under either of its names.
-func (c *cookies) own(name string) bool {
+// Own reports whether a cookie is ours, under either of its names.
+func (c *Names) Own(name string) bool {
 	base, ok := strings.CutPrefix(name, c.session)
 	if !ok {
 		if base, ok = strings.CutPrefix(name, hostPrefix); !ok {
@@ -41,13 +44,13 @@ func (c *cookies) own(name string) bool {
 }
 
 // shared reports whether a cookie goes to every host of the domain.
-func (c *cookies) shared(name string) bool {
+func (c *Names) shared(name string) bool {
 	return c.domain != "" && (name == c.session || name == c.device)
 }
 
 // name returns the name that a cookie has in a request over that scheme. The
 // prefix makes browsers refuse it from any other host and from plain HTTP.
-func (c *cookies) name(base string, https bool) string {
+func (c *Names) name(base string, https bool) string {
 	if https && !c.shared(base) {
 		return hostPrefix + base
 	}
@@ -56,12 +59,12 @@ func (c *cookies) name(base string, https bool) string {
 
 // set writes a cookie. It lasts as long as the browser runs if life is 0, and
 // is deleted if life is negative.
-func (c *cookies) set(w http.ResponseWriter, base, value string, https bool, life time.Duration) {
+func (c *Names) set(w http.ResponseWriter, base, value string, https bool, life time.Duration) {
 	w.Header().Add("Set-Cookie", c.field(base, value, https, life))
 }
 
 // field returns the Set-Cookie field of a cookie. Its parameters are those of set.
-func (c *cookies) field(base, value string, https bool, life time.Duration) string {
+func (c *Names) field(base, value string, https bool, life time.Duration) string {
 	cookie := http.Cookie{
 		Name: c.name(base, https), Value: value, Path: "/", Secure: https, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
@@ -82,7 +85,7 @@ func (c *cookies) field(base, value string, https bool, life time.Duration) stri
 const maxSame = 16
 
 // find calls open with the values of a cookie of r until one opens.
-func (c *cookies) find(r *http.Request, base string, https bool, open func(value string) bool) bool {
+func (c *Names) find(r *http.Request, base string, https bool, open func(value string) bool) bool {
 	tries, found := 0, false
 	session.Values(request.CookieFields(r), c.name(base, https), func(value string) bool {
 		tries++

@@ -1,4 +1,4 @@
-package websms
+package cookies
 
 import (
 	"net/http"
@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// jar reads and writes the cookies of a gate. Its fields do not change while
+// Jar reads and writes the cookies of a gate. Its fields do not change while
 // requests are served.
-type jar struct {
-	cookies
+type Jar struct {
+	Names
 	Realm string       // of the configuration; "" if there is none
 	Vault *vault.Vault // the keys that seal cookies, and the revocations
 	Life  session.Life
@@ -25,10 +25,10 @@ type jar struct {
 	Admits func(r *http.Request, s *session.Session) bool
 }
 
-// browser is the jar's view of one request: the cookies that the browser sent, and
+// Browser is the jar's view of one request: the cookies that the browser sent, and
 // the answer that sets others.
-type browser struct {
-	*jar
+type Browser struct {
+	*Jar
 	W     http.ResponseWriter
 	R     *http.Request
 	Realm string // that sessions of R belong to
@@ -36,14 +36,14 @@ type browser struct {
 	Now   time.Time
 }
 
-// browser returns the view of a request that arrived at now.
-func (j *jar) browser(w http.ResponseWriter, r *http.Request, now time.Time) browser {
-	return browser{jar: j, W: w, R: r, Realm: j.realmOf(r), HTTPS: request.IsHTTPS(r), Now: now}
+// Browser returns the view of a request that arrived at now.
+func (j *Jar) Browser(w http.ResponseWriter, r *http.Request, now time.Time) Browser {
+	return Browser{Jar: j, W: w, R: r, Realm: j.realmOf(r), HTTPS: request.IsHTTPS(r), Now: now}
 }
 
 // realmOf returns the realm that sessions of r belong to. By default that is the
 // host of r, so a session of one site never opens another.
-func (j *jar) realmOf(r *http.Request) string {
+func (j *Jar) realmOf(r *http.Request) string {
 	if j.Realm != "" {
 		return j.Realm
 	}
@@ -56,10 +56,10 @@ func (j *jar) realmOf(r *http.Request) string {
 // audience returns the name that the browser's cookies are sealed for. No Host header
 // holds a NUL. So a client that sends a configured realm as its Host reaches no cookie
 // of that realm.
-func (b *browser) audience() string {
+func (b *Browser) audience() string {
 	switch {
-	case b.jar.Realm != "":
-		return "\x00realm " + b.jar.Realm
+	case b.Jar.Realm != "":
+		return "\x00realm " + b.Jar.Realm
 	case b.domain != "":
 		return "\x00domain " + b.domain
 	}
@@ -69,7 +69,7 @@ func (b *browser) audience() string {
 // Session returns the valid session of the browser, and false if it has none. A valid
 // session was sealed by this gate, is alive and not revoked, and its person may still
 // pass.
-func (b *browser) Session() (s session.Session, ok bool) {
+func (b *Browser) Session() (s session.Session, ok bool) {
 	audience := b.audience()
 	ok = b.find(b.R, b.session, b.HTTPS, func(value string) bool {
 		opened, err := session.Open(b.Vault.Ring, audience, value)
@@ -84,7 +84,7 @@ func (b *browser) Session() (s session.Session, ok bool) {
 
 // Renewal returns the Set-Cookie field that renews a session's cookie and its idle
 // time, or "" if the session cannot be sealed.
-func (b *browser) Renewal(s session.Session) string {
+func (b *Browser) Renewal(s session.Session) string {
 	s.Seen = b.Now
 	sealed, err := s.Seal(b.Vault.Ring, b.audience())
 	if err != nil {
@@ -97,9 +97,9 @@ func (b *browser) Renewal(s session.Session) string {
 // StartSession gives the browser a new session for the number of a challenge, which
 // the person has just verified by means. It replaces any session and challenge that
 // the browser had.
-func (b *browser) StartSession(a *ask, means session.Means, remember bool) (session.Session, error) {
+func (b *Browser) StartSession(a *Challenge, means session.Means, remember bool) (session.Session, error) {
 	s := session.Session{
-		ID: session.NewID(), Number: a.number.E164, Region: a.number.Region, User: a.user,
+		ID: session.NewID(), Number: a.Number.E164, Region: a.Number.Region, User: a.User,
 		Remember: remember && b.Life.Remember > 0, Means: means,
 	}
 	b.Life.Begin(&s, b.Now)
@@ -119,7 +119,7 @@ func (b *browser) StartSession(a *ask, means session.Means, remember bool) (sess
 // EndSessions revokes the sessions that the browser sent, also one that was idle too
 // long or that belongs to a number that is not allowed today: none may come back. It
 // returns the first of them, and false if there is none.
-func (b *browser) EndSessions() (first session.Session, ok bool) {
+func (b *Browser) EndSessions() (first session.Session, ok bool) {
 	audience := b.audience()
 	b.find(b.R, b.session, b.HTTPS, func(value string) bool {
 		s, err := session.Open(b.Vault.Ring, audience, value)
@@ -138,42 +138,42 @@ func (b *browser) EndSessions() (first session.Session, ok bool) {
 }
 
 // DropSession deletes the session cookie.
-func (b *browser) DropSession() { b.set(b.W, b.session, "", b.HTTPS, -1) }
+func (b *Browser) DropSession() { b.set(b.W, b.session, "", b.HTTPS, -1) }
 
 // Challenge returns the challenge that the browser asked for, in the first of its
 // challenge cookies that opens and that keep accepts. It returns false if there is
 // none.
-func (b *browser) Challenge(keep func(*ask) bool) (a ask, ok bool) {
+func (b *Browser) Challenge(keep func(*Challenge) bool) (a Challenge, ok bool) {
 	audience := b.audience()
 	found := b.find(b.R, b.challenge, b.HTTPS, func(value string) (ok bool) {
-		a, ok = openAsk(b.Vault.Ring, audience, value)
+		a, ok = openChallenge(b.Vault.Ring, audience, value)
 		return ok && keep(&a)
 	})
 	if !found {
-		return ask{}, false
+		return Challenge{}, false
 	}
 	return a, true
 }
 
 // SetChallenge gives the browser the challenge that it asked for.
-func (b *browser) SetChallenge(a *ask) error {
+func (b *Browser) SetChallenge(a *Challenge) error {
 	sealed, err := a.seal(b.Vault.Ring, b.audience())
 	if err != nil {
 		return err
 	}
-	b.set(b.W, b.challenge, sealed, b.HTTPS, askLife)
+	b.set(b.W, b.challenge, sealed, b.HTTPS, challengeLife)
 	return nil
 }
 
 // DropChallenge deletes the challenge cookie.
-func (b *browser) DropChallenge() { b.set(b.W, b.challenge, "", b.HTTPS, -1) }
+func (b *Browser) DropChallenge() { b.set(b.W, b.challenge, "", b.HTTPS, -1) }
 
 // Knows reports whether this browser has verified a number before.
-func (b *browser) Knows(e164 string) bool { return b.DeviceFor(e164) != "" }
+func (b *Browser) Knows(e164 string) bool { return b.DeviceFor(e164) != "" }
 
 // DeviceFor returns the name under which the failures of this browser count for a
 // number that it has verified before, or "".
-func (b *browser) DeviceFor(e164 string) string {
+func (b *Browser) DeviceFor(e164 string) string {
 	d := b.device()
 	n, known := d.knows(numberDigest(b.Vault.Ring, b.audience(), e164), b.Now)
 	if !known || !n.at.After(b.Vault.NotBefore(session.ByNumber, b.Realm, e164)) {
@@ -183,19 +183,19 @@ func (b *browser) DeviceFor(e164 string) string {
 }
 
 // LearnDevice remembers in the browser that it has verified a number.
-func (b *browser) LearnDevice(e164 string) {
+func (b *Browser) LearnDevice(e164 string) {
 	known := b.device()
 	known.learn(numberDigest(b.Vault.Ring, b.audience(), e164), b.Now)
 	if sealed, err := known.seal(b.Vault.Ring, b.audience()); err == nil {
-		b.set(b.W, b.cookies.device, sealed, b.HTTPS, deviceLife)
+		b.set(b.W, b.Names.device, sealed, b.HTTPS, deviceLife)
 	}
 }
 
 // device returns the content of the device cookie.
-func (b *browser) device() device {
+func (b *Browser) device() device {
 	var d device
 	audience := b.audience()
-	b.find(b.R, b.cookies.device, b.HTTPS, func(value string) (ok bool) {
+	b.find(b.R, b.Names.device, b.HTTPS, func(value string) (ok bool) {
 		d, ok = openDevice(b.Vault.Ring, audience, value)
 		return ok
 	})
@@ -204,18 +204,18 @@ func (b *browser) device() device {
 
 // A notice is a word that an answer leaves for the page that it leads to.
 const (
-	noticeSignedOut = "signed-out"
-	noticeSent      = "sent-again"
+	NoticeSignedOut = "signed-out"
+	NoticeSent      = "sent-again"
 	noticeLife      = time.Minute // how long it waits for its page
 )
 
 // LeaveNotice leaves a notice for the next page.
-func (b *browser) LeaveNotice(notice string) {
+func (b *Browser) LeaveNotice(notice string) {
 	b.set(b.W, b.notice, notice, b.HTTPS, noticeLife)
 }
 
 // TakeNotice reports whether a notice was left, and deletes it.
-func (b *browser) TakeNotice(notice string) bool {
+func (b *Browser) TakeNotice(notice string) bool {
 	left := b.find(b.R, b.notice, b.HTTPS, func(value string) bool { return value == notice })
 	if left {
 		b.set(b.W, b.notice, "", b.HTTPS, -1)

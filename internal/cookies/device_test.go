@@ -1,4 +1,4 @@
-package websms
+package cookies
 
 import (
 	"reflect"
