@@ -1,10 +1,7 @@
 package number
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 )
@@ -55,57 +52,6 @@ func (p *Policy) Allow(input string) error {
 	p.Restrict()
 	p.allowed[n.E164] = struct{}{}
 	return nil
-}
-
-// AllowFrom lists every number that r holds: one a line, with empty lines and
-// what follows a '#' passed over. The error names every bad line by its
-// number, the first ten of them, and never by its text.
-func (p *Policy) AllowFrom(r io.Reader) error {
-	p.Restrict()
-	var bad BadLines
-	lines := bufio.NewScanner(r)
-	for line := 1; lines.Scan(); line++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		if line == 1 {
-			text = strings.TrimPrefix(text, "\ufeff") // as spreadsheets write it
-		}
-		text = strings.TrimSpace(text)
-		if text == "" {
-			continue
-		}
-		if err := p.Allow(text); err != nil {
-			bad.Add(line, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return bad.Err()
-}
-
-// BadLines gathers the mistakes of a file with a number a line: the first ten of them.
-type BadLines struct {
-	first []string
-	total int
-}
-
-// Add adds a mistake, which must not repeat what the line holds.
-func (b *BadLines) Add(line int, err error) {
-	if b.total++; b.total <= 10 {
-		b.first = append(b.first, fmt.Sprintf("line %d: %v", line, err))
-	}
-}
-
-// Err returns all mistakes as one, nil if there are none.
-func (b *BadLines) Err() error {
-	if b.total == 0 {
-		return nil
-	}
-	all := b.first
-	if more := b.total - len(all); more > 0 {
-		all = append(all, fmt.Sprintf("and %d more", more))
-	}
-	return errors.New(strings.Join(all, "; "))
 }
 
 // Parse understands input as a number of the policy's countries. It returns
