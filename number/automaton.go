@@ -41,7 +41,7 @@ type instruction struct {
 // that waits for a digit, or of one that says that its pattern has matched.
 type thread uint16
 
-// purpose says what the library does with a pattern.
+// purpose says how the library uses a pattern.
 type purpose byte
 
 const (
@@ -102,7 +102,7 @@ func (a *automaton) step(threads []thread, digit byte) (after []thread, stripped
 	for _, t := range threads {
 		in := &a.code[t]
 		if in.Op == syntax.InstMatch {
-			if in.purpose == begin { // what has begun so stays so
+			if in.purpose == begin { // the beginning has matched, and stays so
 				stripped = a.follow(t) || stripped
 			}
 			continue

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkParse is what a gate spends on what somebody typed.
+// BenchmarkParse measures the time that a gate spends on one typed input.
 func BenchmarkParse(b *testing.B) {
 	for _, c := range []struct{ name, input, regions string }{
 		{"right", "021 234 567", "NZ"},

@@ -51,7 +51,7 @@ type BadLines struct {
 }
 
 // Add adds the mistake of a line, counted from 1. The text of err must not repeat
-// what the line holds.
+// the text of the line.
 func (b *BadLines) Add(line int, err error) {
 	if b.total++; b.total <= 10 {
 		b.first = append(b.first, fmt.Sprintf("line %d: %v", line, err))

@@ -11,7 +11,7 @@ import (
 // E.164: about 0.1 µs each where Policy.Parse takes 10 µs. Other spellings take
 // as long as with Policy.Parse, and so do all numbers of Argentina.
 //
-// A Parser grows with the countries whose numbers it has read: to 70 kB for New
+// A Parser grows with the countries of the numbers it has read: to 70 kB for New
 // Zealand, 1 MB for North America, and 20 MB at most. Drop it with the list. It must
 // not be used by two goroutines at once. Policy.Parser makes one.
 type Parser struct {
@@ -30,8 +30,8 @@ func (p *Policy) Parser() *Parser {
 	return &Parser{regions: p.regions, plans: make(map[int]*plan)}
 }
 
-// Parse does what Policy.Parse does, with the same result: a number, ErrInvalid
-// or ErrCountry.
+// Parse returns the result of Policy.Parse for input: a number, ErrInvalid or
+// ErrCountry.
 func (p *Parser) Parse(input string) (Number, error) {
 	if s := p.state(input); s != nil {
 		return p.judge(s, input)
