@@ -5,42 +5,45 @@ import (
 	"time"
 )
 
-// Archive is where the keys of a Ring and its revocations are kept for all
-// processes that share them. It is safe for concurrent use. Keys come to it in
-// clear, so who keeps them elsewhere than on the operator's own disk seals them.
+// Archive keeps the keys of a Ring, and the revocation records, for all processes
+// that share them. An implementation must be safe for concurrent use. The keys
+// arrive unencrypted. An archive that is not on the operator's own disk must
+// encrypt them.
 type Archive interface {
-	// Volatile reports whether the archive may be away, or lose all it has, at
-	// any time: then who uses it begins without keys, goes on with what it
-	// knows, and puts that back.
+	// Volatile reports whether the archive may be unreachable or lose its content
+	// at any time, as a Redis server may. Its user then starts without keys, keeps
+	// working with those in memory, and writes them back.
 	Volatile() bool
 
-	// Follow is how often to ask for what other processes have changed.
+	// Follow returns how often to read the changes of other processes.
 	Follow() time.Duration
 
-	// Keys returns what ChangeKeys has written last, or nil if there is nothing.
+	// Keys returns the keys that ChangeKeys wrote last, or nil if there are none.
 	Keys(ctx context.Context) ([]byte, error)
 
-	// ChangeKeys replaces the keys by what next returns for those that are
-	// there, nil if there are none; if it returns nil, they stay. Nobody else
-	// changes them in between. It may call next more than once. If it returns
-	// an error, that may be next's own.
+	// ChangeKeys calls next with the keys that are kept, nil if there are none, and
+	// replaces them by the result. A result of nil changes nothing. No other
+	// process can change the keys in between. ChangeKeys may call next more than
+	// once. It returns an error of next, or one of its own.
 	ChangeKeys(ctx context.Context, next func(keys []byte) ([]byte, error)) error
 
-	// Records returns the names of the records that were kept since mark, and
-	// the mark to go on from; with mark "", and where an archive cannot tell,
-	// all of them. It reports whether the archive has been emptied since: then
-	// the names are all there are, and who asks is to keep again what it knows.
-	// With an error it may return what it had read by then, and a mark to go on
-	// from; a mark of "" says that there is nothing yet.
+	// Records returns the names of the records that were added since mark, and the
+	// mark for the next call. It returns all names for the mark "", and also where
+	// the archive cannot tell which ones are new.
+	//
+	// If emptied is true, the archive lost its content since mark. The names are
+	// then all that it has, and the caller must keep its own records again.
+	//
+	// With an error, Records may return the names that it has read so far, and a
+	// mark to continue from. The mark "" then means that it has read none.
 	Records(ctx context.Context, mark string) (names []string, next string, emptied bool, err error)
 
-	// Record returns what was kept under name, or an error that wraps
-	// fs.ErrNotExist.
+	// Record returns the value of a record, or an error that wraps fs.ErrNotExist.
 	Record(ctx context.Context, name string) ([]byte, error)
 
-	// Keep keeps a record. Its name is of letters, digits and hyphens.
+	// Keep adds a record. The name consists of letters, digits and hyphens.
 	Keep(ctx context.Context, name string, value []byte) error
 
-	// Drop removes records. It is no error if one is not there.
+	// Drop removes records. A name without a record is not an error.
 	Drop(ctx context.Context, names ...string) error
 }

@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// Values calls yield with each value of the named cookie in the Cookie header
-// fields, in order, until it returns false. It allocates nothing. Browsers
-// send several cookies of one name when a parent domain has set one too, so
-// the first need not be ours.
+// Values calls yield with each value of the named cookie in the given Cookie
+// header fields, in order, until yield returns false. Quotes around a value are
+// removed. Values does not allocate.
+//
+// A browser sends several cookies of one name if a parent domain has set one too.
+// So the first value may be foreign, and the caller should try all.
 func Values(fields []string, name string, yield func(value string) bool) {
 	for _, field := range fields {
 		for len(field) > 0 {
@@ -33,9 +35,9 @@ func Values(fields []string, name string, yield func(value string) bool) {
 	}
 }
 
-// Strip removes the cookies that own reports from the Cookie header fields of
-// h and leaves every other byte as it is. A header without one of them is not
-// touched, so the common request costs one scan.
+// Strip removes every cookie for whose name own returns true from the Cookie
+// header fields of h. It leaves all other bytes as they are. If there is none to
+// remove, Strip changes nothing and does not allocate.
 func Strip(h http.Header, own func(name string) bool) {
 	fields := h["Cookie"]
 	var kept []string
@@ -62,10 +64,10 @@ func Strip(h http.Header, own func(name string) bool) {
 	}
 }
 
-// strip returns field without the cookies that own reports.
+// strip returns a header field without the cookies that own selects.
 func strip(field string, own func(string) bool) string {
 	var out strings.Builder
-	kept := 0 // where what is not yet copied begins
+	kept := 0 // the start of the text that is not copied yet
 	for pos := 0; pos < len(field); {
 		next := len(field)
 		if i := strings.IndexByte(field[pos:], ';'); i >= 0 {
@@ -82,10 +84,10 @@ func strip(field string, own func(string) bool) string {
 		return field
 	}
 	tail := field[kept:]
-	if out.Len() == 0 { // the space behind the separator that was cut
+	if out.Len() == 0 { // drop the space behind the removed separator
 		return strings.TrimLeft(tail, " \t")
 	}
-	if tail == "" { // the separator before the cookie that was cut
+	if tail == "" { // drop the separator before the removed cookie
 		return strings.TrimRight(out.String(), "; \t")
 	}
 	return out.String() + tail

@@ -1,8 +1,3 @@
-// Package session proves, from a cookie alone, what a browser has shown.
-//
-// It promises that nothing in a cookie is readable or changeable without the
-// keys; that what is sealed for one purpose, one realm or one host opens for
-// no other; and that opening a session takes no lock and asks nobody.
 package session
 
 import (
@@ -22,15 +17,17 @@ import (
 	"time"
 )
 
-// ErrSealed says that a sealed value is not ours, not for this purpose or
-// realm, of a key no longer known, or was changed. It never says which.
+// ErrSealed says that a value does not open. It may be foreign, changed, sealed for
+// another purpose or audience, or sealed by a key that is gone. The error does not
+// say which, so that it helps no attacker.
 var ErrSealed = errors.New("sealed value does not open")
 
 // ErrNotReady says that a ring has no keys yet.
 var ErrNotReady = errors.New("the keys are not known yet")
 
-// Purpose separates what is sealed: each has a key of its own, derived from
-// the ring's (HKDF, RFC 5869), so that a value of one never opens as another.
+// Purpose says what kind of value is sealed. Each purpose has a key of its own,
+// derived from the ring's key with HKDF (RFC 5869). So a value of one purpose never
+// opens as another.
 type Purpose uint8
 
 // The purposes that values are sealed for.
@@ -39,12 +36,12 @@ const (
 	ForChallenge                 // the challenge cookie
 	ForDevice                    // the device cookie
 	ForCode                      // a code at rest
-	ForRevocation                // whose sessions are revoked, at rest
+	ForRevocation                // the subject of a revocation record
 	purposes
 )
 
-// String returns the name that the purpose's keys are derived with. Changing
-// one makes every value sealed for it worthless.
+// String returns the name that derives the keys of the purpose. A changed name makes
+// every value of that purpose unreadable.
 func (p Purpose) String() string {
 	return [...]string{"session", "challenge", "device", "code", "revocation"}[p]
 }
@@ -58,29 +55,31 @@ type Key struct {
 	more map[string]json.RawMessage // fields of a later release
 }
 
-// Keys is a key ring as it is kept at rest. Its methods say what it should be
-// at which time; they change nothing.
+// Keys is the stored form of a key ring. Its methods return new Keys and change
+// none.
 type Keys struct {
-	// Index keys the hashes that counters and delivery reports are found by.
-	// It is never rotated: a hash that changed would lift a limit.
+	// Index is the key of the hashes that Ring.Digest returns: 32 bytes. It is
+	// never rotated. With another key, every counter would start again at zero.
 	Index []byte `json:"index"`
-	// Sealing keys. A Ring seals with the first, and opens with all; see At.
+	// Sealing holds the sealing keys. A Ring seals with the first and opens with
+	// all of them: see At.
 	Sealing []Key `json:"sealing"`
 
 	more map[string]json.RawMessage // fields of a later release
 }
 
-// secretSize is the length of every secret in bytes: AES-256 and HMAC-SHA256.
+// secretSize is the length of every key in bytes, as AES-256 and HMAC-SHA256 use it.
 const secretSize = 32
 
-// NewKeys returns a fresh key ring with one sealing key.
+// NewKeys returns new random keys: an index key and one sealing key made at now.
 func NewKeys(now time.Time) Keys {
 	index := make([]byte, secretSize)
 	rand.Read(index) // never fails: crypto/rand ends the program instead
 	return Keys{Index: index, Sealing: []Key{newKey(now)}}
 }
 
-// Check returns why the keys are no key ring. It names a key by its id alone.
+// Check returns an error if a key is missing or has the wrong length. The error
+// names a key by its ID and never shows its secret.
 func (k Keys) Check() error {
 	if len(k.Index) != secretSize {
 		return fmt.Errorf("index key has %d bytes instead of %d", len(k.Index), secretSize)
@@ -96,11 +95,10 @@ func (k Keys) Check() error {
 	return nil
 }
 
-// Ring seals and opens values. It is safe for concurrent use; Replace swaps
-// its keys without a lock on the readers' side.
+// Ring seals and opens values. It is safe for concurrent use. Sealing and opening
+// take no lock, also while Replace swaps the keys.
 //
-// The zero Ring is empty: it opens nothing and seals nothing until Replace
-// gives it keys, and is never empty again.
+// The zero Ring has no keys: it seals and opens nothing until Replace is called.
 type Ring struct {
 	keys atomic.Pointer[ringKeys]
 }
@@ -115,7 +113,7 @@ type sealingKey struct {
 	aead [purposes]cipher.AEAD
 }
 
-// NewRing returns a ring of keys. The error says which key is unusable.
+// NewRing returns a ring with keys. The error is that of Keys.Check.
 func NewRing(keys Keys) (*Ring, error) {
 	r := new(Ring)
 	if err := r.Replace(keys); err != nil {
@@ -127,8 +125,9 @@ func NewRing(keys Keys) (*Ring, error) {
 // Ready reports whether the ring has keys.
 func (r *Ring) Ready() bool { return r.keys.Load() != nil }
 
-// Replace makes keys the ring's own: it seals with the first of them, from now
-// on. On an error the ring stays as it was.
+// Replace swaps the keys of the ring. The ring then seals with the first sealing
+// key and opens with all. The error is that of Keys.Check; then the ring keeps its
+// former keys.
 func (r *Ring) Replace(keys Keys) error {
 	if err := keys.Check(); err != nil {
 		return err
@@ -155,11 +154,13 @@ func (r *Ring) Replace(keys Keys) error {
 	return nil
 }
 
-// Digest is a keyed hash of parts, for one use: the same for the same parts
-// as long as the ring's index key lives, and of no help in guessing them.
+// Digest returns a keyed hash (HMAC-SHA256) of use and parts. It is the same for the
+// same arguments as long as the ring keeps its index key. Without that key, the hash
+// does not help to guess the parts. The name use keeps the hashes of different
+// purposes apart, such as "number" and "ip".
 //
-// Who may have an empty ring asks Ready first: a digest of that is of random
-// bytes, others each time, so that it matches nothing.
+// If the ring has no keys, Digest returns other random bytes each time, which match
+// nothing. Call Ready first.
 func (r *Ring) Digest(use string, parts ...string) [sha256.Size]byte {
 	var sum [sha256.Size]byte
 	keys := r.keys.Load()
@@ -188,16 +189,18 @@ const (
 	nonceSize = 12
 	tagSize   = 16
 	overhead  = keyIDSize + nonceSize + tagSize
-	// maxPlain bounds what is sealed, in bytes, so that a cookie with its
-	// name and attributes stays below the 4096 that RFC 6265, 6.1 promises.
+	// maxPlain bounds the text that is sealed, in bytes. It keeps a cookie with its
+	// name and attributes below the 4096 bytes of RFC 6265, section 6.1.
 	maxPlain = 2700
 	maxRaw   = maxPlain + overhead
 )
 
-// strict refuses spellings of the same bytes other than the one we write.
+// strict refuses base64 texts that differ from the one that Seal writes for the
+// same bytes.
 var strict = base64.RawURLEncoding.Strict()
 
-// scratch is reused by Open, which would otherwise allocate on every request.
+// scratch holds the buffers of Open. They are reused, because Open runs at every
+// request.
 type scratch struct {
 	text []byte
 	raw  []byte
@@ -208,10 +211,13 @@ var scratches = sync.Pool{New: func() any {
 	return &scratch{text: make([]byte, 0, 512), raw: make([]byte, 0, 512), aad: make([]byte, 0, 128)}
 }}
 
-// Seal encrypts plain for purpose and realm with the current key. It fails
-// only when plain is longer than a cookie can carry (2700 bytes), or with
-// ErrNotReady.
-func (r *Ring) Seal(purpose Purpose, realm string, plain []byte) (string, error) {
+// Seal encrypts plain (AES-256-GCM) and returns it as text for a cookie. Open needs
+// the same purpose and audience. The audience is additional authenticated data,
+// such as a realm or the ID of a challenge.
+//
+// The error is ErrNotReady if the ring has no keys. A plain text of more than 2700
+// bytes is an error too, because it does not fit a cookie.
+func (r *Ring) Seal(purpose Purpose, audience string, plain []byte) (string, error) {
 	if len(plain) > maxPlain {
 		return "", fmt.Errorf("sealing %d bytes: at most %d fit a cookie", len(plain), maxPlain)
 	}
@@ -224,13 +230,13 @@ func (r *Ring) Seal(purpose Purpose, realm string, plain []byte) (string, error)
 	binary.BigEndian.PutUint32(raw, key.id)
 	nonce := raw[keyIDSize:]
 	rand.Read(nonce)
-	raw = key.aead[purpose].Seal(raw, nonce, plain, []byte(realm))
+	raw = key.aead[purpose].Seal(raw, nonce, plain, []byte(audience))
 	return base64.RawURLEncoding.EncodeToString(raw), nil
 }
 
-// open calls use with what sealed holds for purpose and realm. The bytes are
-// use's only until it returns. The error is ErrSealed or what use returns.
-func (r *Ring) open(purpose Purpose, realm, sealed string, use func(plain []byte) error) error {
+// open calls use with the plain text of sealed. The bytes are reused once use has
+// returned. The error is ErrSealed, or the error of use.
+func (r *Ring) open(purpose Purpose, audience, sealed string, use func(plain []byte) error) error {
 	if n := base64.RawURLEncoding.DecodedLen(len(sealed)); n < overhead || n > maxRaw {
 		return ErrSealed
 	}
@@ -242,11 +248,11 @@ func (r *Ring) open(purpose Purpose, realm, sealed string, use func(plain []byte
 	defer scratches.Put(s)
 	s.text = append(s.text[:0], sealed...)
 	raw, err := strict.AppendDecode(s.raw[:0], s.text)
-	if err != nil || base64.RawURLEncoding.EncodedLen(len(raw)) != len(sealed) { // the decoder passes over line breaks
+	if err != nil || base64.RawURLEncoding.EncodedLen(len(raw)) != len(sealed) { // the decoder ignores line breaks
 		return ErrSealed
 	}
 	s.raw = raw
-	s.aad = append(s.aad[:0], realm...)
+	s.aad = append(s.aad[:0], audience...)
 	id := binary.BigEndian.Uint32(raw)
 	for i := range keys.sealing {
 		if keys.sealing[i].id != id {
@@ -261,10 +267,11 @@ func (r *Ring) open(purpose Purpose, realm, sealed string, use func(plain []byte
 	return ErrSealed
 }
 
-// Open returns what Seal was given for the same purpose and realm, or ErrSealed.
-func (r *Ring) Open(purpose Purpose, realm, sealed string) ([]byte, error) {
+// Open returns the plain text that Seal was given for the same purpose and audience.
+// Any other value gives ErrSealed, and so does a ring without keys.
+func (r *Ring) Open(purpose Purpose, audience, sealed string) ([]byte, error) {
 	var out []byte
-	err := r.open(purpose, realm, sealed, func(plain []byte) error {
+	err := r.open(purpose, audience, sealed, func(plain []byte) error {
 		out = append(out, plain...)
 		return nil
 	})

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// Revocations remembers, in memory, which sessions were ended before their
-// time: one by one, by their ids, and all at once those of a subject that were
-// issued up to some time, its not-before time.
+// Revocations is the list of sessions that were ended early. It is kept in memory.
+// It ends a single session by its ID. It ends all sessions of a subject that were
+// issued at or before a cutoff, the subject's not-before time.
 //
-// Looking up takes no lock and allocates nothing. It is safe for concurrent
-// use, and its zero value is ready.
+// Revocations is safe for concurrent use, and its zero value is ready. Ended and
+// NotBefore take no lock and allocate nothing.
 type Revocations struct {
 	ids   sync.Map // ID → time.Time, when the session ends by itself
 	count atomic.Int64
 
-	mu       sync.Mutex // of those who change subjects
+	mu       sync.Mutex // held by a call that replaces subjects
 	subjects atomic.Pointer[subjects]
 }
 
-// subjects are the not-before times, by the names of each kind. What a reader
-// holds never changes: who adds to it makes another.
+// subjects holds the not-before times of each kind, by name. It never changes once
+// a reader can see it: an addition makes a new one.
 type subjects [kinds]map[string][]cutoff
 
 type cutoff struct {
@@ -32,16 +32,17 @@ type cutoff struct {
 	notBefore int64 // nanoseconds since 1970
 }
 
-// Add ends the session id; until is when it would have ended by itself.
+// Add ends the session id. The time until is its regular end: Sweep may forget the
+// entry after that.
 func (r *Revocations) Add(id ID, until time.Time) {
 	if _, known := r.ids.Swap(id, until); !known {
 		r.count.Add(1)
 	}
 }
 
-// Revoke ends the sessions of subjects that were issued at or before the time
-// beside each. Of several times for one subject the latest is kept. A call
-// costs the more the more subjects are known, so it takes many at a time.
+// Revoke ends the sessions of each subject that were issued at or before its time.
+// A subject keeps the latest of the times that it was given. A call copies all
+// known subjects, so pass many subjects in one call.
 func (r *Revocations) Revoke(notBefore map[Subject]time.Time) {
 	if len(notBefore) == 0 {
 		return
@@ -58,7 +59,7 @@ func (r *Revocations) Revoke(notBefore map[Subject]time.Time) {
 	r.subjects.Store(next)
 }
 
-// add puts the times in. What it changes of a list is a copy.
+// add adds the times. It copies a list before it changes it.
 func (s *subjects) add(notBefore map[Subject]time.Time) {
 	for subject, t := range notBefore {
 		names := &s[subject.Kind]
@@ -76,9 +77,9 @@ func (s *subjects) add(notBefore map[Subject]time.Time) {
 	}
 }
 
-// Ended reports whether s, a session of realm, was ended: by its id, or
-// because it was issued at or before the not-before time of everyone, of its
-// number or of its user.
+// Ended reports whether s, a session of realm, was ended early. Its ID may have
+// been added. Or it was issued at or before the not-before time of its number, of
+// its user or of everyone.
 func (r *Revocations) Ended(s *Session, realm string) bool {
 	if r.count.Load() > 0 {
 		if _, ended := r.ids.Load(s.ID); ended {
@@ -95,9 +96,9 @@ func (r *Revocations) Ended(s *Session, realm string) bool {
 		issued <= all.latest(Everyone, realm, "")
 }
 
-// NotBefore returns the latest not-before time that concerns a number or a
-// user in realm; the zero time if there is none. It is for what is no session,
-// and is good only if it was issued after that.
+// NotBefore returns the latest not-before time of a number or a user in realm, or
+// of everyone there. It returns the zero time if there is none. Use it for things
+// other than sessions, such as device cookies, that end with a revocation too.
 func (r *Revocations) NotBefore(kind Kind, realm, name string) time.Time {
 	all := r.subjects.Load()
 	if all == nil {
@@ -110,7 +111,7 @@ func (r *Revocations) NotBefore(kind Kind, realm, name string) time.Time {
 	return time.Unix(0, latest)
 }
 
-// latest returns the latest not-before time of a name, in realm or in all.
+// latest returns the latest not-before time of a name, in realm or in all realms.
 func (s *subjects) latest(kind Kind, realm, name string) int64 {
 	latest := int64(math.MinInt64)
 	if len(s[kind]) == 0 {
@@ -124,8 +125,8 @@ func (s *subjects) latest(kind Kind, realm, name string) int64 {
 	return latest
 }
 
-// All returns what is remembered: the ids, with the ends of their sessions,
-// and the not-before times of the subjects.
+// All returns a copy of the list: the IDs with the regular ends of their sessions,
+// and the subjects with their not-before times.
 func (r *Revocations) All() (ids map[ID]time.Time, notBefore map[Subject]time.Time) {
 	ids, notBefore = make(map[ID]time.Time), make(map[Subject]time.Time)
 	r.ids.Range(func(id, until any) bool {
@@ -149,8 +150,9 @@ func (s *subjects) each(visit func(Subject, time.Time)) {
 	}
 }
 
-// Sweep forgets what concerns no session any more at now, if none lives longer
-// than life. It returns those that it forgets by their id, with their ends.
+// Sweep forgets the entries that no session can match any more at now, if no
+// session lives longer than life. It returns the IDs that it has forgotten, with
+// the regular ends of their sessions.
 func (r *Revocations) Sweep(now time.Time, life time.Duration) map[ID]time.Time {
 	gone := make(map[ID]time.Time)
 	r.ids.Range(func(key, until any) bool {
@@ -167,7 +169,7 @@ func (r *Revocations) Sweep(now time.Time, life time.Duration) map[ID]time.Time 
 	return gone
 }
 
-// sweepSubjects forgets the not-before times up to over.
+// sweepSubjects forgets the not-before times up to over, in ns since 1970.
 func (r *Revocations) sweepSubjects(over int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,7 +183,7 @@ func (r *Revocations) sweepSubjects(over int64) {
 			kept[subject] = t
 		}
 	})
-	var next *subjects // nil where nothing is left: looking up then costs nothing
+	var next *subjects // nil if none is left, which makes Ended cheaper
 	if len(kept) > 0 {
 		next = new(subjects)
 		next.add(kept)

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// How sealing keys follow one another. Processes that share a ring read it at
-// least once an hour, and their clocks differ by less than half an hour.
+// The times of key rotation. They assume that all processes that share a ring read
+// it at least once an hour, and that their clocks differ by less than half an hour.
 const (
-	// KeyAge is how old the latest sealing key is when another one is made.
+	// KeyAge is the age of the latest sealing key at which Rotate makes a new one.
 	KeyAge = 30 * 24 * time.Hour
 
-	// MaxLife is the longest that any session, device or revocation can last.
-	// Keys and revocations are kept for as long.
+	// MaxLife is the longest life of a session, a device cookie or a revocation:
+	// 365 days. Sealing keys and revocations are kept that long.
 	MaxLife = 8760 * time.Hour
 
-	// Settling is how long after it was made a key begins to seal: by then
-	// every process has it, and opens what others seal with it.
+	// Settling is the age at which a key begins to seal. By then every process
+	// has read the key and can open the values that it seals.
 	Settling = 2 * time.Hour
 )
 
-// newKey returns a fresh sealing key.
+// newKey returns a new random sealing key.
 func newKey(now time.Time) Key {
 	secret, id := make([]byte, secretSize), make([]byte, 4)
 	rand.Read(secret) // never fails: crypto/rand ends the program instead
@@ -32,14 +32,15 @@ func newKey(now time.Time) Key {
 	return Key{ID: binary.BigEndian.Uint32(id), Secret: secret, Created: now.Round(0).UTC()}
 }
 
-// Rotate returns what the keys should be at now, if nothing they seal lives
-// longer than life, and whether that is a change. There is a new key if no
-// other was made within KeyAge; a key is gone if all that it has sealed is over.
-// No keys at all are replaced by NewKeys.
+// Rotate returns the keys that should be in use at now, and whether they differ
+// from k. No sealed value lives longer than life.
 //
-// A clock that goes back makes at most one key for each KeyAge it visits, and
-// removes none. One that leaps ahead is believed after Settling; until then it
-// removes only what had little over KeyAge to go.
+// Rotate adds a key if none was made within KeyAge. It removes a key if every value
+// that the key has sealed is over. It replaces empty keys by NewKeys.
+//
+// Rotate tolerates wrong clocks. A clock that goes back adds at most one key for
+// each KeyAge that it passes, and removes none. A clock that leaps ahead removes
+// few keys until Settling is over: those that were due within little over KeyAge.
 func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool) {
 	if k.Index == nil && k.Sealing == nil {
 		return NewKeys(now), true
@@ -47,16 +48,18 @@ func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool
 	sealing := k.newestFirst()
 	horizon := k.Horizon(now)
 	for n := len(sealing); n > 1; n-- {
-		// It stopped sealing when its successor began, or Settling later where
-		// a clock goes wrong.
+		// A key stops sealing when its successor begins, or Settling later if a
+		// clock is wrong.
 		if stopped := sealing[n-2].Created.Add(2 * Settling); horizon.Before(stopped.Add(life)) {
 			break
 		}
 		sealing, changed = sealing[:n-1], true
 	}
 	if !slices.ContainsFunc(sealing, func(key Key) bool {
+		// A key from the near future counts too. Otherwise a clock that goes back
+		// step by step would make a key at each step.
 		age := now.Sub(key.Created)
-		return age < KeyAge && age > -KeyAge // also one that a wrong clock made: a clock that goes back step by step makes no key for each
+		return age < KeyAge && age > -KeyAge
 	}) {
 		sealing, changed = append(sealing, newKey(now)), true
 	}
@@ -65,15 +68,16 @@ func (k Keys) Rotate(now time.Time, life time.Duration) (next Keys, changed bool
 	return next, changed
 }
 
-// At returns the keys as a Ring takes them at now: the one that seals comes
-// first. That is the latest that has settled.
+// At returns the keys in the order that Ring.Replace expects at now: the sealing
+// key comes first. That is the latest key that is at least Settling old.
 func (k Keys) At(now time.Time) Keys {
 	sealing := k.newestFirst()
 	seals := slices.IndexFunc(sealing, func(key Key) bool { return !now.Before(key.Created.Add(Settling)) })
 	if seals < 0 {
-		// None has: the first key of all, or a clock that was or is wrong. The
-		// key that was made the longest ago is the one that others have; keys
-		// that seem to come from the future were not made just now.
+		// No key is that old: this is the first key of all, or a clock was or is
+		// wrong. The other processes are most likely to have the oldest key. A
+		// key from the future is older than it says, so it comes before those
+		// that were made just now.
 		seals = len(sealing) - 1
 		for i, key := range sealing {
 			if key.Created.After(now) {
@@ -88,9 +92,10 @@ func (k Keys) At(now time.Time) Keys {
 	return Keys{Index: k.Index, Sealing: sealing, more: k.more}
 }
 
-// Horizon returns the time by which to judge what may be forgotten for good:
-// now, unless the clock seems to have leapt ahead. Keys follow one another, so
-// the one that seals cannot be much older than KeyAge.
+// Horizon returns the time that decides whether something may be deleted for good.
+// It is now, unless the clock seems to have leapt ahead: then it is the latest time
+// that the keys make plausible. Rotation lets no sealing key become much older than
+// KeyAge.
 func (k Keys) Horizon(now time.Time) time.Time {
 	if len(k.Sealing) == 0 {
 		return now
@@ -101,12 +106,14 @@ func (k Keys) Horizon(now time.Time) time.Time {
 	return now
 }
 
-// Merge returns the keys that two sets of keys become where both were made for
-// the same processes, apart from one another. What either has sealed opens; the
-// index key is that of whose oldest sealing key is older, so that of two that
-// count something the one that has counted longer goes on. It is the same
-// whoever merges, in whatever order and how often. No sealing keys add nothing.
-// Fields of a later release are kept; where both have one, that of k counts.
+// Merge joins two sets of keys that were made separately for the same processes.
+// The result opens every value that either set has sealed. Its index key is the one
+// of the set with the older oldest sealing key, because counters under that one
+// have counted for longer.
+//
+// The result does not depend on the order or the number of merges. A set without
+// sealing keys adds nothing. Fields of a later release are kept. For a field that
+// both sets have, k counts.
 func (k Keys) Merge(other Keys) Keys {
 	switch {
 	case len(other.Sealing) == 0:
@@ -130,20 +137,23 @@ func (k Keys) Merge(other Keys) Keys {
 	return merged
 }
 
-// Since returns the keys without those that were made before the oldest of
-// other: what Rotate has removed of other they may still have.
+// Since returns k without the keys that were made before the oldest key of other.
+// Rotate may have removed those from other, so a merge must not bring them back.
 func (k Keys) Since(other Keys) Keys {
 	begin := other.oldest().Created
-	return Keys{Index: k.Index, Sealing: slices.DeleteFunc(slices.Clone(k.Sealing), func(key Key) bool { return key.Created.Before(begin) }), more: k.more}
+	sealing := slices.DeleteFunc(slices.Clone(k.Sealing), func(key Key) bool { return key.Created.Before(begin) })
+	return Keys{Index: k.Index, Sealing: sealing, more: k.more}
 }
 
-// Equal reports whether both are the same keys in the same order.
+// Equal reports whether both hold the same keys in the same order. It ignores
+// fields of a later release.
 func (k Keys) Equal(other Keys) bool {
 	return bytes.Equal(k.Index, other.Index) &&
 		slices.EqualFunc(k.Sealing, other.Sealing, func(a, b Key) bool { return compareKeys(a, b) == 0 })
 }
 
-// oldest returns the sealing key that was made first; the zero Key if there is none.
+// oldest returns the sealing key that was made first, or the zero Key if there is
+// none.
 func (k Keys) oldest() Key {
 	if len(k.Sealing) == 0 {
 		return Key{}
@@ -151,13 +161,13 @@ func (k Keys) oldest() Key {
 	return slices.MinFunc(k.Sealing, compareKeys)
 }
 
-// compareKeys puts the key that was made first in front.
+// compareKeys orders keys by the time they were made. ID and secret break ties, so
+// that the order is the same in every process.
 func compareKeys(a, b Key) int {
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID), bytes.Compare(a.Secret, b.Secret))
 }
 
-// newestFirst returns the sealing keys in an order that is the same wherever
-// they are read.
+// newestFirst returns the sealing keys in the reverse order of compareKeys.
 func (k Keys) newestFirst() []Key {
 	return slices.SortedFunc(slices.Values(k.Sealing), func(a, b Key) int { return compareKeys(b, a) })
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// ID names a session, a challenge or a device: 128 random bits.
+// ID names a session, a challenge or a device. It is 128 random bits.
 type ID [16]byte
 
-// NewID returns a fresh ID.
+// NewID returns a new random ID.
 func NewID() ID {
 	var id ID
 	rand.Read(id[:])
 	return id
 }
 
-// String returns the ID in hexadecimal, for logs and storage keys.
+// String returns the ID as 32 hexadecimal digits, for logs and storage keys.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseID returns the ID that String wrote; false: it is none.
+// ParseID reads an ID that String wrote, and reports whether text is one.
 func ParseID(text string) (id ID, ok bool) {
 	raw, err := hex.DecodeString(text)
 	if err != nil || len(raw) != len(id) {
@@ -30,36 +30,37 @@ func ParseID(text string) (id ID, ok bool) {
 	return ID(raw), true
 }
 
-// Session is the proof that a challenge was met. It is sealed into a cookie
-// and kept nowhere else. Its times lie between 1970 and 2262 and are exact to
-// the nanosecond, so that one issued right after a revocation is good.
+// Session is the proof that a challenge was answered. It is sealed into a cookie
+// and kept nowhere else. Its times lie between 1970 and 2262. They are exact to the
+// nanosecond, so that a session issued right after a revocation is valid.
 type Session struct {
 	ID       ID
-	Number   string    // E.164; "" for a user who has no number and proved something else
-	Region   string    // ISO 3166-1 alpha-2, as the number had it when it was verified; "" without a number
-	User     string    // whom a first factor named; "" in number mode
-	Issued   time.Time // when the challenge was met
-	Ends     time.Time // its absolute end, as it was when it was issued
-	Seen     time.Time // when the cookie was last renewed
+	Number   string    // E.164, at most 255 bytes; "" for a user without a number
+	Region   string    // ISO 3166-1 alpha-2 code of the number at its verification; "" without a number
+	User     string    // the user that a first factor named, at most 1024 bytes; "" without a first factor
+	Issued   time.Time // the time of the proof
+	Ends     time.Time // the absolute end, by the configuration at the time of issue
+	Seen     time.Time // the last renewal of the cookie
 	Remember bool      // the person ticked "trust this device"
-	Means    Means     // how the person proved who they are
+	Means    Means     // the kind of proof
 
-	unknown string // fields of a newer version, which a renewal keeps
+	unknown string // fields of a newer release, which a renewal keeps
 }
 
-// Means is how a person proved who they are.
+// Means is the way in which a person proved their identity.
 type Means uint8
 
-// The means. A session without the field is one by SMS, the only means of older
-// releases. A newer node may know more of them.
+// The means. SMS is the means of a session without the field, because older
+// releases knew no other. A newer release may know more means.
 const (
-	SMS Means = iota // a code that came by SMS
+	SMS Means = iota // a code that arrived by SMS
 	Passkey
 	RecoveryCode
 )
 
 // String returns the name of the means in the JSON API, the placeholder and the
-// audit log, such as "recovery_code".
+// audit log, such as "recovery_code". It returns "unknown" for a means of a newer
+// release.
 func (m Means) String() string {
 	switch m {
 	case SMS:
@@ -72,19 +73,19 @@ func (m Means) String() string {
 	return "unknown"
 }
 
-// Life says how long sessions live: the gate's configuration of today. One
-// that is shortened ends the sessions that are older; one that is lengthened
-// is for new sessions, so that what has ended never comes back to life.
+// Life holds the current limits on how long sessions last. A shorter limit also
+// ends existing sessions. A longer limit applies to new sessions only, so that an
+// ended session never becomes valid again.
 type Life struct {
-	TTL      time.Duration // absolute
-	Idle     time.Duration // since it was last seen; 0: no limit
-	Remember time.Duration // absolute, for a trusted device; 0: none is trusted
+	TTL      time.Duration // from the proof to the absolute end
+	Idle     time.Duration // from the last renewal; 0 stands for no limit
+	Remember time.Duration // the TTL on a trusted device; 0 if no device is trusted
 }
 
 // Renewal is the least time between two renewals of a session's cookie.
 const Renewal = time.Minute
 
-// absolute returns how long s lasts, whatever it does.
+// absolute returns how long s lasts, in use or not.
 func (l Life) absolute(s *Session) time.Duration {
 	if s.Remember && l.Remember > 0 {
 		return l.Remember
@@ -92,13 +93,13 @@ func (l Life) absolute(s *Session) time.Duration {
 	return l.TTL
 }
 
-// Begin sets when s begins and ends.
+// Begin sets the times of s for a proof at now.
 func (l Life) Begin(s *Session, now time.Time) {
 	s.Issued, s.Seen = now, now
 	s.Ends = now.Add(l.absolute(s))
 }
 
-// Expires returns when s ends, whatever it does.
+// Expires returns the absolute end of s, which no renewal changes.
 func (l Life) Expires(s *Session) time.Time {
 	if today := s.Issued.Add(l.absolute(s)); today.Before(s.Ends) {
 		return today
@@ -106,8 +107,9 @@ func (l Life) Expires(s *Session) time.Time {
 	return s.Ends
 }
 
-// idle returns how long s may rest, 0 for ever. A trusted device is trusted
-// while it rests: an idle limit would make "trust this device" mean nothing.
+// idle returns how long s stays valid without a renewal; 0 stands for no limit. The
+// idle limit does not apply to a trusted device: with the limit, a person would be
+// asked again after an hour, and "trust this device" would mean nothing.
 func (l Life) idle(s *Session) time.Duration {
 	if s.Remember && l.Remember > 0 {
 		return 0
@@ -115,7 +117,8 @@ func (l Life) idle(s *Session) time.Duration {
 	return l.Idle
 }
 
-// Alive reports whether s is within its absolute and its idle life.
+// Alive reports whether s is within its absolute and its idle limit at now. It does
+// not know revocations: see Revocations.Ended.
 func (l Life) Alive(s *Session, now time.Time) bool {
 	if !now.Before(l.Expires(s)) {
 		return false
@@ -124,22 +127,23 @@ func (l Life) Alive(s *Session, now time.Time) bool {
 	return idle == 0 || now.Before(s.Seen.Add(idle))
 }
 
-// Stale reports whether the cookie of s is due to be renewed: it has an idle
-// life, and was last seen a minute ago (or half that life, if it is shorter).
+// Stale reports whether the cookie of s should be renewed at now. It should if s
+// has an idle limit and was renewed at least Renewal ago, or half the idle limit
+// ago if that is shorter.
 func (l Life) Stale(s *Session, now time.Time) bool {
 	idle := l.idle(s)
 	return idle > 0 && now.Sub(s.Seen) >= min(Renewal, idle/2)
 }
 
-// The sealed form: version, flags, id, three times as nanoseconds since 1970,
-// region, then the lengths of number and user and their bytes. From version 3
-// on fields follow (see AppendField). A session that needs none, because it has
-// a number and was proved by SMS, is sealed as version 2, so that nodes that know
-// no fields can open it too. The other bits of flags stay unused, because older
-// nodes drop them. New data goes into fields.
+// The sealed form is: version, flags, ID, three times in nanoseconds since 1970,
+// region, the lengths of number and user, number, user. From version 3 on, fields
+// follow (see AppendField). A session with a number and a proof by SMS needs no
+// fields, and is sealed as version 2, so that older nodes can open it too. The other
+// bits of flags stay unused, because older nodes drop them. New data goes into
+// fields.
 const (
 	sessionVersion  = 2
-	sessionFields   = 3 // fields follow, or the number is missing
+	sessionFields   = 3 // with fields, or without a number
 	sessionHead     = 2 + 16 + 3*8 + 2 + 1 + 2
 	flagRemember    = 1
 	noRegion        = "\x00\x00"
@@ -149,14 +153,16 @@ const (
 // The fields of a session. A tag is never used again for something else.
 const fieldMeans = 1 // one byte; without it: SMS
 
-// Seal returns s as a cookie value for realm.
+// Seal returns s as a cookie value for realm. The error is ErrNotReady, or says
+// which part of s is missing or too long.
 func (s *Session) Seal(r *Ring, realm string) (string, error) {
 	if len(s.Number) > 255 || len(s.User) > maxSessionField || s.Number != "" && len(s.Region) != 2 {
 		return "", fmt.Errorf("sealing a session: region of %d bytes, number of %d, user of %d: at most 2, 255 and %d",
 			len(s.Region), len(s.Number), len(s.User), maxSessionField)
 	}
 	if s.Number == "" && (s.User == "" || s.Region != "") {
-		return "", fmt.Errorf("sealing a session without a number: region of %d bytes, user of %d: give no region, and a user", len(s.Region), len(s.User))
+		return "", fmt.Errorf("sealing a session without a number: region of %d bytes, user of %d: give no region, and a user",
+			len(s.Region), len(s.User))
 	}
 	return r.Seal(ForSession, realm, s.encode())
 }
@@ -190,8 +196,9 @@ func (s *Session) encode() []byte {
 	return append(plain, s.unknown...)
 }
 
-// Open returns the session that a cookie value holds for realm, or ErrSealed.
-// Whether it is alive, revoked or still wanted is for the caller to ask.
+// Open returns the session in a cookie value that was sealed for realm. Any other
+// value gives ErrSealed. The caller must still ask Life.Alive and
+// Revocations.Ended, and whether the number is still allowed.
 func Open(r *Ring, realm, sealed string) (Session, error) {
 	var s Session
 	err := r.open(ForSession, realm, sealed, s.decode)
@@ -212,7 +219,7 @@ func (s *Session) decode(plain []byte) error {
 	if len(plain) < end || len(plain) > end && plain[0] == sessionVersion {
 		return ErrSealed
 	}
-	// One string for all of them: the only allocation of an open.
+	// One string holds all texts, so that Open allocates once.
 	text := string(plain[42:44]) + string(plain[sessionHead:])
 	s.Region, s.Number, s.User = text[:2], text[2:2+number], text[2+number:2+number+user]
 	if number == 0 {
@@ -224,6 +231,9 @@ func (s *Session) decode(plain []byte) error {
 	return s.decodeFields(text[2+number+user:])
 }
 
+// decodeFields reads the fields of a session. A means of a newer release is kept as
+// its number: it is sealed again unchanged, and its name is "unknown". Refusing it
+// would sign people out whenever their requests reach an older node.
 func (s *Session) decodeFields(fields string) error {
 	for fields != "" {
 		tag, value, size, ok := CutField(fields)
@@ -237,7 +247,7 @@ func (s *Session) decodeFields(fields string) error {
 			}
 			s.Means = Means(value[0])
 		default:
-			s.unknown += fields[:size] // no copy, of one field that is unknown
+			s.unknown += fields[:size] // the first one is not copied
 		}
 		fields = fields[size:]
 	}

@@ -6,26 +6,26 @@ import (
 	"fmt"
 )
 
-// Kind says what the name of a Subject is.
+// Kind says how to read the name of a Subject.
 type Kind uint8
 
 // The kinds of subjects.
 const (
 	Everyone Kind = iota // its name is ""
 	ByNumber             // its name is a number in E.164
-	ByUser               // its name is whom a first factor named
+	ByUser               // its name is a user of the first factor
 	kinds
 )
 
-// Subject is whose sessions are revoked: everyone's, a number's or a user's.
+// Subject is one party of a revocation: everyone, a number or a user.
 type Subject struct {
 	Kind  Kind
-	Realm string // "": in all realms
-	Name  string
+	Realm string // "" stands for all realms; at most 1024 bytes
+	Name  string // by Kind; at most 1024 bytes
 }
 
-// check reports a subject that nobody can be, or one too long to be kept. It
-// quotes nothing: a number is no matter for logs.
+// check returns an error for a subject that cannot exist or is too long. The error
+// does not quote the name, because numbers must not reach a log.
 func (s Subject) check() error {
 	switch {
 	case s.Kind >= kinds, (s.Kind == Everyone) != (s.Name == ""):
@@ -36,11 +36,12 @@ func (s Subject) check() error {
 	return nil
 }
 
-// DigestSize is the length of a subject's digest in bytes.
+// DigestSize is the length of the text that Subject.Digest returns.
 const DigestSize = 32
 
-// Digest names the subject, the same at all times, in hexadecimal. It tells
-// nothing to who has not the ring.
+// Digest returns a keyed hash of the subject: 32 characters in hexadecimal. It is
+// stable as long as the ring keeps its index key. Without that key, the hash does
+// not reveal the subject.
 func (s Subject) Digest(r *Ring) string {
 	sum := r.Digest("subject", string(rune('0'+s.Kind)), s.Realm, s.Name)
 	return hex.EncodeToString(sum[:DigestSize/2])
@@ -58,12 +59,14 @@ const (
 	subjectHead        = 2 + 2
 )
 
-// Seal returns the subject as a text that opens for the same label alone.
-func (s Subject) Seal(r *Ring, label string) (string, error) {
+// Seal encrypts the subject for an audience, such as the name of the record that
+// holds it. OpenSubject needs the same audience. The error is ErrNotReady, or says
+// which part of the subject cannot be kept.
+func (s Subject) Seal(r *Ring, audience string) (string, error) {
 	if err := s.check(); err != nil {
 		return "", fmt.Errorf("sealing a %w", err)
 	}
-	return r.Seal(ForRevocation, label, s.encode())
+	return r.Seal(ForRevocation, audience, s.encode())
 }
 
 func (s Subject) encode() []byte {
@@ -73,11 +76,11 @@ func (s Subject) encode() []byte {
 	return append(plain, s.Name...)
 }
 
-// OpenSubject returns the subject that was sealed for label. The error is
+// OpenSubject returns the subject that was sealed for an audience. The error is
 // ErrSealed, or a *VersionError if a later release has sealed the subject.
-func OpenSubject(r *Ring, label, sealed string) (Subject, error) {
+func OpenSubject(r *Ring, audience, sealed string) (Subject, error) {
 	var s Subject
-	err := r.open(ForRevocation, label, sealed, s.decode)
+	err := r.open(ForRevocation, audience, sealed, s.decode)
 	return s, err
 }
 
@@ -88,10 +91,10 @@ func (s *Subject) decode(plain []byte) error {
 	if len(plain) < subjectHead || plain[0] < subjectVersion {
 		return ErrSealed
 	}
-	realm, rest, ok := cutField(plain[2:])
+	realm, rest, ok := cutSized(plain[2:])
 	name := rest
 	if ok && plain[0] == subjectVersionNext {
-		name, _, ok = cutField(rest)
+		name, _, ok = cutSized(rest)
 	}
 	opened := Subject{Kind: Kind(plain[1]), Realm: string(realm), Name: string(name)}
 	if !ok || opened.check() != nil {
@@ -101,8 +104,9 @@ func (s *Subject) decode(plain []byte) error {
 	return nil
 }
 
-// cutField reads a length (two bytes) and returns so many bytes, and the rest.
-func cutField(data []byte) (field, rest []byte, ok bool) {
+// cutSized reads a length (two bytes), and returns that many bytes and the rest.
+// Unlike CutField, it expects no tag.
+func cutSized(data []byte) (text, rest []byte, ok bool) {
 	if len(data) < 2 {
 		return nil, nil, false
 	}

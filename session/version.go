@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// VersionError says that something was written by a later release, which this
-// one must neither read nor replace.
+// VersionError says that a later release has written something. This release must
+// neither read nor replace it.
 type VersionError struct {
-	Found int // the version that was read
-	Known int // the latest that this release knows
+	Found int // the version in the data
+	Known int // the latest version that this release knows
 }
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("version %d, and this release knows %d at most: run the release that wrote it, or a later one", e.Found, e.Known)
 }
 
-// KeysVersion is the version of Keys at rest. Releases before version 1 wrote the
-// same JSON without a version.
+// KeysVersion is the version of the JSON of Keys. Before version 1, the same JSON
+// had no version.
 const KeysVersion = 1
 
-// MarshalJSON writes the keys with their version, and with the fields that
-// this release does not know as they were read.
+// MarshalJSON writes the keys with their version. Fields that this release does
+// not know are written as they were read.
 func (k Keys) MarshalJSON() ([]byte, error) {
 	return withFields(struct {
 		Version int    `json:"version"`
@@ -35,7 +35,7 @@ func (k Keys) MarshalJSON() ([]byte, error) {
 	}{KeysVersion, k.Index, k.Sealing}, k.more)
 }
 
-// UnmarshalJSON reads keys. Those of a later version are a *VersionError.
+// UnmarshalJSON reads keys. The error is a *VersionError for a later version.
 func (k *Keys) UnmarshalJSON(data []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -60,13 +60,14 @@ func (k *Keys) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the key, with the fields that this release does not know.
+// MarshalJSON writes the key. Fields that this release does not know are written
+// as they were read.
 func (k Key) MarshalJSON() ([]byte, error) {
 	type plain Key // without methods
 	return withFields(plain(k), k.more)
 }
 
-// UnmarshalJSON reads a key.
+// UnmarshalJSON reads a key, and keeps fields that this release does not know.
 func (k *Key) UnmarshalJSON(data []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -82,7 +83,7 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// without returns the fields except the known ones, or nil if none is left.
+// without removes the known fields, and returns nil if none is left.
 func without(fields map[string]json.RawMessage, known ...string) map[string]json.RawMessage {
 	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool {
 		// encoding/json ignores case too.
@@ -94,7 +95,7 @@ func without(fields map[string]json.RawMessage, known ...string) map[string]json
 	return fields
 }
 
-// withFields writes known, a struct with fields, and more after them.
+// withFields writes the fields of the struct known, followed by the fields of more.
 func withFields(known any, more map[string]json.RawMessage) ([]byte, error) {
 	data, err := json.Marshal(known)
 	if err != nil || len(more) == 0 {
@@ -107,7 +108,7 @@ func withFields(known any, more map[string]json.RawMessage) ([]byte, error) {
 	return append(append(bytes.TrimSuffix(data, []byte("}")), ','), rest[1:]...), nil
 }
 
-// joined returns the fields of a and b. If both have a field, the one of a counts.
+// joined returns the fields of a and b. For a field that both have, a counts.
 func joined(a, b map[string]json.RawMessage) map[string]json.RawMessage {
 	if len(a) == 0 || len(b) == 0 {
 		if len(a) == 0 {
