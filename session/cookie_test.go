@@ -64,8 +64,8 @@ func TestStrip(t *testing.T) {
 	}
 }
 
-// Whatever surrounds them, ours are gone and the others are there, unchanged
-// and in order.
+// Our cookies are gone whichever cookies surround them, and the others are there,
+// unchanged and in order.
 func TestStripProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		other := rapid.StringMatching(`[abc]{1,3}=[ -:<-~]{0,6}`)

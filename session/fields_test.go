@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Sessions that were sealed before there were fields stay good. The file was
-// written by the last version that knew none.
-func TestSessionsOfBefore(t *testing.T) {
+// Sessions that were sealed before there were fields still open. The last version
+// without fields has written the file.
+func TestSessionsBeforeFields(t *testing.T) {
 	text, err := os.ReadFile("testdata/sessions_v2.json")
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestSessionsOfBefore(t *testing.T) {
 	}
 }
 
-// decodeBefore is decode as it was in the last version that knew no fields.
+// decodeBefore is the decode of the last version without fields.
 func (s *Session) decodeBefore(plain []byte) error {
 	if len(plain) < sessionHead || plain[0] != 2 {
 		return ErrSealed
@@ -68,9 +68,9 @@ func (s *Session) decodeBefore(plain []byte) error {
 	return nil
 }
 
-// A node that knows no fields opens every session that needs none, so that
-// nobody is signed out while nodes are replaced. It takes no other for what it
-// is not: one by recovery code never becomes one by SMS there.
+// A node without fields opens every session that needs none, so nobody is signed
+// out while nodes are replaced. It refuses the others: a session by recovery code
+// never becomes one by SMS there.
 func TestReadersOfBefore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSession(t)
@@ -89,7 +89,7 @@ func TestReadersOfBefore(t *testing.T) {
 	})
 }
 
-// drawFields draws fields, of tags that no version of a cookie knows.
+// drawFields draws fields with tags that no version of a cookie knows.
 func drawFields(t *rapid.T) string {
 	var fields []byte
 	for range rapid.IntRange(0, 4).Draw(t, "fields") {
@@ -98,8 +98,8 @@ func drawFields(t *rapid.T) string {
 	return string(fields)
 }
 
-// Whatever fields a newer version writes, before and behind those that are
-// known: they change nothing, and a renewal keeps them in their order.
+// Fields of a newer version, before and behind the known ones, change nothing, and
+// a renewal keeps them in their order.
 func TestUnknownFieldsAreKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawSession(t)
@@ -129,8 +129,9 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 	})
 }
 
-// A session that is cut opens nowhere but where a field ends: then it is the
-// same without the fields behind. One with something behind that is no field is none.
+// A session that is cut short opens only if the cut is at the end of a field. It then
+// lacks the fields behind the cut. A session with bytes behind it that are no field
+// does not open.
 func TestCutSessions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSession(t)
@@ -161,14 +162,14 @@ func TestCutSessions(t *testing.T) {
 				t.Fatalf("with %x behind: %v", behind, err)
 			}
 		}
-		// Of the version that knows no fields, nothing may follow.
+		// In the version without fields, nothing may follow.
 		if plain[0] = sessionVersion; fields != "" && new(Session).decode(plain) == nil {
 			t.Fatalf("%x opens", plain)
 		}
 	})
 }
 
-// A known field of another length is damage, not news.
+// A known field with another length is damaged. It is not one of a newer version.
 func TestMeansHasOneByte(t *testing.T) {
 	s := someSession()
 	for _, value := range []string{"", "\x02\x00"} {
@@ -188,7 +189,7 @@ func TestMeansNames(t *testing.T) {
 	}
 }
 
-// Decoding allocates one string, with a field that is known or unknown too.
+// Decoding allocates one string, also if there is a known or an unknown field.
 func TestDecodeAllocates(t *testing.T) {
 	field := string(AppendField(nil, 200, "newer"))
 	for what, s := range map[string]Session{
@@ -234,9 +235,9 @@ func TestCutField(t *testing.T) {
 	})
 }
 
-// A session without a number is its user's and names no region, and no version
-// before fields had one.
-func TestSessionOfNobody(t *testing.T) {
+// A session without a number has a user and no region, and needs the version with
+// fields.
+func TestSessionWithoutNumber(t *testing.T) {
 	s := Session{User: "ada"}
 	good := s.encode()
 	if err := new(Session).decode(good); err != nil {

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// someKeys draws keys of which many are alike, so that rings share some, and
-// ties are common.
+// someKeys draws keys from a small set, so that rings share some of them and ties
+// are common.
 func someKeys(rt *rapid.T, name string) Keys {
 	secret := func(b byte) []byte { return bytes.Repeat([]byte{b}, secretSize) }
 	k := Keys{Index: secret(byte(rapid.IntRange(1, 3).Draw(rt, name+" index")))}
@@ -27,7 +27,7 @@ func someKeys(rt *rapid.T, name string) Keys {
 	return k
 }
 
-// Merging is the same whoever does it, in whatever order and how often.
+// The result of merges does not depend on their order or number.
 func TestMergeProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a, b, c := someKeys(rt, "a"), someKeys(rt, "b"), someKeys(rt, "c")
@@ -67,7 +67,7 @@ func containsKey(k Keys, key Key) bool {
 	return false
 }
 
-// Of two rings the older goes on counting, and both open what either sealed.
+// A merge keeps the index key of the older ring, and opens the values of both.
 func TestMerge(t *testing.T) {
 	older, younger := NewKeys(t0), NewKeys(t0.Add(time.Hour))
 	rotated, _ := younger.Rotate(t0.Add(KeyAge+time.Hour), life)
@@ -99,8 +99,8 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// An empty ring opens and seals nothing, and its digests match nothing; with
-// keys it is as any other.
+// An empty ring opens and seals nothing, and its digests match nothing. Once it has
+// keys, it works like any other.
 func TestEmptyRing(t *testing.T) {
 	r := new(Ring)
 	full, err := NewRing(NewKeys(t0))
@@ -144,7 +144,7 @@ func TestEmptyRing(t *testing.T) {
 	}
 }
 
-// All tells what is remembered, no more and no less.
+// All returns exactly the entries that were added.
 func TestRevocationsAll(t *testing.T) {
 	var r Revocations
 	if ids, subjects := r.All(); len(ids) != 0 || len(subjects) != 0 {

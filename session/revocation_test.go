@@ -29,14 +29,14 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-// Whose sessions end, in which realms, and from when on they are good.
+// A revocation ends the sessions of its subject in its realms, up to its cutoff.
 func TestRevoke(t *testing.T) {
 	at := t0.Add(time.Hour + 123*time.Nanosecond)
 	const number, user = "+6421234567", "alice"
 	for _, c := range []struct {
 		name    string
 		subject Subject
-		realms  map[string]bool // which of them it concerns
+		realms  map[string]bool // true where the subject is revoked
 		session Session
 	}{
 		{"a number in a realm", Subject{ByNumber, "one", number}, map[string]bool{"one": true, "two": false, "": false, "on": false}, Session{Number: number}},
@@ -83,8 +83,8 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// A session that is sealed right after a revocation, within the same second,
-// is good when it opens.
+// A session that is sealed right after a revocation, within the same second, is
+// valid when it opens.
 func TestRevokeIsExact(t *testing.T) {
 	ring := newRing(t)
 	var r Revocations
@@ -106,7 +106,7 @@ func TestRevokeIsExact(t *testing.T) {
 	}
 }
 
-// The table agrees with a list of all that was ever revoked, at every step.
+// At every step, the table agrees with a list of all revocations so far.
 func TestRevokeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r Revocations
@@ -159,7 +159,7 @@ func TestRevokeProperty(t *testing.T) {
 	})
 }
 
-// Who asks while others revoke and sweep never misses what was revoked before.
+// Ended finds an earlier revocation also while other goroutines revoke and sweep.
 func TestRevocationsConcurrently(t *testing.T) {
 	var r Revocations
 	s := someSession()
@@ -201,7 +201,7 @@ func BenchmarkEnded(b *testing.B) {
 			for i := range sessions {
 				sessions[i] = someSession()
 				sessions[i].Number = fmt.Sprintf("+6427%07d", i)
-				if i%2 == 0 && c.numbers > 0 { // every second was revoked, and has verified again
+				if i%2 == 0 && c.numbers > 0 { // every second number was revoked and has verified again
 					sessions[i].Number = fmt.Sprintf("+6421%07d", i)
 					sessions[i].Issued = t0.Add(1)
 				}
@@ -218,7 +218,7 @@ func BenchmarkEnded(b *testing.B) {
 	}
 }
 
-// BenchmarkRevoke is one more revocation beside 10,000.
+// BenchmarkRevoke measures one more revocation beside 10,000.
 func BenchmarkRevoke(b *testing.B) {
 	var r Revocations
 	list := make(map[Subject]time.Time)

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,7 @@ import (
 
 const (
 	day  = 24 * time.Hour
-	life = 365 * day // the longest that anything sealed lives, in these tests
+	life = 365 * day // the longest life of a sealed value in these tests
 )
 
 func TestReplace(t *testing.T) {
@@ -60,8 +59,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// made returns keys that were made at t0 plus each of those times, named by
-// their place.
+// made returns keys that were made at t0 plus each of at. The ID of a key is its
+// index in at.
 func made(at ...time.Duration) Keys {
 	keys := Keys{Index: make([]byte, secretSize)}
 	for i, d := range at {
@@ -77,7 +76,7 @@ func ids(keys Keys) (list []uint32) {
 	return list
 }
 
-// Which key seals at what time: the latest that all who share the ring have.
+// The key that seals is the latest one that all processes have read.
 func TestKeysAt(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -110,14 +109,14 @@ func TestKeysAt(t *testing.T) {
 	}
 }
 
-// When a key is made, and when one is removed.
+// A key is made every 30 days, and removed when no value that it sealed is left.
 func TestRotate(t *testing.T) {
-	const fresh = 99 // stands for a key that is made
+	const fresh = 99 // stands for a new key
 	year := []time.Duration{}
 	for i := range 14 {
-		year = append(year, time.Duration(i)*30*day) // the latest is 390 days old at first
+		year = append(year, time.Duration(i)*30*day) // the last one is made at 390 days
 	}
-	gone := year[1] + 2*Settling + life // when the first can be missed
+	gone := year[1] + 2*Settling + life // from then on, the first key is not needed
 	for _, c := range []struct {
 		name string
 		keys Keys
@@ -166,8 +165,8 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// Three years, looked after every half hour: never more keys than a year
-// needs, one that seals for 30 days, and whatever was sealed opens for a year.
+// In three years, with a rotation every half hour, there are never more keys than a
+// year needs. Each key seals for 30 days, and each sealed value opens for a year.
 func TestRotateForYears(t *testing.T) {
 	keys, sealedBy := NewKeys(t0), map[uint32]time.Time{}
 	for now := t0; now.Before(t0.Add(3 * 365 * day)); now = now.Add(30 * time.Minute) {
@@ -191,9 +190,9 @@ func TestRotateForYears(t *testing.T) {
 	}
 }
 
-// Wherever a clock jumps to, few keys are made, there is always one that
-// seals, and none goes that was needed when the clock was right.
-func TestRotateByABadClock(t *testing.T) {
+// A clock may jump anywhere. Few keys are made, there is always one that seals, and
+// no key is removed that is needed by the right clock.
+func TestRotateByAWrongClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := made(0, 30*day, 60*day)
 		keys, right := start, t0.Add(70*day)
@@ -221,8 +220,8 @@ func TestRotateByABadClock(t *testing.T) {
 	})
 }
 
-// A clock that goes back a day at a time makes a key for each month, and not
-// for each day.
+// A clock that goes back a day at a time makes a key for each month, not for each
+// day.
 func TestRotateStepByStep(t *testing.T) {
 	keys := made(0)
 	for day := range 90 {
@@ -233,7 +232,7 @@ func TestRotateStepByStep(t *testing.T) {
 	}
 }
 
-// What to forget is judged by a clock that others have seen go.
+// Horizon is now, or the latest time that the keys make plausible.
 func TestHorizon(t *testing.T) {
 	for _, c := range []struct{ now, want time.Duration }{
 		{0, 0}, {-4000 * day, -4000 * day}, {30*day + Settling, 30*day + Settling}, {31 * day, 31 * day}, {5000 * day, 31 * day},
@@ -245,23 +244,4 @@ func TestHorizon(t *testing.T) {
 	if got := (Keys{}).Horizon(t0); !got.Equal(t0) {
 		t.Errorf("without keys it is %s", got)
 	}
-}
-
-func ExampleKeys_Rotate() {
-	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
-	keys, _ := Keys{}.Rotate(now, 8760*time.Hour)
-	for range 3 {
-		now = now.Add(KeyAge)
-		keys, _ = keys.Rotate(now, 8760*time.Hour)
-	}
-	for _, k := range keys.Sealing {
-		fmt.Println(k.Created.Format(time.DateOnly))
-	}
-	fmt.Println("seals:", keys.At(now).Sealing[0].Created.Format(time.DateOnly))
-	// Output:
-	// 2026-09-29
-	// 2026-08-30
-	// 2026-07-31
-	// 2026-07-01
-	// seals: 2026-08-30
 }

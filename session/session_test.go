@@ -26,8 +26,8 @@ func someSession() Session {
 	return Session{ID: NewID(), Number: "+6421234567", Region: "NZ", Issued: t0, Seen: t0, Ends: t0.Add(12 * time.Hour)}
 }
 
-// drawSession draws a session that can be sealed: also one without a number,
-// which is its user's, and one of a means that only a newer version knows.
+// drawSession draws a session that can be sealed. It may have a user and no number,
+// and a means that only a newer version knows.
 func drawSession(t *rapid.T) Session {
 	s := Session{
 		ID:       NewID(),
@@ -61,8 +61,8 @@ func TestSessionRoundTrip(t *testing.T) {
 	})
 }
 
-// A session of another version, such as that of whole seconds, or one that
-// needs a newer reader, is none.
+// A session of version 1, whose times are whole seconds, or of a newer version does
+// not open.
 func TestSessionVersion(t *testing.T) {
 	r := newRing(t)
 	s := someSession()
@@ -85,7 +85,7 @@ func TestSessionVersion(t *testing.T) {
 	}
 }
 
-func TestSealRefusesWhatDoesNotFit(t *testing.T) {
+func TestSealRefusesTooLong(t *testing.T) {
 	r := newRing(t)
 	s := someSession()
 	s.User = strings.Repeat("u", maxSessionField+1)
@@ -112,7 +112,7 @@ func TestSealRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-// What is sealed opens for its own realm and purpose, and nothing else.
+// A sealed value opens for its own realm and purpose, and for no other.
 func TestSealedIsBound(t *testing.T) {
 	r := newRing(t)
 	s := someSession()
@@ -249,9 +249,9 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// What was never sealed may still reach the decoder when a key leaks, and what
-// a newer version has sealed does. It is no session, or one that is written
-// again as it was read, with every field.
+// If a key leaks, any bytes can reach the decoder. So can a session that a newer
+// version has sealed. The decoder refuses them, or it reads a session that is
+// encoded to the same bytes again, with every field.
 func FuzzDecode(f *testing.F) {
 	s := someSession()
 	bare := s.encode()
@@ -289,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Old keys cost little: the key of a session is found by its id.
+// Many old keys hardly slow Open, because a session names its key.
 func BenchmarkOpen(b *testing.B) {
 	for _, n := range []int{1, 13} {
 		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
@@ -320,7 +320,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// What later versions add costs little: a field that is known, and one that is not.
+// BenchmarkOpenFields measures a session with one known and one unknown field.
 func BenchmarkOpenFields(b *testing.B) {
 	for name, s := range map[string]Session{
 		"means":   {Number: "+6421234567", Region: "NZ", Means: RecoveryCode},

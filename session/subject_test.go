@@ -43,7 +43,7 @@ func TestSubjectSealed(t *testing.T) {
 	}
 }
 
-// Whatever bytes were sealed, what they open as is a subject, and the same
+// Any bytes may have been sealed. If they open, the subject is encoded to the same
 // bytes again.
 func FuzzSubject(f *testing.F) {
 	f.Add([]byte("\x01\x01\x00\x00+6421234567"))

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// later is what a later release may write: fields that this one does not know,
-// at the top and inside a key.
+// later is a text that a later release may write. It has fields that this release
+// does not know, at the top and inside a key.
 const later = `{"version":1,"index":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","policy":{"rotate":[1,2]},
 	"sealing":[{"id":7,"secret":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","created":"2026-07-01T09:00:00Z","purpose":"all","uses":12345678901234567890},
 	{"id":8,"secret":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","created":"2026-06-01T09:00:00Z"}],"zeal":null}`
 
-// wantKept reports fields that were lost.
+// wantKept fails t for each field that was lost.
 func wantKept(t *testing.T, when string, keys Keys) {
 	t.Helper()
 	data, err := json.Marshal(keys)
@@ -41,7 +41,7 @@ func wantKept(t *testing.T, when string, keys Keys) {
 	t.Errorf("%s, the key is lost", when)
 }
 
-// Fields that are not known survive whatever is done to the keys.
+// Unknown fields survive every operation on the keys.
 func TestKeysKeepUnknownFields(t *testing.T) {
 	var keys Keys
 	if err := json.Unmarshal([]byte(later), &keys); err != nil {
@@ -74,8 +74,8 @@ func TestKeysKeepUnknownFields(t *testing.T) {
 	}
 }
 
-// A file without a version is that of the release before; one that is newer is
-// refused, and the error says which it is.
+// A file without a version is from an early release. A newer one is refused, and the
+// error names its version.
 func TestKeysVersion(t *testing.T) {
 	for text, want := range map[string]string{
 		strings.Replace(later, `"version":1,`, "", 1): "",
@@ -88,7 +88,7 @@ func TestKeysVersion(t *testing.T) {
 		strings.Replace(later, `"version":1`, `"version":2`, 1):    "version 2, and this release knows 1",
 		strings.Replace(later, `"version":1`, `"version":712`, 1):  "version 712, and this release knows 1",
 		`{"version":2}`:                           "version 2, and this release knows 1",
-		`{"version":2,"index":{},"sealing":{}}`:   "version 2, and this release knows 1", // it is for the newer one to read
+		`{"version":2,"index":{},"sealing":{}}`:   "version 2, and this release knows 1", // of a newer release
 		`{"version":2,"sealing":[{"id":"text"}]}`: "version 2, and this release knows 1",
 	} {
 		var keys Keys
@@ -107,8 +107,8 @@ func TestKeysVersion(t *testing.T) {
 	}
 }
 
-// A subject of the next form is read, with fields after it that are not known;
-// one that is newer says so, and is not taken for damaged.
+// A subject of version 2 is read, with unknown fields behind it. A newer one gives a
+// *VersionError instead of ErrSealed.
 func TestSubjectVersions(t *testing.T) {
 	ring := newRing(t)
 	s := Subject{ByNumber, "realm", "+6421234567"}
