@@ -9,12 +9,12 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
-// maxInFlight bounds the sendings under way at once. At the API's usual third
-// of a second for each that is some 1500 a second; past it a send is refused
-// at once rather than queued behind a code that people wait for.
+// maxInFlight bounds the sendings in flight. The API usually takes a third of a
+// second for each, so this is some 1500 a second. More are refused at once: in a
+// queue, they would arrive too late for the person who waits.
 const maxInFlight = 512
 
-// dispatcher runs sendings behind the requests that asked for them.
+// dispatcher runs sendings in the background.
 type dispatcher struct {
 	sender Sender
 	places chan struct{}
@@ -31,7 +31,8 @@ func newDispatcher(sender Sender) *dispatcher {
 	return &dispatcher{sender: sender, places: make(chan struct{}, maxInFlight), ctx: ctx, cancel: cancel}
 }
 
-// acquire takes a place for one sending, and never waits for it.
+// acquire takes a place for one sending. If none is free, it does not wait but
+// returns an *UnavailableError.
 func (d *dispatcher) acquire() (release func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -47,19 +48,19 @@ func (d *dispatcher) acquire() (release func(), err error) {
 	}
 }
 
-// send ends with the dispatcher, and not with asked, the request that asked
-// for it: of that it has the values alone, by which it can be traced.
-func (d *dispatcher) send(asked context.Context, m connexus.OTP) (connexus.Receipt, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
+// send sends a message. It ends with the dispatcher and not with request, the context
+// of the HTTP request. From request it takes the values only, for tracing.
+func (d *dispatcher) send(request context.Context, m connexus.OTP) (connexus.Receipt, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(request))
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	return d.sender.SendOTP(ctx, m)
 }
 
-// inFlight returns how many sendings are under way.
+// inFlight returns the number of sendings in flight.
 func (d *dispatcher) inFlight() int { return len(d.places) }
 
-// pause waits for some time between two, or until the dispatcher closes.
+// pause waits for a random time from least to most, or until the dispatcher closes.
 func (d *dispatcher) pause(least, most time.Duration) {
 	timer := time.NewTimer(least + rand.N(most-least))
 	defer timer.Stop()
@@ -69,8 +70,8 @@ func (d *dispatcher) pause(least, most time.Duration) {
 	}
 }
 
-// close refuses new sendings and waits for those in flight until ctx ends,
-// then breaks them off.
+// close refuses new sendings and waits for those in flight. When ctx ends, it cancels
+// them.
 func (d *dispatcher) close(ctx context.Context) {
 	d.mu.Lock()
 	d.closed = true

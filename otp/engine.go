@@ -14,12 +14,14 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Sender sends a code; a *connexus.Client is one.
+// Sender sends messages, as *connexus.Client does. An error that is a
+// *connexus.Error with MaybeAccepted false says that nothing was sent.
 type Sender interface {
 	SendOTP(ctx context.Context, m connexus.OTP) (connexus.Receipt, error)
 }
 
-// Engine issues, resends and verifies challenges. It is safe for concurrent use.
+// Engine makes, resends and verifies challenges. It is safe for concurrent use. Make
+// one with NewEngine.
 type Engine struct {
 	store    Store
 	ring     *session.Ring
@@ -28,16 +30,16 @@ type Engine struct {
 	random   io.Reader
 }
 
-// Config is what an engine is made of.
+// Config holds the parts of an engine.
 type Config struct {
 	Store  Store            // required
 	Sender Sender           // required by Issue and Resend
-	Ring   *session.Ring    // required; while it is empty, what needs its keys is unavailable
-	Now    func() time.Time // nil: time.Now
-	Random io.Reader        // nil: crypto/rand
+	Ring   *session.Ring    // required; it may get its keys later
+	Now    func() time.Time // the clock; default time.Now
+	Random io.Reader        // the source of codes; default crypto/rand
 }
 
-// NewEngine returns an engine. Close ends it.
+// NewEngine returns an engine. The caller must Close it.
 func NewEngine(c Config) *Engine {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -52,8 +54,8 @@ func NewEngine(c Config) *Engine {
 	}
 }
 
-// ready returns an *UnavailableError while the ring has no keys: nothing could
-// be sealed, and nothing found again.
+// ready returns an *UnavailableError while the ring has no keys, because nothing
+// could be sealed or found again.
 func (e *Engine) ready() error {
 	if e.ring.Ready() {
 		return nil
@@ -61,39 +63,43 @@ func (e *Engine) ready() error {
 	return &UnavailableError{Reason: session.ErrNotReady.Error(), RetryAfter: UnreadyRetry}
 }
 
-// UnreadyRetry is after how long to ask again while the keys are not known.
+// UnreadyRetry is the RetryAfter of an UnavailableError while the ring has no keys.
 const UnreadyRetry = 5 * time.Second
 
-// Close refuses new sendings and waits for those in flight; when ctx ends it
-// breaks them off. Nobody may use the engine afterwards.
+// Close refuses new sendings and waits for those in flight. If ctx ends first, Close
+// cancels them. The engine must not be used afterwards.
 func (e *Engine) Close(ctx context.Context) { e.dispatch.close(ctx) }
 
-// Sending is one ask for a code.
+// Sending is one request for a code.
 type Sending struct {
 	Number string // E.164
-	// Device that asks, if it has verified the number before; "" for any other.
+	// Device names the device that asks, if it has verified the number before. It
+	// is "" for any other device.
 	Device string
-	// Client is the network address that it asks from, as PerClient counts it;
-	// "" is not counted.
+	// Client is the IP address that asks, in the form that PerClient counts. The
+	// address "" is not counted.
 	Client string
-	// Host that the message is bound to (WebOTP), "" for none.
+	// Host is the host that the message is bound to (WebOTP), or "".
 	Host string
-	// Decoy is counted, answered and timed like any other, and not sent.
+	// Decoy marks an unlisted number. The sending is counted, answered and timed
+	// like any other, but no message is sent.
 	Decoy bool
-	// Guarded forbids that how the sending went shows in what is counted:
-	// the gate answers listed and unlisted numbers alike.
+	// Guarded marks a restricted gate, which must answer listed and unlisted
+	// numbers alike. The outcome of the sending then changes no counter.
 	Guarded bool
-	// Done is told, later and from another goroutine, how it went. It is not
-	// called for a decoy.
+	// Done, if set, is called from another goroutine with the outcome of the
+	// sending. It is not called for an unlisted number.
 	Done func(id ID, messageID string, err error)
-	// Strained is told, from another goroutine, that this sending has taken
-	// one of the budget's rates to four fifths or more: once in a window.
+	// Strained, if set, is called from another goroutine when this sending has
+	// used four fifths of a rate of the budget. It is called once in each window.
 	Strained func(used int, of Rate)
 }
 
-// Issue creates a challenge and sends its code, behind the caller's back. It
-// ends the challenge replaces, unless that is zero. It returns a *LimitError
-// or an *UnavailableError; then nothing is sent and replaces lives on.
+// Issue creates a challenge and returns it. It sends the code in the background. If
+// replaces is not zero, that challenge ends.
+//
+// The error is a *LimitError or an *UnavailableError. Then nothing is sent, and
+// replaces stays valid.
 func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (Challenge, error) {
 	if err := e.ready(); err != nil {
 		return Challenge{}, err
@@ -113,7 +119,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 		TTL:      p.TTL,
 		Cooldown: p.Cooldown,
 		Counters: e.counters(p, &s),
-		Run:      e.run(p, s.Number, s.Device),
+		Run:      e.failures(p, s.Number, s.Device),
 	}
 	code := ""
 	if !p.Remote {
@@ -122,7 +128,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 			r.Sealed, err = e.seal(r.ID, code)
 		}
 	}
-	if (p.Remote || s.Decoy) && err == nil { // no code of ours is the right one
+	if (p.Remote || s.Decoy) && err == nil { // a random proof, which no code has
 		_, err = io.ReadFull(e.random, r.Proof[:])
 	}
 	if err == nil {
@@ -139,9 +145,9 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 	}, nil
 }
 
-// Resend sends the code of the challenge id again. It returns a *LimitError,
-// an *UnavailableError, ErrNoChallenge, ErrExpired or ErrTooManyAttempts;
-// then nothing is sent.
+// Resend sends the code of the challenge id again, in the background, and returns
+// the challenge. The error is a *LimitError, an *UnavailableError, ErrNoChallenge,
+// ErrExpired or ErrTooManyAttempts. Then nothing is sent.
 func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Challenge, error) {
 	if err := e.ready(); err != nil {
 		return Challenge{}, err
@@ -152,14 +158,14 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	}
 	now := e.now()
 	rec, err := e.store.Resend(ctx, id, &Renewal{
-		Scope: p.Scope, Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.run(p, s.Number, s.Device),
+		Scope: p.Scope, Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.failures(p, s.Number, s.Device),
 	})
 	if err != nil {
 		release()
 		return Challenge{}, err
 	}
 	code := ""
-	if len(rec.Sealed) > 0 { // else WebSMS was to make it, and never said
+	if len(rec.Sealed) > 0 { // otherwise WebSMS was to make the code, and did not return it
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
 			unsent := Settlement{Scope: p.Scope, Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true}
@@ -177,48 +183,52 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 // Verification is one answer to a challenge.
 type Verification struct {
 	ID     ID
-	Code   string // as it was typed
-	Number string // that the code was asked for, E.164
-	Device string // that answers, if it has verified the number before; "" for any other
+	Code   string // as typed; spaces and hyphens are ignored
+	Number string // the number of the challenge, E.164
+	Device string // the device that answers, if it has verified the number before; "" for any other
 }
 
-// Verify answers a challenge, and ends it if the code is right; the first of
-// many wins. It returns ErrWrongCode, with what is left of the challenge and
-// joined with the *LimitError of the lock that it led to, if it did; or
-// ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a *LimitError while the
-// number is locked, or an *UnavailableError.
+// Verify checks the answer to a challenge. If the code is right, Verify returns nil
+// and the challenge ends. Of several right answers at the same moment, one wins.
+//
+// For a wrong code, Verify returns ErrWrongCode and the challenge with the attempts
+// that are left. If the failure has locked the number, the error is joined with a
+// *LimitError. Other errors are ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a
+// *LimitError while the number is locked, and an *UnavailableError.
 func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challenge, error) {
 	if err := e.ready(); err != nil {
 		return Challenge{}, err
 	}
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
-		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Run: e.run(p, v.Number, v.Device), Now: e.now(),
+		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Run: e.failures(p, v.Number, v.Device), Now: e.now(),
 	})
 	return rec.Challenge, err
 }
 
-// Unlock forgets the wrong codes that count for a number in a scope, and
-// reports whether there were any.
+// Unlock forgets the failures of a number in a scope, and so ends its lock. It
+// reports whether there were any failures.
 func (e *Engine) Unlock(ctx context.Context, scope, number string) (bool, error) {
 	if err := e.ready(); err != nil {
 		return false, err
 	}
-	return e.store.Unlock(ctx, scope, e.failures(scope, number))
+	return e.store.Unlock(ctx, scope, e.failuresKey(scope, number))
 }
 
-// Get returns the challenge id of a scope, or ErrNoChallenge, ErrExpired or, with the
-// challenge, ErrTooManyAttempts, or an *UnavailableError.
+// Get returns the challenge id of a scope. The error is ErrNoChallenge, ErrExpired,
+// ErrTooManyAttempts or an *UnavailableError. ErrTooManyAttempts comes with the
+// challenge.
 func (e *Engine) Get(ctx context.Context, scope string, id ID) (Challenge, error) {
 	rec, err := e.store.Get(ctx, scope, id, e.now())
 	return rec.Challenge, err
 }
 
-// Watch returns a channel that is closed at the next change of the challenge
-// id, and a function to stop watching. Watch first, then Get, misses nothing.
+// Watch returns a channel that is closed at the next change of the challenge id, and
+// a function to stop watching. Call Watch before Get, so that no change is missed.
 func (e *Engine) Watch(id ID) (<-chan struct{}, func()) { return e.store.Watch(id) }
 
-// Report applies a delivery report of WebSMS. It returns how long after its
-// sending the report came, and whether it moved a challenge.
+// Report applies a delivery report of WebSMS to the challenge that was sent as
+// messageID. If the report changed a challenge, Report returns the time since the
+// sending and true. The error is an *UnavailableError.
 func (e *Engine) Report(ctx context.Context, messageID string, state connexus.State) (time.Duration, bool, error) {
 	if messageID == "" || state == connexus.StateUnknown {
 		return 0, false, nil
@@ -226,8 +236,8 @@ func (e *Engine) Report(ctx context.Context, messageID string, state connexus.St
 	return e.store.Report(ctx, messageID, state, e.now())
 }
 
-// First reports whether a thing named by parts is new within ttl: of all who
-// ask, one is the first.
+// First reports whether the thing that parts name is new within ttl. Of all callers
+// on all nodes, exactly one is told true.
 func (e *Engine) First(ctx context.Context, ttl time.Duration, parts ...string) (bool, error) {
 	if err := e.ready(); err != nil {
 		return false, err
@@ -245,7 +255,8 @@ func (e *Engine) newCode(length int) (string, error) {
 	return fmt.Sprintf("%0*d", length, n), nil
 }
 
-// proof is what a store compares: it says nothing of the code to who has no key.
+// proof returns the keyed hash of a code, which a store compares. Without the key it
+// does not reveal the code.
 func (e *Engine) proof(id ID, code string) Digest {
 	return e.ring.Digest("code", string(id[:]), code)
 }
@@ -260,8 +271,8 @@ func (e *Engine) open(id ID, sealed []byte) (string, error) {
 	return string(code), err
 }
 
-// digits returns code as it was meant: without the spaces and hyphens that
-// phones and people put between its digits.
+// digits returns a typed code without the spaces and hyphens that phones and people
+// put between digits.
 func digits(code string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
@@ -272,11 +283,11 @@ func digits(code string) string {
 	}, code)
 }
 
-// errNoCode is what a sending failed with when WebSMS was to make the code
-// and its reply holds none that a person could type.
+// errNoCode is the outcome of a sending if WebSMS was to make the code, and its reply
+// holds none of a usable length.
 var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the message cannot be verified")
 
-// send hands one sending to the dispatcher. release frees its place.
+// send hands one sending to the dispatcher. The function release frees its place.
 func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending int, code string, taken time.Time, release func()) {
 	go func() {
 		defer release()
@@ -313,11 +324,11 @@ func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending 
 	}()
 }
 
-// veil hides, of a sending on a gate with a list, whether it is one. It lets
-// the answer to who asked leave first, which work beside it would slow by some
-// 0.1 ms on a machine of 2 cores; and it has the challenge accepted after a
-// time that depends on nothing. It closes shown when that is done; what is
-// settled afterwards, the gate does not show.
+// veil hides whether a restricted gate really sends the message. It does two things.
+// First it waits until the HTTP response has left: work beside the response would
+// slow it by some 0.1 ms on a machine of 2 cores. Then it sets the challenge to
+// accepted after a random time, for listed and unlisted numbers alike. It closes
+// shown when the challenge is accepted. The gate does not show later changes.
 func (e *Engine) veil(scope string, s *Sending, id ID, sending int, taken time.Time) (shown <-chan struct{}) {
 	done := make(chan struct{})
 	if !s.Guarded && !s.Decoy {
@@ -328,13 +339,15 @@ func (e *Engine) veil(scope string, s *Sending, id ID, sending int, taken time.T
 	go func() {
 		defer close(done)
 		e.dispatch.pause(200*time.Millisecond, 500*time.Millisecond) // as long as WebSMS usually takes
-		// A store that is down keeps the challenge queued, for all alike.
-		_ = e.store.Settle(context.Background(), id, &Settlement{Scope: scope, Sending: sending, Status: Accepted, Taken: taken, Now: e.now()})
+		// While the store is down, the challenges of all numbers stay queued.
+		_ = e.store.Settle(context.Background(), id, &Settlement{
+			Scope: scope, Sending: sending, Status: Accepted, Taken: taken, Now: e.now(),
+		})
 	}()
 	return done
 }
 
-// made returns what a store keeps of a code that WebSMS made.
+// made seals a code that WebSMS made, for the store.
 func (e *Engine) made(id ID, code string) (*Made, error) {
 	if len(code) < 4 || len(code) > 8 || strings.Trim(code, "0123456789") != "" {
 		return nil, errNoCode

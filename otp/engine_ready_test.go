@@ -10,9 +10,10 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Without keys, what needs them is unavailable, and no store is asked.
+// Without keys, the calls that need them return an UnavailableError, and the store is
+// not called.
 func TestEngineWithoutKeys(t *testing.T) {
-	e := otp.NewEngine(otp.Config{Ring: new(session.Ring)}) // no store: whoever asks it panics
+	e := otp.NewEngine(otp.Config{Ring: new(session.Ring)}) // no store: a call to it panics
 	defer e.Close(t.Context())
 	ctx, p := context.Background(), &otp.Policy{Length: 6, TTL: time.Minute, Attempts: 5}
 	for name, call := range map[string]func() error{

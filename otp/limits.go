@@ -6,23 +6,24 @@ import (
 	"time"
 )
 
-// Rate is a limit: at most Count within any stretch of time as long as Window.
+// Rate is a limit: at most Count in any period as long as Window. For example, 3 in
+// 10 minutes allows three codes in any ten minutes.
 type Rate struct {
 	Count  int
 	Window time.Duration
 }
 
-// String returns the count and the window: "3/10m0s".
+// String returns the count and the window, such as "3/10m0s".
 func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
 
-// Lockout is what wrong codes in a row for one number lead to, across
-// challenges: while it is locked, none is sent and none taken, whatever the
-// lockout of who asks.
+// Lockout says when failures (wrong codes in a row) lock a number. They count across
+// challenges. While a number is locked, no code is sent to it and no code is
+// accepted, also for callers with another Lockout.
 type Lockout struct {
-	Count int           // so many since the latest lock lock it for a time; 0: never
-	For   time.Duration // so long
-	// Max lock it until an operator unlocks it (NIST SP 800-63B-4, 3.2.2: at
-	// most 100); 0: never.
+	Count int           // this many failures since the latest lock cause a lock; 0 for none
+	For   time.Duration // the length of that lock
+	// Max failures lock the number until an operator unlocks it; 0 for no such
+	// lock. NIST SP 800-63B-4, section 3.2.2, allows at most 100.
 	Max int
 }
 
@@ -31,16 +32,19 @@ type Lockout struct {
 // the latest MaxFailures of them came, and no more.
 const MaxFailures = 100
 
-// LimitError says that a limit was reached. Nothing was sent and nothing counted,
-// unless it is joined with ErrWrongCode, whose attempt was.
+// LimitError says that a limit was reached. Nothing was sent and nothing counted. If
+// the error is joined with ErrWrongCode, the attempt was counted.
 type LimitError struct {
-	Limit string // "per_number", "per_ip", "budget", "cooldown", "lockout" or "max_failures"
-	// RetryAfter is until it would be allowed, if nobody else asks; 0: an
-	// operator must unlock it first.
+	// Limit is "per_number", "per_ip", "budget", "cooldown", "lockout",
+	// "max_failures", "recovery_codes" or "recovery_tries".
+	Limit string
+	// RetryAfter is the wait until the step is allowed, if nobody else uses up the
+	// limit first. If it is 0, an operator must unlock the number.
 	RetryAfter time.Duration
 }
 
-// Locked reports whether wrong codes are the reason.
+// Locked reports whether failures are the reason: the limit is "lockout" or
+// "max_failures".
 func (e *LimitError) Locked() bool { return e.Limit == "lockout" || e.Limit == "max_failures" }
 
 func (e *LimitError) Error() string {
@@ -50,7 +54,7 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("limit %s reached; retry after %s", e.Limit, e.RetryAfter)
 }
 
-// counters returns what one sending is counted under.
+// counters returns the counters of one sending.
 func (e *Engine) counters(p *Policy, s *Sending) []Counter {
 	list := make([]Counter, 0, 3)
 	if len(p.PerNumber) > 0 {
@@ -69,21 +73,21 @@ func (e *Engine) budget(p *Policy) Counter {
 	return Counter{"budget", e.ring.Digest("budget", p.Scope), p.Budget}
 }
 
-// run returns under what a wrong code for number is counted.
-func (e *Engine) run(p *Policy, number, device string) Run {
-	r := Run{Number: e.failures(p.Scope, number), Lockout: p.Lockout}
+// failures returns the place where a wrong code for number is counted.
+func (e *Engine) failures(p *Policy, number, device string) Run {
+	f := Run{Number: e.failuresKey(p.Scope, number), Lockout: p.Lockout}
 	if device != "" {
-		r.Device = e.ring.Digest("device failures", p.Scope, number, device)
+		f.Device = e.ring.Digest("device failures", p.Scope, number, device)
 	}
-	return r
+	return f
 }
 
-func (e *Engine) failures(scope, number string) Digest {
+func (e *Engine) failuresKey(scope, number string) Digest {
 	return e.ring.Digest("failures", scope, number)
 }
 
-// strained tells s of the budget's rates that are four fifths used, once for
-// each of their windows, on whichever node.
+// strained calls s.Strained for each rate of the budget that is four fifths used. It
+// does so once in each window, over all nodes.
 func (e *Engine) strained(p *Policy, s *Sending) {
 	if s.Strained == nil || len(p.Budget) == 0 {
 		return
@@ -91,7 +95,7 @@ func (e *Engine) strained(p *Policy, s *Sending) {
 	ctx := context.Background()
 	used, err := e.store.Used(ctx, p.Scope, e.budget(p), e.now())
 	if err != nil {
-		return // the sending itself tells of a store that is down
+		return // the sending itself reports a store that is down
 	}
 	for i, of := range p.Budget {
 		if used[i]*5 < of.Count*4 {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestLimitErrorTexts: who reads one knows what to do, and learns no number.
+// The text of a LimitError says when to try again, and names no number.
 func TestLimitErrorTexts(t *testing.T) {
 	for _, c := range []struct {
 		err  LimitError

@@ -2,15 +2,15 @@ package otp
 
 import "context"
 
-// What an operator may ask.
+// The methods in this file serve an operator's commands.
 
-// Of returns the challenges of a number in a scope, newest first, no more than
-// MaxOf. It returns an *UnavailableError when the store cannot say.
+// Of returns the challenges of a number in a scope, newest first, at most MaxOf. The
+// error is an *UnavailableError.
 func (e *Engine) Of(ctx context.Context, scope, number string) ([]Challenge, error) {
 	if err := e.ready(); err != nil {
 		return nil, err
 	}
-	records, err := e.store.Of(ctx, scope, e.failures(scope, number), e.now())
+	records, err := e.store.Of(ctx, scope, e.failuresKey(scope, number), e.now())
 	list := make([]Challenge, len(records))
 	for i := range records {
 		list[i] = records[i].Challenge
@@ -18,8 +18,8 @@ func (e *Engine) Of(ctx context.Context, scope, number string) ([]Challenge, err
 	return list, err
 }
 
-// Sent returns how many codes count for a number within each rate of
-// p.PerNumber.
+// Sent returns the number of codes that count for a number in each rate of
+// p.PerNumber. The error is an *UnavailableError.
 func (e *Engine) Sent(ctx context.Context, p *Policy, number string) ([]int, error) {
 	if err := e.ready(); err != nil {
 		return nil, err
@@ -27,7 +27,8 @@ func (e *Engine) Sent(ctx context.Context, p *Policy, number string) ([]int, err
 	return e.store.Used(ctx, p.Scope, Counter{"per_number", e.ring.Digest("number", p.Scope, number), p.PerNumber}, e.now())
 }
 
-// Spent returns how many codes count within each rate of p.Budget.
+// Spent returns the number of codes that count in each rate of p.Budget. The error
+// is an *UnavailableError.
 func (e *Engine) Spent(ctx context.Context, p *Policy) ([]int, error) {
 	if err := e.ready(); err != nil {
 		return nil, err
@@ -51,8 +52,9 @@ func (e *Engine) ClearBudget(ctx context.Context, scope string, rates []Rate) (b
 	return had, err
 }
 
-// InFlight returns how many sendings are under way, decoys among them.
+// InFlight returns the number of sendings in flight, with those to unlisted numbers.
 func (e *Engine) InFlight() int { return e.dispatch.inFlight() }
 
-// Live returns how many challenges await their answer.
+// Live returns the number of challenges that take up room in the store, of all
+// scopes. The error is an *UnavailableError.
 func (e *Engine) Live(ctx context.Context) (int, error) { return e.store.Live(ctx, e.now()) }

@@ -1,10 +1,3 @@
-// Package otp is the life of a challenge: one code sent to one number,
-// awaiting its answer.
-//
-// It promises that nothing is sent that could not be recorded and afforded
-// first; that an attempt is counted before it is compared, in constant time;
-// that the right code works once, however many ask at the same moment; and
-// that a store never sees a code or a number in clear.
 package otp
 
 import (
@@ -15,14 +8,14 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// ID names a challenge: 128 random bits, known to the browser that asked.
+// ID names a challenge. It is 128 random bits, known to the browser that asked.
 type ID = session.ID
 
-// MaxLife is the longest a code may live, counted from its first sending,
-// whatever is resent (NIST SP 800-63B-4, 3.1.3.2: ten minutes).
+// MaxLife is the longest life of a code, counted from its first sending. A resend
+// does not extend it (NIST SP 800-63B-4, section 3.1.3.2: ten minutes).
 const MaxLife = 10 * time.Minute
 
-// Status says how the sending of a challenge's code went.
+// Status says how far the delivery of a code is.
 type Status string
 
 // The statuses of a challenge.
@@ -30,64 +23,67 @@ const (
 	Queued    Status = "queued"    // not yet taken by WebSMS
 	Accepted  Status = "accepted"  // WebSMS, or the carrier, has it
 	Delivered Status = "delivered" // the phone has it
-	Failed    Status = "failed"    // it may never arrive; the challenge stays open to it
+	Failed    Status = "failed"    // the message may never arrive, but its code still works
 )
 
-// Challenge is what may be known of a challenge. It holds neither its code
-// nor its number.
+// Challenge is the public part of a challenge: one code that waits for its answer.
+// It holds neither the code nor the number.
 type Challenge struct {
 	ID           ID
 	Status       Status
 	CodeLength   int
 	AttemptsLeft int
 	ExpiresAt    time.Time
-	ResendAt     time.Time // before it, a resend is refused
-	Settled      bool      // it is known how the latest sending went
+	ResendAt     time.Time // the earliest time of a resend
+	Settled      bool      // the outcome of the latest sending is known
 }
 
-// Policy is what a gate asks of its challenges.
+// Policy holds the rules of a gate for its challenges. It has no defaults.
 type Policy struct {
-	// Scope separates the counters of gates that are to be limited apart.
+	// Scope keeps the challenges and counters of a gate apart from those of others.
+	// Gates with one scope share their limits.
 	Scope string
-	// Length of a code in digits, 4 to 8.
+	// Length is the length of a code in digits, 4 to 8.
 	Length int
-	// TTL is a code's life from its latest sending; never beyond MaxLife from its first.
+	// TTL is the life of a code after its latest sending. MaxLife after the first
+	// sending, the code ends in any case.
 	TTL time.Duration
-	// Attempts at a code, right or wrong, before its challenge is dead.
+	// Attempts is the number of answers to a challenge, right or wrong.
 	Attempts int
-	// Remote lets WebSMS make the code, and reads it from its reply.
+	// Remote lets WebSMS make the code. The engine reads it from the reply.
 	Remote bool
-	// Company and Comment are sent with the code.
+	// Company and Comment are parts of the message: see connexus.OTP.
 	Company, Comment string
-	// PerNumber limits the codes sent to one number, PerClient those asked for
-	// from one network address, Budget those sent in all.
+	// PerNumber limits the codes sent to one number. PerClient limits the codes
+	// that one IP address may ask for. Budget limits the codes of the scope. A nil
+	// list stands for no limit.
 	PerNumber, PerClient, Budget []Rate
-	// Cooldown is how long after a sending the first resend is refused. It
-	// doubles with each.
+	// Cooldown is the wait between the first sending and the first resend. It
+	// doubles with each resend.
 	Cooldown time.Duration
-	// Lockout ends guessing across challenges.
+	// Lockout limits the failures of a number across challenges.
 	Lockout Lockout
 }
 
-// The reasons for which a step is refused. All are expected: none is a fault
-// of the program.
+// The reasons to refuse a step. All are expected: none is a fault of the program.
 var (
-	// ErrNoChallenge says that there is none: never was, was met, or was replaced.
+	// ErrNoChallenge says that the challenge does not exist. It may have been
+	// answered or replaced.
 	ErrNoChallenge = errors.New("no challenge")
-	// ErrExpired says that the code's life is over.
+	// ErrExpired says that the life of the code is over.
 	ErrExpired = errors.New("code expired")
-	// ErrTooManyAttempts says that the challenge is dead.
+	// ErrTooManyAttempts says that the challenge takes no more answers.
 	ErrTooManyAttempts = errors.New("too many attempts")
-	// ErrWrongCode says that the code was not it, and the attempt was counted.
+	// ErrWrongCode says that the code is wrong, and that the attempt was counted.
 	ErrWrongCode = errors.New("wrong code")
 )
 
 // UnavailableError says that a store is full or down, that too many sends are
 // in flight, or that the keys are not known yet. Nothing was sent.
 type UnavailableError struct {
-	Reason     string
-	RetryAfter time.Duration
-	Err        error // the cause, where there is one
+	Reason     string        // in English, for a log
+	RetryAfter time.Duration // when to try again
+	Err        error         // the cause, or nil
 }
 
 func (e *UnavailableError) Error() string {

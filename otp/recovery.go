@@ -12,33 +12,34 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// A recovery code is an operator's word that somebody is who they say, for
-// when no SMS reaches them. It is kept as a challenge whose id is a keyed hash
-// of the code: 64 random bits need no number to be found by, a store needs no
-// new kind of thing, and works once wherever a challenge does.
+// A recovery code signs in a person who receives no SMS. An operator makes it after
+// checking the person's identity. The store keeps it as a challenge, with a keyed
+// hash of the code as its ID. So a store needs no new kind of record, and the code
+// works once, as a challenge does.
 const (
-	// RecoveryLife is how long a recovery code is good for.
+	// RecoveryLife is the life of a recovery code: ten minutes.
 	RecoveryLife = MaxLife
-	// recoverySize of a code is too long to be guessed in its life, at any
-	// speed, and short enough to be read out over the phone.
+	// recoverySize is the size of a recovery code in bytes. 64 random bits cannot
+	// be guessed in ten minutes, and can be read out over the phone.
 	recoverySize = 8
 )
 
-// recoveryTries bounds the codes that are tried from one network address. It
-// spares the store; the code's length is what protects the code.
+// recoveryTries bounds the tries from one IP address. It spares the store. The code
+// itself is protected by its length.
 var recoveryTries = Rate{Count: 10, Window: RecoveryLife}
 
-// recoveryRate bounds the recovery codes made for one person: whoever talks
-// an operator into many of them does not get many.
+// recoveryRate bounds the recovery codes that operators make for one person. It
+// limits the harm if an operator is deceived.
 var recoveryRate = Rate{Count: 5, Window: time.Hour}
 
-// recoveryText writes a code without letters that are taken for digits
-// (Crockford's alphabet).
+// recoveryText is Crockford's base 32 alphabet, without the letters that look like
+// digits.
 var recoveryText = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
-// NewRecovery makes a recovery code that lets holder in, once, within
-// RecoveryLife. It returns a *LimitError when too many were made for this
-// holder, or an *UnavailableError.
+// NewRecovery makes a recovery code for holder, a text that Recover gives to its
+// caller. It returns the code in groups of four, such as "7Q4M-…", and its end. The
+// code works once. The error is a *LimitError after five codes for one holder in an
+// hour, or an *UnavailableError.
 func (e *Engine) NewRecovery(ctx context.Context, scope, holder string) (code string, expires time.Time, err error) {
 	if err := e.ready(); err != nil {
 		return "", time.Time{}, err
@@ -49,7 +50,7 @@ func (e *Engine) NewRecovery(ctx context.Context, scope, holder string) (code st
 	}
 	code = recoveryText.EncodeToString(bits[:])
 	id, now := e.recoveryID(scope, code), e.now()
-	sealed, err := e.ring.Seal(session.ForCode, recoveryContext(id), []byte(holder))
+	sealed, err := e.ring.Seal(session.ForCode, recoveryAudience(id), []byte(holder))
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -61,15 +62,17 @@ func (e *Engine) NewRecovery(ctx context.Context, scope, holder string) (code st
 	return grouped(code), now.Add(RecoveryLife), err
 }
 
-// Recover takes a recovery code as it was typed, from a network address, and
-// ends it, if there is one whose holder is accepted; what accepted refuses
-// stays good for who it is for. It returns ErrWrongCode, a *LimitError when
-// too many were tried from there, or an *UnavailableError.
-func (e *Engine) Recover(ctx context.Context, scope, client, typed string, accepted func(holder string) bool) error {
+// Recover uses up a recovery code, as it was typed at the IP address ip. It calls
+// accepted with the holder of the code. If accepted returns false, the code stays
+// valid for its real holder.
+//
+// The error is ErrWrongCode, a *LimitError after ten tries from ip in ten minutes,
+// or an *UnavailableError.
+func (e *Engine) Recover(ctx context.Context, scope, ip, typed string, accepted func(holder string) bool) error {
 	if err := e.ready(); err != nil {
 		return err
 	}
-	if err := e.tryRecovery(ctx, scope, client); err != nil {
+	if err := e.tryRecovery(ctx, scope, ip); err != nil {
 		return err
 	}
 	code, ok := recoveryCode(typed)
@@ -81,7 +84,7 @@ func (e *Engine) Recover(ctx context.Context, scope, client, typed string, accep
 	if err != nil {
 		return noRecovery(err)
 	}
-	holder, err := e.ring.Open(session.ForCode, recoveryContext(id), string(rec.Sealed))
+	holder, err := e.ring.Open(session.ForCode, recoveryAudience(id), string(rec.Sealed))
 	if err != nil || !accepted(string(holder)) {
 		return ErrWrongCode
 	}
@@ -89,8 +92,8 @@ func (e *Engine) Recover(ctx context.Context, scope, client, typed string, accep
 	return noRecovery(err)
 }
 
-// noRecovery returns what an error of the store says of a recovery code: used
-// or expired ones are as wrong as others.
+// noRecovery returns ErrWrongCode for the errors that say that a code is used up or
+// expired, and any other error unchanged.
 func noRecovery(err error) error {
 	for _, gone := range []error{ErrNoChallenge, ErrExpired, ErrTooManyAttempts} {
 		if errors.Is(err, gone) {
@@ -100,10 +103,10 @@ func noRecovery(err error) error {
 	return err
 }
 
-// tryRecovery takes one of the tries that a network address has.
-func (e *Engine) tryRecovery(ctx context.Context, scope, client string) error {
+// tryRecovery counts one try from an IP address.
+func (e *Engine) tryRecovery(ctx context.Context, scope, ip string) error {
 	return e.store.Try(ctx, scope, Counter{
-		"recovery_tries", e.ring.Digest("recovery tries", scope, client), []Rate{recoveryTries},
+		"recovery_tries", e.ring.Digest("recovery tries", scope, ip), []Rate{recoveryTries},
 	}, e.now())
 }
 
@@ -113,17 +116,19 @@ func (e *Engine) recoveryID(scope, code string) (id ID) {
 	return id
 }
 
-// recoveryContext keeps what is sealed from standing for the code of a challenge.
-func recoveryContext(id ID) string { return "recovery " + string(id[:]) }
+// recoveryAudience returns the audience of a sealed holder. It differs from that of a
+// sealed code, so neither opens as the other.
+func recoveryAudience(id ID) string { return "recovery " + string(id[:]) }
 
-// recoveryCode returns a code as it was made, of what people make of it.
+// recoveryCode reads a typed recovery code: in any case, with spaces and hyphens, and
+// with O, I and L for the digits that they look like.
 func recoveryCode(typed string) (code string, ok bool) {
 	code = strings.NewReplacer("O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(digits(typed)))
 	bits, err := recoveryText.DecodeString(code)
 	return code, err == nil && len(bits) == recoverySize && recoveryText.EncodeToString(bits) == code
 }
 
-// grouped writes a code in fours, for people.
+// grouped writes a code in groups of four, for people.
 func grouped(code string) string {
 	var b strings.Builder
 	for i, c := range code {

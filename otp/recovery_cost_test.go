@@ -21,7 +21,7 @@ func (s *refusingStore) Try(_ context.Context, _ string, c otp.Counter, _ time.T
 	return &otp.LimitError{Limit: c.Limit, RetryAfter: time.Minute}
 }
 
-// A refused recovery asks the store once, with ten tries in ten minutes.
+// A refused recovery calls the store once, with ten tries in ten minutes.
 func TestRefusedRecoveryAsksOnce(t *testing.T) {
 	ring, err := session.NewRing(session.NewKeys(time.Now()))
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What people make of a recovery code is the code; what is none never is.
+// A recovery code is read in the spellings that people use, and no other text is
+// taken for one.
 func TestRecoveryCodeAsTyped(t *testing.T) {
 	bits := []byte{0x00, 0x44, 0x32, 0x14, 0xc7, 0x42, 0x54, 0xb6}
 	code := recoveryText.EncodeToString(bits)

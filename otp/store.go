@@ -7,123 +7,122 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
-// Store keeps challenges and counts what is limited. Every method is atomic:
-// it happens wholly or not at all, and no two of them interleave, on whichever
-// node they run. A store that cannot answer returns an *UnavailableError.
+// Store keeps challenges and counters. Every method is atomic: it happens wholly
+// or not at all, and no two calls interleave, also if they run on different nodes.
+// A store that cannot answer returns an *UnavailableError.
 //
-// The time is always the caller's, in whole microseconds: the finest that
-// every store can reckon with (to a Redis script a number is a float of 53
-// bits, in which the microseconds since 1970 are exact until the year 2255).
+// The caller gives the time, in whole microseconds. All stores can compute with
+// those exactly: a number in a Redis script is a float of 53 bits, which holds the
+// microseconds since 1970 exactly until the year 2255.
 //
-// The time may leap, both ways. If a stored time is more than Skew in the
-// future, a clock that was ahead has written it. The first call that meets such
-// a time counts it as now: a window, a lock or a life ends as if it had begun
-// with that call. So a clock that was ahead shuts nobody out for longer. If all
-// callers of a store share one clock, the bound is Disorder instead of Skew.
+// The time may leap in both directions. If a stored time is more than Skew in the
+// future, it was written by a clock that was ahead. The first call that meets such
+// a time treats it as now: a window, a lock or a life ends as if it had begun with
+// that call. So a clock that was ahead locks nobody out for longer. If all callers
+// of a store share one clock, the bound is Disorder instead of Skew.
 //
-// A scope (Policy.Scope) parts what a store keeps: whoever made a challenge or
-// a counter in one names the same one to find it again. What is to change at
-// once is always of one scope, so a store may keep each on another machine.
+// A challenge or a counter belongs to one scope (Policy.Scope), and is found in
+// that scope only. One call changes one scope, so a store may keep each scope on
+// another machine.
 //
-// A store sees no code and no number: a code arrives sealed and as a proof
-// (a keyed hash), a counter under a keyed hash.
+// A store never sees a code or a number. A code arrives sealed and as a proof (a
+// keyed hash). The key of a counter is a keyed hash too.
 type Store interface {
-	// Reserve creates a challenge and takes its sending from every counter.
-	// It returns a *LimitError if one of them is exhausted or the run of
-	// failures is locked, and an *UnavailableError if there is no room; then
+	// Reserve creates a challenge and counts its sending in every counter of r.
+	// It returns a *LimitError if a counter is exhausted or the failures are
+	// locked, and an *UnavailableError if the store is full. After an error,
 	// nothing has changed.
 	Reserve(ctx context.Context, r *Reservation) error
 
-	// Resend takes another sending of the challenge id from the counters, and
-	// extends its life. It returns what Reserve was given as Sealed, or ErrNoChallenge,
-	// ErrExpired, ErrTooManyAttempts, or a *LimitError.
+	// Resend counts another sending of the challenge id and extends its life. It
+	// returns the record with the sealed code. The error is ErrNoChallenge,
+	// ErrExpired, ErrTooManyAttempts or a *LimitError; then nothing has changed.
 	Resend(ctx context.Context, id ID, r *Renewal) (Record, error)
 
-	// Settle records how a sending went, and gives back what it says. It may be
-	// called more than once for one sending: the latest counts. Of a challenge
-	// that is gone it only remembers the message id.
+	// Settle records the outcome of a sending, and gives it back to the counters
+	// in s.Return. If it is called again for one sending, the latest outcome
+	// counts. If the challenge is gone, Settle only keeps the message id.
 	Settle(ctx context.Context, id ID, s *Settlement) error
 
-	// Attempt counts an attempt against the challenge, compares the proof with
-	// the challenge's, in constant time, and counts a wrong one against the run
-	// of failures, all in one step. No attempt is right while every sending was
-	// refused.
+	// Attempt does three things in one step. It counts an attempt at the
+	// challenge. It compares the proof with that of the challenge, in constant
+	// time. It counts a wrong proof as a failure. While every sending was refused,
+	// no attempt is right.
 	//
-	// It returns nil for the one attempt that is right, and counts no failure.
-	// Then it deletes the challenge and its run of failures, unless the run is
-	// the one that the devices beyond MaxDevices share.
+	// For the one right attempt, Attempt returns nil and counts no failure. It
+	// deletes the challenge and its failures. It keeps the failures that the
+	// devices beyond MaxDevices share.
 	//
 	// For a wrong attempt it returns ErrWrongCode and the record after the
-	// attempt. If the attempt has locked the run, the error is joined with the
+	// attempt. If the attempt has led to a lock, the error is joined with the
 	// *LimitError of that lock.
 	//
-	// It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, while the run
-	// is locked, a *LimitError; then it has neither counted nor compared.
+	// It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, during a lock,
+	// a *LimitError. Then it has neither counted nor compared.
 	Attempt(ctx context.Context, id ID, a *Answer) (Record, error)
 
-	// Unlock forgets the failures that are counted for a number, of every
-	// device, and reports whether there were any.
+	// Unlock forgets the failures of a number, from all devices, and reports
+	// whether there were any.
 	Unlock(ctx context.Context, scope string, number Digest) (bool, error)
 
-	// Get returns a challenge, or ErrNoChallenge, ErrExpired or, with the
-	// record, ErrTooManyAttempts.
+	// Get returns the record of a challenge. The error is ErrNoChallenge,
+	// ErrExpired or ErrTooManyAttempts; the last one comes with the record.
 	Get(ctx context.Context, scope string, id ID, now time.Time) (Record, error)
 
-	// Of returns the challenges of a number, newest first, as Get does: those
-	// that await their answer, and those that died of wrong ones and have not
-	// expired; without what was sealed, and no more than MaxOf. It is for
-	// operators.
+	// Of returns the challenges of a number for an operator, newest first, at most
+	// MaxOf. It returns those that wait for their answer and those that ended by
+	// too many attempts, until they expire. It leaves out the sealed code.
 	Of(ctx context.Context, scope string, number Digest, now time.Time) ([]Record, error)
 
-	// Report applies a delivery report to the challenge whose code was sent
-	// as messageID. A report that arrives before its sending is settled is
-	// kept for it. It returns how long ago that sending began, and true, if
-	// the report moved a challenge. With an *UnavailableError it is applied as
-	// soon as the store can be asked.
+	// Report applies a delivery report to the challenge that was sent as
+	// messageID. A report that arrives before Settle is kept until then. If the
+	// report changed the status of a challenge, Report returns the time since the
+	// sending began and true. After an *UnavailableError, the report is applied as
+	// soon as the store is back.
 	Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error)
 
-	// Watch returns a channel that is closed at the next change of the
-	// challenge id, and a function to stop watching. It may be closed once for
-	// nothing, when a store has begun to hear of what others change.
+	// Watch returns a channel that is closed at the next change of the challenge
+	// id, and a function to stop watching. The channel may be closed once without
+	// a change, when the store begins to receive the changes of other nodes.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 
-	// First reports whether key is new within ttl, and remembers it: of any
-	// number of callers with one key, one is the first.
+	// First keeps key for ttl, and reports whether it was unknown before. Of all
+	// callers with one key, exactly one is told true.
 	First(ctx context.Context, key Digest, ttl time.Duration, now time.Time) (bool, error)
 
-	// Begin gives the key to l.Holder until the lease is over. Only one holder
-	// has a key at a time, and it renews its lease by the same call. Begin returns
-	// ErrDone if the key is marked as done, by Done or by First, and an
-	// *InWorkError while another holder's lease runs; then nothing has changed.
+	// Begin gives the key to l.Holder until the lease is over. One holder has a
+	// key at a time, and renews its lease by calling Begin again. Begin returns
+	// ErrDone if Done or First has marked the key, and an *InWorkError during the
+	// lease of another holder. After an error, nothing has changed.
 	Begin(ctx context.Context, key Digest, l Lease) error
 
-	// Done marks the key as done for ttl, even if another holder has it. With an
-	// *UnavailableError it is marked as soon as the store can be asked.
+	// Done marks the key as done for ttl, even if another holder has it. After an
+	// *UnavailableError, it is marked as soon as the store is back.
 	Done(ctx context.Context, key Digest, ttl time.Duration, now time.Time) error
 
-	// Forget ends the work of a holder that did not finish it: the next Begin
-	// gets the key. It changes nothing if the key is marked as done, or if
-	// another holder has it. The holder "" stands for an operator: then the key
-	// is forgotten in any case. With an *UnavailableError the work is ended as
-	// soon as the store can be asked.
+	// Forget ends the lease of a holder that did not finish its work, so that the
+	// next Begin gets the key. It changes nothing if the key is marked as done or
+	// another holder has it. The holder "" stands for an operator: it makes the
+	// store forget the key in any case. After an *UnavailableError, the lease ends
+	// as soon as the store is back.
 	Forget(ctx context.Context, key Digest, holder string) error
 
-	// Try counts one try under c, or returns a *LimitError if a rate of c is
+	// Try counts one try in c, or returns a *LimitError if a rate of c is
 	// exhausted. It is for tries that cost no message. A store may forget the
-	// counters of Try that were used least recently. It keeps them apart from
-	// all other counters, so that strangers cannot push the others out.
+	// least recently used counters of Try. It keeps them apart from all other
+	// counters, so that strangers cannot push the others out.
 	Try(ctx context.Context, scope string, c Counter, now time.Time) error
 
 	// Used returns how many sendings count within each of the counter's rates.
 	Used(ctx context.Context, scope string, c Counter, now time.Time) ([]int, error)
 
-	// Clear forgets all that was counted under a counter and all that was given
-	// back there. It reports whether it knew the counter. It is for operators.
+	// Clear empties a counter for an operator, with the sendings that were given
+	// back there. It reports whether it knew the counter.
 	Clear(ctx context.Context, scope string, c Counter) (bool, error)
 
-	// Live returns how many challenges take room: those that await their
-	// answer, and those that died of wrong ones and have not expired. It is for
-	// operators, and may be off by a few where answers were lost.
+	// Live returns how many challenges take up room, for an operator. It counts
+	// those that wait for their answer and those that ended by too many attempts,
+	// until they expire. The number may be off by a few if replies were lost.
 	Live(ctx context.Context, now time.Time) (int, error)
 }
 
@@ -133,39 +132,41 @@ const Skew = 30 * time.Minute
 // MaxOf bounds the challenges that Of returns.
 const MaxOf = 20
 
-// Digest is a keyed hash.
+// Digest is a keyed hash, as session.Ring.Digest makes it.
 type Digest [32]byte
 
-// Counter is what a sending is counted under, and how much is allowed there.
+// Counter names a counter of sendings and the rates that limit it.
 type Counter struct {
-	Limit string // as in LimitError
+	Limit string // the name in a LimitError
 	Key   Digest
 	Rates []Rate
 }
 
-// Run is whose wrong codes in a row are counted together. The zero Run is
-// nobody's: nothing is counted, and nothing locked.
+// Run names the failures that count together: wrong codes in a row, of a number
+// or of a device. For the zero Run, nothing is counted and nothing locked.
 type Run struct {
-	Number Digest // a keyed hash of it
-	// Device is one that has verified the number before, and has a run of its
-	// own, so that a stranger's guesses do not lock its owner out. Zero stands
-	// for all strangers, who share one run. A run begins with its first wrong
-	// code. If MaxDevices devices of a number have runs of their own, all other
-	// known devices share one more run, and no right code ends that one.
+	Number Digest // the keyed hash of the number
+	// Device is the keyed hash of a device that has verified the number before.
+	// The zero Digest stands for any other device.
+	//
+	// Each known device has failures of its own, so that the guesses of strangers
+	// do not lock its owner out. All strangers share one count. If MaxDevices
+	// devices of a number have failures, all further known devices share one more
+	// count, and no right code clears that one.
 	Device  Digest
 	Lockout Lockout
 }
 
-// MaxDevices bounds the devices of a number that have a run of their own. So a
-// person who verified the number often, and kept each device cookie, does not
-// gain guesses with every cookie.
+// MaxDevices bounds the devices of a number that have failures of their own. Without
+// the bound, a person who verified a number often would gain guesses with each
+// device cookie.
 const MaxDevices = 4
 
-// RunLife is how long a run of failures is remembered after the latest of
-// them: as long as any session can last.
+// RunLife is how long failures are kept after the latest one: 365 days, as long as
+// a session can last.
 const RunLife = 8760 * time.Hour
 
-// Answer is one attempt at a challenge.
+// Answer is one attempt at a challenge, for Store.Attempt.
 type Answer struct {
 	Scope string
 	Proof Digest
@@ -173,13 +174,13 @@ type Answer struct {
 	Now   time.Time
 }
 
-// Reservation is a challenge about to be sent.
+// Reservation is a new challenge, for Store.Reserve.
 type Reservation struct {
 	Scope    string
 	ID       ID
-	Replaces ID     // the browser's former challenge, which ends; zero: none
-	Sealed   []byte // the code, for a resend
-	Proof    Digest // what the right code's proof will be
+	Replaces ID     // a former challenge of the browser, which ends; zero if there is none
+	Sealed   []byte // the sealed code, for a resend
+	Proof    Digest // the proof of the right code
 	Length   int    // of the code, in digits
 	Attempts int
 	Now      time.Time
@@ -189,46 +190,46 @@ type Reservation struct {
 	Run      Run
 }
 
-// Renewal is another sending of a challenge.
+// Renewal is another sending of a challenge, for Store.Resend.
 type Renewal struct {
 	Scope    string
 	Now      time.Time
 	TTL      time.Duration
-	Cooldown time.Duration // the first; the store doubles it for each sending
+	Cooldown time.Duration // after the first sending; the store doubles it for each further one
 	Counters []Counter
 	Run      Run
 }
 
-// Settlement is how a sending went.
+// Settlement is the outcome of a sending, for Store.Settle.
 type Settlement struct {
 	Scope     string
-	Sending   int       // which: 1 is the first
-	MessageID string    // WebSMS's, where it gave one
+	Sending   int       // the number of the sending, from 1
+	MessageID string    // the id that WebSMS gave the message, or ""
 	Status    Status    // Accepted or Failed
-	Taken     time.Time // when the sending was taken from the counters
+	Taken     time.Time // when the sending was counted
 	Now       time.Time
-	// Made is the code where WebSMS made it; nil where we did.
+	// Made is the code if WebSMS made it, and nil otherwise.
 	Made *Made
-	// Refused says that it is certain that nothing was sent. While that is
-	// so of every sending of a challenge, no code is right.
+	// Refused says that the message was certainly not sent. If this is true of
+	// every sending of a challenge, no code is right.
 	Refused bool
-	// Return are the counters that a refused sending is given back to: only
-	// if its challenge lives and was not answered since, and no more often
-	// within their windows than their rates allow sendings. Else refusals,
-	// which an asker can bring about, would lift the limits.
+	// Return lists the counters that a refused sending is given back to. It is
+	// given back only if the challenge lives and had no attempt since. Within a
+	// window, a counter takes back no more sendings than its rates allow.
+	// Otherwise people could lift the limits by causing refusals.
 	Return []Counter
 }
 
-// Made is a code that WebSMS made: it replaces what the reservation says of it.
+// Made is a code that WebSMS made. It replaces the code of the Reservation.
 type Made struct {
 	Sealed []byte
 	Proof  Digest
 	Length int
 }
 
-// Record is a challenge as a store keeps it.
+// Record is a stored challenge.
 type Record struct {
 	Challenge
-	Sending int    // how often its code was sent
-	Sealed  []byte // the code
+	Sending int    // how often the code was sent
+	Sealed  []byte // the sealed code
 }

@@ -2,15 +2,16 @@ package otp
 
 import "sync"
 
-// Wakes lets any number of watchers of a challenge wait for its next change.
-// The zero Wakes is ready. Every store has one.
+// Wakes lets watchers of a challenge wait for its next change. It is a part for
+// stores: Store.Watch returns Wakes.Watch. The zero Wakes is ready. It is safe for
+// concurrent use.
 type Wakes struct {
 	mu       sync.Mutex
 	watchers map[ID][]chan struct{}
 }
 
-// Watch returns a channel that is closed when Wake is next called for id, and
-// a function that stops watching; it may be called more than once.
+// Watch returns a channel that is closed at the next call of Wake for id, and a
+// function that stops watching. The function may be called more than once.
 func (w *Wakes) Watch(id ID) (<-chan struct{}, func()) {
 	changed := make(chan struct{})
 	w.mu.Lock()
@@ -22,7 +23,7 @@ func (w *Wakes) Watch(id ID) (<-chan struct{}, func()) {
 	return changed, func() { w.remove(id, changed) }
 }
 
-// Wake wakes all who watch id now.
+// Wake closes the channels of all current watchers of id.
 func (w *Wakes) Wake(id ID) {
 	w.mu.Lock()
 	woken := w.watchers[id]

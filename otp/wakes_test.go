@@ -29,9 +29,9 @@ func TestWakes(t *testing.T) {
 	if !woken(first) || woken(second) || woken(other) {
 		t.Errorf("woken: watcher %v, who left %v, of another %v; want only the first", woken(first), woken(second), woken(other))
 	}
-	w.Wake(a) // once is enough
+	w.Wake(a) // again, without effect
 	again, stopAgain := w.Watch(a)
-	stopFirst() // is over, and stops nobody else
+	stopFirst() // has stopped already, and leaves the others alone
 	w.Wake(a)
 	if !woken(again) {
 		t.Error("not woken the second time")
@@ -44,10 +44,10 @@ func TestWakes(t *testing.T) {
 	}
 }
 
-// TestWakesOrder stops watchers from the front, the middle and the end: the
-// others are woken all the same.
+// Watchers stop at the front, in the middle and at the end of the list. The others
+// are woken.
 func TestWakesOrder(t *testing.T) {
-	for leaving := range 8 { // a bit for each of three
+	for leaving := range 8 { // one bit for each of three watchers
 		var w Wakes
 		id := session.NewID()
 		var watchers [3]<-chan struct{}
@@ -72,8 +72,8 @@ func TestWakesOrder(t *testing.T) {
 	}
 }
 
-// TestWakesCrowd has watchers count to a number that others count up: who
-// watches first and looks then misses none, and nobody is left.
+// Many watchers wait until a shared number has its last value. A watcher that calls
+// Watch before it reads the number misses no change, and no watcher is left.
 func TestWakesCrowd(t *testing.T) {
 	const end = 1000
 	var w Wakes

@@ -10,11 +10,10 @@ import (
 
 var noon = time.Date(2030, time.January, 2, 12, 0, 0, 123456789, time.UTC)
 
-// naive is a Window that forgets nothing and looks at everything.
+// naive is a Window that keeps all hits and always looks at all of them.
 type naive []time.Time
 
-// full reports whether some rate has all it allows in its window at that
-// moment.
+// full reports whether a rate allows no hit at that moment.
 func (n naive) full(rates []Rate, at time.Time) bool {
 	for _, r := range rates {
 		within := 0
@@ -30,8 +29,8 @@ func (n naive) full(rates []Rate, at time.Time) bool {
 	return false
 }
 
-// wait tries now and each moment at which an event leaves a window. What is in
-// the future counts as now.
+// wait tries now and each moment at which a hit leaves a window. A hit in the future
+// counts as now.
 func (n naive) wait(rates []Rate, now time.Time) time.Duration {
 	n = slices.Clone(n)
 	for i, event := range n {
@@ -63,8 +62,7 @@ func keep(rates []Rate) (most int, longest time.Duration) {
 	return most, longest
 }
 
-// TestWindow counts what is allowed and takes some of it back, and compares
-// each answer with the naive one's.
+// A Window and a naive one give the same answers while hits are added and taken back.
 func TestWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rates := drawRates.Draw(t, "rates")
@@ -125,8 +123,7 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// TestWindowNeverExceeded looks at what was let through alone: no stretch as
-// long as a window holds more than its count.
+// No period as long as a window holds more than the Count of its rate.
 func TestWindowNeverExceeded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rates := drawRates.Draw(t, "rates")
@@ -151,8 +148,7 @@ func TestWindowNeverExceeded(t *testing.T) {
 	})
 }
 
-// TestWindowClocksDisagree adds whatever comes, in any order, as a window
-// does that several gates and processors share.
+// Hits arrive in any order, as in a window that several gates and processors share.
 func TestWindowClocksDisagree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rates := drawRates.Draw(t, "rates")
@@ -172,13 +168,13 @@ func TestWindowClocksDisagree(t *testing.T) {
 	})
 }
 
-// TestWindowCount counts within windows of any length, at their edges too, by
-// clocks that agree or do not, while some of it is taken back.
+// Count is exact for windows of any length, also at their edges, if clocks disagree,
+// and while hits are taken back.
 func TestWindowCount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 12).Draw(t, "most")
 		var w Window
-		var kept naive // the latest of what was added, as many as are asked for
+		var kept naive // the latest hits, as many as Add keeps
 		moment := rapid.Int64Range(0, 1000)
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			at := noon.Add(time.Duration(moment.Draw(t, "at")))
@@ -213,9 +209,9 @@ func TestWindowCount(t *testing.T) {
 	})
 }
 
-// TestWindowClockLeaps has the clock leap both ways. Whatever it did before: no
-// wait is longer than the longest window, whoever waits it out is let through,
-// and while the clock does not leap ahead no window holds more than its count.
+// The clock leaps in both directions. At any time, no wait is longer than the longest
+// window, and a hit is allowed after the wait. While the clock does not leap ahead, no
+// window holds more than its Count.
 func TestWindowClockLeaps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rates := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Rate {
@@ -226,7 +222,7 @@ func TestWindowClockLeaps(t *testing.T) {
 		}), 1, 3).Draw(t, "rates")
 		most, longest := keep(rates)
 		var w Window
-		var passed []time.Duration // by a clock that does not leap
+		var passed []time.Duration // the moments of the hits, by a clock that does not leap
 		var elapsed time.Duration
 		now := noon
 		add := func() {
@@ -273,7 +269,7 @@ func TestWindowClockLeaps(t *testing.T) {
 			},
 			"leap ahead": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "by")))
-				passed = nil // it lets more through than it should, and nobody can know
+				passed = nil // more hits than allowed may pass: a leap cannot be told from time that has passed
 			},
 			"idle": func(t *rapid.T) {
 				w.Settle(now)
@@ -285,7 +281,7 @@ func TestWindowClockLeaps(t *testing.T) {
 	})
 }
 
-// TestWindowSettle: what is moved is told, so that it can be written.
+// Settle returns the moments that it has moved, so that a store can write them.
 func TestWindowSettle(t *testing.T) {
 	var w Window
 	for _, at := range []time.Duration{-time.Hour, 0, Disorder, Disorder + 1, time.Hour, 720 * time.Hour} {
