@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What must never be in the text of an error.
+// These values must never be in the text of an error.
 const (
 	testID     = "cid_test"
 	testSecret = "csk_top-secret+value"
@@ -33,8 +33,8 @@ const (
 
 var testOTP = connexus.OTP{To: "+" + testNumber, Company: "MyApp", Code: testCode}
 
-// api is a WebSMS that answers as a test tells it to. Without being told, it gives
-// out wst_1, wst_2, … and takes every message.
+// api is a fake WebSMS whose answers a test can set. By default it gives out the
+// tokens wst_1, wst_2, … and takes every message.
 type api struct {
 	*httptest.Server
 	token, otp           http.HandlerFunc // nil: the default
@@ -84,7 +84,8 @@ func (a *api) serveOTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"status":"success","messageId":"MSG1","code":%q}`, r.PostForm.Get("msgCode"))
 }
 
-// client makes a client of a, changed by with, and closes it before a ends.
+// client returns a client of a with the changes of with. The client is closed before a
+// ends.
 func (a *api) client(t testing.TB, with ...func(*connexus.Config)) *connexus.Client {
 	t.Helper()
 	return newClient(t, append([]func(*connexus.Config){func(c *connexus.Config) {
@@ -106,7 +107,7 @@ func newClient(t testing.TB, with ...func(*connexus.Config)) *connexus.Client {
 	return c
 }
 
-// answer makes a handler that replies with a status and a body, and headers as
+// answer returns a handler that replies with a status, a body and headers, given as
 // pairs of name and value.
 func answer(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -118,8 +119,8 @@ func answer(status int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// hasToken starts a client with testToken, good for a day, so that the test sees
-// nothing but messages.
+// hasToken gives a client testToken, valid for a day, so that the test sees messages
+// only.
 func hasToken(c *connexus.Config) {
 	now := time.Now
 	if c.Now != nil {
@@ -130,7 +131,7 @@ func hasToken(c *connexus.Config) {
 	}}
 }
 
-// cache is a TokenCache that counts.
+// cache is a TokenCache that counts its calls.
 type cache struct {
 	mu            sync.Mutex
 	token         connexus.Token
@@ -183,7 +184,7 @@ func withClock(k *clock) func(*connexus.Config) {
 	return func(c *connexus.Config) { c.Now = k.Now }
 }
 
-// transport is an http.RoundTripper made of a function.
+// transport makes a function an http.RoundTripper.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -192,7 +193,7 @@ func withTransport(rt http.RoundTripper) func(*connexus.Config) {
 	return func(c *connexus.Config) { c.HTTPClient = &http.Client{Transport: rt} }
 }
 
-// response makes the reply of a transport.
+// response returns a response for a transport.
 func response(r *http.Request, status int, body string, headers ...string) *http.Response {
 	h := make(http.Header)
 	for i := 0; i < len(headers); i += 2 {
@@ -206,7 +207,7 @@ func response(r *http.Request, status int, body string, headers ...string) *http
 	}
 }
 
-// send sends testOTP, and fails the test if that takes longer than any bound.
+// send sends testOTP, and fails the test if that takes longer than every time limit.
 func send(t testing.TB, c *connexus.Client) (connexus.Receipt, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -214,8 +215,8 @@ func send(t testing.TB, c *connexus.Client) (connexus.Receipt, error) {
 	return c.SendOTP(ctx, testOTP)
 }
 
-// wantError checks an error's kind, what is said of acceptance, and that no secret
-// is in it, and returns it.
+// wantError checks the kind of an error and its MaybeAccepted, and that it holds no
+// secret. It returns the error.
 func wantError(t testing.TB, err error, kind connexus.Kind, maybe bool) *connexus.Error {
 	t.Helper()
 	var e *connexus.Error
@@ -229,7 +230,8 @@ func wantError(t testing.TB, err error, kind connexus.Kind, maybe bool) *connexu
 	return e
 }
 
-// wantNoSecrets looks through the texts of err and all that it wraps.
+// wantNoSecrets fails the test if the text of err, or of an error that it wraps, holds
+// a secret.
 func wantNoSecrets(t testing.TB, err error) {
 	t.Helper()
 	for ; err != nil; err = errors.Unwrap(err) {

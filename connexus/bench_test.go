@@ -25,8 +25,8 @@ func BenchmarkParseEvent(b *testing.B) {
 	}
 }
 
-// BenchmarkSendOTP sends over kept loopback connections, and, to tell the client's own
-// share of it, through a transport that answers at once.
+// BenchmarkSendOTP sends over kept loopback connections. To show the share of the
+// client itself, it also sends through a transport that answers at once.
 func BenchmarkSendOTP(b *testing.B) {
 	b.Run("loopback", func(b *testing.B) {
 		a := newAPI(b, nil, nil)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// DefaultBaseURL is where the API lives (WebSMS developer guide, step 2).
+// DefaultBaseURL is the address of the API (WebSMS developer guide, step 2).
 const DefaultBaseURL = "https://websms.co.nz/api/connexus"
 
 // The endpoints, as [Error.Endpoint] and [Config.OnCall] name them.
@@ -22,8 +22,8 @@ const (
 	EndpointOTP   = "/sms/otp"    // WebSMS developer guide, step 4
 )
 
-// DefaultTimeout and MaxConnect are the guide's own bounds of one call and of
-// its connecting (WebSMS developer guide, step 3).
+// DefaultTimeout bounds one call, and MaxConnect the time until there is a
+// connection. Both are the guide's values (WebSMS developer guide, step 3).
 const (
 	DefaultTimeout = 10 * time.Second
 	MaxConnect     = 5 * time.Second
@@ -32,7 +32,7 @@ const (
 // Config says how to reach WebSMS. ClientID and ClientSecret are required;
 // every other field has a default.
 type Config struct {
-	// BaseURL is where the API lives, without user, query and fragment.
+	// BaseURL is the address of the API, without user, query and fragment.
 	// Default: [DefaultBaseURL]. The client secret travels in the request, so
 	// plain http:// is for tests and for a loopback address only.
 	BaseURL string
@@ -44,30 +44,30 @@ type Config struct {
 	Sandbox bool
 
 	// Timeout bounds one whole call of [Client.SendOTP] or [Client.Token], with
-	// its wait for a token and its retries. Default: [DefaultTimeout]. Of it,
-	// [MaxConnect] may pass until there is a connection: name, TCP and TLS.
+	// its wait for a token and its retries. Default: [DefaultTimeout]. Name
+	// lookup, TCP and TLS may take [MaxConnect] of it.
 	Timeout time.Duration
 
-	// HTTPClient sends the requests, on behalf of its owner, who also closes its
-	// idle connections. Redirects are not followed and cookies not kept, whatever
-	// it says; its transport must not send a request again by itself.
-	// Default: a transport of the client's own.
+	// HTTPClient sends the requests. Its own settings for redirects and cookies
+	// are ignored: redirects are not followed, and cookies are not kept. Its
+	// transport must not send a request again on its own. The caller closes its
+	// idle connections. Default: a transport of the client's own.
 	HTTPClient *http.Client
 
 	// Tokens keeps the bearer token. Default: in memory.
 	Tokens TokenCache
 
-	// OnCall, if set, is told of every HTTP exchange: [EndpointToken] or
-	// [EndpointOTP], how long it took, and nil or an [*Error]. It is called from
-	// several goroutines at once and must not block.
+	// OnCall, if set, is called after every HTTP exchange with [EndpointToken] or
+	// [EndpointOTP], the time that it took, and nil or an [*Error]. It is called
+	// from several goroutines at once and must not block.
 	OnCall func(endpoint string, took time.Duration, err error)
 
-	// Now is the clock that tokens age by. Default: [time.Now].
+	// Now is the clock for the age of tokens. Default: [time.Now].
 	Now func() time.Time
 }
 
-// Client sends codes through WebSMS. It is safe for concurrent use; make one for
-// an API key and keep it, then [Client.Close] it.
+// Client sends codes through WebSMS. It is safe for concurrent use. Make one for an
+// API key, keep it, and [Client.Close] it in the end.
 type Client struct {
 	base         string
 	id, secret   string
@@ -75,7 +75,7 @@ type Client struct {
 	timeout      time.Duration
 	connect      time.Duration
 	http         *http.Client
-	ownTransport *http.Transport // nil when the caller brought an HTTPClient
+	ownTransport *http.Transport // nil if Config.HTTPClient is set
 	tokens       TokenCache
 	onCall       func(string, time.Duration, error)
 	now          func() time.Time
@@ -87,13 +87,14 @@ type Client struct {
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup // calls and refreshes; added to under mu while not closed
-	behind  time.Time      // no refresh behind the callers' backs before then; under mu
+	behind  time.Time      // the earliest time of the next background refresh; under mu
 }
 
 // ErrClosed is in the chain of an error that a call after [Client.Close] returns.
 var ErrClosed = errors.New("the client is closed")
 
-// New checks cfg and makes a client of it. Nothing is sent before the first call.
+// New returns a client with the settings of cfg. The error says which setting is
+// wrong. New sends nothing.
 func New(cfg Config) (*Client, error) {
 	base, err := parseBase(cfg.BaseURL)
 	if err != nil {
@@ -148,15 +149,15 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// CheckBaseURL reports what keeps raw from being a [Config.BaseURL], such as
-// "needs a scheme and a host: …". The error does not repeat the URL, which may
-// hold a password.
+// CheckBaseURL returns an error if raw cannot be a [Config.BaseURL], such as "needs a
+// scheme and a host: …". The error does not repeat the URL, which may hold a
+// password.
 func CheckBaseURL(raw string) error {
 	_, err := parseBase(raw)
 	return err
 }
 
-// parseBase returns a base URL without a trailing slash, or what is wrong with it.
+// parseBase returns a base URL without a trailing slash.
 func parseBase(raw string) (string, error) {
 	if raw == "" {
 		return DefaultBaseURL, nil
@@ -175,11 +176,12 @@ func parseBase(raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Close refuses further calls, ends refreshes of the token that run behind the
-// callers' backs, waits for the calls that are still sending (each ends within
-// its Timeout), and closes idle connections. A call that waits for a token when
-// Close comes fails with [KindCanceled]; nothing was sent for it.
-// Closing twice is harmless.
+// Close refuses further calls and cancels background refreshes of the token. It waits
+// for the calls that are still sending, each of which ends within its Timeout. Then
+// it closes idle connections.
+//
+// A call that is waiting for a token fails with [KindCanceled], and sends nothing.
+// Close may be called again.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -191,8 +193,8 @@ func (c *Client) Close() {
 	}
 }
 
-// begin enters something that Close must wait for, and reports false once the
-// client is closed. What began ends with c.running.Done.
+// begin adds one call or refresh that Close must wait for. The caller ends it with
+// c.running.Done. Once the client is closed, begin returns false and adds none.
 func (c *Client) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -44,7 +44,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// The form of a message, field for field, as the developer guide has it in step 4.
+// The request has the fields of the developer guide, step 4.
 func TestMessageForm(t *testing.T) {
 	whole := connexus.OTP{
 		To: "+6421234567", Company: "Mā & Pā = 100%", Comment: "Valid for 5 minutes.", Code: "048217", WebOTPDomain: "app.example.com",
@@ -226,7 +226,7 @@ func TestOnCall(t *testing.T) {
 	}
 }
 
-// The caller's http.Client is left as it was, and its cookies are not used.
+// The caller's http.Client stays unchanged, and its cookies are not used.
 func TestHTTPClientIsTheOwners(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

@@ -1,24 +1,31 @@
 // Package connexus is a client of the WebSMS Connexus API, which sends one-time
 // codes by SMS, and a parser of the events that WebSMS posts to a webhook.
-// It stands alone: it knows nothing of any web server or store.
+// It stands alone: it needs no web server and no store.
 //
-// What it promises:
+// A [Client] sends codes with [Client.SendOTP], and gets the bearer token by itself.
+// [ParseEvent] reads a webhook event: a [Reply], a delivery [Report] or an
+// [Unknown]. [Report.State] and [State.Supersedes] put reports in order.
+//
+// The package promises:
 //
 //   - A message is sent at most once for each call of [Client.SendOTP]. It is tried
-//     again only where WebSMS cannot have taken it: a connection that was
-//     refused, HTTP 401, and HTTP 429 or 503 with a Retry-After. Never after a
-//     time-out, nor by the HTTP transport behind the caller's back.
-//   - Every failure is an [*Error] that says what kind it is and whether the
-//     message may be on its way all the same ([Error.MaybeAccepted]).
-//   - The bearer token is renewed ahead of its end, by one request for however
-//     many callers, and nobody waits while the old one still works.
-//   - It is strict in what it sends and tolerant in what it reads: fields may be
-//     numbers or strings, absent, null, or of a wrong type. A reply of any length
-//     and content is bounded and never panics.
-//   - No client secret, bearer token, code or telephone number is in the text of
-//     an error, whatever WebSMS wrote in its reply.
+//     again only if WebSMS cannot have taken it: after a refused connection, after
+//     HTTP 401, and after HTTP 429 or 503 with a Retry-After. It is never sent again
+//     after a time-out, nor by the HTTP transport on its own.
+//   - Every failure is an [*Error]. It has a kind, and it says whether the message
+//     may arrive nevertheless ([Error.MaybeAccepted]).
+//   - The bearer token is renewed before its end, by one request for all callers. No
+//     call waits while the old token still works.
+//   - Sent messages are checked strictly, and replies are read tolerantly: a field may
+//     be a number or a string, absent, null, or of a wrong type. A reply of any
+//     length and content is bounded and never panics.
+//   - The text of an error holds no client secret, bearer token, code or telephone
+//     number, even if WebSMS repeats one in its reply.
 //
-// Facts about the API are from the WebSMS developer guide ("Send SMS OTP / 2FA
-// Codes via the WebSMS API", https://websms.co.nz), cited by its steps, and from
-// what integrators report of the live service.
+// The package does not receive webhook requests, check their secret or count
+// messages. These are tasks of the caller.
+//
+// Facts about the API come from the WebSMS developer guide ("Send SMS OTP / 2FA
+// Codes via the WebSMS API", https://websms.co.nz), which is cited by its steps, and
+// from reports of integrators about the live service.
 package connexus

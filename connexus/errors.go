@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Kind says what went wrong, as far as the caller would act differently.
+// Kind is the kind of an [Error]. Callers act differently on each.
 type Kind int
 
 // The kinds of [Error]. Each has a sentinel error that [errors.Is] finds.
@@ -15,9 +15,9 @@ const (
 	KindFunds       Kind = iota + 1 // the account cannot pay for the message
 	KindCredentials                 // the API key, or every token got with it, is refused
 	KindBadRequest                  // the message itself is refused, here before sending or by WebSMS
-	KindThrottled                   // too many messages: see RetryAfter
+	KindThrottled                   // too many messages: see [Error.RetryAfter]
 	KindUnavailable                 // no connection, a broken one, or HTTP 5xx
-	KindMalformed                   // a reply that is not the API's: HTML, truncated, unknown
+	KindMalformed                   // not a reply of the API: HTML, truncated, unknown
 	KindTimeout                     // no answer in time
 	KindCanceled                    // the caller's context or the client itself ended
 )
@@ -49,8 +49,8 @@ var kinds = [...]struct {
 	KindCanceled:    {"canceled", ErrCanceled},
 }
 
-// String returns a stable lower-case word, such as "bad_request", fit to be the
-// label of a metric; "unknown" for a value that is none of the constants.
+// String returns a stable lower-case word, such as "bad_request", for the label of a
+// metric. It returns "unknown" for a value that is none of the constants.
 func (k Kind) String() string {
 	if k < 0 || int(k) >= len(kinds) {
 		k = 0
@@ -58,37 +58,40 @@ func (k Kind) String() string {
 	return kinds[k].label
 }
 
-// Error is the error of every method of [Client]. Its text, and the texts of what
-// it wraps, hold no secret, token, code or telephone number.
+// Error is the error of every method of [Client]. Its text and the texts of the errors
+// that it wraps hold no secret, token, code or telephone number.
 type Error struct {
 	Kind Kind
 
 	// Endpoint is EndpointToken or EndpointOTP.
 	Endpoint string
 
-	// Status is the HTTP status, or 0 when none came.
+	// Status is the HTTP status, or 0 if there was no reply.
 	Status int
 
-	// Message is what WebSMS wrote, for a person to read: at most 200 characters,
-	// without control characters, digits masked from four in a row.
+	// Message is the error text of WebSMS, for a person to read. It has at most
+	// 200 characters and no control characters. Numbers of four digits or more
+	// are masked.
 	Message string
 
-	// RetryAfter is how long WebSMS asks to wait, at most a day; 0 if it does not.
+	// RetryAfter is the wait that WebSMS asks for, at most a day. It is 0 if WebSMS
+	// asks for none.
 	RetryAfter time.Duration
 
-	// MaybeAccepted is set when WebSMS may have taken the message in spite of the
-	// error, so that it may arrive and be billed: after a time-out or a broken
-	// connection once the request was on its way, a successful reply that makes no
-	// sense, or HTTP 5xx without a clear refusal. Always false for EndpointToken.
+	// MaybeAccepted says that WebSMS may have taken the message in spite of the
+	// error, so that it may arrive and be billed. It is true after a time-out or a
+	// broken connection once the request may have left, after a successful reply
+	// that is not understood, and after HTTP 5xx without a clear refusal. It is
+	// always false for EndpointToken.
 	MaybeAccepted bool
 
-	// Err is the cause, where there is one.
+	// Err is the cause, or nil.
 	Err error
 
-	again bool // not accepted, and the same request may be tried once more
+	again bool // the message was not accepted, and may be sent once more
 }
 
-// Error says what failed, where, and what to do about it.
+// Error returns the endpoint, the failure and a remedy in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("connexus: ")
@@ -114,7 +117,7 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is the sentinel of e.Kind.
+// Is reports whether target is the sentinel error of e.Kind.
 func (e *Error) Is(target error) bool {
 	sentinel := e.sentinel()
 	return sentinel != nil && target == sentinel

@@ -10,16 +10,17 @@ import (
 // ErrPayload is in the chain of every error of [ParseEvent].
 var ErrPayload = errors.New("invalid payload")
 
-// Event is what WebSMS posts to a webhook: a [Reply], a [Report] or an [Unknown].
+// Event is an event that WebSMS posts to a webhook: a [Reply], a [Report] or an
+// [Unknown].
 type Event interface {
 	// EventType returns "mo" for a Reply, "dlr" for a Report, and otherwise the
 	// type as it was received.
 	EventType() string
 }
 
-// Reply is an SMS that somebody sent back, type "mo", also seen as "SMS" (WebSMS
-// developer guide, step 6). A field that is absent or of a wrong type is empty.
-// Lengths are bounded by the body's alone.
+// Reply is an SMS that a person sent back, type "mo" (WebSMS developer guide, step
+// 6). Integrators also report the type "SMS". A field that is absent or of a wrong
+// type is empty. Only the length of the body bounds the lengths of the fields.
 type Reply struct {
 	MessageID string
 	From      string // a telephone number, as received
@@ -34,7 +35,7 @@ type Reply struct {
 func (Reply) EventType() string { return "mo" }
 
 // Report is a delivery report, type "dlr" (WebSMS developer guide, step 6). Reports
-// come twice, late and out of order: see [State.Supersedes].
+// may come twice, late and out of order: see [State.Supersedes].
 type Report struct {
 	MessageID         string // a Receipt.MessageID
 	CustomerMessageID string
@@ -47,8 +48,8 @@ type Report struct {
 // EventType returns "dlr".
 func (Report) EventType() string { return "dlr" }
 
-// Unknown is an event of a type that the guide does not know. It should be logged
-// and acknowledged, lest WebSMS send it again (WebSMS developer guide, step 6).
+// Unknown is an event of a type that the guide does not name. Log it and acknowledge
+// it: otherwise WebSMS sends it again (WebSMS developer guide, step 6).
 type Unknown struct {
 	Type string
 }
@@ -56,16 +57,15 @@ type Unknown struct {
 // EventType returns u.Type.
 func (u Unknown) EventType() string { return u.Type }
 
-// ParseEvent reads the body of a webhook request. It asks for a JSON object, with
-// nothing after it, that has a string "type", and otherwise returns an error that
-// wraps [ErrPayload]. Beyond that it takes what comes: types in any case, numbers
-// for strings and strings for numbers, fields that are absent, null or wrong, names
-// that come twice (the last counts), bytes that are not UTF-8 (they become U+FFFD).
+// ParseEvent reads the body of a webhook request. The body must be one JSON object
+// with a string "type". Otherwise the error wraps [ErrPayload].
 //
-// Timestamps are seconds or milliseconds since 1970, or RFC 3339.
+// ParseEvent tolerates all else: types in any case, numbers for strings and strings
+// for numbers, fields that are absent, null or wrong. If a name comes twice, the last
+// one counts. Bytes that are not UTF-8 become U+FFFD. Timestamps are seconds or
+// milliseconds since 1970, or RFC 3339.
 //
-// The size of body is the caller's to bound. So is the length of a field where it is
-// logged.
+// The caller must bound the size of body, and the length of a field that it logs.
 func ParseEvent(body []byte) (Event, error) {
 	obj, ok := parseObject(body)
 	if !ok {

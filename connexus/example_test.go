@@ -11,8 +11,9 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
+// A failed send may still arrive. Error.MaybeAccepted says so.
 func ExampleClient_SendOTP() {
-	// Stands in for WebSMS. Leave BaseURL out to reach the real one.
+	// This server stands in for WebSMS. Leave BaseURL out to reach the real one.
 	websms := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/auth/token":
@@ -42,7 +43,7 @@ func ExampleClient_SendOTP() {
 			To:           "+6421234567",
 			Company:      company,
 			Comment:      "Valid for 5 minutes.",
-			Code:         "482174", // of one's own; empty lets WebSMS make one
+			Code:         "482174", // your own code; if it is empty, WebSMS makes one
 			WebOTPDomain: "app.example.com",
 		})
 		var failure *connexus.Error
@@ -62,6 +63,8 @@ func ExampleClient_SendOTP() {
 	// top up the account
 }
 
+// Delivery reports may come late and out of order, so a state changes only if the new
+// one supersedes it.
 func ExampleParseEvent() {
 	state := connexus.StateUnknown
 	for _, body := range []string{
@@ -94,4 +97,32 @@ func ExampleParseEvent() {
 	// MO456 at 2009-02-13 23:31:30 +0000 UTC: "Reply text"
 	// unknown type "mms"
 	// connexus: invalid payload: the body is not one JSON object
+}
+
+// The kind of an error is a stable label for metrics. A sentinel error finds it with
+// errors.Is.
+func ExampleError() {
+	var err error = &connexus.Error{
+		Kind:     connexus.KindFunds,
+		Endpoint: connexus.EndpointOTP,
+		Status:   http.StatusPaymentRequired,
+	}
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, connexus.ErrFunds))
+	if failure := (*connexus.Error)(nil); errors.As(err, &failure) {
+		fmt.Println(failure.Kind, failure.MaybeAccepted)
+	}
+	// Output:
+	// connexus: /sms/otp: the account is out of funds: top it up at websms.co.nz (HTTP 402)
+	// true
+	// funds false
+}
+
+// A base URL is checked before a configuration is accepted.
+func ExampleCheckBaseURL() {
+	fmt.Println(connexus.CheckBaseURL("https://websms.co.nz/api/connexus"))
+	fmt.Println(connexus.CheckBaseURL("websms.co.nz"))
+	// Output:
+	// <nil>
+	// needs a scheme and a host: write it like https://websms.co.nz/api/connexus
 }

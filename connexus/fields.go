@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// object is a JSON object whose fields are read one by one, each tolerant of the
-// wrong type. Names are matched exactly; of a name that comes twice the last
-// counts. Its methods are good on a nil object too.
+// object is a JSON object. Its methods read one field each, and tolerate the wrong
+// type. Names are matched exactly. If a name comes twice, the last one counts. The
+// methods work on a nil object too.
 type object map[string]json.RawMessage
 
 // parseObject reads data as one JSON object and nothing after it. A byte order
@@ -40,8 +40,8 @@ func (o object) isNumber(name string) bool {
 	return len(raw) > 0 && (raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9')
 }
 
-// text returns the first of the named fields that is a string with something in
-// it, or a number, which keeps every digit it was written with.
+// text returns the first of the named fields that is a number or a string that is not
+// empty. A number keeps all digits as they are written.
 func (o object) text(names ...string) string {
 	for _, name := range names {
 		if s, ok := o.str(name); ok && s != "" {
@@ -54,11 +54,11 @@ func (o object) text(names ...string) string {
 	return ""
 }
 
-// id returns the message id, under any of the names it has been seen with.
+// id returns the message id, by any of the names that integrators have seen.
 func (o object) id() string { return o.text("messageId", "message_id", "websms_id") }
 
-// number returns the named field if it is a number, or a string that is one. One
-// too large for a float64 is an infinity.
+// number returns the named field if it is a number or a string that holds one. A
+// number that is too large for a float64 is an infinity.
 func (o object) number(name string) (float64, bool) {
 	f, err := strconv.ParseFloat(strings.TrimSpace(o.text(name)), 64)
 	if err != nil && !math.IsInf(f, 0) || math.IsNaN(f) {
@@ -67,8 +67,8 @@ func (o object) number(name string) (float64, bool) {
 	return f, true
 }
 
-// integer returns the named field if it is a whole number that an int holds, or a
-// string that is one.
+// integer returns the named field if it is a whole number that fits 32 bits, or a
+// string that holds one.
 func (o object) integer(name string) (int, bool) {
 	f, ok := o.number(name)
 	if !ok || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
@@ -93,8 +93,8 @@ func (o object) flag(name string) (value, ok bool) {
 	return false, false
 }
 
-// Numbers from here on are milliseconds and not seconds since 1970: as seconds
-// they are past the year 5138, as milliseconds before it is 1973.
+// firstMilli is the least number that counts as milliseconds since 1970. As seconds,
+// it would be in the year 5138. As milliseconds, it is in 1973.
 const firstMilli = 1e11
 
 // time returns the named field, in UTC, if it is a time after 1970 and before the

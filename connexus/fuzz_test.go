@@ -52,8 +52,8 @@ func FuzzParseEvent(f *testing.F) {
 	})
 }
 
-// FuzzSendReply feeds any reply to a message. It must end in a success with HTTP 2xx
-// alone, or in an *Error that gives nothing away.
+// FuzzSendReply answers a message with any reply. The result must be a success, with
+// HTTP 2xx only, or an *Error without secrets.
 func FuzzSendReply(f *testing.F) {
 	for _, seed := range []struct {
 		status int
@@ -102,7 +102,7 @@ func FuzzSendReply(f *testing.F) {
 	})
 }
 
-// FuzzTokenReply feeds any reply to a token request.
+// FuzzTokenReply answers a token request with any reply.
 func FuzzTokenReply(f *testing.F) {
 	f.Add(200, []byte(`{"access_token":"wst_x","token_type":"Bearer","expires_in":86400}`))
 	f.Add(200, []byte(`{"access_token":"wst_x","expires_in":"-1e999"}`))

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A token is renewed when under 5 minutes of it are left; one that lives no
-// longer than that, when four fifths of its life are over.
+// A token is renewed 5 minutes before its end. If its life is not longer than that, it
+// is renewed after four fifths of it.
 func TestRefreshAt(t *testing.T) {
 	issued := time.Unix(1_800_000_000, 0)
 	for _, c := range []struct{ life, after time.Duration }{

@@ -16,7 +16,7 @@ import (
 
 const callers = 20
 
-// revoking is a WebSMS where only the tokens from the nth on are good.
+// revoking is a fake WebSMS that accepts only the tokens from the nth on.
 func revoking(nth int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var n int
@@ -62,8 +62,8 @@ func TestEndless401(t *testing.T) {
 	}
 }
 
-// Twenty callers whose token is revoked, in every order that the scheduler makes of
-// it, and all refused at one moment.
+// Twenty callers have a revoked token. They are refused in any order, and also all at
+// the same moment.
 func TestManyCallersOnARevokedToken(t *testing.T) {
 	for name, together := range map[string]bool{"as it comes": false, "refused together": true} {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +111,8 @@ func TestManyCallersOnAnEndless401(t *testing.T) {
 	}
 }
 
-// A caller refused with a token that others have replaced meanwhile uses theirs, also
-// where WebSMS gives out the same value again.
+// If other callers have replaced a refused token, the new token is used, also if
+// WebSMS gives out the same value again.
 func TestLate401UsesTheNewerToken(t *testing.T) {
 	for name, token := range map[string]http.HandlerFunc{
 		"another value":  nil,
@@ -180,8 +180,8 @@ func sendAll(t *testing.T, c *connexus.Client, check func(error)) {
 	}
 }
 
-// While the old token works nobody waits, though the new one takes its time.
-func TestRefreshBehindTheCallersBacks(t *testing.T) {
+// While the old token works, no call waits for a slow new one.
+func TestBackgroundRefresh(t *testing.T) {
 	k := newClock()
 	release, told := make(chan struct{}), make(chan error, 100)
 	a := newAPI(t, nil, nil)
@@ -213,8 +213,8 @@ func TestRefreshBehindTheCallersBacks(t *testing.T) {
 	if err := <-told; err != nil {
 		t.Fatal(err)
 	}
-	// It is told of just before it is stored; an expired old token makes the call
-	// wait for that.
+	// OnCall is called just before the token is stored. Because the old token has
+	// expired, the next call waits for the new one.
 	k.advance(5 * time.Minute)
 	if got, err := c.Token(t.Context()); err != nil || got != "wst_2" {
 		t.Errorf("got %q, %v; want the new token", got, err)
@@ -224,9 +224,9 @@ func TestRefreshBehindTheCallersBacks(t *testing.T) {
 	}
 }
 
-// A token that was issued by a clock which was ahead is renewed when the clock is
-// put right, though its time seems far, and used until then. So is one whose
-// renewal was put off by that clock.
+// A clock was ahead when a token was issued. Once the clock is right, the token is
+// used and renewed in the background, although its end seems far away. The same
+// holds if that clock has delayed the renewal.
 func TestTokenOfAClockAhead(t *testing.T) {
 	const leap = 720 * time.Hour
 	for name, ahead := range map[string]time.Duration{"a new token": 0, "a renewal put off": 24*time.Hour - 5*time.Minute} {
@@ -263,8 +263,8 @@ func TestTokenOfAClockAhead(t *testing.T) {
 	}
 }
 
-// A refresh behind the callers' backs that fails is tried again after half a minute,
-// or when WebSMS says, and nobody notices while the old token works.
+// A background refresh that fails is tried again after half a minute, or at the time
+// that WebSMS asks for. While the old token works, no call fails.
 func TestFailingRefreshPauses(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail  func(*http.Request) (*http.Response, error)
@@ -305,7 +305,7 @@ func TestFailingRefreshPauses(t *testing.T) {
 	}
 }
 
-// A token request is tried again where a message would be.
+// A token request is tried again in the same cases as a message.
 func TestTokenRequestIsRetried(t *testing.T) {
 	for name, first := range map[string]func(*http.Request) (*http.Response, error){
 		"refused connection":   dialRefused,
@@ -323,8 +323,8 @@ func TestTokenRequestIsRetried(t *testing.T) {
 	}
 }
 
-// One caller that gives up does not fail the refresh that others wait for, nor does it
-// wait for it.
+// A caller that gives up does not wait for the refresh, and does not end it for the
+// callers that still wait.
 func TestCallersContextIsItsOwn(t *testing.T) {
 	for name, test := range map[string]struct {
 		context func() (context.Context, context.CancelFunc)
@@ -376,7 +376,8 @@ func TestCallersContextIsItsOwn(t *testing.T) {
 	}
 }
 
-// Close ends a refresh, fails who waits for it, and waits for who is sending.
+// Close cancels a refresh, fails the calls that wait for it, and waits for the calls
+// that are sending.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sending := make(chan struct{})
@@ -388,7 +389,7 @@ func TestClose(t *testing.T) {
 			}
 			return hanging(r)
 		})), func(c *connexus.Config) {
-			now := time.Now() // to be renewed, and still good
+			now := time.Now() // the token is due for renewal, and still works
 			c.Tokens = &cache{token: connexus.Token{Value: testToken, IssuedAt: now.Add(-time.Hour), ExpiresAt: now.Add(2 * time.Minute)}}
 		})
 		sent := make(chan error, 1)
@@ -414,7 +415,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-func TestCloseFailsWhoWaitsForAToken(t *testing.T) {
+func TestCloseFailsCallsThatWaitForAToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(t, withTransport(transport(hanging)))
 		waiting := make(chan error)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Why a reply with a successful status is not understood.
+// The reasons why a reply with a successful status is not understood.
 var (
 	errNotObject     = errors.New("the reply is not a JSON object")
 	errNoVerdict     = errors.New("the reply says neither success nor failure")
@@ -18,7 +18,7 @@ var (
 	errBlocked       = errors.New("the reply is a web page: something in front of the API refused the request")
 )
 
-// verdict is what the body of a reply says by itself.
+// verdict is the outcome that the body of a reply states, apart from its status.
 type verdict int
 
 const (
@@ -49,7 +49,7 @@ func (o object) verdict() verdict {
 	return silent
 }
 
-// complaint is the object's own account of what is wrong.
+// complaint returns the error text of the object.
 func (o object) complaint() string {
 	code, message := o.text("error"), o.text("message", "error_description", "detail")
 	if code == "" || message == "" {
@@ -58,7 +58,8 @@ func (o object) complaint() string {
 	return code + ": " + message
 }
 
-// hints tells a refusal's kind by its words, where the status does not.
+// hints maps words of a refusal to its kind, for replies whose status leaves the kind
+// open.
 var hints = []struct {
 	kind  Kind
 	words []string
@@ -69,9 +70,9 @@ var hints = []struct {
 	{KindUnavailable, []string{"temporarily unavailable", "server error"}},
 }
 
-// hint returns the kind of refusal that the object tells of, or otherwise.
+// hint returns the kind of a refusal by the words of the object, or otherwise.
 func (o object) hint(otherwise Kind) Kind {
-	if o.isNumber("required") { // what the message would have cost
+	if o.isNumber("required") { // the price of the message
 		return KindFunds
 	}
 	said := strings.ToLower(strings.ReplaceAll(o.complaint(), "_", " "))
@@ -85,9 +86,9 @@ func (o object) hint(otherwise Kind) Kind {
 	return otherwise
 }
 
-// judge sorts a reply. It returns the object of a success, nil for an empty 204,
-// or the error that the reply stands for. Both endpoints are judged alike, save
-// that refusing a token means refusing the credentials.
+// judge decides whether a reply is a success. It returns the object of a success, nil
+// for an empty 204, or the error that the reply stands for. The rules are the same
+// for both endpoints, except that a refused token request is about the credentials.
 func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (object, *Error) {
 	obj, isObject := parseObject(r.body)
 	said := obj.verdict()
@@ -151,8 +152,8 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 		e.MaybeAccepted = !clear && !e.again
 
 	case s/100 == 3:
-		// Of the redirects only 303 means that the request was carried out, RFC
-		// 9110 section 15.4.4.
+		// Among redirects, only 303 means that the request was carried out (RFC
+		// 9110, section 15.4.4).
 		e.Kind, e.Err, e.MaybeAccepted = KindMalformed, errRedirect, s == http.StatusSeeOther
 	default:
 		e.Kind, e.MaybeAccepted = KindMalformed, true
@@ -169,8 +170,9 @@ func isWebPage(r reply) bool {
 	return strings.HasPrefix(strings.TrimSpace(string(r.body)), "<")
 }
 
-// retryAfter reads the header of RFC 9110 section 10.2.3, seconds or a date. The
-// answer is at most a day, and false if there is no such header to understand.
+// retryAfter reads the Retry-After header, in seconds or as a date (RFC 9110, section
+// 10.2.3). The result is at most a day. If the header is absent or not understood, ok
+// is false.
 func (c *Client) retryAfter(h http.Header) (time.Duration, bool) {
 	const most = 24 * time.Hour
 	value := strings.TrimSpace(h.Get("Retry-After"))

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
-// scripted is a transport that gives one reply after the other, the last for ever.
+// scripted is a transport that gives one reply after the other, and repeats the last.
 func scripted(calls *int, replies ...func(*http.Request) (*http.Response, error)) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		reply := replies[min(*calls, len(replies)-1)]
@@ -33,7 +33,7 @@ func dialRefused(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 }
 
-// Each test in a bubble of its own, so that the waits are exact and take no time.
+// Each test has a synctest bubble of its own, so that waits are exact and take no time.
 func TestRetry(t *testing.T) {
 	const sure, maybe = false, true
 	date := func(d time.Duration) string {
@@ -94,7 +94,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// A Retry-After that does not fit in what is left of the call is not waited for.
+// A Retry-After that is longer than the rest of the call is not waited for.
 func TestRetryFitsTheCall(t *testing.T) {
 	for name, test := range map[string]struct {
 		timeout, deadline time.Duration
@@ -169,8 +169,8 @@ func TestCallerGivesUp(t *testing.T) {
 	})
 }
 
-// Connecting may take 5 s of the call, less where the call is shorter, and a message
-// for which there was no connection was not accepted.
+// Connecting may take 5 s of the call, or less if the call is shorter. A message
+// without a connection was not accepted.
 func TestConnectTimeout(t *testing.T) {
 	for timeout, want := range map[time.Duration]time.Duration{
 		0:                connexus.MaxConnect,
@@ -201,7 +201,7 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// Connecting is bounded; a reply that takes longer than that is not.
+// MaxConnect bounds connecting only: a reply may take longer.
 func TestSlowReplyAfterConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
@@ -210,7 +210,7 @@ func TestSlowReplyAfterConnecting(t *testing.T) {
 			defer there.Close()
 			buf := make([]byte, 4096)
 			_, _ = there.Read(buf)
-			time.Sleep(8 * time.Second) // of the bubble's time
+			time.Sleep(8 * time.Second) // by the clock of the bubble
 			_, _ = there.Write([]byte("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"))
 		}()
 		c := newClient(t, hasToken, withTransport(tr), func(c *connexus.Config) { c.BaseURL = "http://websms.test" })
@@ -220,7 +220,7 @@ func TestSlowReplyAfterConnecting(t *testing.T) {
 	})
 }
 
-// A connection that timed out in the operating system was waited for long enough.
+// A connection that timed out in the operating system is not tried again.
 func TestDialTimeoutIsNotRetried(t *testing.T) {
 	calls := 0
 	c := newClient(t, hasToken, withTransport(&http.Transport{

@@ -13,12 +13,12 @@ const maxMessage = 200
 
 const mask = "***"
 
-// clean makes text that came from outside fit for a log: without control and
-// invisible characters, without the client secret and the token, every number of
-// four digits or more masked (that is: each code and telephone number, also in a
-// local spelling), and short.
+// clean makes a text of WebSMS fit for a log. It removes control and invisible
+// characters, the client secret and the token. It masks every number of four digits
+// or more, and so every code and telephone number, also in a local spelling. It cuts
+// the text to maxMessage.
 func (c *Client) clean(text, bearer string) string {
-	// First, so that a character in the middle of a secret does not hide it.
+	// This comes first, because an invisible character in a secret would hide it.
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
 			return -1
@@ -38,8 +38,8 @@ func (c *Client) clean(text, bearer string) string {
 	return text
 }
 
-// maskNumbers masks every number of four digits or more. Digits belong together
-// also across up to two of the characters that people group numbers with.
+// maskNumbers masks every number of four digits or more. A number may hold up to two
+// grouping characters, such as a space or a hyphen, between two digits.
 func maskNumbers(text string) string {
 	runes := []rune(text)
 	var b strings.Builder
@@ -72,9 +72,9 @@ func isGrouping(r rune) bool {
 	return strings.ContainsRune("()-", r) || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r)
 }
 
-// safe returns err, with its chain unless its text quotes something that must not
-// be shown: net/http repeats in its errors the lines of a reply that it cannot parse,
-// and the other side may have written there what it was sent.
+// safe returns err if its text is fit for a log, and otherwise a new error with the
+// cleaned text. This is needed because an error of net/http repeats a line of the
+// reply that it cannot parse, and the reply may repeat the request.
 func (c *Client) safe(err error, bearer string) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

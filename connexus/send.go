@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// retryPause is the least wait before a second try.
+	// retryPause is the shortest wait before a second try.
 	retryPause = 250 * time.Millisecond
-	// maxRetryAfter is the longest Retry-After that a call sits out: somebody is
-	// waiting for the code, and half of the usual Timeout is left for the try.
+	// maxRetryAfter is the longest Retry-After that a call waits for. A person is
+	// waiting for the code, and the try needs the other half of the usual Timeout.
 	maxRetryAfter = 5 * time.Second
 	// autoCode is the length of the codes that WebSMS makes (WebSMS developer
 	// guide, step 4).
@@ -33,26 +33,28 @@ type OTP struct {
 	Comment string
 	// Code is 4 to 8 digits, or empty to let WebSMS make one of 6.
 	Code string
-	// WebOTPDomain is the host whose pages may read the code by the WebOTP API,
-	// without scheme and port, or empty.
+	// WebOTPDomain is the host of the pages that may read the code by the WebOTP
+	// API, without scheme and port, or empty.
 	WebOTPDomain string
 }
 
-// Receipt is what WebSMS said of a message that it took.
+// Receipt is the reply of WebSMS for a message that it took.
 type Receipt struct {
-	// MessageID is what delivery reports will name, or empty.
+	// MessageID is the id that delivery reports will name, or empty.
 	MessageID string
-	// Code is the code in the message as the reply tells it, 4 to 8 digits, or
-	// empty. A reply that writes it as a number loses leading zeros; they are put
-	// back, up to the length of OTP.Code or else to 6.
+	// Code is the code of the message according to the reply, 4 to 8 digits, or
+	// empty. If the reply writes it as a number, its leading zeros are lost. They
+	// are put back, up to the length of OTP.Code or up to 6 digits.
 	Code string
 }
 
-// SendOTP sends a message, and returns when WebSMS has taken or refused it, or when
-// ctx or the client's Timeout ends. The error is an [*Error]: after one with
-// MaybeAccepted the message may arrive all the same, so it must not be sent again,
-// nor given back where messages are counted. A message that can never be taken,
-// such as one to a number of 3 digits, is refused with KindBadRequest and not sent.
+// SendOTP sends a message. It returns when WebSMS has taken or refused the message,
+// or when ctx or the client's Timeout ends.
+//
+// The error is an [*Error]. If its MaybeAccepted is true, the message may arrive
+// nevertheless: do not send it again, and count it as sent. A message that WebSMS
+// would never take, such as one to a number of 3 digits, is not sent, and the error
+// has KindBadRequest.
 func (c *Client) SendOTP(ctx context.Context, otp OTP) (Receipt, error) {
 	if err := otp.check(); err != nil {
 		return Receipt{}, &Error{Kind: KindBadRequest, Endpoint: EndpointOTP, Err: err}
@@ -100,8 +102,9 @@ func (c *Client) post(ctx context.Context, t Token, otp OTP) (_ Receipt, e *Erro
 	return Receipt{MessageID: obj.id(), Code: obj.code(otp.Code)}, nil
 }
 
-// pause waits before a second try, and reports whether there may be one: if the
-// first cannot have been accepted, and the wait is short and fits in the call.
+// pause waits before a second try and reports whether to make it. There is none if
+// the first message may have been accepted, or if the wait is longer than
+// maxRetryAfter or the rest of the call.
 func (c *Client) pause(ctx context.Context, e *Error) bool {
 	wait := max(e.RetryAfter, retryPause)
 	if !e.again || wait > maxRetryAfter {
@@ -132,7 +135,7 @@ func (c *Client) tell(endpoint string, start time.Time, e *Error) {
 	c.onCall(endpoint, time.Since(start), err)
 }
 
-// form is the message as WebSMS wants it (WebSMS developer guide, step 4).
+// form returns the fields of the request (WebSMS developer guide, step 4).
 func (o OTP) form(sandbox bool) url.Values {
 	form := url.Values{"to": {strings.TrimPrefix(o.To, "+")}}
 	for _, field := range []struct{ name, value string }{
@@ -151,7 +154,8 @@ func (o OTP) form(sandbox bool) url.Values {
 	return form
 }
 
-// check says what is wrong with the message, without repeating number or code.
+// check returns an error if the message is wrong. The error does not repeat the number
+// or the code.
 func (o OTP) check() error {
 	to := strings.TrimPrefix(o.To, "+")
 	switch {
@@ -180,16 +184,16 @@ func isDigits(s string, least, most int) bool {
 	return least <= len(s) && len(s) <= most
 }
 
-// isLine reports whether s is text without a line break, which would let it forge
-// the last line of the message, the one that WebOTP reads.
+// isLine reports whether s is UTF-8 without control characters and line breaks. With a
+// line break, a comment could forge the last line of the message, which WebOTP reads.
 func isLine(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 	})
 }
 
-// isHost reports whether s is a host name as RFC 1123 section 2.1 has it, at most
-// 253 characters, with the underscore that real ones also have.
+// isHost reports whether s is a host name by RFC 1123, section 2.1, with at most 253
+// characters. It also allows the underscore, which real names have.
 func isHost(s string) bool {
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
@@ -205,7 +209,8 @@ func isHost(s string) bool {
 	return len(s) <= 253
 }
 
-// code reads the code of a reply to a message that was sent with code sent.
+// code reads the code in the reply to a message. The argument sent is the code of the
+// message, or empty.
 func (o object) code(sent string) string {
 	code := strings.TrimSpace(o.text("code"))
 	if o.isNumber("code") {

@@ -2,17 +2,17 @@ package connexus
 
 import "strings"
 
-// State is how far a message has come, by its delivery reports.
+// State is the progress of a message according to its delivery reports.
 type State uint8
 
-// The states, those that may yet change before those that are final.
+// The states. Those that may still change come before the final ones.
 const (
-	StateUnknown     State = iota // no report that is understood
+	StateUnknown     State = iota // there is no report that is understood
 	StateQueued                   // with WebSMS
 	StateAccepted                 // with the carrier
-	StateExpired                  // given up before it was delivered, unless a final report follows
-	StateUndelivered              // final, but for a late report of delivery
-	StateRejected                 // final, but for a late report of delivery
+	StateExpired                  // not delivered in time, unless a final report follows
+	StateUndelivered              // final, unless a late report says delivered
+	StateRejected                 // final, unless a late report says delivered
 	StateBlocked                  // final
 	StateDelivered                // final
 )
@@ -33,10 +33,10 @@ func (s State) String() string {
 // undelivered, rejected or blocked.
 func (s State) Final() bool { return StateUndelivered <= s && s <= StateDelivered }
 
-// Supersedes reports whether a message that was in state old is in state s once a
-// report says s. Reports arrive in any order and more than once, so a state never
-// goes back: nothing follows delivered or blocked, and only delivered follows
-// undelivered or rejected. StateUnknown supersedes nothing.
+// Supersedes reports whether a report of state s changes a message in state old.
+// Reports arrive in any order and more than once, so a state never goes back. Nothing
+// follows delivered or blocked. Only delivered follows undelivered or rejected.
+// StateUnknown supersedes nothing.
 func (s State) Supersedes(old State) bool {
 	if old.Final() {
 		return s == StateDelivered && (old == StateUndelivered || old == StateRejected)
@@ -44,8 +44,8 @@ func (s State) Supersedes(old State) bool {
 	return s <= StateDelivered && s > old
 }
 
-// codeStates is the guide's table (WebSMS developer guide, step 6), and the -1 that
-// integrators report for a blocked number.
+// codeStates holds the status codes of the guide (WebSMS developer guide, step 6), and
+// the -1 that integrators report for a blocked number.
 var codeStates = map[int]State{
 	1:  StateDelivered,
 	2:  StateUndelivered,
@@ -55,8 +55,8 @@ var codeStates = map[int]State{
 	-1: StateBlocked,
 }
 
-// textStates finds a state by how its text begins: "DELIVRD" as the guide writes
-// it, and "DELIVERED" as others do.
+// textStates finds a state by the beginning of its text, because the guide writes
+// "DELIVRD" and others write "DELIVERED".
 var textStates = []struct {
 	prefix string
 	state  State
@@ -70,9 +70,9 @@ var textStates = []struct {
 	{"BLOCK", StateBlocked},
 }
 
-// State returns what the report says. The code decides, save that 4 stands for both
-// queued and expired, which its text tells apart. A code that is not in the guide is
-// StateUnknown, whatever the text; without a code the text decides.
+// State returns the state that the report states. The status code decides, except
+// that 4 stands for both queued and expired: there the text decides. A code that is
+// not in the guide gives StateUnknown. Without a code, the text decides.
 func (r Report) State() State {
 	text := StateUnknown
 	word := strings.ToUpper(strings.TrimSpace(r.Status))

@@ -69,7 +69,7 @@ func TestReportState(t *testing.T) {
 	}
 }
 
-// Every pair of states: what follows each.
+// Supersedes is tested for every pair of states.
 func TestSupersedes(t *testing.T) {
 	follows := map[connexus.State][]connexus.State{
 		unknown:     {queued, accepted, expired, undelivered, rejected, blocked, delivered},
@@ -103,8 +103,8 @@ func TestStateNames(t *testing.T) {
 	}
 }
 
-// Reports of a message in any order, any of them any number of times, end in the same
-// state, unless they hold two of the ends that contradict each other.
+// Reports of a message lead to the same state in any order and with any repetitions,
+// unless two final states contradict each other.
 func TestReportsInAnyOrder(t *testing.T) {
 	apply := func(reports []connexus.State) connexus.State {
 		state := unknown

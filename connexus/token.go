@@ -12,39 +12,38 @@ import (
 )
 
 const (
-	// A token is renewed when this much of its life is left (WebSMS developer
-	// guide, step 3) …
-	// … unless its whole life is no longer: then when four fifths of it are over.
+	// refreshAhead is the rest of a token's life at which it is renewed (WebSMS
+	// developer guide, step 3). A token with a shorter life is renewed after four
+	// fifths of it.
 	refreshAhead = 5 * time.Minute
 
-	// defaultLife is the life of a token whose reply does not tell (WebSMS
+	// defaultLife is the life of a token if the reply does not say it (WebSMS
 	// developer guide, step 2: "currently 86400").
 	defaultLife = 24 * time.Hour
-	// minLife is the life of a token that is said to be dead on arrival, and
-	// maxLife the longest that is believed. Either is put right by the 401 that
-	// a wrong guess earns.
+	// minLife is the life of a token if the reply says 0 or less. maxLife bounds a
+	// longer one. If either is wrong, a 401 will say so.
 	minLife = time.Minute
 	maxLife = 30 * 24 * time.Hour
 
-	// refreshPause is the least time between two refreshes behind the callers'
-	// backs, so that one that fails is not tried again at every call.
+	// refreshPause is the shortest time between two background refreshes, so that
+	// a failing refresh is not tried again at every call.
 	refreshPause = 30 * time.Second
 
-	// maxHoldOff is the longest that a refresh is put off: Error.RetryAfter is a
-	// day at most.
+	// maxHoldOff bounds the delay of a background refresh, as Error.RetryAfter is
+	// bounded.
 	maxHoldOff = 24 * time.Hour
 
-	// maxToken bounds a token, in bytes.
+	// maxToken is the longest token in bytes.
 	maxToken = 4096
 )
 
-// Token is a bearer token and its life by the client's clock.
+// Token is a bearer token with its times by the client's clock. Its value is a secret.
 type Token struct {
 	Value               string
 	IssuedAt, ExpiresAt time.Time
 }
 
-// refreshAt is when t should be renewed, though it still works.
+// refreshAt returns the time to renew t, before it expires.
 func (t Token) refreshAt() time.Time {
 	life := t.ExpiresAt.Sub(t.IssuedAt)
 	if life <= refreshAhead {
@@ -53,22 +52,22 @@ func (t Token) refreshAt() time.Time {
 	return t.ExpiresAt.Add(-refreshAhead)
 }
 
-// due reports whether t should be renewed now. If t was issued in the future, a
-// clock was ahead and the real life of t is unknown. Then t is used until WebSMS
-// refuses it, and is renewed in the background.
+// due reports whether t should be renewed now. If t was issued in the future, a clock
+// was ahead and the real life of t is unknown. Then t is used until WebSMS refuses
+// it, and is renewed in the background.
 func (t Token) due(now time.Time) bool {
 	return !now.Before(t.refreshAt()) || t.IssuedAt.Sub(now) > minLife
 }
 
-// TokenCache keeps the bearer token between calls. It is used from several
-// goroutines at once. What Store keeps the next Load must see; a cache that forgets
-// costs a token request each time, and nothing else. The token is a secret.
+// TokenCache keeps the bearer token between calls. An implementation must be safe for
+// concurrent use. Load must return the token of the latest Store. A cache that
+// forgets the token only costs more token requests. The token is a secret.
 type TokenCache interface {
-	// Load returns the token, and false when there is none.
+	// Load returns the token, or false if there is none.
 	Load() (Token, bool)
 	// Store replaces the token.
 	Store(Token)
-	// Drop forgets the token, but only if its value is still this one.
+	// Drop forgets the token if it still has this value.
 	Drop(value string)
 }
 
@@ -98,8 +97,8 @@ func (m *memoryCache) Drop(value string) {
 	}
 }
 
-// Token returns a bearer token that works, as far as is known: the one at hand, or
-// a new one. The error is an [*Error].
+// Token returns a bearer token: the cached one, or a new one if that has expired.
+// WebSMS may have revoked it nevertheless. The error is an [*Error].
 func (c *Client) Token(ctx context.Context) (string, error) {
 	if !c.begin() {
 		return "", closedError(EndpointToken)
@@ -118,20 +117,20 @@ func closedError(endpoint string) *Error {
 	return &Error{Kind: KindCanceled, Endpoint: endpoint, Err: ErrClosed}
 }
 
-// replaces reports whether t is another token than rejected. The same value issued
-// later is another: WebSMS was asked for it since.
+// replaces reports whether t is another token than rejected. The same value with a
+// later time of issue is another token, because WebSMS has confirmed it since.
 func (t Token) replaces(rejected Token) bool {
 	return t.Value != rejected.Value || t.IssuedAt.After(rejected.IssuedAt)
 }
 
-// bearer returns a token other than rejected, the one (if any) that the caller was
-// refused with. It waits for a refresh only when there is no other.
+// bearer returns a token other than rejected, which WebSMS has refused. It waits for a
+// refresh only if there is no such token. The zero Token stands for none.
 func (c *Client) bearer(ctx context.Context, rejected Token) (Token, error) {
 	now := c.now()
 	if t, ok := c.cached(now); ok {
 		if t.replaces(rejected) {
 			if t.due(now) {
-				c.refreshBehind(now)
+				c.refreshInBackground(now)
 			}
 			return t, nil
 		}
@@ -139,24 +138,24 @@ func (c *Client) bearer(ctx context.Context, rejected Token) (Token, error) {
 	}
 	r, err := c.await(ctx)
 	if err == nil && !r.requested && !r.token.replaces(rejected) {
-		// A refresh under way found the rejected token before it was dropped, and
-		// so asked for none.
+		// A running refresh found the rejected token before it was dropped, and so
+		// did not request a new one.
 		c.tokens.Drop(rejected.Value)
 		r, err = c.await(ctx)
 	}
 	return r.token, err
 }
 
-// cached returns the token at hand, unless it has expired.
+// cached returns the token in the cache, unless it has expired.
 func (c *Client) cached(now time.Time) (Token, bool) {
 	t, ok := c.tokens.Load()
 	return t, ok && t.Value != "" && now.Before(t.ExpiresAt)
 }
 
-// refreshBehind renews the token while nobody waits, at most once in a pause.
-func (c *Client) refreshBehind(now time.Time) {
+// refreshInBackground renews the token in the background, at most once in refreshPause.
+func (c *Client) refreshInBackground(now time.Time) {
 	c.mu.Lock()
-	due := !now.Before(c.behind) || c.behind.Sub(now) > maxHoldOff // farther ahead: a clock was wrong
+	due := !now.Before(c.behind) || c.behind.Sub(now) > maxHoldOff // farther ahead means that a clock was wrong
 	if due {
 		c.behind = now.Add(refreshPause)
 	}
@@ -166,8 +165,8 @@ func (c *Client) refreshBehind(now time.Time) {
 	}
 }
 
-// await renews the token and waits for it. A caller that gives up leaves the
-// refresh running for the others.
+// await renews the token and waits for it. If ctx ends first, the refresh continues
+// for the other callers.
 func (c *Client) await(ctx context.Context) (refreshed, error) {
 	select {
 	case r := <-c.refresh():
@@ -182,15 +181,16 @@ func (c *Client) await(ctx context.Context) (refreshed, error) {
 	}
 }
 
-// refreshed is the outcome of a refresh. Without a request, another refresh had
-// just ended and its token is the one.
+// refreshed is the outcome of a refresh. If requested is false, another refresh had
+// just ended, and token is the result of that one.
 type refreshed struct {
 	token     Token
 	requested bool
 }
 
-// refresh renews the token, once for all who ask while it runs. No caller's context
-// bears on it: it ends within the client's Timeout, or with the client.
+// refresh renews the token, once for all calls that come while it runs. It does not
+// depend on the context of a call: it ends within the client's Timeout, or when the
+// client is closed.
 func (c *Client) refresh() <-chan singleflight.Result {
 	return c.flights.DoChan("token", func() (any, error) {
 		if !c.begin() {
@@ -216,7 +216,7 @@ func (c *Client) refresh() <-chan singleflight.Result {
 	})
 }
 
-// holdOff puts the next refresh behind the callers' backs off until then.
+// holdOff delays the next background refresh.
 func (c *Client) holdOff(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,7 +235,7 @@ func (c *Client) requestToken(ctx context.Context) (t Token, e *Error) {
 	start := time.Now()
 	defer func() { c.tell(EndpointToken, start, e) }()
 
-	issued := c.now() // before the request: a token must not seem younger than it is
+	issued := c.now() // taken before the request, so that the token does not seem younger than it is
 	r, e := c.exchange(ctx, EndpointToken, "", url.Values{
 		"client_id":     {c.id},
 		"client_secret": {c.secret},
@@ -263,8 +263,8 @@ func (c *Client) requestToken(ctx context.Context) (t Token, e *Error) {
 	return Token{Value: value, IssuedAt: issued, ExpiresAt: issued.Add(obj.life())}, nil
 }
 
-// isToken reports whether s can stand in an Authorization header: some characters
-// of ASCII that are visible. RFC 6750 section 2.1 allows fewer.
+// isToken reports whether s can stand in an Authorization header: visible ASCII
+// characters, at most maxToken of them. RFC 6750, section 2.1, allows fewer characters.
 func isToken(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
@@ -274,7 +274,7 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= maxToken
 }
 
-// life reads expires_in, seconds as a number or a string.
+// life reads expires_in: seconds, as a number or a string.
 func (o object) life() time.Duration {
 	seconds, ok := o.number("expires_in")
 	switch {

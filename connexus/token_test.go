@@ -91,7 +91,7 @@ func TestTokenReplies(t *testing.T) {
 	}
 }
 
-// How long a token lives by its reply, and when it is renewed.
+// The reply says how long a token lives, and so when it is renewed.
 func TestTokenLife(t *testing.T) {
 	const day = 24 * time.Hour
 	for expiresIn, want := range map[string]struct{ life, refresh time.Duration }{
@@ -162,7 +162,7 @@ func TestExpiredTokenIsNotUsed(t *testing.T) {
 	}
 }
 
-// A cache that forgets at once, or holds rubbish, costs token requests only.
+// A cache that forgets at once, or holds a useless token, costs token requests only.
 func TestUselessCache(t *testing.T) {
 	for name, useless := range map[string]connexus.TokenCache{
 		"forgets":       forgetful{},
@@ -188,8 +188,8 @@ func (forgetful) Load() (connexus.Token, bool) { return connexus.Token{}, false 
 func (forgetful) Store(connexus.Token)         {}
 func (forgetful) Drop(string)                  {}
 
-// A refresh that was under way may find the rejected token still in the cache. The
-// caller must not get it back, nor go round for ever where it cannot be dropped.
+// A running refresh may find the rejected token still in the cache. The caller must
+// not get that token again. If the cache cannot drop it, the call must still end.
 func TestRejectedTokenStillInTheCache(t *testing.T) {
 	for name, test := range map[string]struct {
 		ignoredDrops int
@@ -229,8 +229,8 @@ func (s *stubborn) Drop(value string) {
 	}
 }
 
-// A token without IssuedAt, as a cache of another make may keep it, is renewed five
-// minutes before its end.
+// A foreign TokenCache may lose IssuedAt. Such a token is renewed five minutes before
+// its end.
 func TestTokenWithoutIssue(t *testing.T) {
 	k := newClock()
 	refused := make(chan error, 1)

@@ -15,25 +15,25 @@ import (
 	"time"
 )
 
-// maxReply bounds a reply's headers and, separately, its body, in bytes. True
-// replies are a few hundred.
+// maxReply bounds the headers of a reply and, separately, its body, in bytes. Real
+// replies have a few hundred bytes.
 const maxReply = 64 << 10
 
-// idleConns is how many connections wait for the next message. All go to one
-// host, so net/http's own default of two would close nearly every one of them
-// after a burst.
+// idleConns bounds the connections that wait for the next message. All go to one
+// host. The default of net/http, which is two, would close nearly all of them after
+// a burst.
 const idleConns = 64
 
 // newTransport makes the client's own transport.
 //
-// It speaks HTTP/1.1 only: a connection that breaks then leaves one message in
-// doubt and not every message in flight, and net/http sends a POST again by
-// itself only if not one byte of it was written, which is harmless. (It does more
-// for a request with an Idempotency-Key header, so none may ever be set.)
+// It uses HTTP/1.1 only, for two reasons. A connection that breaks leaves one message
+// in doubt, and not all messages in flight. And net/http then sends a POST again on
+// its own only if no byte of it was written, which is harmless. (It does more for a
+// request with an Idempotency-Key header, so never set one.)
 //
-// Idle connections are dropped after 30 s, before nearly every server drops them
-// (nginx: 75 s), because a server that hangs up while a message is being written
-// leaves that message in doubt.
+// Idle connections are closed after 30 s. Nearly all servers keep them longer (nginx:
+// 75 s). If a server closed one while a message is written, that message would be in
+// doubt.
 func newTransport(connect time.Duration) *http.Transport {
 	h1 := new(http.Protocols)
 	h1.SetHTTP1(true)
@@ -51,12 +51,12 @@ func newTransport(connect time.Duration) *http.Transport {
 	}
 }
 
-// reply is what came back: a status, and as much of a body as could be read.
+// reply is an HTTP response with as much of its body as could be read.
 type reply struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // why the body is not whole, or nil
+	err    error // why the body is incomplete, or nil
 }
 
 var errTooLong = fmt.Errorf("the reply is longer than %d bytes", maxReply)
@@ -88,7 +88,7 @@ func (c *Client) exchange(ctx context.Context, endpoint, bearer string, form url
 		}
 		var ue *url.Error
 		if errors.As(err, &ue) {
-			err = ue.Err // the rest is the URL, which Endpoint tells
+			err = ue.Err // the rest is the URL, which Endpoint names
 		}
 		e := &Error{Kind: failureKind(ctx, err, KindUnavailable), Endpoint: endpoint, Err: err}
 		switch {
@@ -112,7 +112,8 @@ func (c *Client) exchange(ctx context.Context, endpoint, bearer string, form url
 	return r, nil
 }
 
-// failureKind tells a caller that gave up from a time-out and from anything else.
+// failureKind returns KindCanceled if the caller gave up, KindTimeout after a
+// time-out, and otherwise in all other cases.
 func failureKind(ctx context.Context, err error, otherwise Kind) Kind {
 	var timeout net.Error
 	switch {
@@ -125,29 +126,29 @@ func failureKind(ctx context.Context, err error, otherwise Kind) Kind {
 	return otherwise
 }
 
-// isRefused reports whether there never was a connection because the other side,
-// or a proxy on the way, did not take it. Having waited in vain is not refusal.
+// isRefused reports whether the server, or a proxy before it, refused the connection.
+// A time-out of the connection is not a refusal.
 func isRefused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") && !op.Timeout()
 }
 
-// line watches one request on its way to a connection: it hangs up when that
-// takes longer than limit, and knows whether the request can have left.
+// line watches one request until it has a connection. It cancels the request if that
+// takes longer than limit, and knows whether the request may have left.
 type line struct {
 	limit  time.Duration
 	hangUp context.CancelCauseFunc
 
 	mu        sync.Mutex
 	timer     *time.Timer
-	searching bool // asked for a connection and has none
+	searching bool // the request has no connection yet
 }
 
 func (l *line) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) {
-			// Comes again when the transport tries another connection, which it
-			// does only if nothing was written to the last one.
+			// This is called again if the transport tries another connection, which
+			// it does only if nothing was written to the former one.
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.searching = true
@@ -167,8 +168,8 @@ func (l *line) trace() *httptrace.ClientTrace {
 	}
 }
 
-// mayHaveCarried reports whether the request may have reached the other side. A
-// transport that tells the trace nothing gets the careful answer.
+// mayHaveCarried reports whether the request may have reached the server. If the
+// transport does not call the trace, the result is true, to be careful.
 func (l *line) mayHaveCarried() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

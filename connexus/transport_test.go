@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What cannot be seen from outside without certificates of a real authority.
+// The settings of the transport are tested from inside, because a test from outside
+// would need certificates of a real authority.
 func TestOwnTransport(t *testing.T) {
 	c, err := New(Config{ClientID: "cid", ClientSecret: "csk"})
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
-// wire is a server that a test drives below HTTP: handle gets each request, and
-// returns false to hang up.
+// wire is a server that a test controls below HTTP. The function handle gets each
+// request, and returns false to hang up.
 type wire struct {
 	url    string
 	mu     sync.Mutex
@@ -81,7 +81,7 @@ func (w *wire) client(t *testing.T) *connexus.Client {
 
 const taken = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + `{"status":"success"}`
 
-// reset makes the close of conn a reset.
+// reset makes the close of conn send a TCP reset.
 func reset(conn *net.TCPConn) { _ = conn.SetLinger(0) }
 
 // A kept connection that breaks after the message was read: net/http must not send
@@ -144,7 +144,7 @@ func TestBrokenReplies(t *testing.T) {
 	}
 }
 
-// A reply whose status refuses the message refuses it, however its body ends.
+// A status that refuses the message is a refusal, also if the body breaks off.
 func TestRefusalWithABrokenBody(t *testing.T) {
 	w := newWire(t, func(conn *net.TCPConn, _ int, _ *http.Request) bool {
 		_, _ = io.WriteString(conn, "HTTP/1.1 402 Pay\r\nContent-Length: 99\r\n\r\n{")
@@ -157,8 +157,8 @@ func TestRefusalWithABrokenBody(t *testing.T) {
 	}
 }
 
-// Whatever the server does to its connections: no message arrives twice, one that
-// succeeded arrived, and one that failed for sure did not.
+// The server breaks its connections in many ways. No message arrives twice. A message
+// that succeeded has arrived, and one that certainly failed has not.
 func TestNoMessageTwice(t *testing.T) {
 	const messages = 400
 	random := rand.New(rand.NewPCG(1, 2))
@@ -173,7 +173,7 @@ func TestNoMessageTwice(t *testing.T) {
 			return false
 		case 1:
 			return false
-		case 2: // closed while idle, without a word
+		case 2: // closed while idle, without notice
 			_, _ = io.WriteString(conn, taken)
 			return false
 		case 3:
@@ -246,7 +246,7 @@ func TestCloseHangsUp(t *testing.T) {
 	}
 }
 
-// A port that nobody listens on refuses twice: once, and once more a little later.
+// A closed port refuses two tries, with a short pause between them.
 func TestRefusedPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -300,7 +300,7 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// A redirect would take secrets and messages elsewhere.
+// A redirect is not followed, because it would send secrets and messages elsewhere.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the redirect was followed")
