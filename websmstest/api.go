@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// price is what one message costs, in millionths of a New Zealand dollar.
+// price is the price of one message, in millionths of a New Zealand dollar.
 const price = 115_000
 
 // tokenReply is the reply of /auth/token (WebSMS developer guide, step 2).
@@ -26,7 +26,7 @@ type tokenReply struct {
 // sendReply is the reply of /sms/otp (guide, step 4).
 type sendReply struct {
 	Status    string `json:"status"`
-	MessageID any    `json:"messageId"` // a string, or a json.Number on demand
+	MessageID any    `json:"messageId"` // a string, or a json.Number with Fault.NumericID
 	Code      string `json:"code"`
 }
 
@@ -125,11 +125,11 @@ func (s *Simulator) serveOTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, m.reply())
 }
 
-// accept completes m, shows it in the inbox and has its delivery reported.
+// accept completes m, shows it in the inbox and schedules its delivery reports.
 func (s *Simulator) accept(m *message) {
 	if m.numeric {
-		// 15 digits are exact in every JSON reader (RFC 8259, section 6),
-		// and none of them may be a leading 0.
+		// Every JSON reader reads 15 digits exactly (RFC 8259, section 6). The
+		// first one must not be 0.
 		m.ID = "1" + randomDigits(14)
 	} else {
 		m.ID = "MSG" + rand.Text()[:16]
@@ -148,7 +148,7 @@ func (m *message) reply() sendReply {
 	return sendReply{Status: "success", MessageID: m.jsonID(), Code: m.Code}
 }
 
-// jsonID is the id as it stands in JSON.
+// jsonID returns the id in the form that it has in JSON.
 func (m *message) jsonID() any {
 	if m.numeric {
 		return json.Number(m.ID)
@@ -156,7 +156,7 @@ func (m *message) jsonID() any {
 	return m.ID
 }
 
-// isPost reports whether r is a POST; if not, it has replied.
+// isPost reports whether r is a POST. If it is not, isPost has replied.
 func (s *Simulator) isPost(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodPost {
 		return true
@@ -166,7 +166,7 @@ func (s *Simulator) isPost(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// readPost returns the fields of a POST; without ok it has replied.
+// readPost returns the fields of a POST. If ok is false, readPost has replied.
 func (s *Simulator) readPost(w http.ResponseWriter, r *http.Request) (fields map[string]string, ok bool) {
 	if !s.isPost(w, r) {
 		return nil, false
@@ -179,17 +179,17 @@ func (s *Simulator) readPost(w http.ResponseWriter, r *http.Request) (fields map
 	return fields, true
 }
 
-// randomDigits returns n random digits, each as likely as any other.
+// randomDigits returns n random digits. All texts of n digits are equally likely.
 func randomDigits(n int) string {
 	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 	v, err := rand.Int(rand.Reader, limit)
 	if err != nil {
-		panic(err) // rand.Reader never fails: it ends the program itself
+		panic(err) // rand.Reader never returns an error: it ends the program instead
 	}
 	return fmt.Sprintf("%0*d", n, v)
 }
 
-// equal compares in a time that does not depend on where two texts differ.
+// equal compares two texts in constant time.
 func equal(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
@@ -198,7 +198,7 @@ func equal(a, b string) bool {
 func encode(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // only this package's own reply types come here
+		panic(err) // the callers pass only reply types of this package
 	}
 	return append(body, '\n')
 }

@@ -91,7 +91,7 @@ func TestTokenExpiresAndIsRevoked(t *testing.T) {
 	}
 	a.login()
 	next := a.token
-	for range 1000 { // the oldest give way
+	for range 1000 { // the oldest ones end
 		a.login()
 	}
 	newest := a.token
@@ -213,7 +213,7 @@ func TestSendRefusals(t *testing.T) {
 	if n := len(a.sim.Messages()); n != 0 {
 		t.Errorf("%d messages accepted", n)
 	}
-	// A number for text is no error.
+	// A number instead of a text is accepted.
 	r, err := a.do(http.MethodPost, "/sms/otp", jsonType, `{"to":6421234567,"msgCompany":"a","msgCode":482174,"sandbox":true}`)
 	if err != nil || r.status != 200 {
 		t.Fatalf("numbers in JSON: %d %s %v", r.status, r.body, err)
@@ -256,7 +256,7 @@ func TestBalance(t *testing.T) {
 		t.Errorf("%d accepted, want 2", got)
 	}
 	a.send("sandbox", "1")
-	a.sim.SetBalance(0.115) // exactly one
+	a.sim.SetBalance(0.115) // enough for exactly one message
 	a.send()
 	if r, err := a.post("/sms/otp", form()); err != nil || !strings.Contains(r.body, "Insufficient") {
 		t.Errorf("after the last cent: %d %s %v", r.status, r.body, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// BenchmarkSend measures sends over loopback connections, client and
-// simulator in one process.
+// BenchmarkSend measures sends over loopback connections, with client and simulator in
+// one process.
 func BenchmarkSend(b *testing.B) {
 	b.Run("no webhook", func(b *testing.B) { benchmarkSend(b, websmstest.Options{}) })
 	b.Run("webhook", func(b *testing.B) { benchmarkSend(b, websmstest.Options{WebhookURL: benchHook(b)}) })
@@ -53,7 +53,7 @@ func benchmarkSend(b *testing.B, o websmstest.Options) {
 	}
 }
 
-// benchHook returns the URL of a webhook that takes everything.
+// benchHook returns the URL of a webhook that accepts every event.
 func benchHook(b *testing.B) string {
 	h := newHook(b)
 	h.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,7 @@ func benchHook(b *testing.B) string {
 	return h.URL
 }
 
-// BenchmarkInboxPage measures the page with as many messages as are kept.
+// BenchmarkInboxPage measures the page with 1000 messages, which is the maximum.
 func BenchmarkInboxPage(b *testing.B) {
 	a := open(b, websmstest.Options{})
 	for range 1000 {

@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// newBrowser returns a tab of a headless Chromium whose window is that wide.
-// The test fails if the tab's console holds an error or warning in the end.
+// newBrowser returns a tab of a headless Chromium with a window of that width. If the
+// console of the tab holds an error or a warning at the end, the test fails.
 func newBrowser(t *testing.T, width, height int) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -44,7 +44,7 @@ func newBrowser(t *testing.T, width, height int) context.Context {
 	}
 	messages := chromedp.Console(ctx)
 	t.Cleanup(func() {
-		// What was written before this line has come before it.
+		// All messages that were logged before this line have arrived before it.
 		const end = "end of the test"
 		if _, err := chromedp.Run(ctx, chromedp.Evaluate[chromedp.Void](`console.info("`+end+`")`)); err != nil {
 			t.Errorf("writing on the console: %v", err)
@@ -81,7 +81,7 @@ func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.V
 	}
 }
 
-// get runs an action that has a value.
+// get runs an action and returns its value.
 func get[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) (value T) {
 	t.Helper()
 	do(t, ctx, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
@@ -92,7 +92,7 @@ func get[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) (v
 	return value
 }
 
-// command is an action of the browser's protocol.
+// command is an action of the DevTools protocol.
 func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, cmd, params)
@@ -100,12 +100,12 @@ func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp
 	})
 }
 
-// holds waits for a condition on a page that stays.
+// holds waits for a condition on the current page.
 func holds(condition string) chromedp.Action[chromedp.Void] {
 	return chromedp.Poll[chromedp.Void](condition)
 }
 
-// present waits for an element, also of the page that comes next.
+// present waits for an element, on the current page or on the next one.
 func present(selector chromedp.CSS) chromedp.Action[chromedp.Void] {
 	return chromedp.Query(selector)
 }
@@ -124,7 +124,7 @@ func TestInboxInBrowser(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS(`#reply-`+first.ID), "half a rep"),
 	)
 
-	// A new message comes above it, is announced, and disturbs nothing.
+	// A new message appears above it and is announced. The open form stays.
 	a.sim.SetDelivery(websmstest.Silent)
 	second := a.send("msgCode", "482174", "msgCompany", "<i>Kōwhai</i>", "webOtpDomain", "example.com")
 	do(t, ctx,
@@ -134,7 +134,7 @@ func TestInboxInBrowser(t *testing.T) {
 		holds(`document.activeElement.id == 'reply-`+first.ID+`' && document.activeElement.value == 'half a rep'`),
 	)
 
-	// So does a report on it, and the choice of delivery follows.
+	// A delivery report appears too, and the selected delivery follows.
 	a.sim.SetWebhook(h.URL, "")
 	if err := a.sim.Report(t.Context(), first.ID, 1); err != nil {
 		t.Fatal(err)
@@ -145,12 +145,12 @@ func TestInboxInBrowser(t *testing.T) {
 		holds(`document.querySelector('#next').value == 'rejected'`),
 		holds(`document.activeElement.value == 'half a rep'`),
 
-		// The reply is sent, and is there after the page loads again.
+		// The reply is sent, and the page shows it after it has loaded again.
 		chromedp.SendKeys(chromedp.CSS(`#reply-`+first.ID), "ly\r"),
 		present(chromedp.CSS("#"+first.ID+" .replies li")),
 		holds(`document.querySelector('#`+first.ID+` .replies').textContent.trim() == 'half a reply'`),
 	)
-	h.next(t) // the report
+	h.next(t) // the delivery report
 	if d := h.next(t); d.fields["body"] != "half a reply" {
 		t.Errorf("webhook got %s", d.raw)
 	}
@@ -193,9 +193,9 @@ func TestInboxWithoutScript(t *testing.T) {
 	}
 }
 
-// lowContrast is a script that lists texts whose contrast with what is behind
-// them is under 4.5 to 1 (WCAG 2.2, success criterion 1.4.3), and elements
-// wider than the window.
+// lowContrast is a script that lists two kinds of elements: texts with a contrast to
+// their background of less than 4.5 to 1 (WCAG 2.2, success criterion 1.4.3), and
+// elements that are wider than the window.
 const lowContrast = `(() => {
 	const parse = (c) => c.match(/[\d.]+/g).map(Number);
 	const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
@@ -224,9 +224,8 @@ const lowContrast = `(() => {
 	return bad;
 })()`
 
-// WEBSMS_TEST_PICTURES names a folder that gets a picture of each page that
-// this test looks at.
-func TestInboxLegible(t *testing.T) {
+// WEBSMS_TEST_PICTURES names a folder for pictures of the pages in this test.
+func TestInboxContrast(t *testing.T) {
 	ctx := newBrowser(t, 1280, 900)
 	h := newHook(t, 200, 500, 500, 500, 500)
 	a := open(t, websmstest.Options{})

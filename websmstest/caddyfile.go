@@ -35,7 +35,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		delivery       <duration>
 //	}
 //
-// Every option may be left out; none may be repeated.
+// Every option may be left out, and none may be repeated. Handler describes them.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
@@ -58,7 +58,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		name := d.Val()
 		option, known := options[name]
 		if !known {
-			return d.Errf("unknown option %q: websms_simulator has name, client_id, client_secret, webhook, webhook_secret, latency and delivery", name)
+			return d.Errf("unknown option %q: websms_simulator has name, client_id, client_secret, "+
+				"webhook, webhook_secret, latency and delivery", name)
 		}
 		if given[name] {
 			return d.Errf("%s is given twice: keep one", name)
@@ -89,7 +90,7 @@ func setText(to *string) func(string) error {
 	}
 }
 
-// setURL checks a URL at once, unless a placeholder keeps it for later.
+// setURL checks a URL at once, unless it holds a placeholder. Then Provision checks it.
 func setURL(d *caddyfile.Dispenser, to *string) func(string) error {
 	return func(value string) error {
 		*to = value

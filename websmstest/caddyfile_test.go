@@ -10,7 +10,7 @@ import (
 	_ "github.com/caddy-websms/websms/websmstest"
 )
 
-// adapt adapts a Caddyfile that has body in the directive's place.
+// adapt adapts a Caddyfile that holds body as its directive.
 func adapt(t *testing.T, body string) (string, error) {
 	t.Helper()
 	source := "http://localhost:8025 {\n" + body + "\n}\n"

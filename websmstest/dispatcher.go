@@ -9,36 +9,36 @@ import (
 )
 
 const (
-	maxPosts   = 32768 // under way, waiting for their time included
-	maxWorkers = 16    // posting at once
+	maxPosts   = 32768 // posts that are waiting or running
+	maxWorkers = 16    // posts that run at once
 )
 
-// errTooMany refuses a post past maxPosts.
+// errTooMany refuses a post if there are maxPosts.
 var errTooMany = errors.New("too many webhook posts are under way")
 
-// post is one event on its way to the webhook.
+// post is one event on its way to a webhook.
 type post struct {
-	sim     *Simulator // whose webhook it goes to
+	sim     *Simulator // the simulator that has the webhook
 	msg     *message
-	event   []byte     // made from steps[0] when it is first due
-	steps   []step     // reports that follow; steps[0] is this one
-	retries int        // done so far
-	result  chan error // buffered; gets the outcome when somebody waits for it
+	event   []byte     // made from steps[0] when the post is first due
+	steps   []step     // this report and those that follow it
+	retries int        // so far
+	result  chan error // buffered; gets the outcome, if it is not nil
 }
 
-// dispatcher makes posts in the background, each at its time.
+// dispatcher makes posts in the background, each when it is due.
 type dispatcher struct {
 	client *http.Client
 	ctx    context.Context // ends when the dispatcher is closed
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	// due holds posts whose time has come. It has room for all that are
-	// under way, so that putting one there never waits.
+	// due holds the posts that are due. It has room for maxPosts, so that a send
+	// to it never blocks.
 	due chan *post
 
 	mu     sync.Mutex
-	live   int // posts under way
+	live   int // posts that are waiting or running
 	timers map[*post]*time.Timer
 }
 
@@ -49,7 +49,7 @@ func newDispatcher() *dispatcher {
 	d := &dispatcher{
 		client: &http.Client{
 			Transport: transport,
-			// A redirect is not an answer of 200.
+			// A redirect counts as an answer other than 200.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		ctx:    ctx,
@@ -63,7 +63,7 @@ func newDispatcher() *dispatcher {
 	return d
 }
 
-// start takes on a post that is due after a delay.
+// start accepts a post that is due after a delay, or returns errTooMany.
 func (d *dispatcher) start(p *post, after time.Duration) error {
 	d.mu.Lock()
 	if d.live == maxPosts {
@@ -77,7 +77,7 @@ func (d *dispatcher) start(p *post, after time.Duration) error {
 	return nil
 }
 
-// putAfter has a live post become due after a delay.
+// putAfter makes an accepted post due after a delay.
 func (d *dispatcher) putAfter(p *post, after time.Duration) {
 	if after <= 0 {
 		d.due <- p
@@ -107,8 +107,8 @@ func (d *dispatcher) work() {
 	}
 }
 
-// do makes a post that is due, and starts the report after it: what follows a
-// report waits for its first try and not for its retries.
+// do makes a post that is due. After the first try, it schedules the next report of
+// the message. That one does not wait for the retries of this post.
 func (d *dispatcher) do(p *post) {
 	first := p.retries == 0
 	retry, err := p.sim.try(d.ctx, p)
@@ -128,7 +128,7 @@ func (d *dispatcher) do(p *post) {
 	}
 }
 
-// close gives up what is under way and waits for the workers to end.
+// close gives up all posts and waits until the workers have ended.
 func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.cancel()

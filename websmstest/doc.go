@@ -1,26 +1,24 @@
-// Package websmstest simulates WebSMS Connexus, the API that sends one-time
-// codes by SMS, together with the phone that receives them. No SMS leaves
-// the machine.
+// Package websmstest simulates WebSMS Connexus, the API that sends one-time codes by
+// SMS, and the phones that receive them. It is for tests and demonstrations. No SMS
+// leaves the machine.
 //
-// A [Simulator] is an [net/http.Handler]. Below its base path it answers as
-// the WebSMS developer guide describes:
+// A [Simulator] is a [net/http.Handler]. Below its base path it answers as the WebSMS
+// developer guide describes:
 //
 //   - POST /auth/token exchanges a client id and secret for a bearer token
 //     (guide, step 2). Tokens expire and can be revoked.
-//   - POST /sms/otp accepts a code for delivery, or makes one up (step 4).
-//   - Delivery reports and replies are posted to a webhook (step 6), within
-//     5 seconds a try and with three retries.
+//   - POST /sms/otp accepts a message with a code, or makes the code (step 4).
+//   - Delivery reports and replies are posted to a webhook (step 6). A try takes up
+//     to 5 seconds, and there are three retries.
 //
-// At "/" it shows each SMS on a web page that looks like a phone's list of
-// messages. A person can answer a message there and choose how the next one
-// is delivered.
+// At "/" a web page shows each SMS, as the list of messages on a phone does. A person
+// can answer a message there and choose how the next one is delivered.
 //
-// What the live service does only on a bad day is available on demand:
-// [Simulator.Next] and its siblings take a [Fault], be it one of the named
-// ones, such as [Throttled] and [HangReply], or one of your own.
+// The simulator can also fail as the live service does on a bad day.
+// [Simulator.Next], [Simulator.Always] and [Simulator.NextToken] take a [Fault]. It
+// is a named one, such as [Throttled] or [HangReply], or one of your own.
 //
-// In a Go test, [NewServer] gives a simulator on a loopback port that ends
-// with the test:
+// In a Go test, [NewServer] runs a simulator on a loopback port until the test ends:
 //
 //	sim := websmstest.NewServer(t, websmstest.Options{})
 //	// point the client under test at sim.URL, send a code, then
@@ -28,10 +26,12 @@
 //		return m.To == "6421234567"
 //	})
 //
-// In a Caddy server, [Handler] is the same thing as the directive
-// websms_simulator.
+// In a Caddy server, the directive websms_simulator ([Handler]) runs a simulator.
 //
-// The simulator holds a bounded number of everything: the newest 1000
-// messages and tokens, and 32768 webhook posts under way. A Simulator is safe
-// for use by many goroutines at once.
+// The simulator keeps the newest 1000 messages and 1000 tokens, and at most 32768
+// webhook posts that are waiting or running. It keeps them in memory only. A
+// Simulator is safe for concurrent use.
+//
+// The simulator is not a service for real codes: the web page shows every code to
+// every visitor.
 package websmstest

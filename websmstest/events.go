@@ -11,20 +11,18 @@ import (
 	"time"
 )
 
-// heartbeat is the longest silence of an event stream: proxies cut those that
-// are silent for a minute or so (HTML standard, section 9.2.7, advises 15
-// seconds).
+// heartbeat is the longest silence of an event stream. Proxies cut a stream that is
+// silent for about a minute. The HTML standard, section 9.2.7, advises 15 seconds.
 const heartbeat = 15 * time.Second
 
-// messageEvent carries a message that is new or changed to an open page.
+// messageEvent tells an open page about a new or changed message.
 type messageEvent struct {
 	ID   string `json:"id"`
 	HTML string `json:"html"`
-	Text string `json:"text"` // to be announced when the message is new
+	Text string `json:"text"` // announced by a screen reader if the message is new
 }
 
-// eventID names a revision of the state, in a way that tells it from those of
-// another state.
+// eventID names a revision of this state. It differs from all names of another state.
 func (s *Simulator) eventID(rev uint64) string {
 	return s.state.boot + "-" + strconv.FormatUint(rev, 10)
 }
@@ -37,8 +35,8 @@ func (s *Simulator) parseEventID(id string) (rev uint64, ok bool) {
 	return rev, err == nil && boot == s.state.boot
 }
 
-// serveEvents streams to an open page what changes after the event that it
-// names, until it leaves.
+// serveEvents streams changes to an open page until the page closes. The page names
+// the last event that it has seen.
 func (s *Simulator) serveEvents(w http.ResponseWriter, r *http.Request) {
 	last := r.Header.Get("Last-Event-ID")
 	if last == "" {
@@ -55,7 +53,7 @@ func (s *Simulator) serveEvents(w http.ResponseWriter, r *http.Request) {
 		// The page shows another state, from before a restart.
 		out.WriteString("event: reload\ndata:\n\n")
 	}
-	var delivery Delivery // not yet told
+	var delivery Delivery // the page does not know it yet
 	for {
 		v := s.state.since(rev)
 		if known {
@@ -91,10 +89,10 @@ func (s *Simulator) serveEvents(w http.ResponseWriter, r *http.Request) {
 func writeMessageEvent(out *bytes.Buffer, m seen) {
 	var html bytes.Buffer
 	if err := inboxPage.ExecuteTemplate(&html, "message", newBubble(m)); err != nil {
-		return // the page itself reports it
+		return // loading the page shows the error
 	}
 	text := "New message to +" + m.To + ": " + m.Body
-	// As JSON, no line break in the text is one in the stream.
+	// JSON escapes line breaks, which would end the event.
 	data, err := json.Marshal(messageEvent{m.ID, html.String(), text})
 	if err != nil {
 		return // strings always encode

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// event is one block of a stream.
+// event is one event of a stream.
 type event struct{ id, name, data string }
 
 // stream is an open event stream.
@@ -23,7 +23,7 @@ type stream struct {
 	header http.Header
 }
 
-// listen opens the event stream from an event on.
+// listen opens the event stream after a given event.
 func (a *account) listen(t *testing.T, query, lastEventID string) *stream {
 	t.Helper()
 	ctx, leave := context.WithCancel(t.Context())
@@ -42,8 +42,8 @@ func (a *account) listen(t *testing.T, query, lastEventID string) *stream {
 	return &stream{t, bufio.NewScanner(resp.Body), leave, resp.Header}
 }
 
-// next returns the next block that is more than a comment or a retry; without
-// ok the stream has ended.
+// next returns the next event, and passes over comments and retry lines. If ok is
+// false, the stream has ended.
 func (s *stream) next() (e event, ok bool) {
 	s.t.Helper()
 	for s.lines.Scan() {
@@ -79,7 +79,7 @@ func (s *stream) until(name string) event {
 	}
 }
 
-// end checks that the stream ends in order, with nothing more.
+// end checks that the stream ends without an error and without another event.
 func (s *stream) end() {
 	s.t.Helper()
 	if e, ok := s.next(); ok {
@@ -127,7 +127,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("the page is told that the next message is delivered %q", e.data)
 	}
 
-	// A change of a message that is shown already.
+	// A message that the page already shows has changed.
 	a.sim.SetWebhook(h.URL, "")
 	if err := a.sim.Reply(t.Context(), shown.ID, "one\r\ntwo"); err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestEvents(t *testing.T) {
 	last := s.until("").id
 	s.leave()
 
-	// Back after a break, the page gets what it missed and nothing else.
+	// After a break, the page gets the events that it has missed, and no others.
 	sent := a.send()
 	s = a.listen(t, "?since="+since, last)
 	if id, _, _ := s.message(); id != sent.ID {
@@ -150,7 +150,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A page that shows what was there before a restart loads itself anew.
+// A page that was opened before a restart reloads itself.
 func TestEventsOfAnotherSimulator(t *testing.T) {
 	a := open(t, websmstest.Options{})
 	a.send()

@@ -9,58 +9,57 @@ import (
 	"time"
 )
 
-// Fault is one way in which an API call goes wrong, or right in an unusual
-// form. The zero value is none: the call is served as usual.
+// Fault is one way in which an API call fails, or succeeds in an unusual form. The
+// zero Fault serves the call as usual.
 type Fault struct {
 	// Status is the HTTP status of the reply. Default: 200.
 	Status int
 
-	// Body is the body of the reply. In it, {id}, {code} and {token} stand
-	// for the message id, the code and the bearer token that the usual
-	// reply would hold. When Status and Body are both unset, so is the
-	// usual reply.
+	// Body is the body of the reply. In it, {id}, {code} and {token} stand for the
+	// message id, the code and the bearer token of the usual reply. If Status and
+	// Body are both unset, the reply has the usual status and body.
 	Body string
 
-	// ContentType goes with a Body. Default: "application/json".
+	// ContentType is the type of Body. Default: "application/json".
 	ContentType string
 
 	// Header is added to the reply's header.
 	Header http.Header
 
-	// Delay comes before the reply, on top of Options.Latency.
+	// Delay delays the reply, in addition to Options.Latency.
 	Delay time.Duration
 
-	// Hang gives no reply until the client goes away or the simulator is
-	// closed.
+	// Hang sends no reply until the client disconnects or the simulator is closed.
 	Hang bool
 
-	// Reset cuts the connection in place of a reply, with a TCP reset where
-	// the server allows it.
+	// Reset cuts the connection instead of a reply. It sends a TCP reset if the
+	// server allows that.
 	Reset bool
 
-	// Truncate announces the whole body, sends half and cuts the
-	// connection.
+	// Truncate announces the whole body, sends half of it and cuts the connection.
 	Truncate bool
 
-	// NumericID gives the message an id of digits alone, and gives that id
-	// as a JSON number in the usual reply and in delivery reports. It acts
-	// only on a message that is accepted.
+	// NumericID gives the message an id of digits, and writes it as a JSON number
+	// in the usual reply and in delivery reports. It has no effect on a message
+	// that is not accepted.
 	NumericID bool
 
-	// AcceptAnyway accepts the message, which appears in the inbox and has
-	// its delivery reported, or issues the token, before the reply is
-	// delayed or broken. Without it a fault with a reply of its own accepts
-	// nothing, and one with a mere Delay accepts once that is over and the
-	// client still there.
+	// AcceptAnyway accepts the message, or issues the token, before the reply is
+	// delayed or broken. An accepted message appears in the inbox, and its
+	// delivery is reported.
+	//
+	// Without AcceptAnyway, a fault with a reply of its own accepts nothing. A
+	// fault with only a Delay accepts after the delay, if the client is still
+	// connected.
 	AcceptAnyway bool
 }
 
-// spoils reports whether f takes the place of the usual reply.
+// spoils reports whether f replaces the usual reply.
 func (f Fault) spoils() bool {
 	return f.Status != 0 || f.Body != "" || f.Hang || f.Reset || f.Truncate
 }
 
-// faultQueue holds the faults to come. state.mu guards it.
+// faultQueue holds the faults of the next calls. state.mu guards it.
 type faultQueue struct {
 	next   []Fault
 	always Fault
@@ -76,29 +75,29 @@ func (q *faultQueue) take() Fault {
 	return f
 }
 
-// InsufficientFunds200 refuses for lack of funds with status 200, as
-// integrators report it.
+// InsufficientFunds200 refuses a message for lack of funds, with status 200.
+// Integrators report this form.
 func InsufficientFunds200() Fault {
 	return Fault{Status: http.StatusOK, Body: `{"success":false,"message":"Insufficient funds","required":0.115}`}
 }
 
-// Forbidden refuses for lack of funds with status 403.
+// Forbidden refuses a message for lack of funds, with status 403.
 func Forbidden() Fault {
 	return Fault{Status: http.StatusForbidden, Body: `{"error":"forbidden","message":"Insufficient funds"}`}
 }
 
-// InvalidRequest refuses with status 400.
+// InvalidRequest refuses a call with status 400.
 func InvalidRequest() Fault {
 	return Fault{Status: http.StatusBadRequest, Body: `{"error":"invalid_request","message":"Invalid parameters"}`}
 }
 
-// Unauthorized refuses with status 401, however fresh the token.
+// Unauthorized refuses a call with status 401, although its token is valid.
 func Unauthorized() Fault {
 	return Fault{Status: http.StatusUnauthorized, Body: `{"error":"unauthorized"}`}
 }
 
-// Throttled refuses with status 429. Retry-After is in seconds, rounded up;
-// it is absent when retryAfter is negative.
+// Throttled refuses a call with status 429. Retry-After is in seconds, rounded up. If
+// retryAfter is negative, the header is absent.
 func Throttled(retryAfter time.Duration) Fault {
 	return Fault{
 		Status: http.StatusTooManyRequests,
@@ -107,7 +106,7 @@ func Throttled(retryAfter time.Duration) Fault {
 	}
 }
 
-// Unavailable refuses with status 503; for retryAfter see [Throttled].
+// Unavailable refuses a call with status 503. See [Throttled] for retryAfter.
 func Unavailable(retryAfter time.Duration) Fault {
 	return Fault{
 		Status: http.StatusServiceUnavailable,
@@ -124,13 +123,13 @@ func retryAfterHeader(d time.Duration) http.Header {
 	return http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}}
 }
 
-// ServerError fails with status 500.
+// ServerError fails a call with status 500.
 func ServerError() Fault {
 	return Fault{Status: http.StatusInternalServerError, Body: `{"error":"server_error"}`}
 }
 
-// HTMLError fails with the HTML page of a proxy that cannot reach the
-// service, status 502.
+// HTMLError fails a call with status 502 and the HTML page of a proxy that cannot
+// reach the service.
 func HTMLError() Fault {
 	return Fault{
 		Status:      http.StatusBadGateway,
@@ -139,56 +138,55 @@ func HTMLError() Fault {
 	}
 }
 
-// BrokenJSON accepts the message and replies with the first half of a JSON
-// text, status 200.
+// BrokenJSON accepts the message and replies with status 200 and half of a JSON text.
 func BrokenJSON() Fault {
 	return Fault{Body: `{"status":"success","messageId":"{id}","co`, AcceptAnyway: true}
 }
 
-// TruncatedReply accepts the message and cuts the connection halfway through
-// the reply.
+// TruncatedReply accepts the message and cuts the connection in the middle of the
+// reply.
 func TruncatedReply() Fault { return Fault{Truncate: true, AcceptAnyway: true} }
 
 // HangReply accepts the message and never replies.
 func HangReply() Fault { return Fault{Hang: true, AcceptAnyway: true} }
 
-// ResetReply cuts the connection in place of a reply; nothing is accepted.
+// ResetReply cuts the connection instead of a reply, and accepts nothing.
 func ResetReply() Fault { return Fault{Reset: true} }
 
 // LateReply accepts the message at once and replies as usual after d.
 func LateReply(d time.Duration) Fault { return Fault{Delay: d, AcceptAnyway: true} }
 
-// Status accepts the message and reports success by another name, such as
+// Status accepts the message and replies with another word for success, such as
 // "accepted" or "queued".
 func Status(name string) Fault {
 	return Fault{Body: `{"status":"` + name + `","messageId":"{id}","code":"{code}"}`, AcceptAnyway: true}
 }
 
-// SuccessTrue accepts the message and says so with "success":true in place of
-// a status.
+// SuccessTrue accepts the message and replies with "success":true instead of a
+// status.
 func SuccessTrue() Fault {
 	return Fault{Body: `{"success":true,"messageId":"{id}","code":"{code}"}`, AcceptAnyway: true}
 }
 
-// IDField accepts the message and gives its id by another name, such as
+// IDField accepts the message and writes its id in a field of another name, such as
 // "message_id" or "websms_id".
 func IDField(name string) Fault {
 	return Fault{Body: `{"status":"success","` + name + `":"{id}","code":"{code}"}`, AcceptAnyway: true}
 }
 
-// NumericID accepts the message and gives its id as a JSON number.
+// NumericID accepts the message and writes its id as a JSON number.
 func NumericID() Fault { return Fault{NumericID: true, AcceptAnyway: true} }
 
-// NoID accepts the message and gives no id.
+// NoID accepts the message and writes no id.
 func NoID() Fault {
 	return Fault{Body: `{"status":"success","code":"{code}"}`, AcceptAnyway: true}
 }
 
-// NoContent accepts the message with an empty reply, status 204.
+// NoContent accepts the message and replies with status 204 and no body.
 func NoContent() Fault { return Fault{Status: http.StatusNoContent, AcceptAnyway: true} }
 
-// writeFault replies with f. usual is the body that would have been sent,
-// names gives the values of the placeholders.
+// writeFault replies with f. The argument usual is the body without the fault, and
+// names replaces the placeholders.
 func (s *Simulator) writeFault(w http.ResponseWriter, r *http.Request, f Fault, usual []byte, names *strings.Replacer) {
 	if f.Hang {
 		select {
@@ -215,8 +213,8 @@ func (s *Simulator) writeFault(w http.ResponseWriter, r *http.Request, f Fault, 
 		w.Header().Set("Content-Type", contentType)
 	}
 	if f.Truncate {
-		// The server cuts the connection of a reply that is shorter than
-		// it announced.
+		// The server cuts the connection if a reply is shorter than its
+		// Content-Length.
 		w.Header().Set("Content-Length", strconv.Itoa(max(2, len(body))))
 		body = body[:len(body)/2]
 	}

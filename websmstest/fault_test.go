@@ -22,7 +22,7 @@ func TestFaults(t *testing.T) {
 		fault    websmstest.Fault
 		status   int
 		accepted bool
-		body     string // <ID> and <CODE> stand for the message's
+		body     string // <ID> and <CODE> stand for the values of the message
 		header   string // "Name: value"; with no value, absent
 	}{
 		{"none", websmstest.Fault{}, 200, true, `{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "Content-Type: application/json"},
@@ -73,12 +73,12 @@ func TestFaults(t *testing.T) {
 	if err != nil || r.status != 502 || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") || json.Valid([]byte(r.body)) {
 		t.Errorf("HTML error: got %d %v %q %v", r.status, r.header, r.body, err)
 	}
-	a.send() // nothing is left over
+	a.send() // no fault is left
 }
 
 func TestBrokenConnections(t *testing.T) {
 	a := open(t, websmstest.Options{})
-	// A POST is not repeated by the client of net/http, so each is one send.
+	// The client of net/http does not repeat a POST, so each is one send.
 	a.sim.Next(websmstest.TruncatedReply())
 	r, err := a.post("/sms/otp", form())
 	if err != nil || r.status != 200 || r.err == nil || json.Valid([]byte(r.body)) || r.body == "" {
@@ -105,8 +105,8 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
-// A message whose client has gone before the reply is due is not accepted,
-// unless the fault says so.
+// If the client disconnects before the reply is due, the message is not accepted,
+// except with AcceptAnyway.
 func TestDelayedSend(t *testing.T) {
 	a := open(t, websmstest.Options{})
 	a.client.Timeout = 50 * time.Millisecond
@@ -141,9 +141,9 @@ func TestFaultOrder(t *testing.T) {
 		f := form()
 		a.token = token
 		switch want {
-		case 400: // neither this
+		case 400: // uses up no fault
 			f.Del("to")
-		case 401: // nor this uses up a fault
+		case 401: // uses up no fault
 			a.token = "wst_unknown"
 		}
 		if r, err := a.post("/sms/otp", f); err != nil || r.status != want {
@@ -180,7 +180,7 @@ func TestTokenFaults(t *testing.T) {
 	}
 }
 
-// Close ends requests that would never end, and those that wait.
+// Close ends hanging and waiting requests.
 func TestCloseEndsRequests(t *testing.T) {
 	for name, fault := range map[string]websmstest.Fault{
 		"hang":  websmstest.HangReply(),
@@ -239,8 +239,8 @@ func TestWaitMessage(t *testing.T) {
 	}
 }
 
-// A waiting call is woken by what happens and not by the clock: in a bubble,
-// where time moves only when everything waits, no time passes.
+// A waiting call is woken by a change and not by the clock. In a synctest bubble, time
+// moves only when all goroutines wait. So no time passes here.
 func TestWaitMessageDoesNotPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := websmstest.New(websmstest.Options{})

@@ -21,49 +21,50 @@ const (
 	maxDelivery = time.Hour
 )
 
-// states holds what the simulators of a configuration know, by name, for as
-// long as a configuration uses it.
+// states holds the state of each simulator by its name, as long as a configuration
+// uses it.
 var states = caddy.NewUsagePool()
 
-// Handler serves a simulated WebSMS, for demonstrations and tests: the
-// Connexus API below `/api/connexus`, and at `/` a web page that looks like a
-// phone and shows each SMS as it arrives. No SMS leaves the machine, and no
-// account is needed. It answers every request that it gets.
+// Handler serves a simulated WebSMS for demonstrations and tests. It needs no
+// account, and no SMS leaves the machine. The Connexus API is below `/api/connexus`.
+// At `/` a web page that looks like a phone shows each SMS as it arrives. The handler
+// answers every request that reaches it.
 //
-// On the page a person can reply to a message, and choose that the next one
-// is delivered late, not at all, or rejected. Delivery reports and replies
-// are posted to the webhook as WebSMS does: as JSON, within 5 seconds, with
-// up to three retries.
+// On the page a person can reply to a message. They can also choose that the next
+// message is delivered late, not delivered, or rejected. Delivery reports and replies
+// are posted to the webhook as WebSMS does it: as JSON, within 5 seconds, and with up
+// to three retries.
 //
-// Messages, tokens and balance live on when the configuration is reloaded, in
-// memory only. The newest 1000 messages are kept.
+// The newest 1000 messages are kept in memory. Messages, tokens and the balance
+// survive a reload of the configuration.
 //
-// Whoever reaches the page reads every code. Do not serve it where a real
-// service is protected.
+// The page shows every code to every visitor. Do not use it in front of a real
+// service.
 type Handler struct {
-	// The simulator's name. Handlers of the same name share messages and
-	// tokens; each has its own settings. Default: `default`.
+	// The name of the simulator. Handlers of the same name share messages and
+	// tokens. Each has its own settings. Default: `default`.
 	Name string `json:"name,omitempty"`
 
-	// The client id that is accepted for a token. Placeholders that are
-	// known when the configuration is loaded, such as `{env.NAME}` and
-	// `{file./path}`, are replaced. Default: `cid_demo`.
+	// The client id that gets a token. Placeholders that are known when the
+	// configuration is loaded, such as `{env.NAME}` and `{file./path}`, are
+	// replaced. Default: `cid_demo`.
 	ClientID string `json:"client_id,omitempty"`
 
-	// The client secret that is accepted for a token; placeholders as in
+	// The client secret that gets a token. Placeholders are replaced as in
 	// client_id. Default: `csk_demo`.
 	ClientSecret string `json:"client_secret,omitempty"`
 
-	// The http or https URL that gets delivery reports and replies;
-	// placeholders as in client_id. Default: none, so that they go nowhere.
+	// The http or https URL that gets delivery reports and replies. Placeholders
+	// are replaced as in client_id. By default there is none, and delivery reports
+	// and replies are not posted.
 	Webhook string `json:"webhook,omitempty"`
 
-	// The secret sent to the webhook as `Authorization: Bearer`;
-	// placeholders as in client_id. Default: none, so that the header is
+	// The secret that the webhook gets as `Authorization: Bearer`. Placeholders
+	// are replaced as in client_id. By default there is none, and the header is
 	// not sent.
 	WebhookSecret string `json:"webhook_secret,omitempty"`
 
-	// How long each API reply takes, 0 to 1 minute. Default: 0.
+	// The delay of each API reply, 0 to 1 minute. Default: 0.
 	Latency caddy.Duration `json:"latency,omitempty"`
 
 	// The time from acceptance to the final delivery report, 0 to 1 hour.
@@ -71,7 +72,7 @@ type Handler struct {
 	Delivery caddy.Duration `json:"delivery,omitempty"`
 
 	sim  *Simulator
-	pool string // the key of the reference held in states; empty: none
+	pool string // the key of the reference in states, or "" if there is none
 }
 
 // CaddyModule returns the Caddy module information.
@@ -82,7 +83,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves placeholders and takes up the simulator's state.
+// Provision replaces placeholders and takes a reference to the simulator's state.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	repl := caddy.NewReplacer()
 	options := Options{
@@ -127,8 +128,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pool = name
 	h.sim = newSimulator(options, st.(*state))
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		// A server waits for its requests when it stops: those of open
-		// inbox pages would never end.
+		// A server that stops waits for its requests. Those of open inbox pages
+		// would never end by themselves.
 		server.RegisterOnShutdown(h.sim.stop)
 	}
 	ctx.Logger().Info("simulated WebSMS: no SMS leaves this machine",
@@ -137,8 +138,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// checkWebhook refuses what is not an absolute http or https URL. Its error
-// does not repeat the URL, which may hold a secret.
+// checkWebhook returns an error unless raw is empty or an absolute http or https URL.
+// The error does not repeat the URL, which may hold a secret.
 func checkWebhook(raw string) error {
 	if raw == "" {
 		return nil
@@ -150,7 +151,7 @@ func checkWebhook(raw string) error {
 	return nil
 }
 
-// Cleanup gives up this configuration's use of the state.
+// Cleanup releases the reference to the simulator's state.
 func (h *Handler) Cleanup() error {
 	if h.pool == "" {
 		return nil

@@ -18,10 +18,10 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// running is a Caddy with a simulator, and an account there.
+// running is a Caddy with a simulator, and an account of that simulator.
 type running struct{ *account }
 
-// run starts a Caddy whose handlers are given as JSON.
+// run starts a Caddy with handlers given as JSON.
 func run(t *testing.T, handlers string) *running {
 	t.Helper()
 	r := &running{&account{t: t, client: newClient(t)}}
@@ -36,9 +36,8 @@ func run(t *testing.T, handlers string) *running {
 	return r
 }
 
-// load loads a configuration in place of the current one. It has a port of
-// its own: on one that two configurations share, the old one may get a request
-// for a moment longer. It has no use for storage.
+// load replaces the configuration. The new one has another port: on a shared port, the
+// old configuration may get requests for a moment longer. It uses no storage.
 func (r *running) load(handlers string) error {
 	r.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -78,7 +77,7 @@ func TestHandlerKeepsStateAcrossReloads(t *testing.T) {
 	s := r.listen(t, "", "")
 	s.until("reload")
 	h := newHook(t)
-	// Other settings, the same messages and tokens.
+	// The settings have changed, and the messages and tokens are the same.
 	if err := r.load(fmt.Sprintf(`{"handler": "websms_simulator", "client_secret": "csk_new", "webhook": %q, "webhook_secret": "s3cret"}`, h.URL)); err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +92,8 @@ func TestHandlerKeepsStateAcrossReloads(t *testing.T) {
 	if reply, err := r.post("/auth/token", url.Values{"client_id": {"cid_demo"}, "client_secret": {"csk_demo"}}); err != nil || reply.status != 401 {
 		t.Errorf("the old secret got %d %v", reply.status, err)
 	}
-	// What fails to load changes nothing, and what is loaded again is the
-	// same.
+	// A configuration that fails to load changes nothing. Nor does loading the
+	// current one again.
 	if err := r.load(`{"handler": "websms_simulator", "webhook": "localhost"}`); err == nil || !strings.Contains(err.Error(), "webhook must be") {
 		t.Errorf("bad webhook: %v", err)
 	}
@@ -105,14 +104,14 @@ func TestHandlerKeepsStateAcrossReloads(t *testing.T) {
 	if d := h.next(t); d.auth != "Bearer s3cret" {
 		t.Errorf("webhook got %+v", d)
 	}
-	// Another name is another phone.
+	// Another name is another simulator.
 	if err := r.load(`{"handler": "websms_simulator", "name": "other"}`); err != nil {
 		t.Fatal(err)
 	}
 	if page := r.inbox("GET", "", nil); strings.Contains(page.body, `class="otp"`) {
 		t.Error("another simulator shows the messages")
 	}
-	// The first one's state went with its last use.
+	// The state of the first simulator ended with its last configuration.
 	if err := r.load(`{"handler": "websms_simulator"}`); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +120,7 @@ func TestHandlerKeepsStateAcrossReloads(t *testing.T) {
 	}
 }
 
-// A send that is under way when the configuration changes is served.
+// A send that is in progress when the configuration changes is served.
 func TestReloadDuringSend(t *testing.T) {
 	const config = `{"handler": "websms_simulator", "latency": 100000000}`
 	r := run(t, config)
@@ -160,8 +159,8 @@ func TestReloadDuringSend(t *testing.T) {
 	}
 }
 
-// Caddy waits for open requests when it stops, with no limit by default: an
-// open inbox page must not hold it up.
+// When Caddy stops, it waits for open requests without a time limit by default. An open
+// inbox page must not delay the stop.
 func TestStopEndsStreams(t *testing.T) {
 	r := run(t, `{"handler": "websms_simulator"}`)
 	s := r.listen(t, "", "")
@@ -193,7 +192,7 @@ func TestHandlerPlaceholders(t *testing.T) {
 	}
 }
 
-// The page and its forms also work below a path that is stripped.
+// The page and its forms also work below a path prefix that Caddy strips.
 func TestHandlerBelowAPath(t *testing.T) {
 	r := run(t, `{"handler": "subroute", "routes": [{"handle": [{"handler": "rewrite", "strip_path_prefix": "/sim"}, {"handler": "websms_simulator"}]}]}`)
 	origin := strings.TrimSuffix(r.sim.InboxURL, "/")
@@ -222,7 +221,7 @@ func TestHandlerModule(t *testing.T) {
 	if err := d.Decode(info.New()); err == nil {
 		t.Error("an unknown JSON field is taken")
 	}
-	// What was never provisioned has nothing to give back.
+	// A handler that was never provisioned has no reference to release.
 	if err := info.New().(*websmstest.Handler).Cleanup(); err != nil {
 		t.Error(err)
 	}

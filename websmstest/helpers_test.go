@@ -33,12 +33,12 @@ func newClient(t testing.TB) *http.Client {
 	}
 }
 
-// reply is what an API call got.
+// reply is the reply to an API call.
 type reply struct {
 	status int
 	header http.Header
 	body   string
-	err    error // of reading the reply, which may be cut short
+	err    error // from reading the body, which may be cut short
 }
 
 // field returns a field of a JSON reply.
@@ -102,7 +102,7 @@ func (a *account) do(method, path, contentType, body string) (reply, error) {
 	return reply{resp.StatusCode, resp.Header, string(b), err}, nil
 }
 
-// form is a valid send, changed by pairs of name and value.
+// form returns the form of a valid send, with changes as pairs of name and value.
 func form(pairs ...string) url.Values {
 	f := url.Values{"to": {"6421234567"}, "msgCompany": {"MyApp"}}
 	for i := 0; i < len(pairs); i += 2 {

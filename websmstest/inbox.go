@@ -18,8 +18,8 @@ var inboxFiles embed.FS
 
 var inboxPage = template.Must(template.ParseFS(inboxFiles, "inbox/inbox.html"))
 
-// assets are the files that the page loads. Its references to them are
-// relative, so that it also works below a path prefix.
+// assets serves the files that the page loads. The page refers to them by relative
+// paths, so that it also works below a path prefix.
 var assets = func() http.Handler {
 	sub, err := fs.Sub(inboxFiles, "inbox")
 	if err != nil {
@@ -30,7 +30,7 @@ var assets = func() http.Handler {
 
 const maxForm = 8 << 10 // bytes
 
-// inboxHandler returns what serves the phone's web page.
+// inboxHandler returns the handler of the inbox page.
 func (s *Simulator) inboxHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.servePage)
@@ -49,36 +49,36 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		// Not "no-referrer": with it browsers send "Origin: null" with the
-		// page's own forms (Fetch standard, "append a request Origin
-		// header"), and they would be refused as cross-origin.
+		// With "no-referrer", browsers would send "Origin: null" with the forms of
+		// the page (Fetch standard, "append a request Origin header"). They would
+		// then be refused as cross-origin.
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// pageData is what the template "inbox.html" shows.
+// pageData is the data of the template "inbox.html".
 type pageData struct {
-	Since    string // where the page's event stream takes up
-	Webhook  string // without what may be a secret
+	Since    string // the event ID that the page's event stream begins after
+	Webhook  string // the URL of the webhook without user and query
 	Choices  []choice
-	Next     choice // the chosen one
+	Next     choice // the selected one
 	Messages []bubble
 }
 
-// choice is a way of delivery to choose.
+// choice is one way of delivery that a person can select.
 type choice struct {
 	Value    Delivery
 	Label    string
 	Selected bool
 }
 
-// bubble is a message as the template "message" shows it.
+// bubble is the data of the template "message".
 type bubble struct {
 	Message
-	Before, After string // of Body, around the code
-	Label         string // of State
+	Before, After string // the parts of Body around the code
+	Label         string // the text for State
 	Trouble       string
 }
 
@@ -95,7 +95,7 @@ func newBubble(m seen) bubble {
 	return bubble{Message: m.Message, Before: before, After: after, Label: labels[m.State], Trouble: m.trouble}
 }
 
-// choices returns the ways of delivery, the current one selected.
+// choices returns the ways of delivery, with the current one selected.
 func (s *Simulator) choices(current Delivery) (all []choice, selected choice) {
 	after := func(d time.Duration) string {
 		if d == 0 {
@@ -140,8 +140,8 @@ func (s *Simulator) servePage(w http.ResponseWriter, r *http.Request) {
 	page.WriteTo(w)
 }
 
-// publicURL is a URL without its user and its query, either of which may hold
-// a secret.
+// publicURL returns a URL without its user and its query, because both may hold a
+// secret.
 func publicURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -150,8 +150,8 @@ func publicURL(raw string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
-// postReply takes the form of a reply. The post to the webhook goes on behind
-// it; the page shows what becomes of it.
+// postReply handles the form of a reply. The post to the webhook runs in the
+// background, and the page shows its outcome.
 func (s *Simulator) postReply(w http.ResponseWriter, r *http.Request) {
 	if !parseForm(w, r) {
 		return
@@ -173,7 +173,7 @@ func (s *Simulator) postReply(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, "./#"+m.ID)
 }
 
-// postDelivery takes the form that chooses how the next message is delivered.
+// postDelivery handles the form that selects the delivery of the next message.
 func (s *Simulator) postDelivery(w http.ResponseWriter, r *http.Request) {
 	if !parseForm(w, r) {
 		return
@@ -187,7 +187,7 @@ func (s *Simulator) postDelivery(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, "./")
 }
 
-// parseForm parses a form; without ok it has replied.
+// parseForm parses a form. If ok is false, parseForm has replied.
 func parseForm(w http.ResponseWriter, r *http.Request) (ok bool) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	err := r.ParseForm()
@@ -202,8 +202,8 @@ func parseForm(w http.ResponseWriter, r *http.Request) (ok bool) {
 	return true
 }
 
-// seeOther redirects to a relative reference, which http.Redirect would make
-// absolute and so break below a path prefix.
+// seeOther redirects to a relative reference. http.Redirect would make it absolute,
+// which breaks it below a path prefix.
 func seeOther(w http.ResponseWriter, location string) {
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// inbox is what the inbox answers to a browser's request.
+// inbox returns the response of the inbox to a browser's request.
 func (a *account) inbox(method, path string, form url.Values, header ...string) reply {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.sim.InboxURL+path, strings.NewReader(form.Encode()))
@@ -87,8 +87,8 @@ func TestInboxHeaders(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	// Nothing in the page needs more than that policy, and every file it
-	// refers to is there.
+	// The page needs no more than that policy allows, and every file that it refers
+	// to exists.
 	if inline := regexp.MustCompile(`(?i)<style|style=|\son[a-z]+=|<script>|https?://`).FindString(page.body); inline != "" {
 		t.Errorf("the page holds %q", inline)
 	}

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Message is one accepted SMS, as it was when it was asked for.
+// Message is a copy of one accepted SMS.
 type Message struct {
-	// ID names the message in replies and delivery reports.
+	// ID names the message in the API reply and in delivery reports.
 	ID string
 
 	// To is the receiving number: E.164 digits without "+".
 	To string
 
-	// Body is the whole text of the SMS; its lines end in "\n".
+	// Body is the whole text of the SMS. Its lines are separated by "\n".
 	Body string
 
 	// Code is the one-time code in Body, 4 to 8 digits.
@@ -23,49 +23,48 @@ type Message struct {
 	// msgComment and webOtpDomain of the request.
 	Company, Comment, WebOTPDomain string
 
-	// OwnCode says that the request brought the code (msgCode).
+	// OwnCode says that the request held the code (msgCode).
 	OwnCode bool
 
 	// Sandbox says that the request asked not to be billed (sandbox=1).
 	Sandbox bool
 
-	// At is when the message was accepted.
+	// At is the time of acceptance.
 	At time.Time
 
-	// State is what the latest delivery report said: "accepted" (also
-	// before any report), "queued", "delivered", "undelivered", "rejected"
-	// or "blocked".
+	// State is the state by the latest delivery report: "accepted" (also before
+	// the first report), "queued", "delivered", "undelivered", "rejected" or
+	// "blocked".
 	State string
 
-	// Replies are the answers sent from the phone, oldest first.
+	// Replies holds the answers from the phone, oldest first.
 	Replies []string
 }
 
-// message is a Message as the simulator holds it. state.mu guards the fields
-// that change: State, Replies, trouble and rev.
+// message is a Message that the simulator keeps. state.mu guards the fields that
+// change: State, Replies, trouble and rev.
 type message struct {
 	Message
 
-	// numeric gives the id as a JSON number, in the reply and in reports.
+	// numeric says to write the id as a JSON number, in the reply and in reports.
 	numeric bool
 
-	// trouble says why the webhook does not have the latest report or
-	// reply, for the person at the inbox; empty when it does.
+	// trouble is the error of the latest post to the webhook, for the inbox page.
+	// It is empty after a success.
 	trouble string
 
 	// rev is the state's revision of the last change.
 	rev uint64
 }
 
-// copy returns a Message that later changes do not reach. The caller holds
-// state.mu.
+// copy returns a Message that does not change later. The caller holds state.mu.
 func (m *message) copy() Message {
 	c := m.Message
 	c.Replies = slices.Clone(m.Replies)
 	return c
 }
 
-// Delivery is what becomes of a message once it is accepted.
+// Delivery is the fate of a message after its acceptance.
 type Delivery string
 
 // The ways in which a message can be delivered.
@@ -80,20 +79,20 @@ const (
 	// Undelivered reports 8 at once and 2 after Options.DeliveryDelay.
 	Undelivered Delivery = "undelivered"
 
-	// Rejected reports 16 alone, after Options.DeliveryDelay.
+	// Rejected reports 16 after Options.DeliveryDelay, and nothing before it.
 	Rejected Delivery = "rejected"
 
 	// Silent reports nothing.
 	Silent Delivery = "silent"
 )
 
-// step is one delivery report to come.
+// step is one future delivery report.
 type step struct {
 	statusCode int
-	after      time.Duration // since the step before was first posted
+	after      time.Duration // since the first try of the step before
 }
 
-// steps returns the reports that d leads to.
+// steps returns the reports of d.
 func (d Delivery) steps(o Options) []step {
 	switch d {
 	case DeliverLate:
@@ -109,9 +108,9 @@ func (d Delivery) steps(o Options) []step {
 	}
 }
 
-// reportText gives the status text that goes with a status code (WebSMS
-// developer guide, step 6; -1 as integrators report it) and the state it
-// leaves a message in.
+// reportText returns the status text of a status code, and the state that a message
+// has after such a report. The texts are from the WebSMS developer guide, step 6, and
+// -1 from integrators. An unknown code does not change the state.
 func reportText(statusCode int) (status, state string) {
 	switch statusCode {
 	case 1:

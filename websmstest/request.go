@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	maxBody  = 16 << 10 // bytes of a request body; the fields that count take under 2 KiB
+	maxBody  = 16 << 10 // bytes of a request body; the known fields take under 2 KiB
 	maxText  = 160      // characters of msgCompany and of msgComment: one SMS of GSM 7-bit text
 	jsonType = "application/json"
 	formType = "application/x-www-form-urlencoded"
 )
 
-// readFields reads the fields of a POST body, be it a form or JSON. On error
-// it returns the status to reply with and what to tell the caller.
+// readFields reads the fields of a POST body, which is a form or JSON. If there is a
+// problem, it returns the status and the text of the reply.
 func readFields(w http.ResponseWriter, r *http.Request) (fields map[string]string, status int, problem string) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -79,7 +79,7 @@ func jsonFields(body []byte) (fields map[string]string, problem string) {
 			fields[name] = v.String()
 		case bool:
 			fields[name] = strconv.FormatBool(v)
-		case nil: // as if absent
+		case nil: // like an absent field
 		default:
 			return nil, "a field is neither text nor a number"
 		}
@@ -87,8 +87,8 @@ func jsonFields(body []byte) (fields map[string]string, problem string) {
 	return fields, ""
 }
 
-// parseSend checks the fields of a send (WebSMS developer guide, step 4) and
-// returns the message they ask for, without its id, time and made-up code.
+// parseSend checks the fields of a send (WebSMS developer guide, step 4) and returns
+// the requested message. It does not set the ID, the time or a code of the simulator.
 func parseSend(fields map[string]string) (m Message, problem string) {
 	m = Message{
 		To:           fields["to"],
@@ -116,7 +116,7 @@ func parseSend(fields map[string]string) (m Message, problem string) {
 	return m, ""
 }
 
-// body is the text of the SMS (WebSMS developer guide, step 4).
+// body returns the text of the SMS (WebSMS developer guide, step 4).
 func (m *Message) body() string {
 	text := m.Code + " is your " + m.Company + " verification code."
 	if m.Comment != "" {
@@ -144,8 +144,8 @@ func isText(s string) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= maxText && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// isHost reports whether s has the form of a host name (RFC 1123, section
-// 2.1): labels of letters, digits and inner hyphens, 253 characters in all.
+// isHost reports whether s has the form of a host name (RFC 1123, section 2.1): labels
+// of letters, digits and inner hyphens, with at most 253 characters in total.
 func isHost(s string) bool {
 	if len(s) > 253 {
 		return false

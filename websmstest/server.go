@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TB is what [NewServer] needs of a test or benchmark: testing.TB has it.
+// TB is the part of testing.TB that [NewServer] needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -17,15 +17,16 @@ type TB interface {
 type Server struct {
 	*Simulator
 
-	// URL is the base URL of the API, Options.BasePath included and without
-	// a trailing slash.
+	// URL is the base URL of the API. It includes Options.BasePath and has no
+	// trailing slash.
 	URL string
 
 	// InboxURL is the address of the inbox page.
 	InboxURL string
 }
 
-// NewServer serves a new simulator on a free loopback port until tb ends.
+// NewServer runs a new simulator on a free loopback port until tb ends. If no port is
+// free, it fails tb.
 func NewServer(tb TB, o Options) *Server {
 	tb.Helper()
 	if o.RetryPause == 0 {

@@ -13,43 +13,41 @@ import (
 
 // Options configures a [Simulator]. The zero value is ready to use.
 type Options struct {
-	// ClientID and ClientSecret are the only credentials taken. Default:
-	// "cid_demo" and "csk_demo".
+	// ClientID and ClientSecret are the only credentials that get a token.
+	// Default: "cid_demo" and "csk_demo".
 	ClientID, ClientSecret string
 
-	// WebhookURL is where delivery reports and replies are posted. Default:
-	// nowhere.
+	// WebhookURL is the address for delivery reports and replies. If it is empty,
+	// they are not posted.
 	WebhookURL string
 
-	// WebhookSecret, unless empty, goes with each post as
-	// "Authorization: Bearer".
+	// WebhookSecret is sent with each post as "Authorization: Bearer". If it is
+	// empty, the header is not sent.
 	WebhookSecret string
 
-	// TokenTTL is how long a token lives. Default: 24 hours, as the WebSMS
-	// developer guide has it (step 2).
+	// TokenTTL is the life of a token. Default: 24 hours, as in the WebSMS
+	// developer guide (step 2).
 	TokenTTL time.Duration
 
-	// Latency is how long each API reply takes. Default: 0.
+	// Latency is the delay of each API reply. Default: 0.
 	Latency time.Duration
 
-	// DeliveryDelay is the time from acceptance to the final report.
-	// Default: 0.
+	// DeliveryDelay is the time from acceptance to the final report. Default: 0.
 	DeliveryDelay time.Duration
 
-	// LateDelay is the same for a message sent with [DeliverLate]. Default:
-	// 30 seconds.
+	// LateDelay is the same for a message with [DeliverLate]. Default: 30 seconds.
 	LateDelay time.Duration
 
-	// RetryPause is the time before a failed webhook post is tried again;
-	// it doubles with each of the three retries. Default: 1 second, or
-	// 10 milliseconds in [NewServer].
+	// RetryPause is the wait before the first of three retries of a failed webhook
+	// post. It doubles with each retry. Default: 1 second, or 10 milliseconds in
+	// [NewServer].
 	RetryPause time.Duration
 
-	// BasePath is where the API lives. Default: "/api/connexus".
+	// BasePath is the path of the API. Default: "/api/connexus".
 	BasePath string
 
-	// Now tells the time of messages and of the end of tokens. Default:
-	// time.Now. Delays run on the real clock.
+	// Now is the clock for the times of messages and tokens. Default: time.Now.
+	// Delays use the real clock.
 	Now func() time.Time
 }
 
@@ -78,29 +76,29 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// errClosed is what ends calls that wait on a simulator that is closed.
+// errClosed ends the calls that are waiting when the simulator is closed.
 var errClosed = errors.New("simulator closed")
 
-// Simulator is a simulated WebSMS service and the inbox of all phones it
-// sends to. Make one with [New] or [NewServer].
+// Simulator is a simulated WebSMS service with the inbox of all phones that it sends
+// to. Make one with [New] or [NewServer]. It is safe for concurrent use.
 type Simulator struct {
 	opts    Options
 	state   *state
 	webhook atomic.Pointer[webhook]
 	inbox   http.Handler
 
-	done chan struct{} // closed when requests without an end of their own are to end
+	done chan struct{} // closed to end the requests that would not end by themselves
 	stop func()        // closes done, once
 }
 
-// New returns a simulator that serves its API below Options.BasePath and its
-// inbox at "/". Close it when it is no longer needed.
+// New returns a simulator with its API below Options.BasePath and its inbox at "/".
+// The caller must Close it.
 func New(o Options) *Simulator {
 	return newSimulator(o, newState())
 }
 
-// newSimulator returns a simulator with settings of its own and a state that
-// may be shared.
+// newSimulator returns a simulator with its own settings and a state that it may share
+// with others.
 func newSimulator(o Options, st *state) *Simulator {
 	o.setDefaults()
 	s := &Simulator{opts: o, state: st, done: make(chan struct{})}
@@ -125,21 +123,20 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Close ends the simulator's goroutines and every request that waits, and
-// waits for the goroutines. Webhook posts under way are given up.
+// Close ends every waiting request, gives up webhook posts, and waits until the
+// simulator's goroutines have ended. It may be called again.
 func (s *Simulator) Close() {
 	s.stop()
 	s.state.hooks.close()
 }
 
-// SetWebhook changes where delivery reports and replies go from now on, also
-// those that are already due. An empty url sends them nowhere; an empty
-// secret sends no Authorization header.
+// SetWebhook changes Options.WebhookURL and Options.WebhookSecret. The change also
+// applies to posts that are already waiting.
 func (s *Simulator) SetWebhook(url, secret string) {
 	s.webhook.Store(&webhook{url, secret})
 }
 
-// Messages returns the messages that are kept, newest first.
+// Messages returns the newest messages, at most 1000, newest first.
 func (s *Simulator) Messages() []Message {
 	v := s.state.since(0)
 	messages := make([]Message, len(v.messages))
@@ -149,39 +146,40 @@ func (s *Simulator) Messages() []Message {
 	return messages
 }
 
-// WaitMessage returns the newest message that match accepts, at once if there
-// is one, otherwise as soon as there is: match is asked again about each
-// message that is new or whose state or replies changed. A nil match accepts
-// any. The error is that of ctx, or says that the simulator was closed.
+// WaitMessage returns the newest message for which match returns true. If there is
+// none, it waits. It calls match again for each message that is new or has a new
+// state or reply. A nil match accepts every message. The error is the cause of ctx, or
+// says that the simulator was closed.
 func (s *Simulator) WaitMessage(ctx context.Context, match func(Message) bool) (Message, error) {
 	return s.state.wait(ctx, match)
 }
 
-// Next sets how the next sends go wrong, one each, in order and after those
-// already set. Only a call to /sms/otp that would have been served, with a
-// valid token and valid fields, uses one up. Fault{} lets a call pass.
+// Next adds faults for the next calls to /sms/otp, one for each call, in order. They
+// come after those added before. Only a call with a valid token and valid fields uses
+// up a fault. Fault{} serves a call as usual.
 func (s *Simulator) Next(faults ...Fault) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.faults.next = append(s.state.faults.next, faults...)
 }
 
-// Always sets how every send goes wrong for which Next has nothing, until
-// Always(Fault{}).
+// Always sets the fault of every call to /sms/otp for which Next has none. Fault{}
+// ends it.
 func (s *Simulator) Always(f Fault) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.faults.always = f
 }
 
-// NextToken is [Simulator.Next] for /auth/token.
+// NextToken adds faults for the next calls to /auth/token with valid credentials, as
+// [Simulator.Next] does for /sms/otp.
 func (s *Simulator) NextToken(faults ...Fault) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.tokenFault.next = append(s.state.tokenFault.next, faults...)
 }
 
-// RevokeTokens ends every token issued so far.
+// RevokeTokens makes every token that was issued so far invalid.
 func (s *Simulator) RevokeTokens() {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -189,10 +187,10 @@ func (s *Simulator) RevokeTokens() {
 	s.state.tokenOrder = nil
 }
 
-// SetBalance sets the account's balance in New Zealand dollars. From then on
-// each message takes 0.115, unless it is sandboxed, and a message that the
-// balance does not cover is refused as [InsufficientFunds200] is. Before the
-// first call, and after SetBalance(math.Inf(1)), nothing is charged.
+// SetBalance sets the account's balance in New Zealand dollars. After the call, each
+// message costs 0.115, except in the sandbox. If the balance is too low, a message is
+// refused with [InsufficientFunds200]. Before the first call, and after
+// SetBalance(math.Inf(1)), messages cost nothing.
 func (s *Simulator) SetBalance(nzd float64) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -202,8 +200,8 @@ func (s *Simulator) SetBalance(nzd float64) {
 	}
 }
 
-// SetDelivery sets how the next message is delivered; those after it are
-// delivered as usual again.
+// SetDelivery sets the delivery of the next message. Later messages have DeliverNow
+// again.
 func (s *Simulator) SetDelivery(d Delivery) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -211,15 +209,15 @@ func (s *Simulator) SetDelivery(d Delivery) {
 	s.state.touch(nil)
 }
 
-// Counts returns how often things have happened so far.
+// Counts returns the counters of the simulator.
 func (s *Simulator) Counts() Counts {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	return s.state.counts
 }
 
-// sleep waits for d. It reports false, at once, when the request or the state
-// ends before; a mere change of configuration does not cut a call short.
+// sleep waits for d and returns true. If the request or the state ends first, it
+// returns false at once. A reload of the configuration does not end the wait.
 func (s *Simulator) sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true

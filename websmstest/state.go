@@ -9,44 +9,44 @@ import (
 	"time"
 )
 
-// Bounds of what a simulator holds.
+// Bounds of the memory of a simulator.
 const (
 	maxMessages = 1000
 	maxTokens   = 1000
 )
 
-// state is what a simulator knows. It outlives a configuration, so it holds
-// no setting: several Simulators, one for each configuration that is still
-// in use, share it. Every operation under its lock takes constant time, but
-// for those of a person or a test that looks at all messages.
+// state holds the messages, tokens and counters of a simulator. It outlives a
+// configuration, so it holds no settings. The Simulators of all configurations in use
+// share it. Every operation under its lock takes constant time, except those that read
+// all messages for a page or a test.
 type state struct {
-	boot  string // tells one state from the next to a page that is open
+	boot  string // differs between states, so that an open page notices a restart
 	hooks *dispatcher
 
 	mu       sync.Mutex
-	ring     [maxMessages]*message // the message of revision order; oldest overwritten
-	accepted uint64                // messages ever accepted; the next goes to accepted % maxMessages
+	ring     [maxMessages]*message // in the order of acceptance; a new one overwrites the oldest
+	accepted uint64                // messages so far; the next one goes to accepted % maxMessages
 	byID     map[string]*message
-	rev      uint64        // counts changes that somebody may wait for
-	changed  chan struct{} // closed at the next change; nil when nobody waits
+	rev      uint64        // the number of changes so far
+	changed  chan struct{} // closed at the next change; nil if no goroutine waits
 	delivery Delivery      // of the next message
 
-	tokens     map[[sha256.Size]byte]time.Time // when each expires, by its hash
+	tokens     map[[sha256.Size]byte]time.Time // the end of each token, by its hash
 	tokenOrder [][sha256.Size]byte             // oldest first
-	billed     bool                            // whether balance counts
+	billed     bool                            // messages cost money
 	balance    int64                           // millionths of a dollar
 	faults     faultQueue
 	tokenFault faultQueue
 	counts     Counts
 }
 
-// Counts is how often things have happened since the simulator was made.
+// Counts holds the counters of a simulator since it was made.
 type Counts struct {
 	TokenRequests int // requests to /auth/token, also refused ones
 	OTPRequests   int // requests to /sms/otp, also refused ones
-	Accepted      int // messages
-	WebhookPosts  int // tries included
-	Dropped       int // reports given up because too many were under way
+	Accepted      int // accepted messages
+	WebhookPosts  int // posts to the webhook, with retries
+	Dropped       int // posts that were dropped because 32768 were waiting or running
 }
 
 func newState() *state {
@@ -59,14 +59,14 @@ func newState() *state {
 	}
 }
 
-// Destruct ends the state's goroutines. It lets Caddy's usage pool end the
-// state with its last user.
+// Destruct ends the state's goroutines. Caddy's usage pool calls it when the last
+// reference is released.
 func (st *state) Destruct() error {
 	st.hooks.close()
 	return nil
 }
 
-// touch marks m, unless it is nil, as changed and wakes whoever waits. The
+// touch marks m as changed, unless it is nil, and wakes all waiting goroutines. The
 // caller holds st.mu.
 func (st *state) touch(m *message) {
 	st.rev++
@@ -79,7 +79,7 @@ func (st *state) touch(m *message) {
 	}
 }
 
-// add keeps m as the newest message and returns how it is to be delivered.
+// add keeps m as the newest message and returns its delivery.
 func (st *state) add(m *message) Delivery {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -97,7 +97,7 @@ func (st *state) add(m *message) Delivery {
 	return d
 }
 
-// find returns the message of that id.
+// find returns the message with that id.
 func (st *state) find(id string) (*message, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -108,7 +108,7 @@ func (st *state) find(id string) (*message, error) {
 	return m, nil
 }
 
-// view is what a page, or a waiting test, sees at one moment.
+// view is the state at one moment, for a page or a waiting test.
 type view struct {
 	messages []seen // newest first
 	delivery Delivery
@@ -116,14 +116,14 @@ type view struct {
 	changed  <-chan struct{} // closed at the next change
 }
 
-// seen is a message with what only the inbox shows of it.
+// seen is a message with the fields that only the inbox shows.
 type seen struct {
 	Message
 	trouble string
 	rev     uint64
 }
 
-// since returns the messages changed after revision rev.
+// since returns the messages that have changed after revision rev.
 func (st *state) since(rev uint64) view {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -141,8 +141,8 @@ func (st *state) since(rev uint64) view {
 	return v
 }
 
-// wait returns the newest message, already there or yet to come, that match
-// accepts.
+// wait returns the newest message that match accepts, and waits for one if there is
+// none.
 func (st *state) wait(ctx context.Context, match func(Message) bool) (Message, error) {
 	var rev uint64
 	for {
@@ -163,7 +163,7 @@ func (st *state) wait(ctx context.Context, match func(Message) bool) (Message, e
 	}
 }
 
-// issueToken returns a new bearer token. Past maxTokens the oldest one ends.
+// issueToken returns a new bearer token. If there are maxTokens, the oldest one ends.
 func (st *state) issueToken(expires time.Time) string {
 	token := "wst_" + rand.Text()
 	hash := sha256.Sum256([]byte(token))
@@ -178,8 +178,8 @@ func (st *state) issueToken(expires time.Time) string {
 	return token
 }
 
-// validToken reports whether token was issued, is not revoked and has not
-// expired. Looking up a hash tells nothing of how much of a guess was right.
+// validToken reports whether token was issued, is not revoked and has not expired. It
+// looks up a hash, so its time does not reveal how much of a guess was right.
 func (st *state) validToken(token string, now time.Time) bool {
 	hash := sha256.Sum256([]byte(token))
 	st.mu.Lock()
@@ -188,7 +188,8 @@ func (st *state) validToken(token string, now time.Time) bool {
 	return ok && now.Before(expires)
 }
 
-// charge takes the price of one message, if the balance allows.
+// charge subtracts the price of one message from the balance. It returns false if the
+// balance is too low.
 func (st *state) charge() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// webhookTimeout and webhookRetries are the WebSMS developer guide's
+	// webhookTimeout and webhookRetries are values of the WebSMS developer guide
 	// (step 6).
 	webhookTimeout = 5 * time.Second
 	webhookRetries = 3
 
-	// shortCode is where replies go to.
+	// shortCode is the number that replies are sent to.
 	shortCode = "2427"
 
 	maxReply = 1000 // characters of a reply
 )
 
-// errNoWebhook is what posting by hand ends in when there is nowhere to post.
+// errNoWebhook is the error of Report and Reply if there is no webhook.
 var errNoWebhook = errors.New("no webhook is set: set Options.WebhookURL or call SetWebhook")
 
-// webhook is where reports and replies go.
+// webhook is the address of delivery reports and replies, with its secret.
 type webhook struct{ url, secret string }
 
 // reportEvent is a delivery report (WebSMS developer guide, step 6).
@@ -51,10 +51,13 @@ type replyEvent struct {
 	Timestamp int64  `json:"timestamp"` // Unix seconds
 }
 
-// Report posts a delivery report by hand, be it late, repeated or of an
-// unknown status code, and changes the message's state accordingly. It
-// returns once the webhook has answered 200, or the error of the last retry;
-// also when the message is not kept, no webhook is set, or ctx ends first.
+// Report posts one more delivery report of a message and changes the state of the
+// message. The report may repeat or contradict another one, and statusCode may be
+// unknown.
+//
+// Report returns nil once the webhook has answered 200, and otherwise the error of the
+// last retry. It is also an error if the message is not kept, if no webhook is set, or
+// if ctx ends first.
 func (s *Simulator) Report(ctx context.Context, messageID string, statusCode int) error {
 	m, err := s.state.find(messageID)
 	if err != nil {
@@ -63,9 +66,9 @@ func (s *Simulator) Report(ctx context.Context, messageID string, statusCode int
 	return s.postAndWait(ctx, &post{sim: s, msg: m, event: s.report(m, statusCode)})
 }
 
-// Reply answers a message from the phone that received it and posts that to
-// the webhook. The body is 1 to 1000 characters. It returns as
-// [Simulator.Report] does.
+// Reply answers a message from the phone that received it, and posts the reply to the
+// webhook. The body has 1 to 1000 characters. Reply returns the same errors as
+// [Simulator.Report].
 func (s *Simulator) Reply(ctx context.Context, messageID, body string) error {
 	m, err := s.state.find(messageID)
 	if err != nil {
@@ -84,7 +87,7 @@ func checkReply(body string) error {
 	return nil
 }
 
-// report records what a delivery report says and returns the event.
+// report changes the state of m and returns the event of a delivery report.
 func (s *Simulator) report(m *message, statusCode int) []byte {
 	status, messageState := reportText(statusCode)
 	s.state.mu.Lock()
@@ -96,7 +99,7 @@ func (s *Simulator) report(m *message, statusCode int) []byte {
 	return encode(reportEvent{"dlr", m.jsonID(), status, statusCode, s.opts.Now().Unix()})
 }
 
-// reply records a reply and returns the event.
+// reply adds a reply to m and returns the event.
 func (s *Simulator) reply(m *message, body string) []byte {
 	s.state.mu.Lock()
 	m.Replies = append(slices.Clip(m.Replies), body)
@@ -105,7 +108,8 @@ func (s *Simulator) reply(m *message, body string) []byte {
 	return encode(replyEvent{"mo", "MO" + rand.Text()[:16], "+" + m.To, shortCode, body, s.opts.Now().Unix()})
 }
 
-// schedule has the first of steps reported, and the others after it.
+// schedule starts the post of the first step. The dispatcher schedules the others
+// after it.
 func (s *Simulator) schedule(m *message, steps []step) {
 	if len(steps) > 0 {
 		s.state.hooks.start(&post{sim: s, msg: m, steps: steps}, steps[0].after)
@@ -127,8 +131,8 @@ func (s *Simulator) postAndWait(ctx context.Context, p *post) error {
 	}
 }
 
-// try posts p once. After a failure that calls for another try, retry is the
-// time until then, otherwise 0.
+// try posts p once. If there is to be another try, retry is the wait before it.
+// Otherwise retry is 0.
 func (s *Simulator) try(ctx context.Context, p *post) (retry time.Duration, err error) {
 	if p.event == nil {
 		p.event = s.report(p.msg, p.steps[0].statusCode)
@@ -152,7 +156,7 @@ func (s *Simulator) try(ctx context.Context, p *post) (retry time.Duration, err 
 	return retry, err
 }
 
-// send posts one event to the webhook. Only an answer of 200 is success.
+// send posts one event to the webhook. Every status but 200 is an error.
 func (s *Simulator) send(ctx context.Context, event []byte) error {
 	hook := s.webhook.Load()
 	if hook.url == "" {
@@ -172,7 +176,7 @@ func (s *Simulator) send(ctx context.Context, event []byte) error {
 	}
 	resp, err := s.state.hooks.client.Do(req)
 	if err != nil {
-		// The URL may hold a secret in its query: keep only the cause.
+		// Keep the cause only, because the query of the URL may hold a secret.
 		if wrapped := new(url.Error); errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}

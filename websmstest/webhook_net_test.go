@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// Over a real connection: what is posted, and that a redirect is not
+// A post over a real connection has the right headers and body, and a redirect is not
 // followed.
 func TestWebhookPosts(t *testing.T) {
 	h := newHook(t, http.StatusFound)
@@ -43,8 +43,8 @@ func TestWebhookPosts(t *testing.T) {
 	}
 }
 
-// A webhook that cannot be reached is named by no part of its URL that may be
-// a secret.
+// The error for a webhook that cannot be reached holds no part of the URL that may be a
+// secret.
 func TestWebhookErrorsKeepSecrets(t *testing.T) {
 	h := newHook(t)
 	h.Close()

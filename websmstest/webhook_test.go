@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// fakeHook stands in for the network: a webhook that answers with the given
-// statuses in turn, then 200; 0 is silence until the caller gives up. It
-// notes each post with the time since start.
+// fakeHook replaces the network by a webhook that answers with the given statuses in
+// turn, and then with 200. A status of 0 stands for no answer until the caller gives up.
+// It notes each post with the time since start.
 type fakeHook struct {
 	mu       sync.Mutex
 	start    time.Time
@@ -54,7 +54,7 @@ func (f *fakeHook) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
 }
 
-// got waits until nothing moves and returns what was posted so far.
+// got waits until all goroutines wait, and returns the posts so far.
 func (f *fakeHook) got() []string {
 	synctest.Wait()
 	f.mu.Lock()
@@ -62,7 +62,7 @@ func (f *fakeHook) got() []string {
 	return slices.Clone(f.posts)
 }
 
-// inBubble runs a test with a simulator whose clock and network are fakes.
+// inBubble runs a test with a simulator that has a fake clock and a fake network.
 func inBubble(t *testing.T, statuses []int, test func(t *testing.T, s *Simulator, hook *fakeHook)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{
@@ -111,7 +111,7 @@ func TestDeliverySequences(t *testing.T) {
 				if got := s.Messages()[0].State; got != tc.state {
 					t.Errorf("state %q, want %q", got, tc.state)
 				}
-				// The choice was for one message.
+				// SetDelivery was for one message.
 				hook.posts, hook.start = nil, time.Now()
 				accepted(s)
 				time.Sleep(time.Hour)
@@ -168,9 +168,9 @@ func TestReportRetries(t *testing.T) {
 	}
 }
 
-// The final report follows the first try of the one before it, so that a
-// webhook that is down for a moment sees them out of order.
-func TestReportsOvertake(t *testing.T) {
+// The final report follows the first try of the report before it. So a webhook that is
+// down for a moment gets the reports out of order.
+func TestReportsOutOfOrder(t *testing.T) {
 	inBubble(t, []int{500, 500}, func(t *testing.T, s *Simulator, hook *fakeHook) {
 		accepted(s)
 		time.Sleep(time.Minute)
@@ -262,7 +262,7 @@ func TestReplyEvent(t *testing.T) {
 	})
 }
 
-func TestNowhere(t *testing.T) {
+func TestNoWebhook(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *Simulator, hook *fakeHook) {
 		s.SetWebhook("", "")
 		m := accepted(s)
@@ -300,7 +300,7 @@ func TestReportWaits(t *testing.T) {
 		if err := <-ended; err == nil {
 			t.Error("report by a closed simulator: no error")
 		}
-		s.Close() // once more is harmless
+		s.Close() // a second call has no effect
 	})
 }
 
@@ -313,7 +313,7 @@ func TestTooManyPosts(t *testing.T) {
 			d.live = live
 		}
 		setLive(maxPosts - 1)
-		m := accepted(s) // its first report takes the last place
+		m := accepted(s) // its first report takes the last free place
 		if err := s.Report(t.Context(), m.ID, 1); !errors.Is(err, errTooMany) {
 			t.Errorf("report by hand: %v", err)
 		}

@@ -5,7 +5,7 @@ const list = document.getElementById('messages');
 const announce = document.getElementById('announce');
 const reload = document.getElementById('reload');
 const choice = document.getElementById('next');
-const kept = 1000; // as many as the simulator keeps
+const kept = 1000; // the simulator keeps as many
 let stream;
 
 function show(event) {
@@ -15,7 +15,7 @@ function show(event) {
 	const fresh = template.content.querySelector('.message');
 	const old = document.getElementById(id);
 	if (old) {
-		// Only what changes: somebody may be writing a reply.
+		// Replace only the part that changes, because a person may be writing a reply.
 		old.dataset.state = fresh.dataset.state;
 		old.querySelector('.live').replaceWith(fresh.querySelector('.live'));
 		return;
@@ -37,7 +37,7 @@ function listen() {
 	stream.addEventListener('reload', () => location.reload());
 }
 
-// A stream that is open keeps the page out of the back-forward cache.
+// An open stream would keep the page out of the browser's back-forward cache.
 addEventListener('pagehide', () => stream.close());
 addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
 listen();
