@@ -36,7 +36,7 @@ func TestReadWrk(t *testing.T) {
 	if want := (outcome{Requests: 89262, Seconds: 4.01, P50: 1.38, P99: 0.5, Refused: 17, Unwell: 6, PerSecond: 89262 / 4.01}); o != want {
 		t.Errorf("read %+v, want %+v", o, want)
 	}
-	inSeconds := strings.Replace(wrkSaid, "99%  500.00us", "99%    1.19s ", 1) // as wrk writes them
+	inSeconds := strings.Replace(wrkSaid, "99%  500.00us", "99%    1.19s ", 1)
 	if slow, err := readWrk(inSeconds); err != nil || slow.P99 != 1190 {
 		t.Errorf("seconds read as %v, %v", slow.P99, err)
 	}

@@ -18,23 +18,23 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// gate is a Caddy of its own, with one way to the application.
+// gate is a Caddy process in front of the application.
 type gate struct {
 	url   string
 	admin string
-	file  string // its Caddyfile
+	file  string // the path of the Caddyfile
 	*process.Process
 }
 
-// plentiful lets one machine ask as often as a measurement likes.
+// plentiful holds limits that no measurement reaches.
 const plentiful = `limits {
 			per_number 1000000/1h
 			per_ip 10000000/1h
 			budget 10000000/1h
 		}`
 
-// startGate runs a Caddy with these options of the websms app, "" for none,
-// and these directives in front of the application.
+// startGate runs a Caddy with directives in front of the application. The text app
+// holds options of the websms app; with "", the app is left out.
 func (l *lab) startGate(name, app, directives string) (*gate, error) {
 	var ports [2]int
 	for i := range ports {
@@ -46,7 +46,8 @@ func (l *lab) startGate(name, app, directives string) (*gate, error) {
 	g := &gate{url: fmt.Sprintf("http://localhost:%d", ports[0]), admin: fmt.Sprintf("http://localhost:%d", ports[1])}
 	websms := ""
 	if app != "" {
-		websms = fmt.Sprintf("websms {\n\t\tclient_id cid_demo\n\t\tclient_secret csk_demo\n\t\tbase_url %s\n\t\t%s\n\t}", l.phones.url, app)
+		websms = fmt.Sprintf("websms {\n\t\tclient_id cid_demo\n\t\tclient_secret csk_demo\n\t\tbase_url %s\n\t\t%s\n\t}",
+			l.phones.url, app)
 	}
 	text := fmt.Sprintf(`{
 	admin localhost:%d
@@ -125,17 +126,18 @@ func (g *gate) login(l *lab, number string) (cookie string, err error) {
 	return "", errors.New("no session cookie was set")
 }
 
-// usage is what a process has used of the machine.
+// usage holds the CPU time and the memory that a process has used.
 type usage struct {
 	cpu     time.Duration
-	mallocs float64
-	heap    float64
+	mallocs float64 // number of allocations
+	heap    float64 // bytes in use
 }
 
-// ticks of /proc are hundredths of a second on every Linux (proc(5), sysconf(3)).
+// tick is the unit of CPU time in /proc. It is a hundredth of a second on every Linux
+// (proc(5), sysconf(3)).
 const tick = 10 * time.Millisecond
 
-// use asks a gate's process what it has used until now.
+// use returns the usage of a gate's process so far.
 func (g *gate) use() (u usage, err error) {
 	if u.cpu, err = cpuOf(g.Pid()); err != nil {
 		return u, err
@@ -162,7 +164,7 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * tick, err
 }
 
-// memory returns how often the process allocated, and what is in use.
+// memory returns the number of allocations of the process, and the bytes in use.
 func (g *gate) memory() (mallocs, heap float64, err error) {
 	res, err := http.Get(g.admin + "/debug/vars")
 	if err != nil {
@@ -176,9 +178,9 @@ func (g *gate) memory() (mallocs, heap float64, err error) {
 	return vars.Memstats.Mallocs, vars.Memstats.HeapAlloc, err
 }
 
-// collected returns what is in use after all garbage is collected, in bytes.
+// collected returns the bytes in use after garbage collection.
 func (g *gate) collected() (float64, error) {
-	for range 2 { // what finalizers of the first let go of
+	for range 2 { // the second collection frees the memory that finalizers have released
 		res, err := http.Get(g.admin + "/debug/pprof/heap?gc=1")
 		if err != nil {
 			return 0, err
@@ -193,7 +195,7 @@ func (g *gate) collected() (float64, error) {
 	return heap, err
 }
 
-// passwordHash returns what basic_auth is to be given for a password.
+// passwordHash returns the hash of a password for basic_auth.
 func (l *lab) passwordHash(password string) (string, error) {
 	out, err := exec.Command(l.program, "hash-password", "--plaintext", password).Output()
 	return strings.TrimSpace(string(out)), err

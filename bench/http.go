@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// warmup is how long each is asked before it counts.
+// warmup is the time for each target before the first round.
 const warmup = 2 * time.Second
 
-// connections are those of the project's budgets.
+// connections is the number of connections that the project's budgets assume.
 const connections = 32
 
-// target is a way to the application, and what passes it.
+// target is one way to the application, with the header that lets a request pass.
 type target struct {
 	name   string
 	url    string
 	header string
-	*gate  // nil: of somebody else
+	*gate  // nil for a gate of the command line
 }
 
-// sample is what one round saw of one target.
+// sample holds the figures of one target in one round.
 type sample struct {
 	Round     int
 	Target    string
 	PerSecond float64
 	P50, P99  float64 // milliseconds
-	CPU       float64 // microseconds a request; 0: not known
-	Mallocs   float64 // a request
+	CPU       float64 // microseconds for each request; 0 if unknown
+	Mallocs   float64 // allocations for each request
 }
 
 // measureHTTP asks each gate in turn, round after round.
@@ -50,7 +50,7 @@ func measureHTTP(ctx context.Context, l *lab) error {
 	var samples []sample
 	for round := range l.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, l.rounds)
-		for i := range targets { // another begins each round
+		for i := range targets { // each round begins with another target
 			t := targets[(i+round)%len(targets)]
 			s, err := t.ask(ctx, l, l.duration)
 			if err != nil {
@@ -69,7 +69,7 @@ func measureHTTP(ctx context.Context, l *lab) error {
 
 const denied = "gate, no session"
 
-// targets starts a Caddy for each way to the application.
+// targets starts a Caddy for each target.
 func (l *lab) targets() ([]target, error) {
 	l.phones.listen(true)
 	defer l.phones.listen(false)
@@ -129,7 +129,7 @@ func (l *lab) targets() ([]target, error) {
 	return append(list, l.gates...), nil
 }
 
-// checkPassed sees that the application gets the number and not our cookie.
+// checkPassed checks that the application gets the number and not our cookie.
 func (g *gate) checkPassed(session string) error {
 	req, err := http.NewRequest(http.MethodGet, g.url+"/seen", nil)
 	if err != nil {
@@ -147,12 +147,12 @@ func (g *gate) checkPassed(session string) error {
 		return fmt.Errorf("a request with a session does not pass: %s", res.Status)
 	}
 	if seen.Get("X-Verified-Number") != "+64220000001" || seen.Get("Cookie") != "theme=dark" {
-		return errors.New("the application does not see what it should of a request that passed")
+		return errors.New("the application got the wrong headers of a request that passed")
 	}
 	return nil
 }
 
-// ask asks a target for some time.
+// ask sends requests to a target for some time.
 func (t *target) ask(ctx context.Context, l *lab, duration time.Duration) (s sample, err error) {
 	s.Target = t.name
 	var before, after usage
@@ -166,7 +166,8 @@ func (t *target) ask(ctx context.Context, l *lab, duration time.Duration) (s sam
 		return s, fmt.Errorf("%s: %w", t.name, err)
 	}
 	if refused := o.Refused > 0; refused != (t.name == denied) || o.Unwell > 0 {
-		return s, fmt.Errorf("%s: %.0f of %.0f answers were refusals, and %.0f connections failed", t.name, o.Refused, o.Requests, o.Unwell)
+		return s, fmt.Errorf("%s: %.0f of %.0f answers were refusals, and %.0f connections failed",
+			t.name, o.Refused, o.Requests, o.Unwell)
 	}
 	s.PerSecond, s.P50, s.P99 = o.PerSecond, o.P50, o.P99
 	if t.gate != nil {
@@ -179,7 +180,7 @@ func (t *target) ask(ctx context.Context, l *lab, duration time.Duration) (s sam
 	return s, nil
 }
 
-// reportHTTP prints the table, and keeps the figure.
+// reportHTTP prints the table and keeps the figure.
 func (l *lab) reportHTTP(targets []target, samples []sample) {
 	column := func(name string, of func(sample) float64) (list []float64) {
 		for _, s := range samples {
@@ -192,8 +193,7 @@ func (l *lab) reportHTTP(targets []target, samples []sample) {
 	perSecond := func(s sample) float64 { return s.PerSecond }
 	cpu := func(s sample) float64 { return s.CPU }
 	t := table{head: []string{
-		"gate", "requests/s", "of ungated", "p50 ms", "p99 ms",
-		"CPU µs/request", "of ungated", "allocations/request", "budget",
+		"gate", "requests/s", "of ungated", "p50 ms", "p99 ms", "CPU µs/request", "of ungated", "allocations/request", "budget",
 	}}
 	l.figure = &figure{title: "Requests per second, of those of an ungated proxy"}
 	bare, bareCPU := column("ungated", perSecond), column("ungated", cpu)

@@ -20,17 +20,17 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// lab is what the measurements share: a Caddy, what stands behind its gates,
-// and a WebSMS that keeps the codes it was given.
+// lab holds the parts that all measurements share: a Caddy program, an application and
+// a WebSMS that keeps the codes of the messages.
 type lab struct {
 	*options
-	dir      string // of what is thrown away
-	program  string // path of Caddy
-	upstream string // address of the application
-	redis    string // address of Redis; "": there is none
+	dir      string // a folder that is removed at the end
+	program  string // the path of Caddy
+	upstream string // the address of the application
+	redis    string // the address of Redis, or "" if there is none
 	phones   *phones
 	figure   *figure
-	ends     []func() error // latest first
+	ends     []func() error // ends the parts, in reverse order
 }
 
 func newLab(ctx context.Context, o *options) (l *lab, err error) {
@@ -69,7 +69,7 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 	return l, l.startRedis(ctx)
 }
 
-// moduleRoot returns the folder of the module that this command belongs to.
+// moduleRoot returns the folder of this module.
 func moduleRoot() (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	root := strings.TrimSpace(string(out))
@@ -82,7 +82,7 @@ func moduleRoot() (string, error) {
 	return root, nil
 }
 
-// close ends all that was started, the latest first.
+// close ends all parts, the latest first.
 func (l *lab) close() error {
 	var errs []error
 	for i := len(l.ends) - 1; i >= 0; i-- {
@@ -101,11 +101,11 @@ func (l *lab) keep(section string, samples any) error {
 	return os.WriteFile(filepath.Join(l.out, section+".json"), append(text, '\n'), 0o644)
 }
 
-// partEnv says, in the environment of this program, that it is to play a part
-// of the scene, in a process of its own, at the address it names.
+// partEnv is an environment variable. If it holds an address, this program runs as the
+// application or the authorizer at that address.
 const partEnv = "WEBSMS_BENCH_PART"
 
-// startPart runs this program as a part.
+// startPart runs this program as the application or the authorizer, in another process.
 func (l *lab) startPart(part string) (address string, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -126,11 +126,12 @@ func (l *lab) startPart(part string) (address string, err error) {
 	return address, awaitDial(address)
 }
 
-// playPart is the application, and the authorizer: it has nothing against anybody.
+// playPart serves the application and the authorizer. It answers every request with
+// 200.
 func playPart(address string) error {
 	body := []byte("the application\n")
 	return http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/seen" { // what arrives of a request
+		if r.URL.Path == "/seen" { // returns the header of the request
 			_ = json.NewEncoder(w).Encode(r.Header)
 			return
 		}
@@ -152,11 +153,11 @@ func awaitDial(address string) error {
 	}
 }
 
-// startRedis runs a Redis, if one is installed.
+// startRedis runs Redis, if it is installed.
 func (l *lab) startRedis(context.Context) error {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "redis-server is not installed: nothing of store redis is measured")
+		fmt.Fprintln(os.Stderr, "redis-server is not installed: store redis is not measured")
 		return nil
 	}
 	port, err := process.FreePort()
@@ -172,16 +173,16 @@ func (l *lab) startRedis(context.Context) error {
 	return awaitDial(l.redis)
 }
 
-// phones is a WebSMS, and all phones: it keeps the latest code of each number.
+// phones is a simulated WebSMS that keeps the latest code of each number.
 type phones struct {
 	sim    *websmstest.Simulator
 	server *http.Server
 	url    string
 	mu     sync.Mutex
-	codes  map[string]string // nil: nobody listens
+	codes  map[string]string // nil if codes are not kept
 }
 
-// listen says whether codes are kept.
+// listen turns the keeping of codes on or off.
 func (p *phones) listen(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +206,7 @@ func newPhones() (*phones, error) {
 	p := &phones{sim: websmstest.New(websmstest.Options{})}
 	p.url = "http://" + listener.Addr().String() + "/api/connexus"
 	p.server = &http.Server{Handler: p}
-	go func() { _ = p.server.Serve(listener) }() // until close
+	go func() { _ = p.server.Serve(listener) }() // ends with close
 	return p, nil
 }
 
@@ -214,7 +215,7 @@ func (p *phones) close() error {
 	return p.server.Close()
 }
 
-// ServeHTTP notes the code, and has the simulator answer.
+// ServeHTTP keeps the code of a message, and lets the simulator answer.
 func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.listening() && strings.HasSuffix(r.URL.Path, "/sms/otp") {
 		body, err := io.ReadAll(r.Body)
@@ -231,7 +232,7 @@ func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.sim.ServeHTTP(w, r)
 }
 
-// field returns a field of a form that needs no unescaping.
+// field returns a field of a form whose values are not escaped.
 func field(form, name string) string {
 	for part := range strings.SplitSeq(form, "&") {
 		if value, ok := strings.CutPrefix(part, name+"="); ok {
@@ -252,7 +253,7 @@ func (p *phones) code(number string) (string, error) {
 			return code, nil
 		}
 		if time.Now().After(deadline) {
-			return "", errors.New("no code arrives")
+			return "", errors.New("no code has arrived")
 		}
 		time.Sleep(time.Millisecond)
 	}

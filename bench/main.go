@@ -1,15 +1,15 @@
-// Command bench measures what the gate costs, beside an ungated proxy and
-// beside other gates, and draws it.
+// Command bench measures the cost of the gate. It compares the gate with an ungated
+// proxy and with other gates, prints tables and draws a figure.
 //
-//	go run ./bench                         all of it, some fifteen minutes
-//	go run ./bench -quick                  a look, in two
+//	go run ./bench                         everything, in some fifteen minutes
+//	go run ./bench -quick                  a first look, in two minutes
 //	go run ./bench -only http name=http://localhost:9000/
 //
-// It needs wrk, and redis-server for the rows of store redis. Everything runs
-// on this machine, on loopback addresses, and ends with the command.
+// It needs wrk, and redis-server for the rows of store redis. Everything runs on
+// loopback addresses of this machine, and ends with the command.
 //
-// A gate of one's own is named with its URL, and asked with the header that
-// lets it pass: -header "Cookie: session=…".
+// You can add a gate of your own as name=URL. Give the header that lets a request pass
+// it, such as -header "Cookie: session=…".
 package main
 
 import (
@@ -26,19 +26,19 @@ import (
 	"time"
 )
 
-// options are what the command line says.
+// options holds the options of the command line.
 type options struct {
 	rounds   int
 	duration time.Duration
-	out      string // folder of the raw samples
-	svg      string // file of the figure; "": none
+	out      string // the folder for the raw samples
+	svg      string // the file for the figure, or ""
 	only     []string
 	quick    bool
-	header   string   // that passes the named gates
-	gates    []target // named on the command line
+	header   string   // lets a request pass the gates of the command line
+	gates    []target // the gates of the command line
 }
 
-// sections are what can be measured, in order.
+// sections holds the measurements, in order.
 var sections = []struct {
 	name string
 	run  func(context.Context, *lab) error
@@ -71,13 +71,13 @@ func main() {
 func readOptions(args []string) (*options, error) {
 	o := new(options)
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 9, "rounds, of which each asks every gate once, in turn")
-	flags.DurationVar(&o.duration, "duration", 4*time.Second, "how long a gate is asked in a round")
+	flags.IntVar(&o.rounds, "rounds", 9, "number of rounds; a round asks every gate once")
+	flags.DurationVar(&o.duration, "duration", 4*time.Second, "time for each gate in a round")
 	flags.StringVar(&o.out, "out", filepath.Join(os.TempDir(), "websms-bench"), "folder for the raw samples")
 	flags.StringVar(&o.svg, "svg", "", "file to draw the figure to")
-	flags.BoolVar(&o.quick, "quick", false, "three rounds of a second, and nothing of a million")
-	flags.StringVar(&o.header, "header", "", `header that passes the gates that are named, such as "Cookie: session=…"`)
-	only := flags.String("only", "", "sections to measure, with commas: http, work, micro, load; all if it is empty")
+	flags.BoolVar(&o.quick, "quick", false, "three rounds of one second, and no measurement of a million")
+	flags.StringVar(&o.header, "header", "", `header that lets a request pass your own gates, such as "Cookie: session=…"`)
+	only := flags.String("only", "", "sections to measure, separated by commas: http, work, micro, load (default all)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -93,12 +93,12 @@ func readOptions(args []string) (*options, error) {
 		}
 	}
 	if *only != "" && len(o.only) != len(strings.Split(*only, ",")) {
-		return nil, fmt.Errorf("-only %s names a section that there is not: http, work, micro, load", *only)
+		return nil, fmt.Errorf("-only %s names an unknown section: write http, work, micro or load", *only)
 	}
 	for _, arg := range flags.Args() {
 		name, url, ok := strings.Cut(arg, "=")
 		if !ok || name == "" || !strings.HasPrefix(url, "http") {
-			return nil, fmt.Errorf("%q is no name=URL", arg)
+			return nil, fmt.Errorf("%q is not name=URL: write it like mine=http://localhost:9000/", arg)
 		}
 		o.gates = append(o.gates, target{name: name, url: url, header: o.header})
 	}

@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// benchmarks are those of the project's own that a budget, or a claim about
-// growth, rests on.
+// benchmarks lists the Go benchmarks of the project that have a budget, or that support
+// a claim about growth.
 var benchmarks = []struct{ folder, names string }{
 	{"./session", "^BenchmarkOpen$/^keys=1$"},
 	{".", "^(BenchmarkPass|BenchmarkDeny)$"},
 	{".", "^(BenchmarkChallengeSize|BenchmarkCounterSize)$"},
 }
 
-// budgets of what the benchmarks report.
+// budgets holds the limits for the results of the benchmarks.
 var budgets = []struct {
 	benchmark, unit string
 	bar             float64
@@ -38,7 +38,7 @@ type microSample struct {
 	Values    map[string]float64 // by unit
 }
 
-// measureMicro runs the project's benchmarks several times, in turn.
+// measureMicro runs the benchmarks several times, in turn.
 func measureMicro(ctx context.Context, l *lab) error {
 	rounds := 5
 	if l.quick {
@@ -49,7 +49,7 @@ func measureMicro(ctx context.Context, l *lab) error {
 		fmt.Fprintf(os.Stderr, "benchmarks, round %d of %d\n", round+1, rounds)
 		for _, b := range benchmarks {
 			args := []string{"test", "-run", "^$", "-bench", b.names, "-benchmem"}
-			if strings.Contains(b.names, "Size") { // each makes a million
+			if strings.Contains(b.names, "Size") { // one run makes a million records
 				args = append(args, "-benchtime", "1x")
 				if l.quick {
 					args[4] = "^(BenchmarkChallengeSize|BenchmarkCounterSize)$/^(1000|10000|100000)$"
@@ -77,7 +77,7 @@ func measureMicro(ctx context.Context, l *lab) error {
 
 var benchmarkLine = regexp.MustCompile(`^(Benchmark\S*?)(?:-\d+)?\s+\d+\s+(.*)$`)
 
-// readBenchmarks reads what go test prints.
+// readBenchmarks reads the output of go test.
 func readBenchmarks(text string) (samples []microSample) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -108,7 +108,7 @@ func reportMicro(samples []microSample) {
 	}
 	t := table{head: []string{"benchmark", "median", "budget"}}
 	for _, b := range budgets {
-		if v := median(of(b.benchmark, b.unit)); v == v { // else it was not run
+		if v := median(of(b.benchmark, b.unit)); v == v { // NaN if the benchmark was not run
 			t.add("`"+b.benchmark+"`, "+b.unit, figures(v), atMost(v, b.bar))
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// median returns the middle of some samples, the mean of two middles.
+// median returns the middle sample, or the mean of the two middle samples.
 func median(samples []float64) float64 {
 	if len(samples) == 0 {
 		return math.NaN()
@@ -20,8 +20,8 @@ func median(samples []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// ratios divides the samples of one by those of another, round by round: what
-// disturbs the machine disturbs both.
+// ratios divides samples of one target by those of another, round by round. A
+// disturbance of the machine then affects both samples of a ratio.
 func ratios(of, by []float64) []float64 {
 	n := min(len(of), len(by))
 	list := make([]float64, n)
@@ -31,7 +31,7 @@ func ratios(of, by []float64) []float64 {
 	return list
 }
 
-// A budget is a bar, and whether it is met.
+// atLeast and atMost say whether a value meets a budget.
 func atLeast(value, bar float64) string { return verdict(value >= bar, "≥", bar) }
 func atMost(value, bar float64) string  { return verdict(value <= bar, "≤", bar) }
 
@@ -42,7 +42,7 @@ func verdict(met bool, sign string, bar float64) string {
 	return fmt.Sprintf("%s %s, **missed**", sign, figures(bar))
 }
 
-// figures writes a number as people read it.
+// figures formats a number with few digits and with commas.
 func figures(v float64) string {
 	switch abs := math.Abs(v); {
 	case math.IsNaN(v):

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// figure is a chart of bars.
+// figure is a bar chart.
 type figure struct {
 	title string
 	bars  []bar
@@ -17,8 +17,7 @@ type bar struct {
 	value float64
 }
 
-// svg draws the figure. It is legible on light and on dark, and says in words
-// what it shows.
+// svg draws the figure. It suits light and dark pages, and has a description in words.
 func (f *figure) svg() string {
 	const width, left, right, height = 720, 220, 60, 30
 	most := 1.0
@@ -55,6 +54,6 @@ func (f *figure) svg() string {
 
 func escaped(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a Builder takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // a Builder returns no error
 	return b.String()
 }

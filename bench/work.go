@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// measureWork measures what is not a request that passes: sends, verifies and
-// webhook deliveries, over HTTP, with wrk, the simulator and Caddy on the same
-// cores.
+// measureWork measures sends, verifies and webhook deliveries over HTTP. The tool wrk,
+// the simulator and Caddy share the cores of the machine.
 func measureWork(ctx context.Context, l *lab) error {
 	const app = "store memory {\n\t\t\tcapacity 1000000\n\t\t}"
 	g, err := l.startGate("work", app, "websms_webhook /webhook {\n\t\tsecret bench-secret\n\t}\n\t"+
@@ -52,11 +51,11 @@ func measureWork(ctx context.Context, l *lab) error {
 		name string
 		bar  float64
 	}{{"sends", 10_000}, {"verifies", 10_000}, {"webhook deliveries", 15_000}} {
-		of := func(what func(workSample) float64) float64 {
+		of := func(value func(workSample) float64) float64 {
 			var list []float64
 			for _, s := range samples {
 				if s.Job == job.name {
-					list = append(list, what(s))
+					list = append(list, value(s))
 				}
 			}
 			return median(list)
@@ -73,27 +72,27 @@ func measureWork(ctx context.Context, l *lab) error {
 type workSample struct {
 	Round     int
 	Job       string
-	PerSecond float64 // that were done
+	PerSecond float64 // jobs that succeeded
 	Refused   float64
 	P99       float64 // milliseconds
-	CPU       float64 // of Caddy, microseconds for each that was done
-	Simulator float64 // of this process
+	CPU       float64 // CPU time of Caddy, microseconds for each success
+	Simulator float64 // CPU time of this process, microseconds for each success
 }
 
-// worker makes each number and each message its own.
+// worker runs the jobs. Each job uses new numbers and messages.
 type worker struct {
 	*lab
 	gate     *gate
 	seconds  int
 	prepared int
-	numbers  int // so many were used
+	numbers  int // numbers used so far
 	messages int
 }
 
-// job is some work; it begins the measuring when all is prepared.
+// job is some work. It calls begin when it is prepared, and the measurement starts.
 type job func(ctx context.Context, begin func()) (outcome, error)
 
-// watch does a job, and tells what it cost.
+// watch runs a job and measures its cost.
 func (w *worker) watch(ctx context.Context, do job) (s workSample, err error) {
 	var caddy, own time.Duration
 	begin := func() {
@@ -129,14 +128,13 @@ func (w *worker) script(name, text string) (string, error) {
 
 func (w *worker) wrk(ctx context.Context, connections int, script string) (outcome, error) {
 	return load{
-		url: w.gate.url, threads: 1, connections: connections, // a script's counter is one thread's
+		url: w.gate.url, threads: 1, connections: connections, // each thread would have a counter of its own
 		duration: time.Duration(w.seconds) * time.Second, script: script,
 	}.run(ctx)
 }
 
-// sends asks for codes, each for another number. The gate answers before the
-// code is sent, and refuses when 512 are on their way: the pause keeps who asks
-// from using the machine up for refusals.
+// sends asks for codes, each for another number. The gate answers before the code is
+// sent, and refuses a request while 512 messages are in flight.
 func (w *worker) sends(ctx context.Context, begin func()) (outcome, error) {
 	script, err := w.script("sends", fmt.Sprintf(`
 local n = %d
@@ -156,7 +154,7 @@ end
 	return o, err
 }
 
-// verifies answers codes that were asked for before, each right, each once.
+// verifies answers prepared challenges, each once and with the right code.
 func (w *worker) verifies(ctx context.Context, begin func()) (outcome, error) {
 	pairs, err := w.prepare(ctx)
 	if err != nil {
@@ -166,7 +164,7 @@ func (w *worker) verifies(ctx context.Context, begin func()) (outcome, error) {
 	for _, p := range pairs {
 		fmt.Fprintln(&list, p.cookie, p.code)
 	}
-	file := filepath.Join(w.dir, "verifies.list") // Lua takes no table as long
+	file := filepath.Join(w.dir, "verifies.list") // the list is too long for a table in a Lua script
 	if err := os.WriteFile(file, []byte(list.String()), 0o600); err != nil {
 		return outcome{}, err
 	}
@@ -181,9 +179,8 @@ request = function()
     return last
   end
   local cookie, code = line:match("^(%S+) (%d+)$")
-  last = wrk.format("POST", "/.websms/verify", {
-    ["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json", ["Cookie"] = cookie
-  }, "code=" .. code)
+  local headers = {["Content-Type"] = "application/x-www-form-urlencoded", ["Accept"] = "application/json", ["Cookie"] = cookie}
+  last = wrk.format("POST", "/.websms/verify", headers, "code=" .. code)
   return last
 end
 `)
@@ -196,7 +193,7 @@ end
 
 type awaited struct{ cookie, code string }
 
-// prepare asks for codes, and returns who waits for which.
+// prepare asks for codes and returns each with the challenge cookie that it answers.
 func (w *worker) prepare(ctx context.Context) ([]awaited, error) {
 	w.phones.listen(true)
 	defer w.phones.listen(false)
@@ -240,9 +237,9 @@ func (w *worker) ask(ctx context.Context, client *http.Client, number string) (a
 		if err != nil {
 			return awaited{}, err
 		}
-		_, _ = io.Copy(io.Discard, res.Body) // or the connection cannot be used again
+		_, _ = io.Copy(io.Discard, res.Body) // otherwise the connection cannot be used again
 		res.Body.Close()
-		if res.StatusCode == http.StatusServiceUnavailable { // as many are on their way as may
+		if res.StatusCode == http.StatusServiceUnavailable { // too many messages are in flight
 			time.Sleep(5 * time.Millisecond)
 			continue
 		}
@@ -262,7 +259,7 @@ func (w *worker) ask(ctx context.Context, client *http.Client, number string) (a
 	}
 }
 
-// deliveries posts delivery reports, each of another message.
+// deliveries posts delivery reports, each for another message.
 func (w *worker) deliveries(ctx context.Context, begin func()) (outcome, error) {
 	script, err := w.script("deliveries", fmt.Sprintf(`
 local n = %d

@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// load is what wrk is to do.
+// load holds the settings of one run of wrk.
 type load struct {
 	url         string
 	headers     []string
 	threads     int
 	connections int
 	duration    time.Duration
-	script      string // file of a Lua script; "": GET
+	script      string // the file of a Lua script; with "", wrk sends GET requests
 }
 
-// outcome is what wrk saw.
+// outcome holds the figures that wrk prints.
 type outcome struct {
-	Requests  float64 // that were answered
+	Requests  float64 // answered requests
 	Seconds   float64
 	P50, P99  float64 // milliseconds
-	Refused   float64 // answers of 400 and more, and of 300
+	Refused   float64 // answers with a status of 300, or of 400 and more
 	Unwell    float64 // socket errors
 	PerSecond float64
 }
@@ -62,7 +62,7 @@ var (
 
 var units = map[string]float64{"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
-// readWrk reads what wrk prints.
+// readWrk reads the output of wrk.
 func readWrk(text string) (o outcome, err error) {
 	number := func(s string) float64 {
 		v, failed := strconv.ParseFloat(s, 64)
@@ -72,7 +72,7 @@ func readWrk(text string) (o outcome, err error) {
 	total := wrkTotal.FindStringSubmatch(text)
 	latencies := wrkLatency.FindAllStringSubmatch(text, -1)
 	if total == nil || len(latencies) != 2 {
-		return o, fmt.Errorf("wrk prints what is not understood:\n%s", text)
+		return o, fmt.Errorf("the output of wrk is not understood:\n%s", text)
 	}
 	o.Requests, o.Seconds = number(total[1]), number(total[2])*units[total[3]]
 	o.PerSecond = o.Requests / o.Seconds

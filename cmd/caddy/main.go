@@ -1,6 +1,6 @@
-// Command caddy is a Caddy server with the WebSMS gate, its webhook, the Redis
-// store and the WebSMS simulator built in. It runs the demo; for a server of your own,
-// build one with xcaddy (see the README).
+// Command caddy is a Caddy server with the WebSMS gate, its webhook, the Redis store
+// and the WebSMS simulator built in. It runs the demo. Build your own server with
+// xcaddy instead (see the README).
 package main
 
 import (

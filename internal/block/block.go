@@ -1,6 +1,6 @@
-// Package block reads the blocks of a Caddyfile that hold options, each once
-// and each on its line. Every mistake is reported with its file and line, says
-// what to write instead, and repeats no value that may be a secret.
+// Package block reads the blocks of a Caddyfile that hold options. Each option stands
+// on a line of its own, and most may stand once. An error names the file and the line
+// and suggests a correction. It repeats no value that may be a secret.
 package block
 
 import (
@@ -13,15 +13,17 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Options are what a block may hold, and how each is read. A reader finds d at
-// the option's name, leaves it at the last token that it took, and returns an
-// error that begins with the name.
+// Options maps the name of each option of a block to its reader. When a reader is
+// called, d is at the name of the option. The reader must leave d at the last token
+// that it has used. Its error must begin with the name of the option.
 type Options map[string]func(d *caddyfile.Dispenser) error
 
-// Read reads the block that d stands before, if there is one. Each option may stand in it
-// once, but for the repeatable ones. When all are read, check judges them
-// together; what it finds is reported at the line of the option concerned, or
-// where the block begins if that option is missing.
+// Read reads the block behind d, if there is one. The name of the directive or option
+// that has the block is of. Each option may stand once, except the repeatable ones.
+//
+// When all options are read, Read calls check, which judges them together. If check
+// returns a *Wrong, the error names the line of that option. If the option is
+// missing, or the error is another one, it names the line where the block begins.
 func Read(d *caddyfile.Dispenser, of string, known Options, check func() error, repeatable ...string) error {
 	begin, lines := *d, make(map[string][]caddyfile.Dispenser)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -54,8 +56,9 @@ func Read(d *caddyfile.Dispenser, of string, known Options, check func() error, 
 	return At(&begin, of, err)
 }
 
-// find returns where the nth value of an option stands, which may take several
-// lines, or else the option itself, or else missing.
+// find returns the position of the nth value of an option, which may have several
+// lines. If there is no such value, it returns the position of the option. If the
+// option is missing too, it returns missing.
 func find(lines []caddyfile.Dispenser, nth int, missing caddyfile.Dispenser) caddyfile.Dispenser {
 	for _, at := range lines {
 		missing = at
@@ -68,7 +71,7 @@ func find(lines []caddyfile.Dispenser, nth int, missing caddyfile.Dispenser) cad
 	return missing
 }
 
-// Sub reads an option that has nothing but a block.
+// Sub returns a reader for an option that has a block and no value.
 func Sub(known Options, check func() error, repeatable ...string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option := d.Val()

@@ -7,23 +7,22 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Wrong is an error of one option. It names it, so that Read can say where it
-// stands.
+// Wrong is an error in one option. It names the option, so that Read can find its line.
 type Wrong struct {
 	Option string
-	Value  int    // which of the option's values, from 1; 0: no one in particular
-	Text   string // what is wrong, and what to write instead
+	Value  int    // the number of the wrong value, from 1; 0 for no value in particular
+	Text   string // the mistake, and its correction
 }
 
 func (w *Wrong) Error() string { return w.Option + " " + w.Text }
 
-// Wrongf returns a *Wrong about no one value in particular.
+// Wrongf returns a *Wrong about an option, without a value in particular.
 func Wrongf(option, format string, args ...any) error {
 	return &Wrong{Option: option, Text: fmt.Sprintf(format, args...)}
 }
 
-// Within says in which block an error is, for what is read from JSON and has
-// no line. It returns nil if err is.
+// Within puts the name of a block before an error. It is for options that come from
+// JSON, where an error has no line. If err is nil, Within returns nil.
 func Within(block string, err error) error {
 	if err == nil {
 		return nil
@@ -31,10 +30,10 @@ func Within(block string, err error) error {
 	return fmt.Errorf("%s: %w", block, err)
 }
 
-// placed is an error that says at which line it is.
+// placed is an error that names its line.
 type placed struct{ error }
 
-// At says of err that it is where d stands, unless it says so itself.
+// At adds the file and line of d to err, unless err already names its line.
 func At(d *caddyfile.Dispenser, of string, err error) error {
 	if p := (placed{}); errors.As(err, &p) {
 		return p
@@ -42,10 +41,10 @@ func At(d *caddyfile.Dispenser, of string, err error) error {
 	return placed{d.WrapErr(fmt.Errorf("%s: %w", of, err))}
 }
 
-// Placed marks an error that says at which line it is, as those of Caddy's own
-// parsers do.
+// Placed marks an error that already names its line, such as one of Caddy's own
+// parsers.
 func Placed(err error) error { return placed{err} }
 
-// ErrInline refuses a value on the line of what has a block. It does not
+// ErrInline refuses a value on the line of an option that has a block. It does not
 // repeat the value, which may be a secret.
 var ErrInline = errors.New("its options stand in a block, { … }, and not on its line")

@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Text reads an option with one value.
+// Text returns a reader for an option with one value.
 func Text(into *string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option := d.Val()
@@ -20,7 +20,7 @@ func Text(into *string) func(*caddyfile.Dispenser) error {
 	}
 }
 
-// Texts reads an option with one or more values.
+// Texts returns a reader for an option with one or more values.
 func Texts(into *[]string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option, args := d.Val(), d.RemainingArgs()
@@ -32,7 +32,8 @@ func Texts(into *[]string) func(*caddyfile.Dispenser) error {
 	}
 }
 
-// Whole reads an option with a whole number above 0.
+// Whole returns a reader for an option with a whole number other than 0. The check of
+// the block must refuse one that is negative or too large.
 func Whole(into *int) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option, value := d.Val(), ""
@@ -40,7 +41,7 @@ func Whole(into *int) func(*caddyfile.Dispenser) error {
 			return err
 		}
 		n, err := strconv.Atoi(value)
-		if err != nil || n == 0 { // 0 would mean the default, which nobody who writes it means
+		if err != nil || n == 0 { // 0 would select the default, which is not its plain meaning
 			return fmt.Errorf("%s is %q: give a whole number above 0", option, value)
 		}
 		*into = n
@@ -63,17 +64,17 @@ func duration(set func(caddy.Duration), zero bool) func(*caddyfile.Dispenser) er
 	}
 }
 
-// Duration reads an option with a duration above 0.
+// Duration returns a reader for an option with a duration above 0.
 func Duration(into *caddy.Duration) func(*caddyfile.Dispenser) error {
 	return duration(func(v caddy.Duration) { *into = v }, false)
 }
 
-// DurationOrNone reads an option with a duration, which may be 0.
+// DurationOrNone returns a reader for an option with a duration of 0 or more.
 func DurationOrNone(into **caddy.Duration) func(*caddyfile.Dispenser) error {
 	return duration(func(v caddy.Duration) { *into = &v }, true)
 }
 
-// Flag reads an option without a value.
+// Flag returns a reader for an option without a value.
 func Flag(into *bool) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option := d.Val()

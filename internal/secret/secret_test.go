@@ -19,7 +19,7 @@ func TestResolve(t *testing.T) {
 		"":                             "",
 		"literal":                      "literal",
 		`a\{b`:                         "a{b",
-		"{env.WEBSMS_TEST_SET}":        "from {env}", // replaced once
+		"{env.WEBSMS_TEST_SET}":        "from {env}", // the result is not replaced again
 		"x-{env.WEBSMS_TEST_SET}":      "x-from {env}",
 		"{file." + file + "}":          "from a file",
 		"{env.WEBSMS_TEST_SET}literal": "from {env}literal",
