@@ -40,10 +40,8 @@ func TestReadWrk(t *testing.T) {
 	if slow, err := readWrk(inSeconds); err != nil || slow.P99 != 1190 {
 		t.Errorf("seconds read as %v, %v", slow.P99, err)
 	}
-	for _, broken := range []string{
-		"", "unable to connect to localhost:1 Connection refused",
-		strings.Replace(wrkSaid, "requests in", "requests", 1), strings.Replace(wrkSaid, "99%", "98%", 1),
-	} {
+	for _, broken := range []string{"", "unable to connect to localhost:1 Connection refused",
+		strings.Replace(wrkSaid, "requests in", "requests", 1), strings.Replace(wrkSaid, "99%", "98%", 1)} {
 		if _, err := readWrk(broken); err == nil {
 			t.Errorf("taken for an outcome: %q", broken)
 		}
@@ -88,10 +86,8 @@ func TestMedian(t *testing.T) {
 }
 
 func TestFigures(t *testing.T) {
-	for v, want := range map[float64]string{
-		0: "0", 0.974: "0.97", 12.34: "12.3", 100.4: "100",
-		1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", math.NaN(): "–",
-	} {
+	for v, want := range map[float64]string{0: "0", 0.974: "0.97", 12.34: "12.3", 100.4: "100", 1234.5: "1,234",
+		1234567: "1,234,567", -1234: "-1,234", math.NaN(): "–"} {
 		if got := figures(v); got != want {
 			t.Errorf("%v is written %q, want %q", v, got, want)
 		}

@@ -29,13 +29,12 @@ func (f *figure) svg() string {
 		described = append(described, fmt.Sprintf("%s %.2f", b.name, b.value))
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"`+
-		` aria-labelledby="title desc" font-family="system-ui, sans-serif" font-size="14">
+	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="title desc"
+ font-family="system-ui, sans-serif" font-size="14">
 <title id="title">%s</title>
 <desc id="desc">%s</desc>
-<style>text { fill: #1f2328 } .bar { fill: #8c959f } .ours { fill: #0969da }`+
-		` @media (prefers-color-scheme: dark) {`+
-		` text { fill: #e6edf3 } .bar { fill: #6e7681 } .ours { fill: #4493f8 } }</style>
+<style>text { fill: #1f2328 } .bar { fill: #8c959f } .ours { fill: #0969da }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .bar { fill: #6e7681 } .ours { fill: #4493f8 } }</style>
 <text x="8" y="22" font-weight="600">%s</text>
 `, width, 40+height*len(f.bars), escaped(f.title), escaped(strings.Join(described, "; ")), escaped(f.title))
 	for i, b := range f.bars {
@@ -44,8 +43,8 @@ func (f *figure) svg() string {
 			class = "bar ours"
 		}
 		long := b.value / most * (width - left - right)
-		fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s</text>`+
-			`<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/><text x="%.1f" y="%d">%.2f</text>
+		fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s</text>
+<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/><text x="%.1f" y="%d">%.2f</text>
 `, left-8, y+16, escaped(b.name), class, left, y, long, height-8, left+long+8, y+16, b.value)
 	}
 	s.WriteString("</svg>\n")

@@ -55,7 +55,8 @@ func TestMessageForm(t *testing.T) {
 		want    map[string]string
 	}{
 		"whole": {whole, false, map[string]string{
-			"to": "6421234567", "msgCompany": "Mā & Pā = 100%", "msgComment": "Valid for 5 minutes.", "msgCode": "048217", "webOtpDomain": "app.example.com",
+			"to": "6421234567", "msgCompany": "Mā & Pā = 100%", "msgComment": "Valid for 5 minutes.",
+			"msgCode": "048217", "webOtpDomain": "app.example.com",
 		}},
 		"least": {connexus.OTP{To: "6421234567", Company: "MyApp"}, false, map[string]string{
 			"to": "6421234567", "msgCompany": "MyApp",

@@ -22,13 +22,16 @@ func TestParseEvent(t *testing.T) {
 			connexus.Reply{MessageID: "MO456", From: "+6421234567", To: "shortcode", Body: "Reply text", Timestamp: guideTime},
 		},
 		"a reply called SMS, with all fields": {
-			`{"type":"SMS","messageId":"MO456","from":"+6421234567","to":"shortcode","body":"Kia ora 👋","timestamp":1234567890,"encoding":"UCS2","network":"Spark"}`,
-			connexus.Reply{MessageID: "MO456", From: "+6421234567", To: "shortcode", Body: "Kia ora 👋", Encoding: "UCS2", Network: "Spark", Timestamp: guideTime},
+			`{"type":"SMS","messageId":"MO456","from":"+6421234567","to":"shortcode","body":"Kia ora 👋",` +
+				`"timestamp":1234567890,"encoding":"UCS2","network":"Spark"}`,
+			connexus.Reply{MessageID: "MO456", From: "+6421234567", To: "shortcode", Body: "Kia ora 👋",
+				Encoding: "UCS2", Network: "Spark", Timestamp: guideTime},
 		},
 		"a reply in capitals": {`{"type":"MO"}`, connexus.Reply{}},
 		"a reply in numbers": {
 			`{"type":"mo","messageId":123456789012345678901234567890,"from":6421234567,"to":4321,"body":42,"encoding":7,"network":53001}`,
-			connexus.Reply{MessageID: "123456789012345678901234567890", From: "6421234567", To: "4321", Body: "42", Encoding: "7", Network: "53001"},
+			connexus.Reply{MessageID: "123456789012345678901234567890", From: "6421234567", To: "4321", Body: "42",
+				Encoding: "7", Network: "53001"},
 		},
 		"a reply of nulls":       {`{"type":"mo","messageId":null,"from":null,"to":null,"body":null,"timestamp":null}`, connexus.Reply{}},
 		"a reply of wrong types": {`{"type":"mo","messageId":{},"from":[],"to":true,"body":["x"],"timestamp":{}}`, connexus.Reply{}},

@@ -239,9 +239,11 @@ func TestTokenOfAClockAhead(t *testing.T) {
 				if ahead > 0 {
 					script = append(script, replying(500, ""))
 				}
-				c := newClient(t, withTransport(scripted(&calls, append(script, replying(200, `{"access_token":"wst_2"}`))...)), func(c *connexus.Config) {
-					c.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
-				})
+				c := newClient(t,
+					withTransport(scripted(&calls, append(script, replying(200, `{"access_token":"wst_2"}`))...)),
+					func(c *connexus.Config) {
+						c.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+					})
 				use := func(want string) {
 					t.Helper()
 					got, err := c.Token(t.Context())

@@ -120,13 +120,16 @@ func TestBrokenReplies(t *testing.T) {
 		raw  string
 		kind connexus.Kind
 	}{
-		"nothing":                   {"", connexus.KindUnavailable},
-		"not HTTP":                  {"220 smtp.example.com ESMTP 12345\r\n", connexus.KindUnavailable},
-		"not HTTP, with the secret": {"who sent " + testSecret + " " + testToken + " " + testNumber + " " + testCode + "\r\n\r\n", connexus.KindUnavailable},
-		"half a header":             {"HTTP/1.1 200 OK\r\nContent-Ty", connexus.KindUnavailable},
-		"less than its length":      {"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + `{"status":"success"}`, connexus.KindMalformed},
-		"a chunk cut off":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + `{"status":"success"}`, connexus.KindMalformed},
-		"a redirect to nowhere":     {"HTTP/1.1 307 Go\r\nLocation: ://" + testNumber + "\r\nContent-Length: 0\r\n\r\n", connexus.KindUnavailable},
+		"nothing":  {"", connexus.KindUnavailable},
+		"not HTTP": {"220 smtp.example.com ESMTP 12345\r\n", connexus.KindUnavailable},
+		"not HTTP, with the secret": {"who sent " + testSecret + " " + testToken + " " + testNumber + " " + testCode + "\r\n\r\n",
+			connexus.KindUnavailable},
+		"half a header":        {"HTTP/1.1 200 OK\r\nContent-Ty", connexus.KindUnavailable},
+		"less than its length": {"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + `{"status":"success"}`, connexus.KindMalformed},
+		"a chunk cut off": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + `{"status":"success"}`,
+			connexus.KindMalformed},
+		"a redirect to nowhere": {"HTTP/1.1 307 Go\r\nLocation: ://" + testNumber + "\r\nContent-Length: 0\r\n\r\n",
+			connexus.KindUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t, func(conn *net.TCPConn, _ int, _ *http.Request) bool {

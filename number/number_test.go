@@ -187,7 +187,8 @@ func TestPlausibleSpellings(t *testing.T) {
 	regions := []string{"NZ", "AU", "US", "DE", "BR", "RU", "SH", "JP", "AR", "CO"}
 	rapid.Check(t, func(t *rapid.T) {
 		in := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{
-			"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "00", "0011", "1411", "011", "810", "+", "＋", "(0)", "64", "61", "49", "55", "7",
+			"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "00", "0011", "1411", "011", "810", "+", "＋", "(0)",
+			"64", "61", "49", "55", "7",
 			" ", "-", ".", "/", "(", ")", "~", "*", "#", "２", "٣", "\u00a0", "21 234 567", "412 345 678", "151 2345 6789", "11 91234 5678",
 		}), 1, 24).Draw(t, "pieces"), "")
 		n, err := Parse(in, regions)
@@ -258,7 +259,8 @@ func TestHopelessCostsNothing(t *testing.T) {
 	regions := []string{"AU", "US", "GB", "FR", "DE", "IT", "ES", "JP", "BR", "NZ"}
 	for _, in := range []string{
 		strings.Repeat("2", 64), strings.Repeat("2-", 32), strings.Repeat("0/", 32), "+" + strings.Repeat("2", 19), strings.Repeat("0", 25),
-		strings.Repeat("+", 64), strings.Repeat("\xff", 64), strings.Repeat("２", 21) + "2222", "", "021", "+64", strings.Repeat("(", 64), strings.Repeat("9", 1<<20),
+		strings.Repeat("+", 64), strings.Repeat("\xff", 64), strings.Repeat("２", 21) + "2222", "", "021", "+64",
+		strings.Repeat("(", 64), strings.Repeat("9", 1<<20),
 	} {
 		if _, err := Parse(in, regions); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%.70q: %v", in, err)

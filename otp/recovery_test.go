@@ -17,7 +17,8 @@ func TestRecoveryCodeAsTyped(t *testing.T) {
 		t.Errorf("it is written %q", got)
 	}
 	confused := strings.NewReplacer("0", "o", "1", "l").Replace(strings.ToLower(code))
-	for _, typed := range []string{code, grouped(code), strings.ToLower(code), " " + strings.ReplaceAll(grouped(code), "-", " ") + "\n", confused, strings.Replace(confused, "l", "i", 1)} {
+	for _, typed := range []string{code, grouped(code), strings.ToLower(code),
+		" " + strings.ReplaceAll(grouped(code), "-", " ") + "\n", confused, strings.Replace(confused, "l", "i", 1)} {
 		if got, ok := recoveryCode(typed); !ok || got != code {
 			t.Errorf("%q is taken for %q, %t", typed, got, ok)
 		}

@@ -88,7 +88,8 @@ func TestMerge(t *testing.T) {
 			}
 		}
 	}
-	if since := rotated.Since(Keys{Sealing: rotated.Sealing[:1]}); len(since.Sealing) != 1 || since.Sealing[0].ID != rotated.Sealing[0].ID || !bytes.Equal(since.Index, rotated.Index) {
+	if since := rotated.Since(Keys{Sealing: rotated.Sealing[:1]}); len(since.Sealing) != 1 ||
+		since.Sealing[0].ID != rotated.Sealing[0].ID || !bytes.Equal(since.Index, rotated.Index) {
 		t.Errorf("since its latest key it has %d", len(since.Sealing))
 	}
 	if since := older.Since(younger); len(since.Sealing) != 0 || len(older.Sealing) != 1 {
@@ -155,7 +156,8 @@ func TestRevocationsAll(t *testing.T) {
 	r.Revoke(map[Subject]time.Time{alice: t0.Add(2), everyone: t0.Add(3)})
 	r.Revoke(map[Subject]time.Time{alice: t0.Add(1)})
 	ids, subjects := r.All()
-	if len(ids) != 1 || !ids[id].Equal(t0) || len(subjects) != 2 || !subjects[alice].Equal(t0.Add(2)) || !subjects[everyone].Equal(t0.Add(3)) {
+	if len(ids) != 1 || !ids[id].Equal(t0) || len(subjects) != 2 || !subjects[alice].Equal(t0.Add(2)) ||
+		!subjects[everyone].Equal(t0.Add(3)) {
 		t.Errorf("it remembers %v, %v", ids, subjects)
 	}
 	r.Sweep(t0.Add(2), 0)

@@ -39,15 +39,20 @@ func TestRevoke(t *testing.T) {
 		realms  map[string]bool // true where the subject is revoked
 		session Session
 	}{
-		{"a number in a realm", Subject{ByNumber, "one", number}, map[string]bool{"one": true, "two": false, "": false, "on": false}, Session{Number: number}},
-		{"a number in all realms", Subject{ByNumber, "", number}, map[string]bool{"one": true, "two": true, "": true}, Session{Number: number}},
-		{"a number, whoever the user", Subject{ByNumber, "one", number}, map[string]bool{"one": true, "two": false}, Session{Number: number, User: user}},
-		{"a user in a realm", Subject{ByUser, "one", user}, map[string]bool{"one": true, "two": false}, Session{Number: number, User: user}},
+		{"a number in a realm", Subject{ByNumber, "one", number},
+			map[string]bool{"one": true, "two": false, "": false, "on": false}, Session{Number: number}},
+		{"a number in all realms", Subject{ByNumber, "", number}, map[string]bool{"one": true, "two": true, "": true},
+			Session{Number: number}},
+		{"a number, whoever the user", Subject{ByNumber, "one", number}, map[string]bool{"one": true, "two": false},
+			Session{Number: number, User: user}},
+		{"a user in a realm", Subject{ByUser, "one", user}, map[string]bool{"one": true, "two": false},
+			Session{Number: number, User: user}},
 		{"a user in all realms", Subject{ByUser, "", user}, map[string]bool{"one": true, "two": true}, Session{Number: number, User: user}},
 		{"another number", Subject{ByNumber, "", number + "8"}, map[string]bool{"one": false}, Session{Number: number}},
 		{"another user", Subject{ByUser, "", "Alice"}, map[string]bool{"one": false}, Session{Number: number, User: user}},
 		{"a user named as a number", Subject{ByUser, "", number}, map[string]bool{"one": false}, Session{Number: number, User: user}},
-		{"a number that is somebody's name", Subject{ByNumber, "", user}, map[string]bool{"one": false}, Session{Number: number, User: user}},
+		{"a number that is somebody's name", Subject{ByNumber, "", user}, map[string]bool{"one": false},
+			Session{Number: number, User: user}},
 		{"everyone in a realm", Subject{Everyone, "one", ""}, map[string]bool{"one": true, "two": false}, Session{Number: number}},
 		{"everyone", Subject{Kind: Everyone}, map[string]bool{"one": true, "two": true, "": true}, Session{Number: number, User: user}},
 	} {
@@ -111,7 +116,8 @@ func TestRevokeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r Revocations
 		subject := rapid.Custom(func(t *rapid.T) Subject {
-			s := Subject{Kind: Kind(rapid.IntRange(0, 2).Draw(t, "kind")), Realm: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "realm")}
+			s := Subject{Kind: Kind(rapid.IntRange(0, 2).Draw(t, "kind")),
+				Realm: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "realm")}
 			if s.Kind != Everyone {
 				s.Name = rapid.SampledFrom([]string{"x", "y"}).Draw(t, "name")
 			}
@@ -141,7 +147,8 @@ func TestRevokeProperty(t *testing.T) {
 			}
 			for _, realm := range []string{"", "a", "b", "c"} {
 				s := Session{
-					Number: rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "number"), User: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "user"),
+					Number: rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "number"),
+					User:   rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "user"),
 					Issued: t0.Add(time.Duration(rapid.IntRange(-1, 11).Draw(t, "issued"))),
 				}
 				want := false

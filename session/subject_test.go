@@ -12,7 +12,8 @@ func TestSubjectSealed(t *testing.T) {
 	digests := map[string]Subject{}
 	for _, want := range []Subject{
 		{ByNumber, "", "+6421234567"}, {ByNumber, "app.example.com", "+6421234567"}, {ByUser, "", "+6421234567"},
-		{ByUser, "realm", "alice"}, {ByUser, "realma", "lice"}, {ByUser, longest, longest}, {ByUser, "", "\x00"}, {Everyone, "", ""}, {Everyone, "realm", ""},
+		{ByUser, "realm", "alice"}, {ByUser, "realma", "lice"}, {ByUser, longest, longest}, {ByUser, "", "\x00"},
+		{Everyone, "", ""}, {Everyone, "realm", ""},
 	} {
 		sealed, err := want.Seal(r, "label")
 		if err != nil {
@@ -28,14 +29,17 @@ func TestSubjectSealed(t *testing.T) {
 			t.Errorf("%v opens for another purpose: %v", want, err)
 		}
 		digest := want.Digest(r)
-		if other, twice := digests[digest]; twice || len(digest) != DigestSize || digest != want.Digest(r) || digest == want.Digest(newRing(t)) {
+		if other, twice := digests[digest]; twice || len(digest) != DigestSize || digest != want.Digest(r) ||
+			digest == want.Digest(newRing(t)) {
 			t.Errorf("the digest of %v is %s, as of %v", want, digest, other)
 		}
 		digests[digest] = want
 	}
 	for name, bad := range map[string]Subject{
-		"a number without digits": {ByNumber, "realm", ""}, "a user without a name": {ByUser, "", ""}, "everyone with a name": {Everyone, "", "name"},
-		"a kind that is none": {kinds, "", "name"}, "too long a name": {ByUser, "", longest + "x"}, "too long a realm": {ByUser, longest + "x", "name"},
+		"a number without digits": {ByNumber, "realm", ""}, "a user without a name": {ByUser, "", ""},
+		"everyone with a name": {Everyone, "", "name"},
+		"a kind that is none":  {kinds, "", "name"}, "too long a name": {ByUser, "", longest + "x"},
+		"too long a realm": {ByUser, longest + "x", "name"},
 	} {
 		if _, err := bad.Seal(r, "label"); err == nil || strings.Contains(err.Error(), "name ") && strings.Contains(err.Error(), "xxx") {
 			t.Errorf("%s: %v", name, err)

@@ -11,7 +11,8 @@ import (
 // later is a text that a later release may write. It has fields that this release
 // does not know, at the top and inside a key.
 const later = `{"version":1,"index":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","policy":{"rotate":[1,2]},
-	"sealing":[{"id":7,"secret":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","created":"2026-07-01T09:00:00Z","purpose":"all","uses":12345678901234567890},
+	"sealing":[{"id":7,"secret":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","created":"2026-07-01T09:00:00Z",
+		"purpose":"all","uses":12345678901234567890},
 	{"id":8,"secret":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","created":"2026-06-01T09:00:00Z"}],"zeal":null}`
 
 // wantKept fails t for each field that was lost.
@@ -65,7 +66,8 @@ func TestKeysKeepUnknownFields(t *testing.T) {
 		"read": keys, "written and read": twice, "rotated": rotated, "at a time": keys.At(created.Add(day)),
 		"merged with others": keys.Merge(other), "merged into others": other.Merge(keys), "merged with none": keys.Merge(Keys{}),
 		"merged into none": (Keys{}).Merge(keys), "merged with the same without them": keys.Merge(plain),
-		"merged into the same without them": plain.Merge(keys), "since others": keys.Since(Keys{}), "rotated and merged": plain.Merge(rotated),
+		"merged into the same without them": plain.Merge(keys), "since others": keys.Since(Keys{}),
+		"rotated and merged": plain.Merge(rotated),
 	} {
 		wantKept(t, when, keys)
 	}
@@ -115,7 +117,8 @@ func TestSubjectVersions(t *testing.T) {
 	next := append([]byte{2, 1, 0, 5}, "realm\x00\x0b+6421234567"...)
 	for plain, want := range map[string]error{
 		string(s.encode()): nil, string(next): nil, string(next) + "more of it": nil,
-		string(next[:len(next)-1]): ErrSealed, "\x02\x01\x00\x05realm": ErrSealed, "\x02\x01\x00\x05realm\x00": ErrSealed, "\x00\x01\x00\x00x": ErrSealed,
+		string(next[:len(next)-1]): ErrSealed, "\x02\x01\x00\x05realm": ErrSealed,
+		"\x02\x01\x00\x05realm\x00": ErrSealed, "\x00\x01\x00\x00x": ErrSealed,
 	} {
 		sealed, err := ring.Seal(ForRevocation, "label", []byte(plain))
 		if err != nil {

@@ -20,7 +20,8 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := regexp.MustCompile(`^\{"access_token":"wst_[A-Z2-7]{26}","token_type":"Bearer","expires_in":86400\}\n$`); !want.MatchString(r.body) {
+	want := regexp.MustCompile(`^\{"access_token":"wst_[A-Z2-7]{26}","token_type":"Bearer","expires_in":86400\}\n$`)
+	if !want.MatchString(r.body) {
 		t.Errorf("token reply %q", r.body)
 	}
 	if got := r.header.Get("Cache-Control"); got != "no-store" {
@@ -112,9 +113,11 @@ func TestSend(t *testing.T) {
 		body string // %s: the code
 	}{
 		{"made-up code", form("msgComment", "Valid for 5 minutes."), "%s is your MyApp verification code. Valid for 5 minutes."},
-		{"own code", form("msgCode", "482174", "msgComment", "Valid for 5 minutes."), "%s is your MyApp verification code. Valid for 5 minutes."},
+		{"own code", form("msgCode", "482174", "msgComment", "Valid for 5 minutes."),
+			"%s is your MyApp verification code. Valid for 5 minutes."},
 		{"no comment", form("msgCode", "0000"), "%s is your MyApp verification code."},
-		{"WebOTP", form("msgCode", "12345678", "webOtpDomain", "example.com", "sandbox", "1"), "%s is your MyApp verification code.\n@example.com #%[1]s"},
+		{"WebOTP", form("msgCode", "12345678", "webOtpDomain", "example.com", "sandbox", "1"),
+			"%s is your MyApp verification code.\n@example.com #%[1]s"},
 		{"macrons", form("msgCompany", "Kōwhai", "webOtpDomain", "localhost"), "%s is your Kōwhai verification code.\n@localhost #%[1]s"},
 	} {
 		for _, encoding := range []string{"form", "JSON"} {
@@ -206,7 +209,8 @@ func TestSendRefusals(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		if r.status != tc.status || r.field(t, "error") != "invalid_request" || !strings.Contains(r.field(t, "message").(string), tc.problem) {
+		if r.status != tc.status || r.field(t, "error") != "invalid_request" ||
+			!strings.Contains(r.field(t, "message").(string), tc.problem) {
 			t.Errorf("%s: got %d %s", tc.name, r.status, r.body)
 		}
 	}

@@ -188,7 +188,8 @@ func TestInboxWithoutScript(t *testing.T) {
 		t.Errorf("replies %q", replies)
 	}
 	rejected := a.send()
-	if _, err := a.sim.WaitMessage(t.Context(), func(now websmstest.Message) bool { return now.ID == rejected.ID && now.State == "rejected" }); err != nil {
+	if _, err := a.sim.WaitMessage(t.Context(),
+		func(now websmstest.Message) bool { return now.ID == rejected.ID && now.State == "rejected" }); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,26 +25,40 @@ func TestFaults(t *testing.T) {
 		body     string // <ID> and <CODE> stand for the values of the message
 		header   string // "Name: value"; with no value, absent
 	}{
-		{"none", websmstest.Fault{}, 200, true, `{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "Content-Type: application/json"},
-		{"insufficient funds", websmstest.InsufficientFunds200(), 200, false, `{"success":false,"message":"Insufficient funds","required":0.115}`, "Content-Type: application/json"},
-		{"forbidden", websmstest.Forbidden(), 403, false, `{"error":"forbidden","message":"Insufficient funds"}`, "Content-Type: application/json"},
-		{"invalid request", websmstest.InvalidRequest(), 400, false, `{"error":"invalid_request","message":"Invalid parameters"}`, "Content-Type: application/json"},
+		{"none", websmstest.Fault{}, 200, true, `{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n",
+			"Content-Type: application/json"},
+		{"insufficient funds", websmstest.InsufficientFunds200(), 200, false,
+			`{"success":false,"message":"Insufficient funds","required":0.115}`, "Content-Type: application/json"},
+		{"forbidden", websmstest.Forbidden(), 403, false, `{"error":"forbidden","message":"Insufficient funds"}`,
+			"Content-Type: application/json"},
+		{"invalid request", websmstest.InvalidRequest(), 400, false,
+			`{"error":"invalid_request","message":"Invalid parameters"}`, "Content-Type: application/json"},
 		{"unauthorized", websmstest.Unauthorized(), 401, false, `{"error":"unauthorized"}`, "Content-Type: application/json"},
-		{"throttled", websmstest.Throttled(2 * time.Second), 429, false, `{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: 2"},
-		{"throttled, rounded up", websmstest.Throttled(1), 429, false, `{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: 1"},
-		{"throttled, no hint", websmstest.Throttled(-1), 429, false, `{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: "},
+		{"throttled", websmstest.Throttled(2 * time.Second), 429, false,
+			`{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: 2"},
+		{"throttled, rounded up", websmstest.Throttled(1), 429, false,
+			`{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: 1"},
+		{"throttled, no hint", websmstest.Throttled(-1), 429, false,
+			`{"error":"too_many_requests","message":"Rate limit exceeded"}`, "Retry-After: "},
 		{"unavailable", websmstest.Unavailable(0), 503, false, `{"error":"unavailable","message":"Try again later"}`, "Retry-After: 0"},
 		{"server error", websmstest.ServerError(), 500, false, `{"error":"server_error"}`, "Content-Type: application/json"},
 		{"broken JSON", websmstest.BrokenJSON(), 200, true, `{"status":"success","messageId":"<ID>","co`, "Content-Type: application/json"},
-		{"accepted", websmstest.Status("accepted"), 200, true, `{"status":"accepted","messageId":"<ID>","code":"<CODE>"}`, "Content-Type: application/json"},
-		{"success true", websmstest.SuccessTrue(), 200, true, `{"success":true,"messageId":"<ID>","code":"<CODE>"}`, "Content-Type: application/json"},
-		{"message_id", websmstest.IDField("message_id"), 200, true, `{"status":"success","message_id":"<ID>","code":"<CODE>"}`, "Content-Type: application/json"},
-		{"numeric id", websmstest.NumericID(), 200, true, `{"status":"success","messageId":<ID>,"code":"<CODE>"}` + "\n", "Content-Type: application/json"},
+		{"accepted", websmstest.Status("accepted"), 200, true,
+			`{"status":"accepted","messageId":"<ID>","code":"<CODE>"}`, "Content-Type: application/json"},
+		{"success true", websmstest.SuccessTrue(), 200, true, `{"success":true,"messageId":"<ID>","code":"<CODE>"}`,
+			"Content-Type: application/json"},
+		{"message_id", websmstest.IDField("message_id"), 200, true,
+			`{"status":"success","message_id":"<ID>","code":"<CODE>"}`, "Content-Type: application/json"},
+		{"numeric id", websmstest.NumericID(), 200, true,
+			`{"status":"success","messageId":<ID>,"code":"<CODE>"}` + "\n", "Content-Type: application/json"},
 		{"no id", websmstest.NoID(), 200, true, `{"status":"success","code":"<CODE>"}`, "Content-Type: application/json"},
 		{"no content", websmstest.NoContent(), 204, true, "", "Content-Type: "},
-		{"late", websmstest.LateReply(time.Millisecond), 200, true, `{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "Content-Type: application/json"},
-		{"own", websmstest.Fault{Status: 418, Body: "tea", ContentType: "text/plain", Header: http.Header{"X-Tea": {"green"}}}, 418, false, "tea", "X-Tea: green"},
-		{"header alone", websmstest.Fault{Header: http.Header{"X-Tea": {"black"}}}, 200, true, `{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "X-Tea: black"},
+		{"late", websmstest.LateReply(time.Millisecond), 200, true,
+			`{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "Content-Type: application/json"},
+		{"own", websmstest.Fault{Status: 418, Body: "tea", ContentType: "text/plain",
+			Header: http.Header{"X-Tea": {"green"}}}, 418, false, "tea", "X-Tea: green"},
+		{"header alone", websmstest.Fault{Header: http.Header{"X-Tea": {"black"}}}, 200, true,
+			`{"status":"success","messageId":"<ID>","code":"<CODE>"}` + "\n", "X-Tea: black"},
 	} {
 		before := a.sim.Counts().Accepted
 		a.sim.Next(tc.fault)
@@ -84,7 +98,8 @@ func TestBrokenConnections(t *testing.T) {
 	if err != nil || r.status != 200 || r.err == nil || json.Valid([]byte(r.body)) || r.body == "" {
 		t.Errorf("truncated: got %d %q, %v, %v", r.status, r.body, err, r.err)
 	}
-	if m := a.sim.Messages()[0]; !strings.HasPrefix(r.body, `{"status":"success","messageId":"`) || len(r.body) >= len(`{"status":"success","messageId":"","code":""}`)+len(m.ID)+len(m.Code) {
+	if m := a.sim.Messages()[0]; !strings.HasPrefix(r.body, `{"status":"success","messageId":"`) ||
+		len(r.body) >= len(`{"status":"success","messageId":"","code":""}`)+len(m.ID)+len(m.Code) {
 		t.Errorf("truncated body %q", r.body)
 	}
 	a.sim.Next(websmstest.ResetReply())

@@ -78,23 +78,27 @@ func TestHandlerKeepsStateAcrossReloads(t *testing.T) {
 	s.until("reload")
 	h := newHook(t)
 	// The settings have changed, and the messages and tokens are the same.
-	if err := r.load(fmt.Sprintf(`{"handler": "websms_simulator", "client_secret": "csk_new", "webhook": %q, "webhook_secret": "s3cret"}`, h.URL)); err != nil {
+	changed := fmt.Sprintf(`{"handler": "websms_simulator", "client_secret": "csk_new", "webhook": %q, "webhook_secret": "s3cret"}`, h.URL)
+	if err := r.load(changed); err != nil {
 		t.Fatal(err)
 	}
 	s.end()
-	if page := r.inbox("GET", "", nil); !strings.Contains(page.body, `<code class="otp">`+code+`</code>`) || !strings.Contains(page.body, h.URL) {
+	if page := r.inbox("GET", "", nil); !strings.Contains(page.body, `<code class="otp">`+code+`</code>`) ||
+		!strings.Contains(page.body, h.URL) {
 		t.Error("the message, or the new webhook, is not on the page")
 	}
 	r.sent()
 	if d := h.next(t); d.auth != "Bearer s3cret" {
 		t.Errorf("webhook got %+v", d)
 	}
-	if reply, err := r.post("/auth/token", url.Values{"client_id": {"cid_demo"}, "client_secret": {"csk_demo"}}); err != nil || reply.status != 401 {
+	if reply, err := r.post("/auth/token",
+		url.Values{"client_id": {"cid_demo"}, "client_secret": {"csk_demo"}}); err != nil || reply.status != 401 {
 		t.Errorf("the old secret got %d %v", reply.status, err)
 	}
 	// A configuration that fails to load changes nothing. Nor does loading the
 	// current one again.
-	if err := r.load(`{"handler": "websms_simulator", "webhook": "localhost"}`); err == nil || !strings.Contains(err.Error(), "webhook must be") {
+	if err := r.load(`{"handler": "websms_simulator", "webhook": "localhost"}`); err == nil ||
+		!strings.Contains(err.Error(), "webhook must be") {
 		t.Errorf("bad webhook: %v", err)
 	}
 	if err := r.load(`{"handler": "websms_simulator"}, {"handler": "no_such_handler"}`); err == nil {
@@ -174,7 +178,8 @@ func TestStopEndsStreams(t *testing.T) {
 func TestHandlerPlaceholders(t *testing.T) {
 	t.Setenv("WEBSMS_TEST_SECRET", "csk_from_env")
 	r := run(t, `{"handler": "websms_simulator", "client_secret": "{env.WEBSMS_TEST_SECRET}"}`)
-	if reply, err := r.post("/auth/token", url.Values{"client_id": {"cid_demo"}, "client_secret": {"csk_from_env"}}); err != nil || reply.status != 200 {
+	if reply, err := r.post("/auth/token",
+		url.Values{"client_id": {"cid_demo"}, "client_secret": {"csk_from_env"}}); err != nil || reply.status != 200 {
 		t.Errorf("got %d %s %v", reply.status, reply.body, err)
 	}
 	for _, setting := range []string{"client_id", "client_secret", "webhook", "webhook_secret"} {
@@ -186,7 +191,8 @@ func TestHandlerPlaceholders(t *testing.T) {
 		}
 	}
 	for setting, value := range map[string]time.Duration{"latency": time.Minute + 1, "delivery": -1} {
-		if err := r.load(fmt.Sprintf(`{"handler": "websms_simulator", %q: %d}`, setting, value)); err == nil || !strings.Contains(err.Error(), setting+" must be") {
+		if err := r.load(fmt.Sprintf(`{"handler": "websms_simulator", %q: %d}`, setting, value)); err == nil ||
+			!strings.Contains(err.Error(), setting+" must be") {
 			t.Errorf("%s %s: %v", setting, value, err)
 		}
 	}
@@ -194,7 +200,8 @@ func TestHandlerPlaceholders(t *testing.T) {
 
 // The page and its forms also work below a path prefix that Caddy strips.
 func TestHandlerBelowAPath(t *testing.T) {
-	r := run(t, `{"handler": "subroute", "routes": [{"handle": [{"handler": "rewrite", "strip_path_prefix": "/sim"}, {"handler": "websms_simulator"}]}]}`)
+	r := run(t, `{"handler": "subroute", "routes": [{"handle": [`+
+		`{"handler": "rewrite", "strip_path_prefix": "/sim"}, {"handler": "websms_simulator"}]}]}`)
 	origin := strings.TrimSuffix(r.sim.InboxURL, "/")
 	r.sim.URL, r.sim.InboxURL = origin+"/sim/api/connexus", origin+"/sim/"
 	r.login()
@@ -206,7 +213,8 @@ func TestHandlerBelowAPath(t *testing.T) {
 		t.Errorf("style sheet: %d", css.status)
 	}
 	answer := r.inbox("POST", "delivery", url.Values{"next": {"late"}})
-	if to, err := url.Parse(r.sim.InboxURL + "delivery"); err != nil || to.ResolveReference(&url.URL{Path: answer.header.Get("Location")}).Path != "/sim/" {
+	if to, err := url.Parse(r.sim.InboxURL + "delivery"); err != nil ||
+		to.ResolveReference(&url.URL{Path: answer.header.Get("Location")}).Path != "/sim/" {
 		t.Errorf("redirected to %q, %v", answer.header.Get("Location"), err)
 	}
 }

@@ -54,15 +54,18 @@ func TestInboxPage(t *testing.T) {
 		t.Error("the page tells a secret")
 	}
 	a.send("msgCode", "111111")
-	a.send("msgCode", "482174", "to", "64275550123", "msgCompany", `<b>"MyApp" & 'Co'</b>`, "msgComment", "Valid for 5 minutes.", "webOtpDomain", "example.com", "sandbox", "1")
+	a.send("msgCode", "482174", "to", "64275550123", "msgCompany", `<b>"MyApp" & 'Co'</b>`, "msgComment",
+		"Valid for 5 minutes.", "webOtpDomain", "example.com", "sandbox", "1")
 	page = a.inbox("GET", "", nil)
-	if codes := regexp.MustCompile(`<code class="otp">(\d+)</code>`).FindAllStringSubmatch(page.body, -1); len(codes) != 2 || codes[0][1] != "482174" || codes[1][1] != "111111" {
+	if codes := regexp.MustCompile(`<code class="otp">(\d+)</code>`).FindAllStringSubmatch(page.body,
+		-1); len(codes) != 2 || codes[0][1] != "482174" || codes[1][1] != "111111" {
 		t.Errorf("codes %q, want the newest first", codes)
 	}
 	for _, want := range []string{
 		`data-to="64275550123" data-code="482174"`,
 		`<b class="to">+64275550123</b>`,
-		`<p class="sms"><code class="otp">482174</code> is your &lt;b&gt;&#34;MyApp&#34; &amp; &#39;Co&#39;&lt;/b&gt; verification code. Valid for 5 minutes.` + "\n@example.com #482174</p>",
+		`<p class="sms"><code class="otp">482174</code> is your &lt;b&gt;&#34;MyApp&#34; &amp; &#39;Co&#39;&lt;/b&gt; ` +
+			"verification code. Valid for 5 minutes.\n@example.com #482174</p>",
 		"sandbox",
 	} {
 		if !strings.Contains(page.body, want) {
@@ -78,10 +81,11 @@ func TestInboxHeaders(t *testing.T) {
 	a := open(t, websmstest.Options{})
 	page := a.inbox("GET", "", nil)
 	for name, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-		"X-Content-Type-Options":  "nosniff",
-		"Referrer-Policy":         "same-origin",
-		"Cache-Control":           "no-store",
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		"X-Content-Type-Options": "nosniff",
+		"Referrer-Policy":        "same-origin",
+		"Cache-Control":          "no-store",
 	} {
 		if got := page.header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -155,7 +159,8 @@ func TestInboxDelivery(t *testing.T) {
 			t.Errorf("%s is not selected", choice)
 		}
 		m := a.send()
-		if _, err := a.sim.WaitMessage(t.Context(), func(now websmstest.Message) bool { return now.ID == m.ID && now.State == state }); err != nil {
+		if _, err := a.sim.WaitMessage(t.Context(),
+			func(now websmstest.Message) bool { return now.ID == m.ID && now.State == state }); err != nil {
 			t.Fatal(err)
 		}
 		page := a.inbox("GET", "", nil)

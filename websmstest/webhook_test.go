@@ -157,7 +157,8 @@ func TestReportRetries(t *testing.T) {
 				if got := s.Counts().WebhookPosts; got != len(tc.posts) {
 					t.Errorf("%d posts counted, want %d", got, len(tc.posts))
 				}
-				if got := s.state.since(0).messages[0].trouble; strings.HasSuffix(got, "; given up") != (tc.err != "") || tc.err == "" && got != "" {
+				if got := s.state.since(0).messages[0].trouble; strings.HasSuffix(got,
+					"; given up") != (tc.err != "") || tc.err == "" && got != "" {
 					t.Errorf("trouble %q", got)
 				}
 				if auth := hook.requests[0].Header.Get("Authorization"); auth != "Bearer bearer-secret" {
@@ -213,7 +214,8 @@ func TestReportStatusTexts(t *testing.T) {
 			{99, "UNKNOWN", "delivered"},
 		} {
 			event := string(s.report(m, tc.code))
-			want := fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":%q,"statusCode":%d,"timestamp":%d}`+"\n", m.ID, tc.status, tc.code, time.Now().Unix())
+			want := fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":%q,"statusCode":%d,"timestamp":%d}`+"\n", m.ID,
+				tc.status, tc.code, time.Now().Unix())
 			if event != want {
 				t.Errorf("event %s, want %s", event, want)
 			}
