@@ -17,8 +17,8 @@ type naive []time.Time
 func (n naive) full(rates []Rate, at time.Time) bool {
 	for _, r := range rates {
 		within := 0
-		for _, event := range n {
-			if event.After(at.Add(-r.Window)) {
+		for _, hit := range n {
+			if hit.After(at.Add(-r.Window)) {
 				within++
 			}
 		}
@@ -33,15 +33,15 @@ func (n naive) full(rates []Rate, at time.Time) bool {
 // counts as now.
 func (n naive) wait(rates []Rate, now time.Time) time.Duration {
 	n = slices.Clone(n)
-	for i, event := range n {
-		if event.After(now) {
+	for i, hit := range n {
+		if hit.After(now) {
 			n[i] = now
 		}
 	}
 	waits := []time.Duration{0}
 	for _, r := range rates {
-		for _, event := range n {
-			waits = append(waits, max(0, event.Add(r.Window).Sub(now)))
+		for _, hit := range n {
+			waits = append(waits, max(0, hit.Add(r.Window).Sub(now)))
 		}
 	}
 	slices.Sort(waits)
@@ -77,7 +77,7 @@ func TestWindow(t *testing.T) {
 				}
 				recent := slices.ContainsFunc(n, func(at time.Time) bool { return now.Sub(at) < longest })
 				if w.Idle(now, longest) == recent {
-					t.Fatalf("Idle %v, with an event within %v: %v", !recent, longest, recent)
+					t.Fatalf("Idle %v, with a hit within %v: %v", !recent, longest, recent)
 				}
 				if len(w.moments) > most {
 					t.Fatalf("%d moments kept, %d are asked for", len(w.moments), most)
@@ -108,7 +108,7 @@ func TestWindow(t *testing.T) {
 				if len(within) == 0 {
 					t.Skip("nothing to take back")
 				}
-				at := rapid.SampledFrom(within).Draw(t, "event")
+				at := rapid.SampledFrom(within).Draw(t, "hit")
 				w.Remove(at)
 				i := slices.IndexFunc(n, at.Equal)
 				n = slices.Delete(n, i, i+1)
@@ -141,7 +141,7 @@ func TestWindowNeverExceeded(t *testing.T) {
 		for _, r := range rates {
 			for i := r.Count; i < len(passed); i++ {
 				if stretch := passed[i].Sub(passed[i-r.Count]); stretch < r.Window {
-					t.Fatalf("%d events within %v, the limit is %v", r.Count+1, stretch, r)
+					t.Fatalf("%d hits within %v, the limit is %v", r.Count+1, stretch, r)
 				}
 			}
 		}
@@ -192,12 +192,12 @@ func TestWindowCount(t *testing.T) {
 				window := time.Duration(rapid.Int64Range(1, 1000).Draw(t, "window"))
 				now := noon.Add(time.Duration(moment.Draw(t, "now")))
 				if len(kept) > 0 && rapid.Bool().Draw(t, "at an edge") {
-					event := rapid.SampledFrom(kept).Draw(t, "event")
-					now = event.Add(window + time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
+					hit := rapid.SampledFrom(kept).Draw(t, "hit")
+					now = hit.Add(window + time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
 				}
 				want := 0
-				for _, event := range kept {
-					if now.Sub(event) < window {
+				for _, hit := range kept {
+					if now.Sub(hit) < window {
 						want++
 					}
 				}
@@ -247,7 +247,7 @@ func TestWindowClockLeaps(t *testing.T) {
 				for _, r := range rates {
 					for i := r.Count; i < len(passed); i++ {
 						if stretch := passed[i] - passed[i-r.Count]; stretch < r.Window-Disorder {
-							t.Fatalf("%d events within %v, the limit is %v", r.Count+1, stretch, r)
+							t.Fatalf("%d hits within %v, the limit is %v", r.Count+1, stretch, r)
 						}
 					}
 				}
