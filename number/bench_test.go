@@ -35,3 +35,25 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkParser measures one number in E.164, with a verdict that is known.
+func BenchmarkParser(b *testing.B) {
+	for _, c := range []struct{ name, input, regions string }{
+		{"NZ", "+6421234567", "NZ"},
+		{"US of 13 countries", "+12015550123", "NZ AU US CA GB IE DE FR NL SE IN SG JP"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			policy, err := NewPolicy(strings.Fields(c.regions))
+			if err != nil {
+				b.Fatal(err)
+			}
+			parser := policy.Parser()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := parser.Parse(c.input); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

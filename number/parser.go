@@ -8,7 +8,7 @@ import (
 
 // Parser parses many numbers for one policy, such as the lines of a list. Its
 // results are those of Policy.Parse, for every input. It is faster for numbers in
-// E.164: about 0.1 µs each where Policy.Parse takes 10 µs. Other spellings take
+// E.164: less than 0.1 µs each where Policy.Parse takes 10 µs. Other spellings take
 // as long as with Policy.Parse, and so do all numbers of Argentina.
 //
 // A Parser grows with the countries of the numbers it has read: to 70 kB for New
