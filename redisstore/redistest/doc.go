@@ -9,12 +9,11 @@
 package redistest
 
 import (
-	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-websms/websms/internal/testlevel"
 )
 
 // patience bounds whatever is waited for: a busy machine may need seconds for
@@ -29,13 +28,7 @@ const pace = 5 * time.Millisecond
 func Need(t testing.TB) {
 	t.Helper()
 	_, err := exec.LookPath("redis-server")
-	if err == nil {
-		return
-	}
-	if slices.Contains(strings.Split(os.Getenv("WEBSMS_TEST_REQUIRE"), ","), "redis") {
-		t.Fatalf("WEBSMS_TEST_REQUIRE asks for redis: %v", err)
-	}
-	t.Skip(err)
+	testlevel.Need(t, "redis", err)
 }
 
 // Eventually waits until what is true. A test that waits in vain fails with
