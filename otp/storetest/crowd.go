@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
 var crowdTests = []test{
-	{"a thousand right codes, one wins", oneWinner},
+	{"a crowd of right codes, one wins", oneWinner},
 	{"two right codes, one wins", duels},
 	{"guessers", guessers},
 	{"limits hold", limitsHold},
@@ -41,8 +42,22 @@ func crowd(n int, work func(i int)) {
 	done.Wait()
 }
 
+// flood does n things, some at once, of which each is to succeed.
+func flood(t *testing.T, n int, do func(i int) error) {
+	t.Helper()
+	const atOnce = 8
+	crowd(atOnce, func(first int) {
+		for i := first; i < n; i += atOnce {
+			if err := do(i); err != nil {
+				t.Errorf("%d of a flood of %d: %v", i, n, err)
+				return
+			}
+		}
+	})
+}
+
 func oneWinner(t *testing.T, open Open) {
-	const n = 1000
+	n := testlevel.Size(200, 1000)
 	d := newDesk(t, open, 10)
 	for range 3 {
 		id := d.reserve()
@@ -63,10 +78,10 @@ func oneWinner(t *testing.T, open Open) {
 }
 
 // duels are many, and begin as close together as two processors can: where a
-// thousand queue up, two meet.
+// crowd queues up, two meet.
 func duels(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	for range 2000 {
+	for range testlevel.Size(400, 2000) {
 		id := d.reserve()
 		proof := right(id)
 		var ready, won atomic.Int32
@@ -91,7 +106,7 @@ func duels(t *testing.T, open Open) {
 // the right one is among those is chance, but it can win once at most.
 func guessers(t *testing.T, open Open) {
 	d := newDesk(t, open, 200)
-	for range 100 {
+	for range testlevel.Size(20, 100) {
 		id := d.reserve()
 		var compared, won, dead atomic.Int32
 		crowd(64, func(i int) {
@@ -228,7 +243,7 @@ func manyHeirs(t *testing.T, open Open) {
 
 func limitsHold(t *testing.T, open Open) {
 	d := newDesk(t, open, 1000)
-	for round := range 10 {
+	for round := range testlevel.Size(4, 10) {
 		d.now = epoch.Add(time.Duration(round) * time.Hour)
 		number := counter("number", "crowd", otp.Rate{Count: 10, Window: time.Hour})
 		budget := counter("budget", "crowd in all", otp.Rate{Count: 500, Window: time.Hour})
@@ -274,7 +289,7 @@ func oneResend(t *testing.T, open Open) {
 
 func oneFirst(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	for i := range 100 {
+	for i := range testlevel.Size(20, 100) {
 		var first atomic.Int32
 		crowd(64, func(int) {
 			yes, err := d.store.First(ctx, wrong(i), time.Hour, d.now)
@@ -294,7 +309,8 @@ func oneFirst(t *testing.T, open Open) {
 // everythingAtOnce mixes all calls on few challenges: each of them is met
 // once at most, and the room and the counters come out even.
 func everythingAtOnce(t *testing.T, open Open) {
-	const capacity, rounds = 8, 50
+	const capacity = 8
+	rounds := testlevel.Size(15, 50)
 	d := newDesk(t, open, capacity)
 	lax := counter("budget", "all", otp.Rate{Count: 2 * rounds, Window: time.Hour})
 	for round := range rounds {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"testing"
 	"time"
 
 	"github.com/caddy-websms/websms/otp"
@@ -131,9 +132,18 @@ func (d *desk) unlock(run otp.Run, want bool) {
 }
 
 // failures brings a wrong code about for each of n other numbers.
-func (d *desk) failures(name string, n int) {
-	d.Helper()
-	for i := range n {
-		d.fail(runOf(fmt.Sprint(name, i), "", strict), 1)
-	}
+func (d *desk) failures(t *testing.T, name string, n int) {
+	t.Helper()
+	flood(t, n, func(i int) error {
+		r := d.usual()
+		if err := d.store.Reserve(ctx, r); err != nil {
+			return err
+		}
+		_, err := d.answer(r.ID, wrong(0), runOf(fmt.Sprint(name, i), "", strict))
+		if !errors.Is(err, otp.ErrWrongCode) || errors.As(err, new(*otp.LimitError)) {
+			return fmt.Errorf("a wrong code: %w", err)
+		}
+		_, err = d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: right(r.ID), Now: d.now})
+		return err
+	})
 }

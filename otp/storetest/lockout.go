@@ -187,7 +187,7 @@ func lockedAfterYears(t *testing.T, open Open) {
 	}
 	for year := range 3 {
 		d.now = d.now.Add(otp.RunLife)
-		d.failures("of year "+string(rune('0'+year)), 100)
+		d.failures(t, "of year "+string(rune('0'+year)), 100)
 		d.locked(strangers, "max_failures", 0)
 		d.locked(device, "max_failures", 0)
 	}

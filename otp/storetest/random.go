@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -22,7 +25,7 @@ func randomSequences(t *testing.T, open Open, capacities []int) {
 		stores[capacity] = open(t, capacity)
 	}
 	day := epoch
-	rapid.Check(t, func(t *rapid.T) {
+	sequences(t, func(t *rapid.T) {
 		capacity := rapid.SampledFrom(capacities).Draw(t, "capacity")
 		p := &player{
 			d:    &desk{reporter: t, store: stores[capacity], now: day},
@@ -55,6 +58,26 @@ func randomSequences(t *testing.T, open Open, capacities []int) {
 			"used":    p.used,
 			"clear":   p.clear,
 		})
+	})
+}
+
+// sequences is rapid.Check for sequences of calls, of which a plain run plays
+// thirty, and a whole one a hundred. Where -rapid.checks is set, that many are
+// played.
+func sequences(t *testing.T, play func(t *rapid.T)) {
+	few := testlevel.Size(30, math.MaxInt)
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "rapid.checks" {
+			few = math.MaxInt
+		}
+	})
+	played, failed := 0, false
+	rapid.Check(t, func(t *rapid.T) {
+		if played++; played > few && !failed { // one that fails is played again, to shorten it
+			return
+		}
+		defer func() { failed = failed || t.Failed() }()
+		play(t)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -305,7 +306,7 @@ func runLife(t *testing.T, open Open) {
 		for i := range 2 {
 			d.fail(run, 1)
 			d.now = d.now.Add(otp.RunLife - tick)
-			d.failures(fmt.Sprint("others", i), 100) // for which a store may want room
+			d.failures(t, fmt.Sprint("others", i), 100) // for which a store may want room
 		}
 		d.failAndLock(run, "lockout", time.Minute)
 	}
@@ -313,7 +314,8 @@ func runLife(t *testing.T, open Open) {
 
 // floodEndsNone: what a store sheds under a flood, it is no run that counts.
 func floodEndsNone(t *testing.T, open Open) {
-	const kept, flood = 20, 2000
+	const kept = 20
+	others := testlevel.Size(500, 2000)
 	d := newDesk(t, open, 10)
 	locked := otp.Lockout{Count: 3, For: 1000 * time.Hour, Max: 100}
 	run := func(i int) otp.Run { return runOf(fmt.Sprint("kept", i), "", locked) }
@@ -325,7 +327,7 @@ func floodEndsNone(t *testing.T, open Open) {
 	}
 	for _, after := range []time.Duration{time.Minute, 900 * time.Hour} {
 		d.now = epoch.Add(after)
-		d.failures("flood "+after.String(), flood)
+		d.failures(t, "flood "+after.String(), others)
 	}
 	for i := range kept {
 		d.failAndLock(run(i), "lockout", locked.For)
@@ -398,7 +400,7 @@ func crowdOfGuessers(t *testing.T, open Open) {
 func crowdWithRight(t *testing.T, open Open) {
 	const most = 10
 	d := newDesk(t, open, 100)
-	for round := range 100 {
+	for round := range testlevel.Size(20, 100) {
 		run := runOf(fmt.Sprint("n", round), "", otp.Lockout{Count: most, For: time.Hour, Max: 100})
 		ids := make([]otp.ID, 8)
 		for i := range ids {
@@ -443,7 +445,7 @@ func crowdWithRight(t *testing.T, open Open) {
 func crowdAndOwner(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	strangers, owner := runOf("n", "", strict), runOf("n", "d", strict)
-	for range 20 {
+	for range testlevel.Size(8, 20) {
 		crowd(32, func(i int) {
 			r := d.usual()
 			if i%8 != 0 {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -42,11 +43,11 @@ func firstWithin(t *testing.T, open Open) {
 
 func keysApart(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	const n = 1000
+	n := testlevel.Size(300, 1000)
 	for i := range n {
 		d.first(wrong(i), time.Duration(i+1)*time.Second, true)
 	}
-	d.now = epoch.Add(n / 2 * time.Second)
+	d.now = epoch.Add(time.Duration(n/2) * time.Second)
 	for i := range n {
 		d.first(wrong(i), time.Hour, i < n/2)
 	}

@@ -28,8 +28,9 @@ import (
 type Open func(t *testing.T, capacity int) otp.Store
 
 // Run runs the whole suite against the stores that open returns: one for each
-// test, and one for each of the some hundred runs of the random sequences
-// (rapid's flag -rapid.checks says how many).
+// test. Crowds, floods and random sequences are of a representative size;
+// WEBSMS_TEST_FULL=1 makes them several times as large. rapid's flag
+// -rapid.checks says how many random sequences are played.
 func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 	run(t, open)
 	for _, test := range append(roomTests, crowdedRoomTests...) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -60,7 +61,7 @@ func triesApart(t *testing.T, open Open) {
 
 func triesOfACrowd(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	for round := range 10 {
+	for round := range testlevel.Size(4, 10) {
 		d.now = epoch.Add(time.Duration(round) * 10 * time.Minute)
 		var taken atomic.Int32
 		crowd(64, func(int) {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -144,7 +145,7 @@ func stopWatching(t *testing.T, open Open) {
 // attempts are used up: were one change missed, it would wait for ever.
 func missesNothing(t *testing.T, open Open) {
 	d := newDesk(t, open, 50)
-	for range 50 {
+	for range testlevel.Size(15, 50) {
 		r := d.usual()
 		r.Attempts = 50
 		d.mustReserve(r)

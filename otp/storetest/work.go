@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -177,7 +178,7 @@ func firstAndDone(t *testing.T, open Open) {
 
 func oneInWork(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	for i := range 50 {
+	for i := range testlevel.Size(15, 50) {
 		var begun atomic.Int32
 		crowd(64, func(n int) {
 			switch got := progress(d.store.Begin(ctx, wrong(i), otp.Lease{Holder: string(rune('A' + n)), For: lease, Now: d.now})); got {
@@ -225,7 +226,7 @@ func marksAhead(t *testing.T, open Open) {
 func leaping(t *testing.T, open Open) {
 	store := open(t, 10)
 	run := 0
-	rapid.Check(t, func(t *rapid.T) {
+	sequences(t, func(t *rapid.T) {
 		run++
 		l := &markLeaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, run: run}
 		t.Repeat(map[string]func(*rapid.T){
