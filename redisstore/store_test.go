@@ -55,26 +55,36 @@ func openWithin(t testing.TB, budget time.Duration, config *Store) *store {
 	return s
 }
 
-// TestStore holds the store to what every store must do, on a Redis that
-// each of its tests finds empty.
+// runSuite runs the suite on one store, which each of its tests finds empty.
+func runSuite(t *testing.T, config *Store, flushAll func()) {
+	s := openConfigured(t, config)
+	storetest.RunUnbounded(t, func(*testing.T) otp.Store {
+		s.lives.take() // what is told from now on is of this test
+		flushAll()
+		return s
+	})
+}
+
+// TestStore holds the store to what every store must do, whichever Redis it is
+// on.
 func TestStore(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) {
-		storetest.RunUnbounded(t, func(t *testing.T) otp.Store { return openStore(t, miniredis.RunT(t).Addr()) })
+		t.Parallel()
+		redis := miniredis.RunT(t)
+		runSuite(t, at(redis.Addr()), redis.FlushAll)
 	})
 	t.Run("server", func(t *testing.T) {
+		t.Parallel()
 		redis := redistest.Server(t)
-		storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
-			redis.Do("FLUSHALL")
-			return openStore(t, redis.Addr())
-		})
+		runSuite(t, at(redis.Addr()), func() { redis.Do("FLUSHALL") })
 	})
 	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
 		cluster := redistest.Cluster(t)
-		storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
+		runSuite(t, &Store{Address: cluster.Addrs()}, func() {
 			for _, node := range cluster.Nodes {
 				node.Do("FLUSHALL")
 			}
-			return openStore(t, cluster.Addrs()...)
 		})
 	})
 }
@@ -93,10 +103,9 @@ func TestDocumentedPermissions(t *testing.T) {
 	redis := redistest.Server(t)
 	redis.Do(strings.Fields(string(found[1]))...)
 	user := &Store{Address: []string{redis.Addr()}, Username: "websms", Password: "password"}
-	storetest.RunUnbounded(t, func(t *testing.T) otp.Store {
-		redis.Do("FLUSHALL")
-		return openConfigured(t, user)
-	})
+	flushAll := func() { redis.Do("FLUSHALL") }
+	runSuite(t, user, flushAll)
+	flushAll()
 	a, err := newArchive(openConfigured(t, user).node, "websms:", "secret")
 	if err != nil {
 		t.Fatal(err)
