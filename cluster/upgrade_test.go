@@ -66,8 +66,9 @@ func knows(unknown string) string {
 		"if tag, _, size, ok := session.CutField(%[1]s); ok && tag == 200 { %[1]s = %[1]s[size:] }", unknown)
 }
 
-// buildNext builds a copy of this program with the next version of formats.
-func buildNext(t *testing.T, formats []format) string {
+// buildNext builds a Caddy with the next version of formats, beside what the
+// caller does next. It returns a function that waits for the path.
+func buildNext(t *testing.T, formats []format) (wait func() string) {
 	t.Helper()
 	dir := t.TempDir()
 	var overlay struct{ Replace map[string]string } // see go help build, -overlay
@@ -100,10 +101,21 @@ func buildNext(t *testing.T, formats []format) string {
 	if err := os.WriteFile(list, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := process.BuildCaddy(root, path, "-overlay="+list); err != nil {
-		t.Fatal(err)
+	built := make(chan error, 1)
+	go func() {
+		_, err := process.SharedCaddy(root) // first: both have most packages in common
+		if err == nil {
+			err = process.BuildCaddy(root, path, "-overlay="+list)
+		}
+		built <- err
+	}()
+	return func() string {
+		t.Helper()
+		if err := <-built; err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
-	return path
 }
 
 // While the nodes are replaced one by one, some are of this version and some of
@@ -111,11 +123,12 @@ func buildNext(t *testing.T, formats []format) string {
 // and what the next version has put into a cookie is still there when a node of
 // this version has written the cookie again.
 func TestRollingUpgrade(t *testing.T) {
-	t.Parallel()
 	need(t)
+	next := buildNext(t, slices.Concat(cookieFormats, storedFormats)) // while other tests run
+	t.Parallel()
 	w := start(t, setup{
 		gate: "session {\n idle 30s\n}\nlimits {\n per_ip 1000000/1h\n per_number 100/1h\n budget 1000000/1h\n cooldown 0s\n}",
-		next: buildNext(t, slices.Concat(cookieFormats, storedFormats)),
+		next: next(),
 	})
 	const older, newer = 0, 1
 	var people [2]*person // whose session began at that node

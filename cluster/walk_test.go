@@ -25,7 +25,7 @@ type visitor struct {
 
 func (w *world) visitor() *visitor {
 	w.t.Helper()
-	return &visitor{newTab(w.t), w, freshNumber()}
+	return &visitor{browser.NewTab(w.t), w, freshNumber()}
 }
 
 // ask goes from the app to the number form, does what is to be done there, and

@@ -165,7 +165,7 @@ func (n *node) start() {
 	path := n.program
 	if path == "" {
 		var err error
-		if path, err = program(); err != nil {
+		if path, err = process.SharedCaddy(root); err != nil {
 			n.t.Fatal(err)
 		}
 	}

@@ -4,10 +4,8 @@ import (
 	"testing"
 
 	"github.com/caddy-websms/websms/internal/browser"
+	"github.com/caddy-websms/websms/internal/process"
 )
-
-// chromium is the browser of all tests.
-var chromium *browser.Browser
 
 // A tab is a tab of a browser that has cookies of its own.
 type tab struct{ *browser.Tab }
@@ -16,14 +14,12 @@ type tab struct{ *browser.Tab }
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	needChromium(t)
-	return &tab{chromium.NewTab(t)}
+	return &tab{browser.NewTab(t)}
 }
 
 // needChromium skips a test that has no browser, or fails it where one is required.
 func needChromium(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds and runs a whole Caddy, which -short leaves out")
-	}
+	process.NeedCaddy(t)
 	browser.Need(t)
 }

@@ -30,6 +30,10 @@ type said struct {
 // caddy runs a command of Caddy's, as an operator does in a shell.
 func (s *site) caddy(t *testing.T, stdin string, args ...string) said {
 	t.Helper()
+	program, err := process.SharedCaddy(root)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -38,7 +42,7 @@ func (s *site) caddy(t *testing.T, stdin string, args ...string) said {
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
 	var out, failures bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failures
-	err := cmd.Run()
+	err = cmd.Run()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -45,7 +44,10 @@ func startSite(caddyfile, dir string) (*site, error) {
 		app: "http://localhost:" + ports[0], inbox: "http://localhost:" + ports[1],
 		admin: "localhost:" + ports[2], file: filepath.Join(dir, "Caddyfile"),
 	}
-	var err error
+	program, err := process.SharedCaddy(root)
+	if err != nil {
+		return nil, err
+	}
 	s.Process, err = process.Caddy{
 		Program: program, Caddyfile: caddyfile, Dir: dir, Work: root,
 		URLs: []string{s.app + "/.websms/login", s.inbox},
@@ -61,18 +63,21 @@ func (s *site) stop() error { return s.Interrupt(stopTime) }
 func demo(t *testing.T) *site {
 	t.Helper()
 	needChromium(t)
-	return shared
+	s, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // ownDemo runs a demo for one test, with other text in place of some of its Caddyfile's.
 func ownDemo(t *testing.T, oldNew ...string) *site {
 	t.Helper()
 	needChromium(t)
-	data, err := os.ReadFile(filepath.Join(root, "demo", "Caddyfile"))
+	text, err := demoCaddyfile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(data)
 	for pair := range slices.Chunk(oldNew, 2) {
 		if strings.Count(text, pair[0]) != 1 {
 			t.Fatalf("the demo's Caddyfile does not have %q once", pair[0])

@@ -11,42 +11,84 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/testlevel"
 )
 
-var errNoChromium = errors.New("there is no chromium, chromium-browser or google-chrome on this machine")
+// PlainHost is a name of this machine that the browser does not trust over
+// plain HTTP, as it trusts localhost.
+const PlainHost = "plain.test"
 
 // find returns the path of a Chromium.
-func find() (path string, ok bool) {
+func find() (path string, err error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
-			return path, true
+			return path, nil
 		}
 	}
-	return "", false
-}
-
-// Available reports whether there is a Chromium on the machine.
-func Available() bool {
-	_, ok := find()
-	return ok
+	return "", errors.New("there is no chromium, chromium-browser or google-chrome on this machine")
 }
 
 // Need skips a test where there is no Chromium, or fails it where one is
 // required.
 func Need(t testing.TB) {
 	t.Helper()
-	if Available() {
-		return
+	_, err := find()
+	testlevel.Need(t, "chromium", err)
+}
+
+// shared is the Chromium of all tests of a program.
+var shared struct {
+	once    sync.Once
+	dir     string
+	browser *Browser
+	err     error
+}
+
+// NewTab opens a tab of the Chromium that all tests of a program share. The
+// first call starts it, and TestMain ends it with Stop. The tab has cookies of
+// its own: nothing of other tests is in it. It is closed when the test ends,
+// which fails if the browser has found something wrong with its pages.
+func NewTab(t testing.TB) *Tab {
+	t.Helper()
+	return sharedBrowser(t).NewTab(t)
+}
+
+// NewPlainTab is NewTab for pages that keep nothing in the browser. All plain
+// tabs have the same cookies, so they cost half as much.
+func NewPlainTab(t testing.TB) *Tab {
+	t.Helper()
+	return open(t, sharedBrowser(t).ctx)
+}
+
+func sharedBrowser(t testing.TB) *Browser {
+	t.Helper()
+	Need(t)
+	shared.once.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "websms-chromium-"); shared.err == nil {
+			shared.browser, shared.err = Start(filepath.Join(shared.dir, "profile"))
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
 	}
-	if slices.Contains(strings.Split(os.Getenv("WEBSMS_TEST_REQUIRE"), ","), "chromium") {
-		t.Fatal(errNoChromium)
+	return shared.browser
+}
+
+// Stop ends the Chromium that NewTab has started, if it has. It is to be called
+// once, after all tests.
+func Stop() {
+	if shared.browser != nil {
+		shared.browser.Stop()
 	}
-	t.Skip(errNoChromium)
+	if shared.dir != "" {
+		_ = os.RemoveAll(shared.dir) // Chromium may still write to it
+	}
 }
 
 // Browser is a Chromium that runs. It is safe for concurrent use.
@@ -58,9 +100,9 @@ type Browser struct {
 // Start starts a Chromium. What it writes goes into the folder profile, which
 // it makes.
 func Start(profile string) (*Browser, error) {
-	path, ok := find()
-	if !ok {
-		return nil, errNoChromium
+	path, err := find()
+	if err != nil {
+		return nil, err
 	}
 	if err := os.Mkdir(profile, 0o700); err != nil {
 		return nil, err
@@ -70,7 +112,8 @@ func Start(profile string) (*Browser, error) {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(profile), chromedp.Env("HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("lang", "en-NZ"))
+		chromedp.Flag("lang", "en-NZ"),
+		chromedp.Flag("host-resolver-rules", "MAP "+PlainHost+" 127.0.0.1"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), opts...)
 	// chromedp writes of what it cannot follow in the DOM of pages that the
 	// browser has kept. Whatever fails here fails with an error of its own.

@@ -22,7 +22,8 @@ type Problems struct {
 	found     []string
 	expected  []int64 // HTTP statuses yet to come
 	urls      map[network.RequestID]string
-	forgotten bool // what follows is nobody's fault
+	forgiven  string // words of problems that are no failure
+	forgotten bool   // what follows is nobody's fault
 }
 
 func newProblems() *Problems { return &Problems{urls: make(map[network.RequestID]string)} }
@@ -90,10 +91,18 @@ func (p *Problems) response(e *network.EventResponseReceived) {
 }
 
 func (p *Problems) add(format string, args ...any) {
-	if p.forgotten {
+	problem := fmt.Sprintf(format, args...)
+	if p.forgotten || p.forgiven != "" && strings.Contains(problem, p.forgiven) {
 		return
 	}
-	p.found = append(p.found, fmt.Sprintf(format, args...))
+	p.found = append(p.found, problem)
+}
+
+// Forgive leaves out, from now on, the problems that hold these words.
+func (p *Problems) Forgive(words string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgiven = words
 }
 
 // Forget ends the collecting.

@@ -63,10 +63,15 @@ func (b *Tab) WithoutScripts() {
 	Call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// Ahead runs a script in every page from now on, before those of the page.
-func (b *Tab) Ahead(script string) {
+// Ahead runs a script in every page from now on, before those of the page, until
+// the function that it returns is called.
+func (b *Tab) Ahead(script string) (noMore func()) {
 	b.T.Helper()
-	Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	added := Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	return func() {
+		b.T.Helper()
+		Call(b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: added.Identifier})
+	}
 }
 
 // Do runs steps of chromedp, all within Patience.
@@ -107,6 +112,12 @@ func Value[T any](b *Tab, action chromedp.Action[T]) T {
 func Eval[T any](b *Tab, expression string) T {
 	b.T.Helper()
 	return Value(b, chromedp.Evaluate[T](expression))
+}
+
+// Run runs a script in the page.
+func (b *Tab) Run(script string) {
+	b.T.Helper()
+	b.Do(chromedp.Evaluate[chromedp.Void](script))
 }
 
 // Until waits for an expression to become true, over navigations too.
@@ -152,6 +163,12 @@ func (b *Tab) UntilAt(path string) {
 func (b *Tab) UntilText(css, words string) {
 	b.T.Helper()
 	b.Until("document.querySelector(" + Quote(css) + ")?.innerText.includes(" + Quote(words) + ")")
+}
+
+// UntilShown waits until an element is there and can be seen.
+func (b *Tab) UntilShown(css string) {
+	b.T.Helper()
+	b.Until("document.querySelector(" + Quote(css) + ")?.checkVisibility()")
 }
 
 // Open goes to a URL.
