@@ -9,47 +9,50 @@ import (
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // node is what a screen reader is told of an element.
 type node struct{ Role, Name, Description, Invalid string }
 
 // said lists the controls and alerts of the page as a screen reader meets them.
-func (b *tab) said() []node {
-	b.t.Helper()
+func said(b *browser.Tab) []node {
+	b.T.Helper()
 	value := func(v *accessibility.Value) string {
 		if v == nil || len(v.Value) == 0 {
 			return ""
 		}
 		var s any
 		if err := json.Unmarshal(v.Value, &s); err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
 		return strings.Join(strings.Fields(fmt.Sprint(s)), " ")
 	}
 	var found []node
-	for _, n := range call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
+	for _, n := range browser.Call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
 		role := value(n.Role)
 		switch role {
 		case "textbox", "checkbox", "button", "link", "heading", "status", "alert":
 		default:
 			continue
 		}
-		said := node{Role: role, Name: value(n.Name), Description: value(n.Description)}
+		told := node{Role: role, Name: value(n.Name), Description: value(n.Description)}
 		for _, p := range n.Properties {
 			if p.Name == accessibility.PropertyNameInvalid {
-				said.Invalid = value(p.Value)
+				told.Invalid = value(p.Value)
 			}
 		}
-		found = append(found, said)
+		found = append(found, told)
 	}
 	return found
 }
 
 func TestWhatAScreenReaderIsTold(t *testing.T) {
+	t.Parallel()
 	wrong := codeForm()
 	wrong.Problem, wrong.Remember, wrong.ResendAt = WrongCode(4), 720*3600e9, noon
-	s, b := newSite(t, Login{}), newTab(t)
+	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
 	for name, c := range map[string]struct {
 		view  View
 		wants []node
@@ -90,18 +93,19 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 		}},
 	} {
 		s.show(c.view)
-		b.open(s.URL + prefix + "/page")
-		if got, want := fmt.Sprintf("%+v", b.said()), fmt.Sprintf("%+v", c.wants); got != want {
+		b.Open(s.URL + prefix + "/page")
+		if got, want := fmt.Sprintf("%+v", said(b)), fmt.Sprintf("%+v", c.wants); got != want {
 			t.Errorf("%s: told\n%s\nwant\n%s", name, got, want)
 		}
 	}
 }
 
 func TestFocus(t *testing.T) {
+	t.Parallel()
 	limited := &Problem{Slug: "rate_limited", Title: "Please wait a little", Detail: "We have not sent a code."}
 	wrong, held := codeForm(), codeForm()
 	wrong.Problem, held.Problem = WrongCode(4), limited
-	s, b := newSite(t, Login{}), newTab(t)
+	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
 	for name, c := range map[string]struct {
 		view View
 		want string
@@ -119,25 +123,26 @@ func TestFocus(t *testing.T) {
 	} {
 		t.Log(name)
 		s.show(c.view)
-		b.open(s.URL + prefix + "/page")
-		b.until(`document.activeElement?.id === ` + quote(c.want))
+		b.Open(s.URL + prefix + "/page")
+		b.Until(`document.activeElement?.id === ` + browser.Quote(c.want))
 	}
 }
 
 // What a keyboard can reach shows where the focus is.
 func TestFocusIsVisible(t *testing.T) {
+	t.Parallel()
 	v := codeForm()
 	v.Remember, v.ResendAt = 720*3600e9, noon
-	s, b := newSite(t, v), newTab(t)
-	b.open(s.URL + prefix + "/page")
-	b.until(`document.activeElement.id === "code" && !document.querySelector("#resend button").disabled`)
+	s, b := newSite(t, v), browser.NewPlainTab(t)
+	b.Open(s.URL + prefix + "/page")
+	b.Until(`document.activeElement.id === "code" && !document.querySelector("#resend button").disabled`)
 	var order []string
 	for range 5 {
-		order = append(order, eval[string](b, `document.activeElement.id || document.activeElement.textContent`))
-		if got := eval[string](b, `getComputedStyle(document.activeElement).outlineStyle + " " + getComputedStyle(document.activeElement).outlineWidth`); got != "solid 3px" {
+		order = append(order, browser.Eval[string](b, `document.activeElement.id || document.activeElement.textContent`))
+		if got := browser.Eval[string](b, `getComputedStyle(document.activeElement).outlineStyle + " " + getComputedStyle(document.activeElement).outlineWidth`); got != "solid 3px" {
 			t.Errorf("the focus on %s is drawn %s", order[len(order)-1], got)
 		}
-		b.do(chromedp.KeyEvent("\t"))
+		b.Press("\t")
 	}
 	if got := strings.Join(order, ", "); got != "code, remember, Continue, Send the code again, other" {
 		t.Errorf("the keyboard goes through %s", got)
@@ -187,17 +192,19 @@ const layoutFaults = `(() => {
 })()`
 
 func TestLayout(t *testing.T) {
-	s, b := newSite(t, Login{}), newTab(t)
-	for scheme, width := range map[string]int64{"light": 320, "dark": 1280} {
-		// Colours that are still on their way are not what the page looks like.
-		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
-		}})
-		b.do(chromedp.EmulateViewport(width, 740, chromedp.EmulateMobile))
-		for name, v := range everyView() {
-			s.show(v)
-			b.open(s.URL + prefix + "/page")
-			if got := eval[string](b, layoutFaults); got != "" {
+	t.Parallel()
+	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
+	for name, v := range everyView() {
+		s.show(v)
+		b.Open(s.URL + prefix + "/page")
+		for scheme, width := range map[string]int64{"light": 320, "dark": 1280} {
+			// Colours that are still on their way are not what the page looks like.
+			browser.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+			}})
+			b.Do(chromedp.EmulateViewport(width, 740, chromedp.EmulateMobile))
+			b.Until(fmt.Sprintf("Math.round(visualViewport.width * visualViewport.scale) === %d && matchMedia('(prefers-color-scheme: %s)').matches", width, scheme))
+			if got := browser.Eval[string](b, layoutFaults); got != "" {
 				t.Errorf("%s, %s, %d px:\n%s", name, scheme, width, got)
 			}
 		}

@@ -11,13 +11,16 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // The whole walk, with and without JavaScript.
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	for _, script := range []bool{true, false} {
 		t.Run(fmt.Sprintf("script=%v", script), func(t *testing.T) {
-			s, b := newSite(t, Login{ReturnTo: "/app", Example: "021 234 567"}), newTab(t)
+			s, b := newSite(t, Login{ReturnTo: "/app", Example: "021 234 567"}), browser.NewPlainTab(t)
 			p := newPages(t)
 			s.answer(func(w http.ResponseWriter, path string) error {
 				to := "/app"
@@ -39,21 +42,22 @@ func TestWalk(t *testing.T) {
 				w.WriteHeader(http.StatusSeeOther)
 				return nil
 			})
-			call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !script})
-			b.open(s.URL + prefix + "/login?rd=%2Fapp")
-			b.do(chromedp.SendKeys(chromedp.CSS("#phone"), "021 234 567"))
-			b.click("button")
-			b.do(chromedp.WaitVisible(chromedp.CSS("#code")), chromedp.SendKeys(chromedp.CSS("#code"), "111111"))
-			b.click(`form[action$="/verify"] button`)
-			b.do(chromedp.WaitVisible(chromedp.CSS("#problem")))
+			browser.Call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !script})
+			b.Open(s.URL + prefix + "/login?rd=%2Fapp")
+			b.Fill("#phone", "021 234 567")
+			b.Click("button")
+			b.Problems.Expect(http.StatusUnprocessableEntity)
+			b.Fill("#code", "111111")
+			b.Click(`form[action$="/verify"] button`)
+			b.UntilShown("#problem")
 			if !script {
 				// The button waits for nobody without JavaScript.
-				b.click("#resend button")
-				b.do(chromedp.WaitVisible(chromedp.CSS(".notice.good")))
+				b.Click("#resend button")
+				b.UntilShown(".notice.good")
 			}
-			b.do(chromedp.SendKeys(chromedp.CSS("#code"), "482174"))
-			b.click(`form[action$="/verify"] button`)
-			b.do(chromedp.WaitVisible(chromedp.CSS("#app")))
+			b.Fill("#code", "482174")
+			b.Click(`form[action$="/verify"] button`)
+			b.UntilShown("#app")
 
 			var walk []string
 			for _, p := range s.posted() {
@@ -81,15 +85,16 @@ func TestWalk(t *testing.T) {
 // On plain HTTP browsers send no Sec-Fetch-Site, so a gate has only Origin to
 // tell a form of its own from another's. Without the meta element it is "null".
 func TestOriginOnPlainHTTP(t *testing.T) {
-	s, b := newSite(t, Login{}), newTab(t)
+	t.Parallel()
+	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
-	plain := "http://plain.test:" + port
+	plain := "http://" + browser.PlainHost + ":" + port
 	// Browsers say on plain HTTP that they take no Cross-Origin-Opener-Policy.
-	b.forgive("Cross-Origin-Opener-Policy")
-	b.open(plain + prefix + "/login")
-	b.do(chromedp.SendKeys(chromedp.CSS("#phone"), "021 234 567"))
-	b.click("button")
-	b.do(chromedp.WaitVisible(chromedp.CSS("#app")))
+	b.Problems.Forgive("Cross-Origin-Opener-Policy")
+	b.Open(plain + prefix + "/login")
+	b.Fill("#phone", "021 234 567")
+	b.Click("button")
+	b.UntilShown("#app")
 	if posts := s.posted(); len(posts) != 1 || posts[0].origin != plain || posts[0].fetchSite != "" {
 		t.Errorf("posted %+v, want the origin %s and no Sec-Fetch-Site", posts, plain)
 	}
@@ -98,28 +103,31 @@ func TestOriginOnPlainHTTP(t *testing.T) {
 // The right code may lead through the app to another origin, such as its single
 // sign-on. A policy with form-action 'self' would stop the user at the form.
 func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
+	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>SSO</title><p id="sso">Single sign-on</p></html>`))
 	}))
 	defer other.Close()
-	s, b := newSite(t, codeForm()), newTab(t)
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
 	s.answer(func(w http.ResponseWriter, _ string) error {
 		w.Header().Set("Location", other.URL)
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
 	})
-	b.open(s.URL + prefix + "/verify")
-	b.do(chromedp.SendKeys(chromedp.CSS("#code"), "482174"))
-	b.click(`form[action$="/verify"] button`)
-	b.do(chromedp.WaitVisible(chromedp.CSS("#sso")))
+	b.Open(s.URL + prefix + "/verify")
+	b.Fill("#code", "482174")
+	b.Click(`form[action$="/verify"] button`)
+	b.UntilShown("#sso")
 }
 
 // A reload of the page that answered a post only reads it.
 func TestReloadPostsNothing(t *testing.T) {
+	t.Parallel()
 	wrongNumber := Login{ReturnTo: "/app?a=1&b=2", Problem: InvalidNumber("021 234 567")}
 	wrongCode := codeForm()
 	wrongCode.Problem = WrongCode(4)
+	b, p := browser.NewPlainTab(t), newPages(t)
 	for _, c := range []struct {
 		path, field   string
 		first, answer View
@@ -127,19 +135,21 @@ func TestReloadPostsNothing(t *testing.T) {
 		{prefix + "/login?rd=%2Fapp%3Fa%3D1%26b%3D2", "#phone", Login{ReturnTo: "/app?a=1&b=2"}, wrongNumber},
 		{prefix + "/verify", "#code", codeForm(), wrongCode},
 	} {
-		s, b := newSite(t, c.first), newTab(t)
-		p := newPages(t)
+		s := newSite(t, c.first)
 		s.answer(func(w http.ResponseWriter, _ string) error {
 			return p.Write(w, http.StatusUnprocessableEntity, c.answer)
 		})
-		b.open(s.URL + c.path)
-		b.do(chromedp.SendKeys(chromedp.CSS(c.field), "111111"))
-		b.click("button")
-		b.do(chromedp.WaitVisible(chromedp.CSS("#problem")), chromedp.Reload(), chromedp.WaitNotPresent(chromedp.CSS("#problem")))
+		b.Open(s.URL + c.path)
+		b.Problems.Expect(http.StatusUnprocessableEntity)
+		b.Fill(c.field, "111111")
+		b.Click("button")
+		b.UntilShown("#problem")
+		b.Do(chromedp.Reload())
+		b.Until(`!document.querySelector("#problem")`)
 		if posts := s.posted(); len(posts) != 1 {
 			t.Errorf("%s: posted %d times", c.path, len(posts))
 		}
-		if got, want := eval[string](b, `location.href`), s.URL+c.path; !sameAddress(t, got, want) {
+		if got, want := browser.Eval[string](b, `location.href`), s.URL+c.path; !sameAddress(t, got, want) {
 			t.Errorf("reloading leads to %s, want %s", got, want)
 		}
 	}
@@ -161,7 +171,8 @@ func sameAddress(t *testing.T, a, b string) bool {
 // After signing in elsewhere, reloading the page that says a form was not sent
 // sends it, as the page says: the script must not have changed its address.
 func TestReloadSendsTheAppsForm(t *testing.T) {
-	s, b := newSite(t, NotFound()), newTab(t)
+	t.Parallel()
+	s, b := newSite(t, NotFound()), browser.NewPlainTab(t)
 	p := newPages(t)
 	s.answer(func(w http.ResponseWriter, path string) error {
 		if len(s.posted()) == 1 {
@@ -171,9 +182,13 @@ func TestReloadSendsTheAppsForm(t *testing.T) {
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
 	})
-	b.open(s.URL + "/app")
-	b.do(chromedp.Evaluate[chromedp.Void](`document.body.innerHTML = "<form method=post action=/forms/7><input name=text value=long></form>"; document.forms[0].submit()`))
-	b.do(chromedp.WaitVisible(chromedp.CSS(".action")), chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#app")))
+	b.Problems.Expect(http.StatusUnprocessableEntity)
+	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script sends it, not a person
+	b.Open(s.URL + "/app")
+	b.Run(`document.body.innerHTML = "<form method=post action=/forms/7><input name=text value=long></form>"; document.forms[0].submit()`)
+	b.UntilShown(".action")
+	b.Do(chromedp.Reload())
+	b.UntilShown("#app")
 	if posts := s.posted(); len(posts) != 2 || posts[1].form.Get("text") != "long" {
 		t.Errorf("posted %+v", posts)
 	}

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-websms/websms/internal/browser"
 )
 
 // stubWebOTP stands in for the browser's prompt: the test holds its answer.
@@ -28,17 +29,19 @@ const clockAhead = `
 	Date.now = () => wall() + window.ahead;`
 
 func TestWebOTPFillsAndSubmits(t *testing.T) {
+	t.Parallel()
 	v := codeForm()
 	v.Remember, v.Remembered = 720*time.Hour, true
-	s, b := newSite(t, v), newTab(t)
-	b.before(stubWebOTP)
-	b.open(s.URL + prefix + "/verify")
-	b.until(`window.asked !== undefined`)
-	if got := eval[string](b, `JSON.stringify(asked.otp)`); got != `{"transport":["sms"]}` {
+	s, b := newSite(t, v), browser.NewPlainTab(t)
+	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script goes on, not a person
+	b.Ahead(stubWebOTP)
+	b.Open(s.URL + prefix + "/verify")
+	b.Until(`window.asked !== undefined`)
+	if got := browser.Eval[string](b, `JSON.stringify(asked.otp)`); got != `{"transport":["sms"]}` {
 		t.Errorf("asked for otp %s", got)
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`receive("482174")`))
-	b.do(chromedp.WaitVisible(chromedp.CSS("#app")))
+	b.Run(`receive("482174")`)
+	b.UntilShown("#app")
 	posts := s.posted()
 	if len(posts) != 1 || posts[0].path != prefix+"/verify" || posts[0].form.Get("code") != "482174" || posts[0].form.Get("remember") != "1" {
 		t.Errorf("posted %+v", posts)
@@ -46,21 +49,24 @@ func TestWebOTPFillsAndSubmits(t *testing.T) {
 }
 
 func TestWebOTPIsAbortedOnSubmit(t *testing.T) {
+	t.Parallel()
+	v := codeForm()
+	v.ResendAt = noon
+	s, b := newSite(t, v), browser.NewPlainTab(t)
+	b.Ahead(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
 	for _, form := range []string{`form[action$="/verify"]`, `form[action$="/resend"]`} {
-		v := codeForm()
-		v.ResendAt = noon
-		s, b := newSite(t, v), newTab(t)
-		b.before(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
-		b.open(s.URL + prefix + "/verify")
-		b.until(`window.asked !== undefined && window.aborted === undefined`)
-		b.do(chromedp.SendKeys(chromedp.CSS("#code"), "482174"))
-		b.click(form + " button")
-		b.until(`window.aborted === true`)
+		b.Open(s.URL + prefix + "/verify")
+		b.Until(`window.asked !== undefined && window.aborted === undefined`)
+		b.Fill("#code", "482174")
+		b.Click(form + " button")
+		b.Until(`window.aborted === true`)
 	}
 }
 
 // Refusals and browsers without WebOTP leave the form to the user, in silence.
 func TestWithoutWebOTP(t *testing.T) {
+	t.Parallel()
+	b := browser.NewPlainTab(t)
 	for name, stub := range map[string]string{
 		"refused":        `navigator.credentials.get = () => Promise.reject(new DOMException("no", "NotAllowedError"));`,
 		"throws":         `navigator.credentials.get = () => { throw new TypeError("no otp here"); };`,
@@ -69,32 +75,33 @@ func TestWithoutWebOTP(t *testing.T) {
 		"no credentials": `Object.defineProperty(navigator, "credentials", { value: undefined });`,
 		"as it is":       ``,
 	} {
-		t.Run(name, func(t *testing.T) {
-			s, b := newSite(t, codeForm()), newTab(t)
-			b.before(stub)
-			b.open(s.URL + prefix + "/verify")
-			// The script ran to its end: the countdown has begun.
-			b.until(`document.querySelector("#resend button").disabled`)
-			b.do(chromedp.SendKeys(chromedp.CSS("#code"), "482174"))
-			b.click(`form[action$="/verify"] button`)
-			b.do(chromedp.WaitVisible(chromedp.CSS("#app")))
-			if posts := s.posted(); len(posts) != 1 || posts[0].form.Get("code") != "482174" || posts[0].form.Has("remember") {
-				t.Errorf("posted %+v", posts)
-			}
-		})
+		t.Log(name)
+		s := newSite(t, codeForm())
+		unstub := b.Ahead(stub)
+		b.Open(s.URL + prefix + "/verify")
+		// The script ran to its end: the countdown has begun.
+		b.Until(`document.querySelector("#resend button").disabled`)
+		b.Fill("#code", "482174")
+		b.Click(`form[action$="/verify"] button`)
+		b.UntilShown("#app")
+		if posts := s.posted(); len(posts) != 1 || posts[0].form.Get("code") != "482174" || posts[0].form.Has("remember") {
+			t.Errorf("%s: posted %+v", name, posts)
+		}
+		unstub()
 	}
 }
 
 func TestTypingNeverSubmits(t *testing.T) {
-	s, b := newSite(t, codeForm()), newTab(t)
-	b.open(s.URL + prefix + "/verify")
-	b.do(chromedp.SendKeys(chromedp.CSS("#code"), "48a2-17x4"))
-	if got := eval[string](b, `code.value`); got != "482174" {
+	t.Parallel()
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	b.Open(s.URL + prefix + "/verify")
+	b.Fill("#code", "48a2-17x4")
+	if got := browser.Eval[string](b, `code.value`); got != "482174" {
 		t.Errorf("typed digits became %q", got)
 	}
-	b.do(chromedp.SetValue(chromedp.CSS("#code"), ""))
-	call(b, input.InsertText, input.InsertTextParams{Text: "482 174"})
-	if got := eval[string](b, `code.value`); got != "482174" {
+	b.Run(`code.value = ""`)
+	browser.Call(b, input.InsertText, input.InsertTextParams{Text: "482 174"})
+	if got := browser.Eval[string](b, `code.value`); got != "482174" {
 		t.Errorf("inserted digits became %q", got)
 	}
 	if posts := s.posted(); len(posts) > 0 {
@@ -103,8 +110,9 @@ func TestTypingNeverSubmits(t *testing.T) {
 }
 
 func TestPaste(t *testing.T) {
-	s, b := newSite(t, codeForm()), newTab(t)
-	b.open(s.URL + prefix + "/verify")
+	t.Parallel()
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	b.Open(s.URL + prefix + "/verify")
 	for pasted, want := range map[string]string{
 		"482174":                         "482174",
 		"482 174":                        "482174",
@@ -115,10 +123,10 @@ func TestPaste(t *testing.T) {
 		"0800 838 383":      "unchanged", // for the browser to paste and the input event to clean
 		"nothing like that": "unchanged",
 	} {
-		got := eval[string](b, `(() => {
+		got := browser.Eval[string](b, `(() => {
 			code.value = "unchanged";
 			const data = new DataTransfer();
-			data.setData("text/plain", `+quote(pasted)+`);
+			data.setData("text/plain", `+browser.Quote(pasted)+`);
 			code.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
 			return code.value;
 		})()`)
@@ -129,32 +137,33 @@ func TestPaste(t *testing.T) {
 }
 
 func TestCountdown(t *testing.T) {
+	t.Parallel()
 	v := codeForm()
 	v.ResendAt = noon.Add(80 * time.Second)
-	s, b := newSite(t, v), newTab(t)
-	b.before(clockAhead)
-	b.open(s.URL + prefix + "/verify")
-	b.until(`document.querySelector("#resend button").disabled`)
-	b.until(`/^You can send it again in (80|7\d) seconds\.$/.test(wait.textContent)`)
+	s, b := newSite(t, v), browser.NewPlainTab(t)
+	b.Ahead(clockAhead)
+	b.Open(s.URL + prefix + "/verify")
+	b.Until(`document.querySelector("#resend button").disabled`)
+	b.Until(`/^You can send it again in (80|7\d) seconds\.$/.test(wait.textContent)`)
 
 	// A clock set back does not hold the button up, nor does it show nonsense.
-	b.do(chromedp.Evaluate[chromedp.Void](`ahead = -3600_000`))
-	b.until(`/^You can send it again in (7\d|6\d) seconds\.$/.test(wait.textContent)`)
+	b.Run(`ahead = -3600_000`)
+	b.Until(`/^You can send it again in (7\d|6\d) seconds\.$/.test(wait.textContent)`)
 
-	b.do(chromedp.Evaluate[chromedp.Void](`ahead = 60_000`))
-	b.until(`/^You can send it again in (20|1\d|[1-9]) seconds?\.$/.test(wait.textContent)`)
-	if !eval[bool](b, `document.querySelector("#resend button").disabled`) {
+	b.Run(`ahead = 60_000`)
+	b.Until(`/^You can send it again in (20|1\d|[1-9]) seconds?\.$/.test(wait.textContent)`)
+	if !browser.Eval[bool](b, `document.querySelector("#resend button").disabled`) {
 		t.Error("the button came back too early")
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`ahead = 81_000`))
-	b.until(`!document.querySelector("#resend button").disabled`)
-	b.untilText("wait", "Messages can take a minute. You can send it again now.")
+	b.Run(`ahead = 81_000`)
+	b.Until(`!document.querySelector("#resend button").disabled`)
+	untilWords(b, "wait", "Messages can take a minute. You can send it again now.")
 	// Nothing of it is read out second by second.
-	if n := eval[int](b, `document.querySelectorAll("#resend [aria-live], #resend [role]").length`); n != 0 {
+	if n := browser.Eval[int](b, `document.querySelectorAll("#resend [aria-live], #resend [role]").length`); n != 0 {
 		t.Errorf("%d live regions in the countdown", n)
 	}
-	b.click("#resend button")
-	b.do(chromedp.WaitVisible(chromedp.CSS("#app")))
+	b.Click("#resend button")
+	b.UntilShown("#app")
 	if posts := s.posted(); len(posts) != 1 || posts[0].path != prefix+"/resend" {
 		t.Errorf("posted %+v", posts)
 	}
@@ -162,16 +171,17 @@ func TestCountdown(t *testing.T) {
 
 // The script counts in the units in which the server wrote the page.
 func TestCountdownUnits(t *testing.T) {
+	t.Parallel()
 	v := codeForm()
-	s, b := newSite(t, v), newTab(t)
+	s, b := newSite(t, v), browser.NewPlainTab(t)
 	// Time stands still, so that nothing has passed when the script looks.
-	b.before(`performance.now = () => 0; Date.now = () => 0;`)
+	b.Ahead(`performance.now = () => 0; Date.now = () => 0;`)
 	for _, d := range []time.Duration{time.Second, 90 * time.Second, 100 * time.Second, 4 * time.Minute, 10 * time.Minute} {
 		v.ExpiresAt, v.ResendAt = v.Now.Add(2*d), v.Now.Add(d)
 		s.show(v)
-		b.open(s.URL + prefix + "/verify")
-		b.untilText("wait", "You can send it again in "+duration(d)+".")
-		b.untilText("life", "It works for another "+duration(2*d)+".")
+		b.Open(s.URL + prefix + "/verify")
+		untilWords(b, "wait", "You can send it again in "+duration(d)+".")
+		untilWords(b, "life", "It works for another "+duration(2*d)+".")
 	}
 }
 
@@ -181,23 +191,24 @@ func challenge(status string, expires, resend time.Time) string {
 }
 
 func TestDeliveryStream(t *testing.T) {
+	t.Parallel()
 	v := codeForm()
 	v.Status = "queued"
-	s, b := newSite(t, v), newTab(t)
-	b.open(s.URL + prefix + "/verify")
-	b.untilText("delivery", "Sending the code…")
+	s, b := newSite(t, v), browser.NewPlainTab(t)
+	b.Open(s.URL + prefix + "/verify")
+	untilWords(b, "delivery", "Sending the code…")
 	s.events <- challenge("accepted", v.ExpiresAt, v.ResendAt)
-	b.untilText("delivery", "The code is on its way.")
+	untilWords(b, "delivery", "The code is on its way.")
 	s.events <- "not json"
 	s.events <- challenge("unheard-of", v.ExpiresAt, noon)
 	// The event brought the time of the resend forward, and that is all it did.
-	b.until(`!document.querySelector("#resend button").disabled`)
-	b.untilText("delivery", "The code is on its way.")
+	b.Until(`!document.querySelector("#resend button").disabled`)
+	untilWords(b, "delivery", "The code is on its way.")
 	s.events <- challenge("failed", v.ExpiresAt, noon)
-	b.untilText("delivery", "The message may not have gone out. If a code arrives it still works; otherwise send it again.")
+	untilWords(b, "delivery", "The message may not have gone out. If a code arrives it still works; otherwise send it again.")
 	s.events <- challenge("delivered", v.ExpiresAt, noon)
-	b.untilText("delivery", "The code was delivered to +64•••567.")
-	if got := eval[string](b, `delivery.dataset.state`); got != "delivered" {
+	untilWords(b, "delivery", "The code was delivered to +64•••567.")
+	if got := browser.Eval[string](b, `delivery.dataset.state`); got != "delivered" {
 		t.Errorf("the state is %q", got)
 	}
 	// Nothing comes after a delivery, so the browser hangs up.
@@ -209,11 +220,12 @@ func TestDeliveryStream(t *testing.T) {
 }
 
 func TestStreamEndsWithThePage(t *testing.T) {
-	s, b := newSite(t, codeForm()), newTab(t)
-	b.open(s.URL + prefix + "/verify")
+	t.Parallel()
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	b.Open(s.URL + prefix + "/verify")
 	s.events <- challenge("failed", noon.Add(5*time.Minute), noon)
-	b.until(`delivery.dataset.state === "failed"`)
-	b.open(s.URL + "/app")
+	b.Until(`delivery.dataset.state === "failed"`)
+	b.Open(s.URL + "/app")
 	select {
 	case <-s.left:
 	case <-time.After(patience):
@@ -222,14 +234,16 @@ func TestStreamEndsWithThePage(t *testing.T) {
 }
 
 func TestNoStreamWhenThereIsNothingToWaitFor(t *testing.T) {
+	t.Parallel()
 	delivered, expired := codeForm(), codeForm()
 	delivered.Status, expired.ExpiresAt = "delivered", noon
+	b := browser.NewPlainTab(t)
+	b.Ahead(stubWebOTP)
 	for _, v := range []Verify{delivered, expired} {
-		s, b := newSite(t, v), newTab(t)
-		b.before(stubWebOTP)
-		b.open(s.URL + prefix + "/verify")
-		b.until(`window.asked !== undefined`)
-		b.open(s.URL + "/app")
+		s := newSite(t, v)
+		b.Open(s.URL + prefix + "/verify")
+		b.Until(`window.asked !== undefined`)
+		b.Open(s.URL + "/app")
 		if got := strings.Join(s.requests(), "\n"); strings.Contains(got, "/status") {
 			t.Errorf("asked for the status:\n%s", got)
 		}
@@ -237,16 +251,17 @@ func TestNoStreamWhenThereIsNothingToWaitFor(t *testing.T) {
 }
 
 func TestExpiryIsSaid(t *testing.T) {
-	s, b := newSite(t, codeForm()), newTab(t)
-	b.before(clockAhead)
-	b.open(s.URL + prefix + "/verify")
-	b.until(`delivery.dataset.state === "accepted"`)
-	b.do(chromedp.Evaluate[chromedp.Void](`ahead = 270_000`))
-	b.until(`/another (30|2\d) seconds\.$/.test(life.textContent)`)
-	b.do(chromedp.Evaluate[chromedp.Void](`ahead = 300_000`))
-	b.untilText("delivery", "The code has expired.")
-	b.untilText("other", "Get a new code")
-	if !eval[bool](b, `document.getElementById("resend").hidden && document.getElementById("life").textContent === ""`) {
+	t.Parallel()
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	b.Ahead(clockAhead)
+	b.Open(s.URL + prefix + "/verify")
+	b.Until(`delivery.dataset.state === "accepted"`)
+	b.Run(`ahead = 270_000`)
+	b.Until(`/another (30|2\d) seconds\.$/.test(life.textContent)`)
+	b.Run(`ahead = 300_000`)
+	untilWords(b, "delivery", "The code has expired.")
+	untilWords(b, "other", "Get a new code")
+	if !browser.Eval[bool](b, `document.getElementById("resend").hidden && document.getElementById("life").textContent === ""`) {
 		t.Error("an expired code can be sent again, or still says how long it works")
 	}
 	select {
@@ -254,18 +269,19 @@ func TestExpiryIsSaid(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the stream outlives its code")
 	}
-	b.click("#other")
-	b.do(chromedp.WaitVisible(chromedp.CSS("#other")))
+	b.Click("#other")
+	b.UntilShown("#other")
 	if got := s.requests(); got[len(got)-1] == "POST "+prefix+"/resend" || len(s.posted()) > 0 {
 		t.Errorf("asked for %q", got)
 	}
 }
 
 func TestSecondSubmitIsHeldBack(t *testing.T) {
-	s, b := newSite(t, Login{Example: "021 234 567"}), newTab(t)
+	t.Parallel()
+	s, b := newSite(t, Login{Example: "021 234 567"}), browser.NewPlainTab(t)
 	// Counts what would leave the page, and holds it back in place of a slow
 	// network; keeps what the script puts off for ten seconds.
-	b.before(`
+	b.Ahead(`
 		window.sent = 0;
 		addEventListener("submit", (event) => {
 			if (!event.defaultPrevented) window.sent++;
@@ -277,39 +293,40 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 			window.givingUp = () => f(...args);
 			return 1;
 		};`)
-	b.open(s.URL + prefix + "/login")
-	b.do(chromedp.SendKeys(chromedp.CSS("#phone"), "021 234 567"))
-	b.click("button")
-	b.until(`document.querySelector("button").ariaDisabled === "true"`)
-	b.click("button")
-	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("form").requestSubmit()`))
-	if n := eval[int](b, `sent`); n != 1 {
+	b.Open(s.URL + prefix + "/login")
+	b.Fill("#phone", "021 234 567")
+	b.Click("button")
+	b.Until(`document.querySelector("button").ariaDisabled === "true"`)
+	b.Click("button")
+	b.Run(`document.querySelector("form").requestSubmit()`)
+	if n := browser.Eval[int](b, `sent`); n != 1 {
 		t.Errorf("submitted %d times", n)
 	}
 	// A submit that never ends does not leave the user with a dead button.
-	b.do(chromedp.Evaluate[chromedp.Void](`givingUp()`))
-	b.until(`document.querySelector("button").ariaDisabled === null`)
-	b.click("button")
-	if n := eval[int](b, `sent`); n != 2 {
+	b.Run(`givingUp()`)
+	b.Until(`document.querySelector("button").ariaDisabled === null`)
+	b.Click("button")
+	if n := browser.Eval[int](b, `sent`); n != 2 {
 		t.Errorf("submitted %d times, want the second one let through", n)
 	}
 }
 
 // A page that comes back from the browser's cache works again.
 func TestBackFromTheCache(t *testing.T) {
-	s, b := newSite(t, codeForm()), newTab(t)
-	b.before(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
-	b.open(s.URL + prefix + "/verify")
-	b.do(chromedp.SendKeys(chromedp.CSS("#code"), "482174"))
-	b.click(`form[action$="/verify"] button`)
-	b.until(`document.querySelector("button").ariaDisabled === "true" && aborted`)
-	b.do(chromedp.Evaluate[chromedp.Void](`dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }))`))
+	t.Parallel()
+	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	b.Ahead(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
+	b.Open(s.URL + prefix + "/verify")
+	b.Fill("#code", "482174")
+	b.Click(`form[action$="/verify"] button`)
+	b.Until(`document.querySelector("button").ariaDisabled === "true" && aborted`)
+	b.Run(`dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }))`)
 	select {
 	case <-s.left:
 	case <-time.After(patience):
 		t.Fatal("the stream outlives its page")
 	}
-	if !eval[bool](b, `(() => {
+	if !browser.Eval[bool](b, `(() => {
 		asked = undefined;
 		dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
 		return document.querySelector("button").ariaDisabled === null && asked !== undefined;
@@ -317,5 +334,5 @@ func TestBackFromTheCache(t *testing.T) {
 		t.Error("the button is still held back, or the code no longer asked for")
 	}
 	s.events <- challenge("delivered", noon.Add(5*time.Minute), noon)
-	b.untilText("delivery", "The code was delivered to +64•••567.")
+	untilWords(b, "delivery", "The code was delivered to +64•••567.")
 }
