@@ -298,7 +298,7 @@ const (
 func randomLeaps(t *testing.T, open Open) {
 	store := open(t, 100_000)
 	serial := 0
-	sequences(t, func(t *rapid.T) {
+	sequences(t, fewSequences, func(t *rapid.T) {
 		serial++
 		name := "leaps " + string(rune(serial))
 		l := &leaper{

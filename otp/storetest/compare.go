@@ -18,7 +18,7 @@ import (
 func Compare(t *testing.T, one, other func(t *testing.T) otp.Store) {
 	randomSequences(t, func(t *testing.T, _ int) otp.Store {
 		return &pair{t: t, one: one(t), other: other(t)}
-	}, []int{math.MaxInt})
+	}, []int{math.MaxInt}, math.MaxInt)
 }
 
 // pair asks two stores, sees that they answer alike, and answers as the first.

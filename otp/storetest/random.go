@@ -19,13 +19,14 @@ import (
 // randomSequences plays random calls to a store and to the model, and
 // compares every answer. The stores are few and live long: each sequence has
 // challenges, counters and messages of its own, and days of its own.
-func randomSequences(t *testing.T, open Open, capacities []int) {
+// Of the hundred sequences a plain run plays as many as plain says.
+func randomSequences(t *testing.T, open Open, capacities []int, plain int) {
 	stores := make(map[int]otp.Store)
 	for _, capacity := range capacities {
 		stores[capacity] = open(t, capacity)
 	}
 	day := epoch
-	sequences(t, func(t *rapid.T) {
+	sequences(t, plain, func(t *rapid.T) {
 		capacity := rapid.SampledFrom(capacities).Draw(t, "capacity")
 		p := &player{
 			d:    &desk{reporter: t, store: stores[capacity], now: day},
@@ -61,11 +62,14 @@ func randomSequences(t *testing.T, open Open, capacities []int) {
 	})
 }
 
-// sequences is rapid.Check for sequences of calls, of which a plain run plays
-// thirty, and a whole one a hundred. Where -rapid.checks is set, that many are
-// played.
-func sequences(t *testing.T, play func(t *rapid.T)) {
-	few := testlevel.Size(30, math.MaxInt)
+// fewSequences are played of what asks a store over a network for each step.
+const fewSequences = 30
+
+// sequences is rapid.Check for sequences of calls. A plain run plays no more of
+// them than plain says, a whole one all hundred. Where -rapid.checks is set, that
+// many are played.
+func sequences(t *testing.T, plain int, play func(t *rapid.T)) {
+	few := testlevel.Size(plain, math.MaxInt)
 	flag.Visit(func(f *flag.Flag) {
 		if f.Name == "rapid.checks" {
 			few = math.MaxInt

@@ -36,14 +36,14 @@ func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 	for _, test := range append(roomTests, crowdedRoomTests...) {
 		t.Run("room/"+test.name, func(t *testing.T) { test.run(t, open) })
 	}
-	t.Run("random/model", func(t *testing.T) { randomSequences(t, open, []int{1, 2, 3, 4}) })
+	t.Run("random/model", func(t *testing.T) { randomSequences(t, open, []int{1, 2, 3, 4}, math.MaxInt) })
 }
 
 // RunUnbounded is Run for a store that has room for any number of challenges.
 func RunUnbounded(t *testing.T, open func(t *testing.T) otp.Store) {
 	one := func(t *testing.T, _ int) otp.Store { return open(t) }
 	run(t, one)
-	t.Run("random/model", func(t *testing.T) { randomSequences(t, one, []int{math.MaxInt}) })
+	t.Run("random/model", func(t *testing.T) { randomSequences(t, one, []int{math.MaxInt}, fewSequences) })
 }
 
 func run(t *testing.T, open Open) {

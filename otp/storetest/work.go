@@ -226,7 +226,7 @@ func marksAhead(t *testing.T, open Open) {
 func leaping(t *testing.T, open Open) {
 	store := open(t, 10)
 	run := 0
-	sequences(t, func(t *rapid.T) {
+	sequences(t, fewSequences, func(t *rapid.T) {
 		run++
 		l := &markLeaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, run: run}
 		t.Repeat(map[string]func(*rapid.T){
