@@ -135,13 +135,12 @@ func TestProxyReset(t *testing.T) {
 	c.send("INCR count")
 	c.want(":2")
 	// The server has been told too: all that it has is c, and who asks.
-	deadline := time.Now().Add(10 * time.Second)
-	for strings.Count(r.Do("CLIENT", "LIST").(string), "\n") > 2 {
-		if time.Now().After(deadline) {
-			t.Fatal("the server still has the connections")
+	redistest.Eventually(t, "the server has no more connections", func() error {
+		if list := r.Do("CLIENT", "LIST").(string); strings.Count(list, "\n") > 2 {
+			return errors.New(list)
 		}
-		time.Sleep(time.Millisecond)
-	}
+		return nil
+	})
 }
 
 func TestProxyRefuse(t *testing.T) {
@@ -182,13 +181,12 @@ func TestProxyPartition(t *testing.T) {
 	c.send("INCR count")
 	c.Close()
 	p.Partition(false)
-	deadline := time.Now().Add(10 * time.Second)
-	for r.Do("GET", "count") != "3" {
-		if time.Now().After(deadline) {
-			t.Fatalf("count is %v, want 3", r.Do("GET", "count"))
+	redistest.Eventually(t, "the server has counted to 3", func() error {
+		if count := r.Do("GET", "count"); count != "3" {
+			return fmt.Errorf("to %v", count)
 		}
-		time.Sleep(time.Millisecond)
-	}
+		return nil
+	})
 }
 
 func TestProxyHalfOpen(t *testing.T) {
