@@ -66,20 +66,18 @@ func runSuite(t *testing.T, config *Store, flushAll func()) {
 }
 
 // TestStore holds the store to what every store must do, whichever Redis it is
-// on.
+// on. One Redis comes after the other, as the suite looks for goroutines that
+// are left over.
 func TestStore(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) {
-		t.Parallel()
 		redis := miniredis.RunT(t)
 		runSuite(t, at(redis.Addr()), redis.FlushAll)
 	})
 	t.Run("server", func(t *testing.T) {
-		t.Parallel()
 		redis := redistest.Server(t)
 		runSuite(t, at(redis.Addr()), func() { redis.Do("FLUSHALL") })
 	})
 	t.Run("cluster", func(t *testing.T) {
-		t.Parallel()
 		cluster := redistest.Cluster(t)
 		runSuite(t, &Store{Address: cluster.Addrs()}, func() {
 			for _, node := range cluster.Nodes {

@@ -42,6 +42,15 @@ func crowd(n int, work func(i int)) {
 	done.Wait()
 }
 
+// floodSize is how many others a flood has. With -short, which the race detector
+// is run with, there are enough to meet and not enough to crowd out.
+func floodSize() int {
+	if testing.Short() {
+		return 100
+	}
+	return testlevel.Size(500, 2000)
+}
+
 // flood does n things, some at once, of which each is to succeed.
 func flood(t *testing.T, n int, do func(i int) error) {
 	t.Helper()

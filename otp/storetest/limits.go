@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -296,7 +295,7 @@ func metStillCount(t *testing.T, open Open) {
 func floodLiftsNone(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	const kept = 20
-	others := testlevel.Size(500, 2000)
+	others := floodSize()
 	rate := otp.Rate{Count: 1, Window: time.Hour}
 	name := func(kind string, i int) otp.Counter { return counter("number", fmt.Sprint(kind, i), rate) }
 	for i := range kept {

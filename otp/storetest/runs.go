@@ -315,7 +315,7 @@ func runLife(t *testing.T, open Open) {
 // floodEndsNone: what a store sheds under a flood, it is no run that counts.
 func floodEndsNone(t *testing.T, open Open) {
 	const kept = 20
-	others := testlevel.Size(500, 2000)
+	others := floodSize()
 	d := newDesk(t, open, 10)
 	locked := otp.Lockout{Count: 3, For: 1000 * time.Hour, Max: 100}
 	run := func(i int) otp.Run { return runOf(fmt.Sprint("kept", i), "", locked) }
