@@ -222,12 +222,12 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 // scope it counts.
 func holderOf(req *operator.Request) (scope, holder string) {
 	if req.User == "" {
-		return req.Realm, holderNumber + req.Number
+		return req.Realm, NumberHolder(req.Number)
 	}
 	if req.Realm == "" {
-		return scopeSecondFactor, holderUser + req.User
+		return scopeSecondFactor, UserHolder(req.User)
 	}
-	return req.Realm, holderUser + req.User
+	return req.Realm, UserHolder(req.User)
 }
 
 func (a *adminAPI) log(event string, req *operator.Request, more ...zap.Field) {

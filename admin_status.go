@@ -85,8 +85,7 @@ func (g *Gate) status(ctx context.Context) operator.GateStatus {
 func rateStatuses(rates []otp.Rate, used []int) []operator.RateStatus {
 	list := make([]operator.RateStatus, len(rates))
 	for i, rate := range rates {
-		text, _ := Rate(rate).MarshalText() // never fails
-		list[i] = operator.RateStatus{Rate: string(text), Used: used[i]}
+		list[i] = operator.RateStatus{Rate: rate.String(), Used: used[i]}
 	}
 	return list
 }

@@ -30,15 +30,20 @@ func benchGate(b testing.TB) (*Gate, string) {
 		Prefix: DefaultPrefix, Company: "Acme", engine: &engine{vault: &vault.Vault{Ring: ring}},
 		identity: HeadersConfig{}.identity(),
 		jar:      cookies.Jar{Names: SessionConfig{}.cookies(), Life: SessionConfig{}.life(), Vault: &vault.Vault{Ring: ring}, Log: zap.NewNop()},
-		logger:   zap.NewNop(), audit: zap.NewNop(), now: time.Now, origin: http.NewCrossOriginProtection(), streams: newStreams(),
+		logger:   zap.NewNop(), now: time.Now,
 	}
 	if g.numbers, err = number.NewPolicy([]string{"NZ"}); err != nil {
 		b.Fatal(err)
 	}
 	g.jar.Admits = g.admits
-	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
+	shown, err := pages.New(g.Prefix, g.Company)
+	if err != nil {
 		b.Fatal(err)
 	}
+	g.flow = newFlow(flow{
+		Prefix: g.Prefix, Company: g.Company, Jar: &g.jar, Numbers: g.numbers, Pages: shown, Now: g.now,
+		Log: g.logger, Sampled: g.logger, Audit: g.logger, Crowded: g.logger,
+	})
 	s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
 	g.jar.Life.Begin(&s, time.Now())
 	sealed, err := s.Seal(ring, "app.example.com")

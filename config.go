@@ -258,7 +258,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 
 // MarshalText implements encoding.TextMarshaler.
 func (r Rate) MarshalText() ([]byte, error) {
-	return fmt.Appendf(nil, "%d/%s", r.Count, short(r.Window)), nil
+	return []byte(otp.Rate(r).String()), nil
 }
 
 // short writes d as people write it in a configuration: 12h, not 12h0m0s.

@@ -3,7 +3,6 @@ package websms
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -106,14 +105,8 @@ type Gate struct {
 	bypass     caddyhttp.MatcherSets
 	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
 	hosts      *atomic.Pointer[boundHosts] // holds nil until Caddy has started
-	pages      *pages.Pages
-	origin     *http.CrossOriginProtection
-	streams    *streams
+	flow       *flow                       // the gate's own pages
 	logger     *zap.Logger
-	sampled    *zap.Logger // for lines that many clients cause: each text once a second
-	audit      *zap.Logger
-	crowded    *zap.Logger // the audit log, sampled as above
-	events     *telemetry.Emitter
 	now        func() time.Time
 }
 
@@ -175,122 +168,91 @@ func (g *Gate) prefix() string {
 
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
-	g.logger, g.audit, g.now = ctx.Logger(), ctx.Logger(telemetry.AuditLog{}), clock.Now
-	g.hosts = new(atomic.Pointer[boundHosts])
-	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
-	})
-	g.sampled, g.crowded = g.logger.WithOptions(sampling), g.audit.WithOptions(sampling)
+	g.logger, g.now = ctx.Logger(), clock.Now
 	g.Prefix = g.prefix()
 	if err := g.check(); err != nil {
 		return err
 	}
-	app, err := ctx.App("websms")
+	if err := g.provision(ctx); err != nil {
+		return fmt.Errorf("websms_otp: %w", err)
+	}
+	risk.Log(g.logger, g.optionRisks())
+	return nil
+}
+
+func (g *Gate) provision(ctx caddy.Context) error {
+	loaded, err := ctx.App("websms")
 	if err != nil {
-		return fmt.Errorf("websms_otp: %w", err)
+		return err
 	}
-	if g.events, err = telemetry.NewEmitter(ctx, g.logger); err != nil {
-		return fmt.Errorf("websms_otp: %w", err)
-	}
-	if g.engine = app.(*App).engine; app.(*App).missing != nil {
-		return fmt.Errorf("websms_otp: %w", app.(*App).missing)
-	}
-	g.policy, g.identity = g.challengePolicy(), g.Headers.identity()
-	g.jar = cookies.Jar{
-		Names: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
+	app := loaded.(*App)
+	if g.engine = app.engine; app.missing != nil {
+		return app.missing
 	}
 	if g.numbers, err = g.numberPolicy(); err != nil {
 		return err
 	}
 	if g.SecondFactor != nil {
 		if g.second, err = g.SecondFactor.provision(ctx, g.numbers, g.logger, g.now); err != nil {
-			return fmt.Errorf("websms_otp: %w", err)
+			return err
 		}
 	}
+	g.identity = g.Headers.identity()
 	g.identity.ByNumber = g.second == nil
-	if g.pages, err = pages.New(g.Prefix, g.Company); err != nil {
-		return fmt.Errorf("websms_otp: %w", err)
+	if err := g.loadBypass(ctx); err != nil {
+		return fmt.Errorf("bypass: %w", err)
 	}
-	if g.BypassRaw != nil {
-		g.bypassSets = slices.Clone(g.BypassRaw)
-		matchers, err := ctx.LoadModule(g, "BypassRaw")
-		if err != nil {
-			return fmt.Errorf("websms_otp: bypass: %w", err)
-		}
-		if err := g.bypass.FromInterface(matchers); err != nil {
-			return fmt.Errorf("websms_otp: bypass: %w", err)
-		}
+	if err := g.newFlow(ctx); err != nil {
+		return err
 	}
-	g.origin = http.NewCrossOriginProtection()
-	g.streams = newStreams()
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		// A server waits for its requests before it stops, and a status
-		// stream is one that would last.
-		server.RegisterOnShutdown(g.streams.close)
-		server.RegisterOnShutdown(app.(*App).stopping)
+		server.RegisterOnShutdown(g.flow.Close)
+		server.RegisterOnShutdown(app.stopping)
 	}
-	risk.Log(g.logger, g.optionRisks())
-	app.(*App).gates = append(app.(*App).gates, g) // one is provisioned after the other
+	app.gates = append(app.gates, g) // Caddy provisions one gate after the other
 	return nil
 }
 
-// scope returns what limits are counted under. A gate behind a first factor does
-// not share it with those that strangers can ask at, unless it says so.
-func (g *Gate) scope() string {
-	if g.Realm == "" && g.SecondFactor != nil {
-		return scopeSecondFactor
+func (g *Gate) loadBypass(ctx caddy.Context) error {
+	if g.BypassRaw == nil {
+		return nil
 	}
-	return g.Realm
-}
-
-// scopeSecondFactor is one that no realm can have.
-const scopeSecondFactor = "\x00second factor"
-
-func (g *Gate) challengePolicy() otp.Policy {
-	p := otp.Policy{
-		Scope: g.scope(), Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
-		Company: g.Company, Comment: g.Comment, Cooldown: 30 * time.Second,
-		PerNumber: rates(g.Limits.PerNumber, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour}),
-		PerClient: rates(g.Limits.PerIP, otp.Rate{Count: 10, Window: 10 * time.Minute}, otp.Rate{Count: 50, Window: 24 * time.Hour}),
-		Budget:    rates(g.Limits.Budget, otp.Rate{Count: 500, Window: time.Hour}),
-		Lockout:   g.Limits.lockout(),
-	}
-	if g.Code.Length != 0 {
-		p.Length = g.Code.Length
-	}
-	if g.Code.TTL != 0 {
-		p.TTL = time.Duration(g.Code.TTL)
-	}
-	if g.Code.Attempts != 0 {
-		p.Attempts = g.Code.Attempts
-	}
-	if c := g.Limits.Cooldown; c != nil {
-		p.Cooldown = time.Duration(*c)
-	}
-	return p
-}
-
-func (g *Gate) numberPolicy() (*number.Policy, error) {
-	policy, err := number.NewPolicy(g.Numbers.countries())
+	g.bypassSets = slices.Clone(g.BypassRaw)
+	matchers, err := ctx.LoadModule(g, "BypassRaw")
 	if err != nil {
-		return nil, fmt.Errorf("websms_otp: numbers countries: %w", err)
+		return err
 	}
-	for _, input := range g.Numbers.Allow { // sound: check has read them
-		if err := policy.Allow(input); err != nil {
-			return nil, fmt.Errorf("websms_otp: numbers allow: %w", err)
-		}
+	return g.bypass.FromInterface(matchers)
+}
+
+// newFlow makes the gate's own pages, and the jar that both they and ServeHTTP read
+// cookies with.
+func (g *Gate) newFlow(ctx caddy.Context) error {
+	shown, err := pages.New(g.Prefix, g.Company)
+	if err != nil {
+		return err
 	}
-	if name := g.Numbers.AllowFile; name != "" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("websms_otp: numbers allow_file: %w", err)
-		}
-		defer file.Close()
-		if err := policy.AllowFrom(file); err != nil {
-			return nil, fmt.Errorf("websms_otp: numbers allow_file %s: %w", name, err)
-		}
+	events, err := telemetry.NewEmitter(ctx, g.logger)
+	if err != nil {
+		return err
 	}
-	return policy, nil
+	audit := ctx.Logger(telemetry.AuditLog{})
+	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
+	})
+	g.hosts = new(atomic.Pointer[boundHosts])
+	g.policy = g.challengePolicy()
+	g.jar = cookies.Jar{
+		Names: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
+	}
+	g.flow = newFlow(flow{
+		Prefix: g.Prefix, Company: g.Company, Realm: g.Realm, WebOTP: g.WebOTP,
+		Proves: func(host string) bool { return g.hosts.Load().proves(host) },
+		Engine: g.engine.Engine, Policy: g.policy, Jar: &g.jar, Numbers: g.numbers, FirstFactor: g.second,
+		Pages: shown, Events: events, Now: g.now,
+		Log: g.logger, Sampled: g.logger.WithOptions(sampling), Audit: audit, Crowded: audit.WithOptions(sampling),
+	})
+	return nil
 }
 
 // ServeHTTP decides what becomes of a request: one of our own pages, through
@@ -298,7 +260,7 @@ func (g *Gate) numberPolicy() (*number.Policy, error) {
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	g.identity.Scrub(r)
 	if own := request.OwnURL(r, g.Prefix); own != nil {
-		return g.serveOwn(w, r, own)
+		return g.flow.ServeOwn(w, r, own)
 	}
 	if len(g.bypass) > 0 && request.DoubtOf(r) == request.Plain {
 		match, err := g.bypass.AnyMatchWithError(r)
@@ -311,13 +273,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return next.ServeHTTP(w, r)
 		}
 	}
-	if !g.ready() {
-		return g.refuseUnready(w, r, request.IsNavigation(r))
+	if !g.flow.Ready() {
+		return g.flow.RefuseUnready(w, r, request.IsNavigation(r))
 	}
 	b := g.jar.Browser(w, r, g.now())
 	s, ok := b.Session()
 	if !ok {
-		return g.challenge(w, r)
+		return g.flow.Deny(w, r)
 	}
 	cookie := ""
 	if g.jar.Life.Stale(&s, b.Now) {

@@ -49,14 +49,14 @@ func problemWrongCode(attemptsLeft int) problem {
 }
 
 // problemOf returns what an error of the engine is to the one who asked.
-func (g *Gate) problemOf(err error) problem {
+func (f *flow) problemOf(err error) problem {
 	var limit *otp.LimitError
 	var down *otp.UnavailableError
 	switch {
 	case errors.As(err, &limit) && limit.Locked():
 		return problem{
 			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
-			retryAfter: afterLock(limit), page: pages.LockedOut(request.WholeSeconds(limit.RetryAfter), g.Company),
+			retryAfter: afterLock(limit), page: pages.LockedOut(request.WholeSeconds(limit.RetryAfter), f.Company),
 		}
 	case errors.As(err, &limit):
 		return problem{
@@ -70,9 +70,9 @@ func (g *Gate) problemOf(err error) problem {
 	case errors.Is(err, otp.ErrTooManyAttempts):
 		return problemTooMany
 	case errors.As(err, &down):
-		g.sampled.Warn("refusing for now", zap.Error(err))
+		f.Sampled.Warn("refusing for now", zap.Error(err))
 	default:
-		g.sampled.Error("refusing after an error", zap.Error(err))
+		f.Sampled.Error("refusing after an error", zap.Error(err))
 		down = &otp.UnavailableError{RetryAfter: 10 * time.Second}
 	}
 	return problemUnavailable(down.RetryAfter)
@@ -96,7 +96,7 @@ func afterLock(limit *otp.LimitError) time.Duration {
 
 // refuse answers with p, as JSON to who prefers it, else as a page: view, or
 // if that is nil the problem's own.
-func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
+func (f *flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(p.retryAfter)/time.Second)))
 	}
@@ -106,37 +106,37 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 	if view == nil || request.PrefersJSON(r) {
 		return request.WriteJSON(w, p.Status, "application/problem+json", p)
 	}
-	return g.pages.Write(w, p.Status, view)
+	return f.Pages.Write(w, p.Status, view)
 }
 
-// challenge answers a request that holds no session. Nothing of its body is
-// read, or goes anywhere.
-func (g *Gate) challenge(w http.ResponseWriter, r *http.Request) error {
+// Deny answers a request that holds no session. It reads nothing of its body, and
+// passes nothing on.
+func (f *flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	telemetry.RequestsChallenged.Inc()
 	request.LimitBody(w, r)
 	navigation := request.IsNavigation(r)
 	if navigation && request.Reads(r) {
-		request.Redirect(w, http.StatusFound, request.LoginURL(request.Target(r), g.Prefix))
+		request.Redirect(w, http.StatusFound, request.LoginURL(request.Target(r), f.Prefix))
 		return nil
 	}
-	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + g.Prefix + `/login"`}
+	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + f.Prefix + `/login"`}
 	if navigation {
-		return g.pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(request.LoginURL(request.RefererTarget(r), g.Prefix)))
+		return f.Pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(request.LoginURL(request.RefererTarget(r), f.Prefix)))
 	}
 	return request.WriteJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 }
 
-// ready reports whether the keys are known by which sessions open.
-func (g *Gate) ready() bool { return g.engine.vault.Ring.Ready() }
+// Ready reports whether the keys are known by which sessions open.
+func (f *flow) Ready() bool { return f.Jar.Vault.Ring.Ready() }
 
-// refuseUnready answers a request while they are not. Whether it holds a
+// RefuseUnready answers a request while they are not. Whether it holds a
 // session nobody can tell, so it keeps its cookies. The vault has told the
 // operator; a line for each request would only fill the log.
-func (g *Gate) refuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
+func (f *flow) RefuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
 	request.LimitBody(w, r)
 	p := problemUnavailable(otp.UnreadyRetry)
 	if !page {
 		p.page = nil
 	}
-	return g.refuse(w, r, p, nil)
+	return f.refuse(w, r, p, nil)
 }

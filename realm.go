@@ -10,16 +10,16 @@ import (
 // webOTPHost returns the host that the message for r is bound to, or "". The client
 // chooses the Host header and the name in the TLS handshake, and may ask for a code
 // for another person's number. So the host must be one of ours.
-func (g *Gate) webOTPHost(r *http.Request) string {
-	switch g.WebOTP {
+func (f *flow) webOTPHost(r *http.Request) string {
+	switch f.WebOTP {
 	case "off":
 		return ""
 	case "":
 		host := request.Host(r)
-		if r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && g.hosts.Load().proves(host) {
+		if r.TLS != nil && host == strings.ToLower(r.TLS.ServerName) && f.Proves(host) {
 			return host
 		}
 		return ""
 	}
-	return g.WebOTP
+	return f.WebOTP
 }

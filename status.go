@@ -68,13 +68,13 @@ const (
 
 // stream sends one event for each change of a challenge, until it ends
 // (WHATWG HTML, 9.2).
-func (g *Gate) stream(v *visit, a *cookies.Challenge) error {
-	if !g.streams.begin(a.ID) {
-		return g.refuse(v.W, v.R, problem{
+func (f *flow) stream(v *visit, a *cookies.Challenge) error {
+	if !f.streams.begin(a.ID) {
+		return f.refuse(v.W, v.R, problem{
 			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
 		}, nil)
 	}
-	defer g.streams.end(a.ID)
+	defer f.streams.end(a.ID)
 	// One rhythm for the whole stream: a change that is not shown must not
 	// show in when the next beat comes either.
 	beat := time.NewTicker(heartbeat)
@@ -82,27 +82,27 @@ func (g *Gate) stream(v *visit, a *cookies.Challenge) error {
 	var last []byte
 	for {
 		// Watch first, then Get: a change between the two is not missed.
-		changed, stop := g.engine.Watch(a.ID)
-		c, err := g.engine.Get(v.R.Context(), g.policy.Scope, a.ID)
+		changed, stop := f.Engine.Watch(a.ID)
+		c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, a.ID)
 		dead := errors.Is(err, otp.ErrTooManyAttempts)
 		if err != nil && !(dead && last != nil) {
 			stop()
 			if last != nil {
 				return nil // it ended
 			}
-			return g.refuseStatus(v, a, err)
+			return f.refuseStatus(v, a, err)
 		}
 		if last == nil {
 			beginEvents(v.W.Header())
 		}
-		line, err := json.Marshal(g.view(v, a, c))
+		line, err := json.Marshal(f.view(v, a, c))
 		if err != nil {
 			stop()
 			return err
 		}
 		alive := bytes.Equal(line, last) || sendEvent(v.W, "data: "+string(line)+"\n\n")
 		last = line
-		alive = alive && !dead && g.await(v, changed, c.ExpiresAt, beat.C)
+		alive = alive && !dead && f.await(v, changed, c.ExpiresAt, beat.C)
 		stop()
 		if !alive {
 			return nil
@@ -113,21 +113,21 @@ func (g *Gate) stream(v *visit, a *cookies.Challenge) error {
 // refuseStatus says why there is no challenge to tell of, always in JSON. A
 // browser that takes up a stream again after its end is told to stop, by a 204
 // (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
-func (g *Gate) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
-	p := g.problemOf(lostError(a, err, v.Now))
+func (f *flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
+	p := f.problemOf(lostError(a, err, v.Now))
 	if wantsEvents(v.R) && p.Type != "unavailable" {
 		v.W.Header().Set("Cache-Control", "no-store")
 		v.W.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	p.page = nil
-	return g.refuse(v.W, v.R, p, nil)
+	return f.refuse(v.W, v.R, p, nil)
 }
 
 // await keeps a stream alive until its challenge has changed or expires; it
 // reports false if the browser or the server goes away before.
-func (g *Gate) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
-	expiry := time.NewTimer(expires.Sub(g.now()))
+func (f *flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
+	expiry := time.NewTimer(expires.Sub(f.Now()))
 	defer expiry.Stop()
 	for {
 		select {
@@ -141,7 +141,7 @@ func (g *Gate) await(v *visit, changed <-chan struct{}, expires time.Time, beat 
 			}
 		case <-v.R.Context().Done():
 			return false
-		case <-g.streams.closing:
+		case <-f.streams.closing:
 			return false
 		}
 	}

@@ -29,7 +29,7 @@ type visit struct {
 
 // endpoint is one of the gate's own pages.
 type endpoint struct {
-	get, post func(*Gate, *visit) error
+	get, post func(*flow, *visit) error
 	personal  bool // it sends or awaits a code: with a second factor, of a person with a number
 }
 
@@ -37,14 +37,14 @@ var endpoints map[string]endpoint
 
 func init() { // in init, because the handlers refer back to the table
 	endpoints = map[string]endpoint{
-		"login":   {get: (*Gate).getLogin, personal: true},
-		"send":    {post: (*Gate).postSend, personal: true},
-		"verify":  {get: (*Gate).getVerify, post: (*Gate).postVerify, personal: true},
-		"resend":  {post: (*Gate).postResend, personal: true},
-		"status":  {get: (*Gate).getStatus, personal: true},
-		"session": {get: (*Gate).getSession},
-		"logout":  {post: (*Gate).postLogout},
-		"recover": {get: (*Gate).getRecover, post: (*Gate).postRecover, personal: true},
+		"login":   {get: (*flow).getLogin, personal: true},
+		"send":    {post: (*flow).postSend, personal: true},
+		"verify":  {get: (*flow).getVerify, post: (*flow).postVerify, personal: true},
+		"resend":  {post: (*flow).postResend, personal: true},
+		"status":  {get: (*flow).getStatus, personal: true},
+		"session": {get: (*flow).getSession},
+		"logout":  {post: (*flow).postLogout},
+		"recover": {get: (*flow).getRecover, post: (*flow).postRecover, personal: true},
 	}
 }
 
@@ -59,83 +59,83 @@ func (e endpoint) allow() string {
 	return strings.Join(methods, ", ")
 }
 
-// serveOwn answers a request for own, which lies under the prefix; all of them end here.
-func (g *Gate) serveOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
+// ServeOwn answers a request for own, which lies under the prefix; all of them end here.
+func (f *flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
 	request.LimitBody(w, r)
-	if !strings.HasPrefix(own.Path, g.Prefix) {
-		return g.refuse(w, r, problemNotFound, nil)
+	if !strings.HasPrefix(own.Path, f.Prefix) {
+		return f.refuse(w, r, problemNotFound, nil)
 	}
-	name := strings.TrimPrefix(own.Path[len(g.Prefix):], "/")
+	name := strings.TrimPrefix(own.Path[len(f.Prefix):], "/")
 	if asset, ok := strings.CutPrefix(name, "assets/"); ok {
 		if !request.Reads(r) {
-			return g.refuseMethod(w, r, "GET, HEAD")
+			return f.refuseMethod(w, r, "GET, HEAD")
 		}
-		if g.pages.ServeAsset(w, r, asset) {
+		if f.Pages.ServeAsset(w, r, asset) {
 			return nil
 		}
 	}
-	if !g.ready() {
-		return g.refuseUnready(w, r, name != "status" && name != "session") // whose answers are for programs
+	if !f.Ready() {
+		return f.RefuseUnready(w, r, name != "status" && name != "session") // whose answers are for programs
 	}
 	if name == "" {
 		if !request.Reads(r) {
-			return g.refuseMethod(w, r, "GET, HEAD")
+			return f.refuseMethod(w, r, "GET, HEAD")
 		}
-		request.Redirect(w, http.StatusFound, g.Prefix+"/login")
+		request.Redirect(w, http.StatusFound, f.Prefix+"/login")
 		return nil
 	}
 	e, ok := endpoints[name]
 	if !ok {
-		return g.refuse(w, r, problemNotFound, nil)
+		return f.refuse(w, r, problemNotFound, nil)
 	}
-	v := &visit{Browser: g.jar.Browser(w, r, g.now()), url: own}
+	v := &visit{Browser: f.Jar.Browser(w, r, f.Now()), url: own}
 	switch {
 	case request.Reads(r) && e.get != nil:
-		return g.answer(v, e, e.get)
+		return f.answer(v, e, e.get)
 	case r.Method == http.MethodPost && e.post != nil:
 		if request.InEarlyData(r) {
-			return g.refuse(w, r, problemTooEarly, nil)
+			return f.refuse(w, r, problemTooEarly, nil)
 		}
-		if g.crossOrigin(r, v.HTTPS) {
-			return g.refuse(w, r, problemCrossOrigin, nil)
+		if f.crossOrigin(r, v.HTTPS) {
+			return f.refuse(w, r, problemCrossOrigin, nil)
 		}
 		if refusal := v.readForm(); refusal != nil {
-			return g.refuse(w, r, *refusal, nil)
+			return f.refuse(w, r, *refusal, nil)
 		}
 		ctx, span := telemetry.StartSpan(r.Context(), "websms "+name)
 		defer span.End()
 		v.R = r.WithContext(ctx)
-		return g.answer(v, e, e.post)
+		return f.answer(v, e, e.post)
 	}
-	return g.refuseMethod(w, r, e.allow())
+	return f.refuseMethod(w, r, e.allow())
 }
 
 // harness.Answer lets an endpoint answer, unless it is for a person whom no first
 // factor has named, or who has no number.
-func (g *Gate) answer(v *visit, e endpoint, with func(*Gate, *visit) error) error {
-	if e.personal && g.second != nil {
+func (f *flow) answer(v *visit, e endpoint, with func(*flow, *visit) error) error {
+	if e.personal && f.FirstFactor != nil {
 		var err error
-		if v.user, v.number, err = g.second.Identify(v.R); err != nil {
-			return g.refusePerson(v, err)
+		if v.user, v.number, err = f.FirstFactor.Identify(v.R); err != nil {
+			return f.refusePerson(v, err)
 		}
 	}
-	return with(g, v)
+	return with(f, v)
 }
 
 // crossOrigin reports whether another origin had a browser post r. The check
 // of the library compares hosts alone where a browser sends no Sec-Fetch-Site;
 // over plain HTTP ours is another origin, which whoever holds the network speaks for.
-func (g *Gate) crossOrigin(r *http.Request, https bool) bool {
-	if g.origin.Check(r) != nil {
+func (f *flow) crossOrigin(r *http.Request, https bool) bool {
+	if f.origin.Check(r) != nil {
 		return true
 	}
 	origin, err := url.Parse(r.Header.Get("Origin"))
 	return https && r.Header.Get("Sec-Fetch-Site") == "" && err == nil && origin.Scheme == "http"
 }
 
-func (g *Gate) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
+func (f *flow) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
 	w.Header().Set("Allow", allow)
-	return g.refuse(w, r, problemMethod, nil)
+	return f.refuse(w, r, problemMethod, nil)
 }
 
 // readForm reads what was posted, as a form or as JSON, or returns why not.
@@ -194,6 +194,8 @@ func (v *visit) readJSON(body []byte) bool {
 
 // cookies.Challenge returns the challenge that the browser has asked for, in the name of the
 // person that a first factor names now.
-func (g *Gate) ask(v *visit) (cookies.Challenge, bool) {
-	return v.Challenge(func(a *cookies.Challenge) bool { return a.User == v.user && (g.second == nil || a.Number == v.number) })
+func (f *flow) ask(v *visit) (cookies.Challenge, bool) {
+	return v.Challenge(func(a *cookies.Challenge) bool {
+		return a.User == v.user && (f.FirstFactor == nil || a.Number == v.number)
+	})
 }

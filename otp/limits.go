@@ -3,6 +3,7 @@ package otp
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -13,8 +14,16 @@ type Rate struct {
 	Window time.Duration
 }
 
-// String returns the count and the window, such as "3/10m0s".
-func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Count, r.Window) }
+// String returns the count and the window as a configuration has them, such as "3/10m".
+func (r Rate) String() string {
+	window := r.Window.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(window, zero) {
+			window = window[:len(window)-2]
+		}
+	}
+	return fmt.Sprintf("%d/%s", r.Count, window)
+}
 
 // Lockout says when failures (wrong codes in a row) lock a number. They count across
 // challenges. While a number is locked, no code is sent to it and no code is

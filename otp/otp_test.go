@@ -9,8 +9,8 @@ import (
 
 func TestRateString(t *testing.T) {
 	for want, r := range map[string]Rate{
-		"3/10m0s":    {3, 10 * time.Minute},
-		"10/24h0m0s": {10, 24 * time.Hour},
+		"3/10m":    {3, 10 * time.Minute},
+		"10/24h": {10, 24 * time.Hour},
 		"1/30s":      {1, 30 * time.Second},
 	} {
 		if got := r.String(); got != want {
