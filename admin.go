@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/flow"
 	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -222,12 +223,12 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 // scope it counts.
 func holderOf(req *operator.Request) (scope, holder string) {
 	if req.User == "" {
-		return req.Realm, NumberHolder(req.Number)
+		return req.Realm, flow.NumberHolder(req.Number)
 	}
 	if req.Realm == "" {
-		return scopeSecondFactor, UserHolder(req.User)
+		return scopeSecondFactor, flow.UserHolder(req.User)
 	}
-	return req.Realm, UserHolder(req.User)
+	return req.Realm, flow.UserHolder(req.User)
 }
 
 func (a *adminAPI) log(event string, req *operator.Request, more ...zap.Field) {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/cookies"
+	"github.com/caddy-websms/websms/internal/flow"
 	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/pages"
@@ -40,7 +41,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g.flow = newFlow(flow{
+	g.flow = flow.New(flow.Flow{
 		Prefix: g.Prefix, Company: g.Company, Jar: &g.jar, Numbers: g.numbers, Pages: shown, Now: g.now,
 		Log: g.logger, Sampled: g.logger, Audit: g.logger, Crowded: g.logger,
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/firstfactor"
+	"github.com/caddy-websms/websms/internal/flow"
 	"github.com/caddy-websms/websms/internal/identity"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/risk"
@@ -105,7 +106,7 @@ type Gate struct {
 	bypass     caddyhttp.MatcherSets
 	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
 	hosts      *atomic.Pointer[boundHosts] // holds nil until Caddy has started
-	flow       *flow                       // the gate's own pages
+	flow       *flow.Flow                  // the gate's own pages
 	logger     *zap.Logger
 	now        func() time.Time
 }
@@ -225,7 +226,7 @@ func (g *Gate) loadBypass(ctx caddy.Context) error {
 	return g.bypass.FromInterface(matchers)
 }
 
-// newFlow makes the gate's own pages, and the jar that both they and ServeHTTP read
+// flow.New makes the gate's own pages, and the jar that both they and ServeHTTP read
 // cookies with.
 func (g *Gate) newFlow(ctx caddy.Context) error {
 	shown, err := pages.New(g.Prefix, g.Company)
@@ -245,7 +246,7 @@ func (g *Gate) newFlow(ctx caddy.Context) error {
 	g.jar = cookies.Jar{
 		Names: g.Session.cookies(), Realm: g.Realm, Vault: g.engine.vault, Life: g.Session.life(), Log: g.logger, Admits: g.admits,
 	}
-	g.flow = newFlow(flow{
+	g.flow = flow.New(flow.Flow{
 		Prefix: g.Prefix, Company: g.Company, Realm: g.Realm, WebOTP: g.WebOTP,
 		Proves: func(host string) bool { return g.hosts.Load().proves(host) },
 		Engine: g.engine.Engine, Policy: g.policy, Jar: &g.jar, Numbers: g.numbers, FirstFactor: g.second,

@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"bytes"
@@ -68,7 +68,7 @@ const (
 
 // stream sends one event for each change of a challenge, until it ends
 // (WHATWG HTML, 9.2).
-func (f *flow) stream(v *visit, a *cookies.Challenge) error {
+func (f *Flow) stream(v *visit, a *cookies.Challenge) error {
 	if !f.streams.begin(a.ID) {
 		return f.refuse(v.W, v.R, problem{
 			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
@@ -113,7 +113,7 @@ func (f *flow) stream(v *visit, a *cookies.Challenge) error {
 // refuseStatus says why there is no challenge to tell of, always in JSON. A
 // browser that takes up a stream again after its end is told to stop, by a 204
 // (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
-func (f *flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
+func (f *Flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
 	p := f.problemOf(lostError(a, err, v.Now))
 	if wantsEvents(v.R) && p.Type != "unavailable" {
 		v.W.Header().Set("Cache-Control", "no-store")
@@ -126,7 +126,7 @@ func (f *flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
 
 // await keeps a stream alive until its challenge has changed or expires; it
 // reports false if the browser or the server goes away before.
-func (f *flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
+func (f *Flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
 	expiry := time.NewTimer(expires.Sub(f.Now()))
 	defer expiry.Stop()
 	for {

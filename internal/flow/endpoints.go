@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ type challengeJSON struct {
 // numbers get a code, whether one was delivered would tell if a number is
 // listed; so only a browser that has verified it before learns more than that
 // the message is on its way.
-func (f *flow) view(v *visit, a *cookies.Challenge, c otp.Challenge) challengeJSON {
+func (f *Flow) view(v *visit, a *cookies.Challenge, c otp.Challenge) challengeJSON {
 	status := c.Status
 	if (a.Restricted || f.Numbers.Restricted()) && !v.Knows(a.Number.E164) {
 		if status = otp.Queued; c.Settled { // nothing else: a report may be faster
@@ -61,7 +61,7 @@ func lostError(a *cookies.Challenge, err error, now time.Time) error {
 	return err
 }
 
-func (f *flow) getLogin(v *visit) error {
+func (f *Flow) getLogin(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
 	if _, ok := v.Session(); ok && !request.PrefersJSON(v.R) {
 		request.Redirect(v.W, http.StatusSeeOther, rd)
@@ -83,7 +83,7 @@ func (f *flow) getLogin(v *visit) error {
 	return f.Pages.Write(v.W, http.StatusOK, page)
 }
 
-func (f *flow) postSend(v *visit) error {
+func (f *Flow) postSend(v *visit) error {
 	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
 	if f.FirstFactor == nil { // else it is that number, whatever the form holds
 		var err error
@@ -103,7 +103,7 @@ func (f *flow) postSend(v *visit) error {
 }
 
 // refuseNumber shows the number form again, and says what is wrong with the number.
-func (f *flow) refuseNumber(v *visit, rd string, err error) error {
+func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
 	again := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
 	if errors.Is(err, number.ErrCountry) {
 		again.Problem = pages.CountryNotAllowed()
@@ -114,7 +114,7 @@ func (f *flow) refuseNumber(v *visit, rd string, err error) error {
 }
 
 // refusePerson refuses whom no first factor has named, or who has no number.
-func (f *flow) refusePerson(v *visit, err error) error {
+func (f *Flow) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, firstfactor.ErrNobody):
 		f.FirstFactor.WarnUnnamed()
@@ -126,7 +126,7 @@ func (f *flow) refusePerson(v *visit, err error) error {
 	return f.refuse(v.W, v.R, f.problemOf(err), nil)
 }
 
-func (f *flow) postResend(v *visit) error {
+func (f *Flow) postResend(v *visit) error {
 	a, ok := f.ask(v)
 	if !ok {
 		return f.refuse(v.W, v.R, problemNoChallenge, nil)
@@ -145,7 +145,7 @@ func (f *flow) postResend(v *visit) error {
 
 // requested notes that a code is on its way, or that none will be, though
 // nothing that leaves us says so.
-func (f *flow) requested(v *visit, a *cookies.Challenge) {
+func (f *Flow) requested(v *visit, a *cookies.Challenge) {
 	f.log(telemetry.EntryRequested, f.entry(v, a))
 	if a.Unlisted {
 		telemetry.CountSend(telemetry.SendWithheld)
@@ -153,7 +153,7 @@ func (f *flow) requested(v *visit, a *cookies.Challenge) {
 }
 
 // sending returns what the engine is to send for a, and logs how it went.
-func (f *flow) sending(v *visit, a *cookies.Challenge) otp.Sending {
+func (f *Flow) sending(v *visit, a *cookies.Challenge) otp.Sending {
 	e := f.entry(v, a)
 	return otp.Sending{
 		Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164), Client: request.Network(v.R),
@@ -179,7 +179,7 @@ func (f *flow) sending(v *visit, a *cookies.Challenge) otp.Sending {
 
 // complain tells the operator of a sending that failed for a reason that
 // will make the next one fail too, until somebody acts.
-func (f *flow) complain(err error) {
+func (f *Flow) complain(err error) {
 	switch {
 	case errors.Is(err, connexus.ErrFunds):
 		f.Log.Error("WebSMS refuses to send: the account's funds are used up", zap.Error(err))
@@ -191,7 +191,7 @@ func (f *flow) complain(err error) {
 }
 
 // refuseSend refuses to send a code for a.
-func (f *flow) refuseSend(v *visit, a *cookies.Challenge, err error) error {
+func (f *Flow) refuseSend(v *visit, a *cookies.Challenge, err error) error {
 	p := f.problemOf(err)
 	switch p.Type {
 	case "rate_limited":
@@ -207,7 +207,7 @@ func (f *flow) refuseSend(v *visit, a *cookies.Challenge, err error) error {
 // refuseStep refuses a step on the way to a session. Its page leads back to
 // the code, of who has one that cannot be checked now, or else to the number
 // form, and from there to where the way was to end.
-func (f *flow) refuseStep(v *visit, a *cookies.Challenge, p problem) error {
+func (f *Flow) refuseStep(v *visit, a *cookies.Challenge, p problem) error {
 	if p.Type == problemUnavailable(0).Type && a.ID != (otp.ID{}) {
 		return f.refuse(v.W, v.R, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
@@ -220,7 +220,7 @@ func (f *flow) refuseStep(v *visit, a *cookies.Challenge, p problem) error {
 }
 
 // answerChallenge answers with a challenge that has just been sent.
-func (f *flow) answerChallenge(v *visit, a *cookies.Challenge, c otp.Challenge) error {
+func (f *Flow) answerChallenge(v *visit, a *cookies.Challenge, c otp.Challenge) error {
 	a.Expires = c.ExpiresAt
 	if err := v.SetChallenge(a); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
@@ -232,7 +232,7 @@ func (f *flow) answerChallenge(v *visit, a *cookies.Challenge, c otp.Challenge) 
 	return nil
 }
 
-func (f *flow) getVerify(v *visit) error {
+func (f *Flow) getVerify(v *visit) error {
 	a, ok := f.ask(v)
 	if !ok && request.PrefersJSON(v.R) {
 		return f.refuse(v.W, v.R, problemNoChallenge, nil)
@@ -258,7 +258,7 @@ func (f *flow) getVerify(v *visit) error {
 }
 
 // codeForm returns the page that asks for the code.
-func (f *flow) codeForm(v *visit, a *cookies.Challenge, c otp.Challenge) pages.Verify {
+func (f *Flow) codeForm(v *visit, a *cookies.Challenge, c otp.Challenge) pages.Verify {
 	shown := f.view(v, a, c)
 	return pages.Verify{
 		Masked: shown.Masked, ReturnTo: a.ReturnTo, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
@@ -266,7 +266,7 @@ func (f *flow) codeForm(v *visit, a *cookies.Challenge, c otp.Challenge) pages.V
 	}
 }
 
-func (f *flow) postVerify(v *visit) error {
+func (f *Flow) postVerify(v *visit) error {
 	a, ok := f.ask(v)
 	if !ok {
 		return f.refuseVerify(v, &cookies.Challenge{ReturnTo: "/"}, otp.ErrNoChallenge)
@@ -301,7 +301,7 @@ func (f *flow) postVerify(v *visit) error {
 }
 
 // answerVerified lets on whom a session has just been given to.
-func (f *flow) answerVerified(v *visit, a *cookies.Challenge, s *session.Session) error {
+func (f *Flow) answerVerified(v *visit, a *cookies.Challenge, s *session.Session) error {
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
@@ -316,7 +316,7 @@ func (f *flow) answerVerified(v *visit, a *cookies.Challenge, s *session.Session
 
 // refuseCode refuses a wrong code, and says what is left: of the challenge, or
 // of the lock that it led to.
-func (f *flow) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, err error, remember bool) error {
+func (f *Flow) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, err error, remember bool) error {
 	e := f.entry(v, a)
 	f.judged(v, telemetry.CodeResult(err))
 	f.log(telemetry.EntryWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
@@ -336,14 +336,14 @@ func (f *flow) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, er
 }
 
 // judged counts what a code was worth.
-func (f *flow) judged(v *visit, result string) {
+func (f *Flow) judged(v *visit, result string) {
 	telemetry.CountCode(result)
 	telemetry.NoteResult(v.R.Context(), result)
 }
 
 // refuseVerify refuses a code that has no challenge to answer. A browser that
 // is in already, because it sent its form twice, is simply let on.
-func (f *flow) refuseVerify(v *visit, a *cookies.Challenge, err error) error {
+func (f *Flow) refuseVerify(v *visit, a *cookies.Challenge, err error) error {
 	f.judged(v, telemetry.CodeResult(err))
 	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
 		if _, verified := v.Session(); verified {
@@ -354,7 +354,7 @@ func (f *flow) refuseVerify(v *visit, a *cookies.Challenge, err error) error {
 	return f.refuseStep(v, a, f.problemOf(err))
 }
 
-func (f *flow) getSession(v *visit) error {
+func (f *Flow) getSession(v *visit) error {
 	s, ok := v.Session()
 	if !ok {
 		v.W.Header()["Www-Authenticate"] = []string{`WebSMS login="` + f.Prefix + `/login"`}
@@ -370,7 +370,7 @@ func (f *flow) getSession(v *visit) error {
 	}{true, telemetry.Mask(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), f.Jar.Life.Expires(&s).UTC().Truncate(time.Second)})
 }
 
-func (f *flow) postLogout(v *visit) error {
+func (f *Flow) postLogout(v *visit) error {
 	if s, ok := v.EndSessions(); ok {
 		f.log(telemetry.EntryLoggedOut, f.entry(v, &cookies.Challenge{User: s.User, Number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
 	}
@@ -386,7 +386,7 @@ func (f *flow) postLogout(v *visit) error {
 	return nil
 }
 
-func (f *flow) getStatus(v *visit) error {
+func (f *Flow) getStatus(v *visit) error {
 	a, ok := f.ask(v)
 	if !ok {
 		return f.refuseStatus(v, &a, otp.ErrNoChallenge)

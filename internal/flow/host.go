@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 // webOTPHost returns the host that the message for r is bound to, or "". The client
 // chooses the Host header and the name in the TLS handshake, and may ask for a code
 // for another person's number. So the host must be one of ours.
-func (f *flow) webOTPHost(r *http.Request) string {
+func (f *Flow) webOTPHost(r *http.Request) string {
 	switch f.WebOTP {
 	case "off":
 		return ""

@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func UserHolder(user string) string { return holderUser + user }
 
 var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
-func (f *flow) getRecover(v *visit) error {
+func (f *Flow) getRecover(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
@@ -44,7 +44,7 @@ func (f *flow) getRecover(v *visit) error {
 // postRecover lets in whom an operator has given a recovery code, without an
 // SMS. It says nothing of who holds the phone: the browser stays unknown to
 // the number.
-func (f *flow) postRecover(v *visit) error {
+func (f *Flow) postRecover(v *visit) error {
 	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
 	err := f.Engine.Recover(v.R.Context(), f.Policy.Scope, request.Network(v.R), v.form.Get("code"), func(holder string) bool {
 		return f.holderIs(v, &a, holder)
@@ -66,7 +66,7 @@ func (f *flow) postRecover(v *visit) error {
 
 // holderIs reports whether a recovery code is for who has come, and in number
 // mode takes from it who that is.
-func (f *flow) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
+func (f *Flow) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
 	if f.FirstFactor != nil {
 		return holder == UserHolder(v.user)
 	}
@@ -83,7 +83,7 @@ func (f *flow) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
 }
 
 // refuseRecovery shows the form again, and says what to do.
-func (f *flow) refuseRecovery(v *visit, a *cookies.Challenge, e telemetry.Entry, err error) error {
+func (f *Flow) refuseRecovery(v *visit, a *cookies.Challenge, e telemetry.Entry, err error) error {
 	means := zap.Stringer("means", session.RecoveryCode)
 	again := pages.Recover{ReturnTo: a.ReturnTo}
 	var limit *otp.LimitError

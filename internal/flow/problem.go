@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"errors"
@@ -49,7 +49,7 @@ func problemWrongCode(attemptsLeft int) problem {
 }
 
 // problemOf returns what an error of the engine is to the one who asked.
-func (f *flow) problemOf(err error) problem {
+func (f *Flow) problemOf(err error) problem {
 	var limit *otp.LimitError
 	var down *otp.UnavailableError
 	switch {
@@ -96,7 +96,7 @@ func afterLock(limit *otp.LimitError) time.Duration {
 
 // refuse answers with p, as JSON to who prefers it, else as a page: view, or
 // if that is nil the problem's own.
-func (f *flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
+func (f *Flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(p.retryAfter)/time.Second)))
 	}
@@ -111,7 +111,7 @@ func (f *flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 
 // Deny answers a request that holds no session. It reads nothing of its body, and
 // passes nothing on.
-func (f *flow) Deny(w http.ResponseWriter, r *http.Request) error {
+func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	telemetry.RequestsChallenged.Inc()
 	request.LimitBody(w, r)
 	navigation := request.IsNavigation(r)
@@ -127,12 +127,12 @@ func (f *flow) Deny(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Ready reports whether the keys are known by which sessions open.
-func (f *flow) Ready() bool { return f.Jar.Vault.Ring.Ready() }
+func (f *Flow) Ready() bool { return f.Jar.Vault.Ring.Ready() }
 
 // RefuseUnready answers a request while they are not. Whether it holds a
 // session nobody can tell, so it keeps its cookies. The vault has told the
 // operator; a line for each request would only fill the log.
-func (f *flow) RefuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
+func (f *Flow) RefuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
 	request.LimitBody(w, r)
 	p := problemUnavailable(otp.UnreadyRetry)
 	if !page {

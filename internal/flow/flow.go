@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"net/http"
@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-websms/websms/pages"
 )
 
-// flow serves the gate's own pages and endpoints, and denies requests without a
+// Flow serves the gate's own pages and endpoints, and denies requests without a
 // session. Its exported fields are set before the first request, and do not change.
-type flow struct {
+type Flow struct {
 	Prefix  string // the path under which the endpoints lie
 	Company string // the sender, as people read it
 	Realm   string // of the configuration; "" if there is none
@@ -42,12 +42,12 @@ type flow struct {
 	streams *streams
 }
 
-// newFlow returns f, ready for requests.
-func newFlow(f flow) *flow {
+// New returns f, ready for requests.
+func New(f Flow) *Flow {
 	f.origin, f.streams = http.NewCrossOriginProtection(), newStreams()
 	return &f
 }
 
 // Close ends the open status streams, and those that begin later. A server waits for
 // its requests before it stops, and a stream would last.
-func (f *flow) Close() { f.streams.close() }
+func (f *Flow) Close() { f.streams.close() }

@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 // A session without a number is told to programs without one, and not with an empty one.
 func TestAnswerWithoutNumber(t *testing.T) {
-	f := newFlow(flow{Jar: &cookies.Jar{Life: session.Life{TTL: time.Hour}}})
+	f := New(Flow{Jar: &cookies.Jar{Life: session.Life{TTL: time.Hour}}})
 	r := httptest.NewRequest(http.MethodPost, "/", nil)
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{}))
 	r.Header.Set("Accept", "application/json")

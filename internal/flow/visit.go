@@ -1,4 +1,4 @@
-package websms
+package flow
 
 import (
 	"encoding/json"
@@ -29,7 +29,7 @@ type visit struct {
 
 // endpoint is one of the gate's own pages.
 type endpoint struct {
-	get, post func(*flow, *visit) error
+	get, post func(*Flow, *visit) error
 	personal  bool // it sends or awaits a code: with a second factor, of a person with a number
 }
 
@@ -37,14 +37,14 @@ var endpoints map[string]endpoint
 
 func init() { // in init, because the handlers refer back to the table
 	endpoints = map[string]endpoint{
-		"login":   {get: (*flow).getLogin, personal: true},
-		"send":    {post: (*flow).postSend, personal: true},
-		"verify":  {get: (*flow).getVerify, post: (*flow).postVerify, personal: true},
-		"resend":  {post: (*flow).postResend, personal: true},
-		"status":  {get: (*flow).getStatus, personal: true},
-		"session": {get: (*flow).getSession},
-		"logout":  {post: (*flow).postLogout},
-		"recover": {get: (*flow).getRecover, post: (*flow).postRecover, personal: true},
+		"login":   {get: (*Flow).getLogin, personal: true},
+		"send":    {post: (*Flow).postSend, personal: true},
+		"verify":  {get: (*Flow).getVerify, post: (*Flow).postVerify, personal: true},
+		"resend":  {post: (*Flow).postResend, personal: true},
+		"status":  {get: (*Flow).getStatus, personal: true},
+		"session": {get: (*Flow).getSession},
+		"logout":  {post: (*Flow).postLogout},
+		"recover": {get: (*Flow).getRecover, post: (*Flow).postRecover, personal: true},
 	}
 }
 
@@ -60,7 +60,7 @@ func (e endpoint) allow() string {
 }
 
 // ServeOwn answers a request for own, which lies under the prefix; all of them end here.
-func (f *flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
+func (f *Flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
 	request.LimitBody(w, r)
 	if !strings.HasPrefix(own.Path, f.Prefix) {
 		return f.refuse(w, r, problemNotFound, nil)
@@ -112,7 +112,7 @@ func (f *flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 
 // harness.Answer lets an endpoint answer, unless it is for a person whom no first
 // factor has named, or who has no number.
-func (f *flow) answer(v *visit, e endpoint, with func(*flow, *visit) error) error {
+func (f *Flow) answer(v *visit, e endpoint, with func(*Flow, *visit) error) error {
 	if e.personal && f.FirstFactor != nil {
 		var err error
 		if v.user, v.number, err = f.FirstFactor.Identify(v.R); err != nil {
@@ -125,7 +125,7 @@ func (f *flow) answer(v *visit, e endpoint, with func(*flow, *visit) error) erro
 // crossOrigin reports whether another origin had a browser post r. The check
 // of the library compares hosts alone where a browser sends no Sec-Fetch-Site;
 // over plain HTTP ours is another origin, which whoever holds the network speaks for.
-func (f *flow) crossOrigin(r *http.Request, https bool) bool {
+func (f *Flow) crossOrigin(r *http.Request, https bool) bool {
 	if f.origin.Check(r) != nil {
 		return true
 	}
@@ -133,7 +133,7 @@ func (f *flow) crossOrigin(r *http.Request, https bool) bool {
 	return https && r.Header.Get("Sec-Fetch-Site") == "" && err == nil && origin.Scheme == "http"
 }
 
-func (f *flow) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
+func (f *Flow) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
 	w.Header().Set("Allow", allow)
 	return f.refuse(w, r, problemMethod, nil)
 }
@@ -194,7 +194,7 @@ func (v *visit) readJSON(body []byte) bool {
 
 // cookies.Challenge returns the challenge that the browser has asked for, in the name of the
 // person that a first factor names now.
-func (f *flow) ask(v *visit) (cookies.Challenge, bool) {
+func (f *Flow) ask(v *visit) (cookies.Challenge, bool) {
 	return v.Challenge(func(a *cookies.Challenge) bool {
 		return a.User == v.user && (f.FirstFactor == nil || a.Number == v.number)
 	})
