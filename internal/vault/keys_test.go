@@ -19,14 +19,21 @@ import (
 
 const day = 24 * time.Hour
 
-// keysIn returns the keys in a storage.
-func (s *memStorage) keysIn(t testing.TB) (keys session.Keys) {
+// keysIn returns the keys in a storage. It parses them only if they have changed,
+// because tests ask often.
+func (s *memStorage) keysIn(t testing.TB) session.Keys {
 	t.Helper()
 	text, _ := s.get(keysFile)
-	if err := json.Unmarshal([]byte(text), &keys); err != nil {
-		t.Fatal(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if text != s.keysText {
+		var keys session.Keys
+		if err := json.Unmarshal([]byte(text), &keys); err != nil {
+			t.Fatal(err)
+		}
+		s.keysText, s.keys = text, keys
 	}
-	return keys
+	return s.keys
 }
 
 // sealsWith tells the key that a vault seals with: its id is in front.

@@ -23,8 +23,10 @@ type memStorage struct {
 	vaulttest.Faults
 	lock chan struct{}
 
-	mu    sync.Mutex
-	files map[string]string
+	mu       sync.Mutex
+	files    map[string]string
+	keysText string       // the text of the keys that keysIn has parsed last
+	keys     session.Keys // parsed
 }
 
 func newMemStorage() *memStorage {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"os"
 	"path"
 	"syscall"
 	"testing"
@@ -58,7 +59,11 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					_ = v.Revoke(s.ID, s.Ends)
 					more = append(more, sealed)
 				}
-				time.Sleep(3 * time.Hour)
+				trying := 10 * time.Minute
+				if os.Getenv("WEBSMS_TEST_FULL") == "1" {
+					trying = 3 * time.Hour
+				}
+				time.Sleep(trying)
 				stored := storage.Count("Store")
 				time.Sleep(time.Hour)
 				if n := (storage.Count("Store") - stored) / (keepBatch); n < 50 || n > 70 {
