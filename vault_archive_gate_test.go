@@ -17,7 +17,7 @@ import (
 
 func init() { caddy.RegisterModule(archiveStore{}) }
 
-// archiveStore is the memory store with an archive beside it: one for each secret.
+// archiveStore is the memory store with an archive beside it, one for each secret.
 type archiveStore struct{ memorystore.Store }
 
 var (
@@ -36,7 +36,7 @@ func (s *archiveStore) OpenArchive(secret string) (string, session.Archive, func
 
 var _ ArchiveModule = (*archiveStore)(nil)
 
-// useArchives gives the secrets archives, which are followed all the time.
+// useArchives makes an archive for each secret. Vaults sync with them all the time.
 func useArchives(t *testing.T, secrets ...string) (opened []*vaulttest.Archive) {
 	t.Helper()
 	archives = make(map[string]*vaulttest.Archive)
@@ -64,8 +64,8 @@ func linesTold(w *harness.World, level, text string) (n int) {
 	return n
 }
 
-// While the keys are not known nobody is let in and nobody's session is
-// touched; when they are, everything works, without a reload.
+// While the keys are not known, the gate lets nobody in and keeps all session cookies. Once
+// they are known, everything works, without a reload.
 func TestGateWithoutKeys(t *testing.T) {
 	a := useArchives(t, "csk_demo")[0]
 	gate := "bypass {\n path /open\n}\n" + harness.Plenty
@@ -141,8 +141,8 @@ func TestGateWithoutKeys(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// While it runs, an archive may be away or lose all it has: sessions hold, who
-// signed out stays out, and the operator is told once each way.
+// An archive is away, and then loses everything. Sessions hold, and a session that was ended
+// stays ended. The log has one line when the trouble begins and one when it ends.
 func TestGateArchiveFails(t *testing.T) {
 	a := useArchives(t, "csk_demo")[0]
 	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})
@@ -180,8 +180,8 @@ func TestGateArchiveFails(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// A reload that moves to an archive, or to another secret and so another
-// archive, logs nobody out, and nobody in.
+// A reload moves to an archive, or to another secret and so to another archive. It ends no
+// session, and makes no ended session good.
 func TestGateMovesToArchive(t *testing.T) {
 	opened := useArchives(t, "csk_demo", "csk_rotated")
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -220,8 +220,8 @@ func TestGateMovesToArchive(t *testing.T) {
 	}
 }
 
-// A reload from a store with an archive to the memory store logs nobody out, and
-// nobody in; nor does one to another storage.
+// A reload moves from a store with an archive to the memory store, or to another storage. It
+// ends no session, and makes no ended session good.
 func TestGateMovesToStorage(t *testing.T) {
 	useArchives(t, "csk_demo")
 	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: harness.Plenty})

@@ -19,7 +19,7 @@ const keysFile = "websms/keys.json"
 
 const day = 24 * time.Hour
 
-// loginToStay signs in on a device that is to be trusted.
+// loginToStay signs in on a device that is to be remembered.
 func loginToStay(b *harness.Browser, number string) {
 	b.T.Helper()
 	if a := b.Post("/.websms/verify", []string{"code", b.Ask(number), "remember", "1"}, harness.API); a.StatusCode != http.StatusOK {
@@ -27,11 +27,12 @@ func loginToStay(b *harness.Browser, number string) {
 	}
 }
 
-// sealingKey tells the key that a browser's session is sealed with: its id is in front.
+// sealingKey returns the ID of the key that seals a browser's session. The cookie begins
+// with it.
 func sealingKey(b *harness.Browser) string { return b.Cookie("websms_session").Value[:5] }
 
-// Keys are replaced behind everybody's back: who signed in before a rotation,
-// in its midst and after it is in, also after a reload and a restart.
+// Sessions stay good through a rotation of the keys, whether they began before it, during
+// it, or after it. That also holds after a reload and a restart.
 func TestGateRotation(t *testing.T) {
 	now := harness.UseClock(t)
 	gate := "session {\n remember 1440h\n}\n" + harness.Plenty
@@ -81,7 +82,7 @@ func TestGateRotation(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// A process whose keys are damaged under it goes on, and says so.
+// A process goes on when its stored keys are damaged, and logs it.
 func TestGateKeysDamaged(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -126,8 +127,8 @@ func mustRead(t *testing.T, file string) []byte {
 	return data
 }
 
-// A number that is revoked is out at once and for good; who verifies it again
-// within the same second is in, and so is everybody else.
+// A number is revoked. Its session ends at once and for good. A person who verifies the
+// number again within the same second is signed in. All other sessions stay good.
 func TestGateRevokedNumber(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -183,7 +184,7 @@ func TestGateRevokedNumber(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// What the session endpoint says is in whole seconds, as everything else.
+// The session endpoint answers with times in whole seconds.
 func TestGateTimesAreWholeSeconds(t *testing.T) {
 	now := harness.UseClock(t)
 	now.Advance(123456789 * time.Nanosecond)

@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Whatever fails, is emptied or starts anew: once all is well and everybody has
-// followed, all have the same ring, in it is who was not revoked, and nobody
-// who was.
+// A volatile archive may fail, lose everything, and be shared by processes that restart.
+// Once it works again and every process has synced, all processes have the same ring.
+// Then sessions that were not revoked are good, and all others are not.
 func TestArchiveProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -57,9 +57,9 @@ func TestArchiveProperty(t *testing.T) {
 			"fail": func(rt *rapid.T) {
 				a.Fail(rapid.SliceOfN(rapid.SampledFrom(append(vaulttest.Everything, "the answer to ChangeKeys")), 0, 4).Draw(rt, "ops")...)
 			},
-			"empty":  func(*rapid.T) { a.Empty() },
-			"follow": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncOnly(t.Context()) },
-			"tend":   func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncAndClean(t.Context()) },
+			"empty":    func(*rapid.T) { a.Empty() },
+			"sync":     func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncOnly(t.Context()) },
+			"maintain": func(rt *rapid.T) { _ = all[one.Draw(rt, "who")].syncAndClean(t.Context()) },
 			"sign in": func(rt *rapid.T) {
 				if v := all[one.Draw(rt, "who")]; v.Ring.Ready() {
 					_, sealed := v.issue(t, "+6421234567", "")
@@ -87,7 +87,7 @@ func TestArchiveProperty(t *testing.T) {
 				}
 			},
 			"start anew": func(rt *rapid.T) {
-				settle() // what only this one knows would be lost with it
+				settle() // otherwise revocations that only this process knows are lost
 				i := one.Draw(rt, "who")
 				_ = all[i].Destruct()
 				all[i] = open()

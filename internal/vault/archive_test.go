@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// vaultIn opens a vault in a volatile archive, as a process of its own would,
-// and closes it when the test ends. It follows when it is told.
+// vaultIn opens a vault in a volatile archive, as a process of its own would, and closes
+// it when the test ends. The vault syncs when the test says so.
 func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *Vault {
 	t.Helper()
 	v, err := start(t.Context(), "vault of a test", a, now)
@@ -32,7 +32,7 @@ func vaultIn(t testing.TB, a session.Archive, now func() time.Time) *Vault {
 	return v
 }
 
-// mustSync lets vaults follow an archive that nothing ails.
+// mustSync syncs vaults whose archive works.
 func mustSync(t testing.TB, vaults ...*Vault) {
 	t.Helper()
 	for _, v := range vaults {
@@ -42,8 +42,8 @@ func mustSync(t testing.TB, vaults ...*Vault) {
 	}
 }
 
-// A volatile archive that is away at the start, or in part, leaves the ring
-// empty; when it is there, all is known, and only then.
+// If a volatile archive is away at the start, in whole or in part, the ring is empty.
+// It is ready once all keys and revocations are known, and not before.
 func TestArchiveAwayAtStart(t *testing.T) {
 	t.Parallel()
 	for _, away := range [][]string{vaulttest.Everything, {"Keys"}, {"Records"}, {"Record"}} {
@@ -80,9 +80,9 @@ func TestArchiveAwayAtStart(t *testing.T) {
 	}
 }
 
-// Keys that could not be recorded are not used; once they may have been, those
-// that are there count.
-func TestArchiveFirstKeysNotRecorded(t *testing.T) {
+// Keys that could not be stored are not used. If the answer of the archive is lost, the
+// keys that are in the archive count.
+func TestArchiveFirstKeysNotStored(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
 	a.Fail("ChangeKeys")
@@ -96,8 +96,8 @@ func TestArchiveFirstKeysNotRecorded(t *testing.T) {
 	}
 }
 
-// What ends at one process ends at the others when they next follow, and what
-// was read is not read again.
+// A revocation by one process counts at the others once they sync. What was read is not
+// read again.
 func TestArchiveRevokedElsewhere(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -127,8 +127,8 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 	}
 }
 
-// The loop follows by itself, within the time that the archive asks for.
-func TestArchiveIsFollowed(t *testing.T) {
+// The loop syncs by itself, as often as the archive asks for.
+func TestArchiveIsSynced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := vaulttest.NewArchive()
@@ -177,8 +177,8 @@ func TestArchiveIsFollowed(t *testing.T) {
 	})
 }
 
-// An archive that was emptied gets back all keys and revocations that somebody
-// knows, but for those that are over. Sessions hold meanwhile.
+// An archive that lost everything gets back all keys and revocations that a process
+// knows, except those that are over. Sessions hold meanwhile.
 func TestArchiveEmptied(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -228,8 +228,8 @@ func TestArchiveEmptied(t *testing.T) {
 	check("restored", two)
 }
 
-// Two processes that have begun a ring each, because the archive was emptied
-// between them, end with one; what either has sealed opens at both.
+// Two processes have begun a ring each, because the archive lost everything in between.
+// They end with one ring. It opens everything that either has sealed.
 func TestArchiveTwoRings(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -260,8 +260,9 @@ func TestArchiveTwoRings(t *testing.T) {
 	}
 }
 
-// Between the keys and the records of one following, another process begins a
-// ring and revokes under it: that is read with the new keys, not taken for damaged.
+// During a sync, after the keys are read and before the entries are, another process
+// begins a ring and revokes with it. The entry is read with the new keys, and not taken
+// for damaged.
 func TestArchiveRingBegunWhileRead(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -281,7 +282,7 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 	if !begun || !v.good(bystander) || v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
 		t.Errorf("a bystander is good: %t; the revocation is known: %t", v.good(bystander), !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero())
 	}
-	// One that opens with nobody's keys ends all until then.
+	// A cutoff that opens with no key ends all sessions issued until then.
 	name := cutoffName(strings.Repeat("0a", session.DigestSize/2), now.Now())
 	if err := a.Keep(t.Context(), name, []byte("x")); err != nil {
 		t.Fatal(err)
@@ -292,8 +293,8 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 	}
 }
 
-// What cannot be kept is told to who asks, and kept when it can be, at the
-// latest when the process ends.
+// A revocation that cannot be stored is an error for the caller. It is stored as soon as
+// possible, at the latest when the process ends.
 func TestArchiveAwayWhileRevoking(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -332,7 +333,8 @@ func TestArchiveAwayWhileRevoking(t *testing.T) {
 	}
 }
 
-// Many make one key when one is due, and a change whose answer is lost is none twice.
+// Many processes make one key when one is due. A change whose answer is lost is not made
+// twice.
 func TestArchiveRotation(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -370,8 +372,8 @@ func TestArchiveRotation(t *testing.T) {
 	}
 }
 
-// Of keys that are not in the archive any more those come back that were lost,
-// and not those whose time was over by another's clock.
+// Keys that the archive has lost are put back. A key that another process has removed,
+// because its time was over, is not.
 func TestArchiveKeysLost(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -381,7 +383,7 @@ func TestArchiveKeysLost(t *testing.T) {
 		mustSync(t, v)
 	}
 	all := a.Ring(t)
-	for lost, want := range map[int]int{0: 3, 1: 3, 2: 2} { // of the newest first
+	for lost, want := range map[int]int{0: 3, 1: 3, 2: 2} { // key 0 is the newest
 		a.SetRing(t, all)
 		v := vaultIn(t, a, now.Now)
 		left := session.Keys{Index: all.Index, Sealing: slices.Delete(slices.Clone(all.Sealing), lost, lost+1)}
@@ -393,8 +395,8 @@ func TestArchiveKeysLost(t *testing.T) {
 	}
 }
 
-// Who moves to a volatile archive takes along keys and revocations, at once
-// and whether or not others are there already.
+// A reload that moves to a volatile archive takes along keys and revocations at once. It
+// does not matter whether other processes use the archive already.
 func TestArchiveInherits(t *testing.T) {
 	t.Parallel()
 	now, a := harness.NewFakeClock(), vaulttest.NewArchive()
@@ -419,7 +421,7 @@ func TestArchiveInherits(t *testing.T) {
 			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked), v.good(good), v.good(endedThere))
 		}
 	}
-	a.Fail("Records") // those who were in there are not let in unless it is known who has signed out
+	a.Fail("Records") // keys found there are not used before the revocations there are known
 	v := newVault("moved", a, now.Now)
 	v.inherit(former)
 	if err := v.begin(t.Context()); err != nil {
@@ -437,8 +439,8 @@ func TestArchiveInherits(t *testing.T) {
 	}
 }
 
-// It is let go of when the loop has ended, once.
-func TestArchiveIsLetGoOf(t *testing.T) {
+// The archive is released once, after the loop has ended.
+func TestArchiveIsReleased(t *testing.T) {
 	t.Parallel()
 	a := vaulttest.NewArchive()
 	v := newVault("vault", a, time.Now)

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// What the storage does not keep is an error, and counts in this process all
-// the same. Asking again keeps it.
+// A revocation that the storage does not take is an error, but counts in this process. If
+// the caller revokes again and the storage works, it is stored.
 func TestRevokeWithoutStorage(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -46,8 +46,8 @@ func TestRevokeWithoutStorage(t *testing.T) {
 	}
 }
 
-// A process that cannot read the revocations does not start; one that runs
-// goes on, and reads them later.
+// A process that cannot read the revocations does not start. A process that runs goes on,
+// and reads them later.
 func TestRevocationsUnreadable(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -77,9 +77,9 @@ func TestRevocationsUnreadable(t *testing.T) {
 	}
 }
 
-// A process that has missed a rotation does not take for damaged what it has
-// not the key of: it waits until it can read the keys.
-func TestRecordOfAKeyThatWasMissed(t *testing.T) {
+// A process has missed a rotation. It does not take an entry for damaged because it lacks
+// the key. It waits until it can read the keys.
+func TestCutoffOfAKeyThatWasMissed(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, cut := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
@@ -103,9 +103,9 @@ func TestRecordOfAKeyThatWasMissed(t *testing.T) {
 	}
 }
 
-// A record that does not open ends all that was issued until then: whoever it
-// was about stays out, and everybody may sign in again.
-func TestDamagedRecord(t *testing.T) {
+// A cutoff that does not open ends all sessions issued until then. So its subject stays
+// out, and everybody may sign in again.
+func TestDamagedCutoff(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(storage *memStorage, file, other string){
 		"empty": func(storage *memStorage, file, _ string) { storage.put(file, "") },
@@ -151,7 +151,7 @@ func TestDamagedRecord(t *testing.T) {
 					t.Errorf("who was revoked is in: %t, a bystander: %t, who verified again: %t", restarted.good(revoked), restarted.good(bystander), restarted.good(later))
 				}
 			}
-			// It goes with the session that it could have concerned.
+			// It is removed with the last session that it could concern.
 			for range 38 {
 				now.Advance(10 * day)
 				v.mustMaintain(t)
@@ -164,7 +164,7 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// What else lies in the folder is left alone, and does nothing.
+// Other files in the folder are left alone and have no effect.
 func TestForeignFilesAmongRevoked(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -182,9 +182,9 @@ func TestForeignFilesAmongRevoked(t *testing.T) {
 	}
 }
 
-// Another process replaces a record while this one reads the folder. The file
-// that it has listed is gone, and the one in its place is found.
-func TestRecordReplacedWhileRead(t *testing.T) {
+// Another process replaces a cutoff while this one reads the folder. The file that this
+// process has listed is gone, and it finds the file in its place.
+func TestCutoffReplacedWhileRead(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
@@ -206,8 +206,8 @@ func TestRecordReplacedWhileRead(t *testing.T) {
 	}
 }
 
-// A file that goes while a file storage lists the folder looks like a folder
-// that is not there. What is revoked must not be missed for it.
+// If a file is deleted while a file storage lists the folder, the storage says that the
+// folder does not exist. The vault must not miss revocations because of that.
 func TestListDisturbed(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -238,7 +238,7 @@ func TestListDisturbed(t *testing.T) {
 	}
 }
 
-// What the storage will not delete is tried again, and does no harm.
+// An entry that the storage does not delete does no harm, and is deleted later.
 func TestRevocationsNotDeleted(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// What a file system that is full did not take is stored when there is room
-// again: while the process runs, and at its end.
+// A revocation that a full file system did not take is stored when there is room again:
+// while the process runs, or when it ends.
 func TestSignOutOnAFullFileSystem(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

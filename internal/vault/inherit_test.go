@@ -53,6 +53,7 @@ func (m *moving) to(storage *memStorage) *Vault {
 	return v
 }
 
+// holds checks which of the sessions are good.
 func (m *moving) holds(when string, v *Vault) {
 	m.Helper()
 	if v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || !v.good(m.inside) {
@@ -60,8 +61,9 @@ func (m *moving) holds(when string, v *Vault) {
 	}
 }
 
-// Who moves to a storage, empty or with a ring of its own, takes along keys and
-// revocations, also after a restart; those who were in there stay in.
+// A reload moves to a storage that is empty or has a ring of its own. It takes along keys
+// and revocations, and they still count after a restart. Sessions of the storage's own
+// ring stay good.
 func TestStorageInherits(t *testing.T) {
 	t.Parallel()
 	for what, older := range map[string]time.Duration{"an empty one": 0, "an older ring": -40 * day, "a younger ring": time.Second} {
@@ -94,7 +96,7 @@ func TestStorageInherits(t *testing.T) {
 					t.Error("the storage's own revocations are not known, or misread")
 				}
 			}
-			// Ordinary life goes on: keys rotate, records are compacted.
+			// The days after it: keys rotate, entries are compacted.
 			for range 62 {
 				m.now.Advance(day)
 				v.mustMaintain(t)
@@ -105,8 +107,8 @@ func TestStorageInherits(t *testing.T) {
 	}
 }
 
-// A storage that fails at any step of it refuses the reload; and a process that
-// dies there leaves no storage in which somebody is in who was put out.
+// If the storage fails at any step of such a move, the reload is refused. If the process
+// dies at that step, no session that was revoked is good in that storage.
 func TestStorageInheritsInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, ring := range []bool{false, true} {
@@ -134,8 +136,8 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 	}
 }
 
-// Requests of the configuration before go on for a while: what they end is
-// ended for good, with both archives, until that vault is gone.
+// Requests of the configuration before go on for a while. A session that they end is
+// ended in the new archives too, until the vault before is closed.
 func TestHeirsHear(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -170,7 +172,8 @@ func TestHeirsHear(t *testing.T) {
 	}
 }
 
-// A vault that is still open is joined again: it takes over what has come since.
+// A reload joins a vault that is still open. That vault takes over the revocations that
+// have come since.
 func TestJoinedVaultInherits(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -178,7 +181,7 @@ func TestJoinedVaultInherits(t *testing.T) {
 	for what, v := range map[string]*Vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
 		_, own := v.issue(t, "+6421234561", "")
 		v.inherit(m.from)
-		v.inherit(m.from) // once more changes nothing
+		v.inherit(m.from) // a second time changes nothing
 		v.catchUp(t.Context())
 		if err := v.syncOnly(t.Context()); err != nil {
 			t.Error(err)

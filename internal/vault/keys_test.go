@@ -36,21 +36,21 @@ func (s *memStorage) keysIn(t testing.TB) session.Keys {
 	return s.keys
 }
 
-// sealsWith tells the key that a vault seals with: its id is in front.
+// sealsWith returns the ID of the key that a vault seals with. A cookie begins with it.
 func (v *Vault) sealsWith(t testing.TB) string {
 	t.Helper()
 	_, sealed := v.issue(t, "+6421234567", "")
 	return sealed[:5]
 }
 
-// A new key is made after 30 days, seals two hours later, and by then every
-// process has it. What the old one sealed opens for a year.
+// A new key is made after 30 days. It seals two hours later, when every process has it.
+// The old key opens what it has sealed for a year.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	one, two := vaultOn(t, storage, now.Now), vaultOn(t, storage, now.Now)
 	index := one.keys.Index
-	tend := func() { one.mustMaintain(t); two.mustMaintain(t) }
+	maintain := func() { one.mustMaintain(t); two.mustMaintain(t) }
 	both := func(what, sealed string, want bool) {
 		t.Helper()
 		if one.good(sealed) != want || two.good(sealed) != want {
@@ -60,7 +60,7 @@ func TestRotation(t *testing.T) {
 	_, first := one.issue(t, "+6421234567", "")
 	both("the first key's", first, true)
 	now.Advance(30*day - 1)
-	tend()
+	maintain()
 	if n := len(storage.keysIn(t).Sealing); n != 1 || storage.Count("Store") != 1 {
 		t.Fatalf("before 30 days there are %d keys, written %d times", n, storage.Count("Store"))
 	}
@@ -72,10 +72,10 @@ func TestRotation(t *testing.T) {
 	_, young := one.issue(t, "+6421234567", "")
 	both("one sealed where the new key is, before it settles", young, true)
 	now.Advance(session.Settling)
-	tend()
+	maintain()
 	_, settled := one.issue(t, "+6421234567", "")
 	both("the new key's", settled, true)
-	if young[:5] == settled[:5] { // the key's id is in front
+	if young[:5] == settled[:5] { // a cookie begins with the ID of its key
 		t.Error("the new key does not seal")
 	}
 	restarted := vaultOn(t, storage, now.Now)
@@ -87,13 +87,13 @@ func TestRotation(t *testing.T) {
 	for range 365 {
 		both("the first key's, within its life", young, true)
 		now.Advance(day)
-		tend()
+		maintain()
 	}
 	now.Advance(time.Hour)
-	tend()
+	maintain()
 	both("the first key's, a year after it stopped to seal", young, true)
 	now.Advance(2 * session.Settling)
-	tend()
+	maintain()
 	both("the first key's, when all that it sealed is over", young, false)
 	both("the second key's", settled, true)
 	keys := storage.keysIn(t)
@@ -102,8 +102,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// A storage that fails changes nothing for those who hold the keys, and the
-// rotation is made up for.
+// If the storage fails, a process goes on with the keys that it has. It makes the new key
+// when the storage works again.
 func TestRotationWithoutStorage(t *testing.T) {
 	t.Parallel()
 	for _, op := range []string{"Lock", "Store", "Load", "Unlock"} {
@@ -115,7 +115,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 			now.Advance(31 * day)
 			storage.FailAt("websms", op)
 			for i := range 3 {
-				if err := v.syncAndClean(t.Context()); errors.Is(err, vaulttest.ErrTrouble) != (i == 0 || op != "Unlock") { // which fails when all is written
+				if err := v.syncAndClean(t.Context()); errors.Is(err, vaulttest.ErrTrouble) != (i == 0 || op != "Unlock") { // Unlock fails after the keys are written
 					t.Fatalf("the error is %v", err)
 				}
 				_, sealed := v.issue(t, "+6421234567", "")
@@ -123,7 +123,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 					t.Error("the keys are not those of before")
 				}
 			}
-			if op != "Load" { // then a new process has the keys too, and needs no more
+			if op != "Load" { // a new process needs only to read the keys
 				other := vaultOn(t, storage, now.Now)
 				if !other.good(first) {
 					t.Error("a process that starts meanwhile has not the keys")
@@ -140,7 +140,7 @@ func TestRotationWithoutStorage(t *testing.T) {
 	}
 }
 
-// The first start needs a storage that can be written; it says so if it is not.
+// The first start needs a storage that can be written. The error says so.
 func TestFirstStartWithoutStorage(t *testing.T) {
 	t.Parallel()
 	for op, want := range map[string]string{
@@ -156,7 +156,8 @@ func TestFirstStartWithoutStorage(t *testing.T) {
 	}
 }
 
-// A lock that is left behind keeps nobody from starting: the keys are there.
+// If the lock of the storage cannot be released, a process starts all the same, because
+// the keys are stored.
 func TestFirstStartLeavesLock(t *testing.T) {
 	t.Parallel()
 	storage := newMemStorage()
@@ -171,8 +172,8 @@ func TestFirstStartLeavesLock(t *testing.T) {
 	}
 }
 
-// Keys that are damaged while a process runs do it no harm, and are not
-// written over: they may be somebody's to restore.
+// If the stored keys are damaged while a process runs, it goes on with the keys that it
+// has. It does not overwrite the damaged ones, because an operator may restore them.
 func TestKeysDamagedWhileRunning(t *testing.T) {
 	t.Parallel()
 	other := newMemStorage()
@@ -223,8 +224,8 @@ func TestKeysDamagedWhileRunning(t *testing.T) {
 	}
 }
 
-// However many processes find that a key is due, one is made; and whoever
-// seals and opens meanwhile is not disturbed.
+// Many processes find that a key is due, and one key is made. Sealing and opening go on
+// meanwhile.
 func TestRotationConcurrently(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -259,8 +260,8 @@ func TestRotationConcurrently(t *testing.T) {
 	}
 }
 
-// The vault tends itself, until it is let go of.
-func TestVaultTendsItself(t *testing.T) {
+// The vault maintains itself until it is released.
+func TestVaultMaintainsItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		storage := newMemStorage()
@@ -294,7 +295,7 @@ func TestVaultTendsItself(t *testing.T) {
 	})
 }
 
-// A storage that hangs holds up neither the loop for ever nor the end.
+// A storage that hangs does not stop the loop, and hardly delays its end.
 func TestVaultEndsWhenStorageHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -316,7 +317,7 @@ func TestVaultEndsWhenStorageHangs(t *testing.T) {
 	})
 }
 
-// hanging is a storage that answers nothing, until it is no longer waited for.
+// hanging is a storage that does not answer before the caller gives up.
 type hanging struct {
 	*memStorage
 	hangs atomic.Bool
@@ -332,8 +333,8 @@ func (s *hanging) Load(ctx context.Context, key string) ([]byte, error) {
 	return nil, ctx.Err()
 }
 
-// The vault goes through the storage of a configuration that runs: a storage
-// module may have closed that of one before it.
+// The vault uses the storage of a configuration that runs, because a storage module may
+// have closed the storage of an earlier one.
 func TestVaultUsesALivingStorage(t *testing.T) {
 	t.Parallel()
 	now := harness.NewFakeClock()

@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Revoking a number or a user ends what was issued until then, at once, after
-// a restart and at other processes; what is issued a nanosecond later is good.
+// Revoking a number or a user ends the sessions that were issued until then: at once, after
+// a restart, and at other processes. A session that is issued a nanosecond later is good.
 func TestRevokedForGood(t *testing.T) {
 	t.Parallel()
 	const number, user = "+6421234567", "alice"
@@ -58,13 +58,14 @@ func TestRevokedForGood(t *testing.T) {
 			check("after a restart", vaultOn(t, storage, now.Now))
 			other.mustMaintain(t)
 			check("at another process", other)
-			check("after it is tended", v)
+			check("after it is maintained", v)
 		})
 	}
 }
 
-// The storage tells nobody whom a record concerns, and holds one for each.
-func TestRevokedRecords(t *testing.T) {
+// The names and contents in the storage do not tell the subjects. There is one entry for
+// each subject.
+func TestCutoffsTellNoSubject(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
@@ -105,7 +106,7 @@ func TestRevokedRecords(t *testing.T) {
 			}
 		}
 	}
-	// An earlier time changes nothing.
+	// An earlier cutoff changes nothing.
 	if err := v.RevokeNumber("", "+6421234567", first); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func TestRevokedRecords(t *testing.T) {
 	}
 }
 
-// What makes no sense is refused, and told without telling whom it is about.
+// Arguments that make no sense are refused. The error does not name the subject.
 func TestRevokeRefuses(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -140,8 +141,8 @@ func TestRevokeRefuses(t *testing.T) {
 	}
 }
 
-// A session that was ended stays so to its very end, which need not be a whole
-// second; a day later, which a clock may leap, it is forgotten.
+// An ended session stays ended until its very end, which need not be a whole second. It is
+// forgotten a day later, because a clock may leap.
 func TestEndedToItsEnd(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -153,7 +154,7 @@ func TestEndedToItsEnd(t *testing.T) {
 	}
 	now.Advance(time.Hour + 998*time.Millisecond)
 	v.mustMaintain(t)
-	for range 2 { // the first of them could have removed it
+	for range 2 { // the first start could have removed the entry
 		if restarted := vaultOn(t, storage, now.Now); restarted.good(sealed) || v.good(sealed) {
 			t.Error("it revives before its end")
 		}
@@ -165,8 +166,8 @@ func TestEndedToItsEnd(t *testing.T) {
 	}
 }
 
-// A revocation holds as long as a session can live, also if the key that its
-// record is sealed with is replaced meanwhile; then it is forgotten.
+// A cutoff holds as long as a session can live, also if the key that seals it is replaced
+// meanwhile. Then it is forgotten.
 func TestRevokedForAYear(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -195,8 +196,7 @@ func TestRevokedForAYear(t *testing.T) {
 	}
 }
 
-// A clock that is wrong for a while revives nobody, and nobody's session is
-// lost to it.
+// A clock that is wrong for a while makes no revoked session good, and ends no good one.
 func TestRevokedByABadClock(t *testing.T) {
 	t.Parallel()
 	for _, leap := range []time.Duration{800 * day, -20000 * day} {
@@ -224,8 +224,8 @@ func TestRevokedByABadClock(t *testing.T) {
 	}
 }
 
-// While some revoke, others read and a third tends: nothing revoked is missed,
-// now or later.
+// Several goroutines revoke, open sessions, and sync at the same time. No revocation is
+// missed, now or later.
 func TestRevokeConcurrently(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -239,7 +239,7 @@ func TestRevokeConcurrently(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
-			for j := range 3 { // of which the latest counts
+			for j := range 3 { // the latest wins
 				if err := v.RevokeNumber("", fmt.Sprintf("+6421%07d", i), now.Now().Add(time.Duration(j))); err != nil {
 					t.Error(err)
 				}
@@ -267,7 +267,7 @@ func TestRevokeConcurrently(t *testing.T) {
 	}
 }
 
-// Names are read as they were written, and nothing else is.
+// Names are parsed as they were written, and no other text is taken for a name.
 func FuzzRevokedNames(f *testing.F) {
 	id, digest := session.NewID(), strings.Repeat("0a", session.DigestSize/2)
 	f.Add(endedName(id, time.Unix(1_800_000_000, 1)))
@@ -292,8 +292,7 @@ func FuzzRevokedNames(f *testing.F) {
 	})
 }
 
-// A clock that leaps ahead by up to a day, and comes back, revives no session
-// that was ended.
+// A clock that leaps ahead by up to a day, and comes back, makes no ended session good.
 func TestRevokedWhileTheClockLeaps(t *testing.T) {
 	t.Parallel()
 	for _, leap := range []time.Duration{13 * time.Hour, 23 * time.Hour, 35 * time.Hour} {
@@ -318,8 +317,8 @@ func TestRevokedWhileTheClockLeaps(t *testing.T) {
 	}
 }
 
-// One record that the storage refuses holds up no other, also at the end.
-func TestOneRefusedRecordAtTheEnd(t *testing.T) {
+// One entry that the storage refuses does not delay the others, also when the vault ends.
+func TestOneRefusedEntryAtTheEnd(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v, err := start(t.Context(), "v", onStorage(t, storage), now.Now)
@@ -340,7 +339,7 @@ func TestOneRefusedRecordAtTheEnd(t *testing.T) {
 		}
 		return nil
 	})
-	_ = v.Destruct() // which says what was not kept
+	_ = v.Destruct() // its error tells that one entry was not kept
 	if kept := len(storage.list(revokedFolder)); kept != 3000 {
 		t.Errorf("%d of 3000 are kept", kept)
 	}

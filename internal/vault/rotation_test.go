@@ -12,10 +12,9 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Several processes on one storage, each with a clock of its own that is up to
-// half an hour wrong: whatever one of them seals opens, for as long as
-// anything lives, at every other that was tended within the last hour;
-// whatever fails in between, and whoever starts anew.
+// Several processes share a storage. Each has a clock that is wrong by up to half an hour.
+// Storages fail and processes restart. What one process seals, each other process opens
+// that was maintained within the last hour, for as long as a session can live.
 func TestRotationProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -23,8 +22,8 @@ func TestRotationProperty(t *testing.T) {
 		now := begin
 		type process struct {
 			*Vault
-			clock  func() time.Time
-			tended time.Time
+			clock      func() time.Time
+			maintained time.Time
 		}
 		type value struct {
 			sealed string
@@ -36,7 +35,7 @@ func TestRotationProperty(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			p.Vault, p.tended = v, now
+			p.Vault, p.maintained = v, now
 		}
 		var all []*process
 		defer func() {
@@ -51,23 +50,23 @@ func TestRotationProperty(t *testing.T) {
 			all = append(all, p)
 		}
 		one := rapid.Custom(func(rt *rapid.T) *process { return all[rapid.IntRange(0, len(all)-1).Draw(rt, "process")] })
-		awake := func(p *process) bool { return now.Sub(p.tended) <= time.Hour }
-		tendAll := func() {
+		awake := func(p *process) bool { return now.Sub(p.maintained) <= time.Hour }
+		maintainAll := func() {
 			for _, p := range all {
 				if p.syncAndClean(t.Context()) == nil {
-					p.tended = now
+					p.maintained = now
 				}
 			}
 		}
 		minutes := func(rt *rapid.T, least, most int) time.Duration {
 			return time.Duration(rapid.IntRange(least, most).Draw(rt, "minutes")) * time.Minute
 		}
-		// goTo makes time pass as it does when all is well; they are tended
-		// seldom, to save the test's time.
+		// goTo makes time pass while everything works. It maintains the vaults
+		// seldom, to save time.
 		goTo := func(then time.Time) {
 			for then.Sub(now) > 10*day {
 				now = now.Add(10 * day)
-				tendAll()
+				maintainAll()
 			}
 			if then.After(now) {
 				now = then
@@ -96,8 +95,8 @@ func TestRotationProperty(t *testing.T) {
 			}
 		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"a moment":                           func(rt *rapid.T) { now = now.Add(minutes(rt, 0, 60)) },
-			"a while, in which nobody is tended": func(rt *rapid.T) { now = now.Add(minutes(rt, 60, 60*24*60)) },
+			"a moment": func(rt *rapid.T) { now = now.Add(minutes(rt, 0, 60)) },
+			"a while, in which no vault is maintained": func(rt *rapid.T) { now = now.Add(minutes(rt, 60, 60*24*60)) },
 			"to when a key is due": func(rt *rapid.T) {
 				goTo(storage.keysIn(t).Sealing[0].Created.Add(session.KeyAge + minutes(rt, -60, 60)))
 			},
@@ -109,7 +108,7 @@ func TestRotationProperty(t *testing.T) {
 					goTo(values[rapid.IntRange(0, len(values)-1).Draw(rt, "value")].at.Add(session.MaxLife - minutes(rt, 1, 60)))
 				}
 			},
-			"three hours, in which each is tended once an hour": func(rt *rapid.T) {
+			"three hours, in which each vault is maintained once an hour": func(rt *rapid.T) {
 				var phases []int
 				for range all {
 					phases = append(phases, 5*rapid.IntRange(0, 11).Draw(rt, "phase"))
@@ -118,7 +117,7 @@ func TestRotationProperty(t *testing.T) {
 					for i, p := range all {
 						if minute%60 == phases[i] {
 							p.mustMaintain(t)
-							p.tended = now
+							p.maintained = now
 						}
 					}
 					for _, p := range all {
@@ -129,14 +128,14 @@ func TestRotationProperty(t *testing.T) {
 					now = now.Add(5 * time.Minute)
 				}
 			},
-			"tend": func(rt *rapid.T) {
+			"maintain": func(rt *rapid.T) {
 				p := one.Draw(rt, "who")
 				if p.syncAndClean(t.Context()) == nil {
-					p.tended = now
+					p.maintained = now
 				}
 			},
-			"tend all": func(*rapid.T) { tendAll() },
-			"tend and fail": func(rt *rapid.T) {
+			"maintain all": func(*rapid.T) { maintainAll() },
+			"fail to maintain": func(rt *rapid.T) {
 				storage.FailAt("websms", rapid.SampledFrom([]string{"Load", "Lock", "Store", "List"}).Draw(rt, "op"))
 				_ = one.Draw(rt, "who").syncAndClean(t.Context())
 				storage.FailAt("")
@@ -149,7 +148,7 @@ func TestRotationProperty(t *testing.T) {
 			"seal": func(rt *rapid.T) {
 				p := one.Draw(rt, "who")
 				if !awake(p) {
-					rt.Skip("nobody has tended it")
+					rt.Skip("it was not maintained")
 				}
 				values = append(values, seal(p))
 			},
@@ -158,7 +157,7 @@ func TestRotationProperty(t *testing.T) {
 	})
 }
 
-// A rotation that finds another ring under the lock refuses it wholly.
+// A rotation that finds another ring once it holds the lock takes over nothing of it.
 func TestRotationRefusesForeignRing(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -171,7 +170,7 @@ func TestRotationRefusesForeignRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	storage.FailIf(func(op, _ string) error {
-		if op == "Lock" { // while this one waits for the lock, another process begins anew
+		if op == "Lock" { // another process makes a new ring meanwhile
 			storage.put(keysFile, string(foreign))
 		}
 		return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// slowStorage is a storage that takes its time for each operation.
+// slowStorage is a storage in which each operation takes some time.
 type slowStorage struct {
 	*memStorage
 	takes func(op, key string) time.Duration
@@ -26,7 +26,7 @@ type slowStorage struct {
 	now   atomic.Int32
 }
 
-// slow makes each operation take so long.
+// slow makes each operation take that long.
 func slow(storage *memStorage, takes time.Duration) *slowStorage {
 	return &slowStorage{memStorage: storage, takes: func(string, string) time.Duration { return takes }}
 }
@@ -79,9 +79,8 @@ func (s *slowStorage) Lock(ctx context.Context, name string) error {
 	return s.memStorage.Lock(ctx, name)
 }
 
-// fill puts revoked numbers and ended sessions into a storage, as releases
-// before this one have. It returns the cookies of two whose sessions are ended,
-// and of one who is in.
+// fill puts cutoffs of numbers and ended sessions into a storage. It returns the cookies of
+// a revoked session, an ended one, and a good one.
 func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sessions int) (revoked, ended, good string) {
 	t.Helper()
 	v, err := start(t.Context(), "vault", onStorage(t, storage), now)
@@ -109,9 +108,8 @@ func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sess
 	return revoked, ended, good
 }
 
-// However many revocations there are, a storage that is slow can be started
-// with, and a reload does not wait for what is known. With snapshots a start
-// reads a few files.
+// A process starts on a slow storage with many revocations. A reload does not wait for what
+// the process knows already. With snapshots, a start reads a few files.
 func TestManyRevocationsOnSlowStorage(t *testing.T) {
 	t.Parallel()
 	const numbers, takes = 2000, 50 * time.Millisecond
@@ -169,8 +167,8 @@ func TestManyRevocationsOnSlowStorage(t *testing.T) {
 	})
 }
 
-// It is progress that counts: an operation may take nine seconds, and all of
-// them hours.
+// A vault waits as long as there is progress. One operation may take nine seconds, and all
+// of them hours.
 func TestSlowProgressIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -197,7 +195,7 @@ func TestSlowProgressIsWaitedFor(t *testing.T) {
 	})
 }
 
-// One that hangs, in the middle or while it lists, is given up.
+// A start fails if the storage hangs, in the middle of reading or while it lists.
 func TestHangingReadIsGivenUp(t *testing.T) {
 	t.Parallel()
 	const forever = 1000 * time.Hour
@@ -246,14 +244,14 @@ func TestHangingReadIsGivenUp(t *testing.T) {
 				if took := time.Since(begun); err == nil || !strings.Contains(err.Error(), "loading the sessions that were ended") || took > most {
 					t.Errorf("after %s: %v", took, err)
 				}
-				time.Sleep(time.Hour) // what watched it ends
+				time.Sleep(time.Hour) // the goroutine that watched it ends
 			})
 		})
 	}
 }
 
-// What fails once while others are read is read again; and what was read before
-// all failed is not read again.
+// An entry that fails once, while others are read, is read again. Entries that were read
+// before everything failed are not read again.
 func TestReadingGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
@@ -296,7 +294,7 @@ func TestReadingGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// unread returns the records in a storage that the vault has not read.
+// unread returns the cutoffs in a storage that the vault has not read.
 func (v *Vault) unread(storage *memStorage) (names []string) {
 	for _, file := range storage.list(revokedFolder) {
 		if name := path.Base(file); strings.HasPrefix(name, cutoffPrefix) && !v.hasCutoff(name) {

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// snapshots returns the snapshots in a storage, and loose the other records.
+// snapshots returns the snapshots in a storage, and the loose entries beside them.
 func (s *memStorage) snapshots() (snapshots, loose []string) {
 	for _, file := range s.list(revokedFolder) {
 		if strings.HasPrefix(path.Base(file), snapshotPrefix) {
@@ -30,7 +30,7 @@ func (s *memStorage) snapshots() (snapshots, loose []string) {
 	return snapshots, loose
 }
 
-// compacted is a storage with many revocations, which are in a snapshot.
+// compacted is a storage with many revocations, all of them in a snapshot.
 type compacted struct {
 	*testing.T
 	*memStorage
@@ -61,7 +61,7 @@ func newCompacted(t *testing.T) *compacted {
 	return c
 }
 
-// want reports another number of files.
+// want checks how many snapshots and loose entries there are.
 func (c *compacted) want(snapshots, loose int) {
 	c.Helper()
 	if s, l := c.snapshots(); len(s) != snapshots || len(l) != loose {
@@ -69,7 +69,7 @@ func (c *compacted) want(snapshots, loose int) {
 	}
 }
 
-// holds reports a process at which not is right who is in.
+// holds checks at a process which of the sessions are good.
 func (c *compacted) holds(when string, v *Vault) {
 	c.Helper()
 	if v.good(c.ended) || v.good(c.revoked) || !v.good(c.good) {
@@ -79,8 +79,8 @@ func (c *compacted) holds(when string, v *Vault) {
 
 func (c *compacted) restart() *Vault { return vaultOn(c.T, c.memStorage, c.now.Now) }
 
-// Records go into a snapshot, stay beside it for a day, and are then gone; all
-// hold throughout, and the snapshot tells nobody whom they concern.
+// Entries go into a snapshot, stay beside it for a day, and are then removed. All of them
+// count throughout. The snapshot does not tell the subjects.
 func TestCompaction(t *testing.T) {
 	t.Parallel()
 	c := newCompacted(t)
@@ -105,7 +105,7 @@ func TestCompaction(t *testing.T) {
 	c.holds("with the snapshot alone", c.restart())
 	c.holds("who has both seen", c.v)
 
-	// What comes later joins it, and the former one goes a day after.
+	// Later entries are merged into it, and the former snapshot is removed a day later.
 	for range compactFrom {
 		s, _ := c.v.issue(t, "+6421234567", "")
 		if err := c.v.Revoke(s.ID, s.Ends); err != nil {
@@ -127,7 +127,7 @@ func TestCompaction(t *testing.T) {
 		t.Error("the later revocation is lost")
 	}
 
-	// It goes with the sessions that it is about.
+	// It is removed with the last session that it concerns.
 	now := c.now.Now()
 	for c.now.Now().Before(now.Add(session.MaxLife + 2*day)) {
 		c.now.Advance(5 * day)
@@ -136,13 +136,13 @@ func TestCompaction(t *testing.T) {
 	c.want(0, 0)
 }
 
-// A snapshot in which most is over is written anew without that.
+// A snapshot of which most is over is written anew without that.
 func TestCompactionForgets(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
 	v := vaultOn(t, storage, now.Now)
 	long, sealed := v.issue(t, "+6421234567", "")
-	for i := range 9000 { // which need more than one snapshot
+	for i := range 9000 { // they need more than one snapshot
 		until := now.Now().Add(3 * day)
 		if i%4 == 0 {
 			until = long.Ends
@@ -174,7 +174,7 @@ func TestCompactionForgets(t *testing.T) {
 	}
 }
 
-// A process that dies, or a storage that fails, at any step of it loses nothing.
+// A process that dies, or a storage that fails, at any step of a compaction loses nothing.
 func TestCompactionInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, op := range []string{"Store", "Delete", "Load", "List"} {
@@ -207,9 +207,9 @@ func TestCompactionInterrupted(t *testing.T) {
 	}
 }
 
-// A snapshot that is damaged within its day is not needed, and removed. Later it
-// ends all that was issued until it was made, unless a process that knows what
-// it held can write it once more.
+// A snapshot that is damaged within its first day is not needed, and is removed. If it is
+// damaged later, all sessions are ended that were issued before it was made, unless a
+// process knows what it held and writes that once more.
 func TestDamagedSnapshot(t *testing.T) {
 	t.Parallel()
 	damage := map[string]func(text string) string{
@@ -238,16 +238,16 @@ func TestDamagedSnapshot(t *testing.T) {
 				t.Error("it is left")
 			}
 			other.mustMaintain(t)
-			c.want(1, 2*compactFrom) // another one
+			c.want(1, 2*compactFrom) // another snapshot
 			c.now.Advance(25 * time.Hour)
 			other.mustMaintain(t)
 			c.want(1, 0)
 
-			running := c.restart() // has read it
+			running := c.restart() // it has read the snapshot
 			damaged()
 			c.now.Advance(time.Minute)
 			_, later := running.issue(t, "+6421234567", "")
-			for range 2 { // also when it was seen before
+			for range 2 { // the second start finds what the first has left
 				v := c.restart()
 				if v.good(c.ended) || v.good(c.revoked) || v.good(c.good) || !v.good(later) {
 					t.Errorf("at a start: ended %t, revoked %t, a bystander %t, who has come later %t", v.good(c.ended), v.good(c.revoked), v.good(c.good), v.good(later))
@@ -264,8 +264,8 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
-// A snapshot of a later release is never removed. A process that ran all the
-// time needs it not, one that starts a day later fails closed, and says why.
+// A snapshot of a later release is never removed. A process that has run all the time does
+// not need it. A process that starts a day later ends all sessions, and logs why.
 func TestSnapshotOfALaterRelease(t *testing.T) {
 	t.Parallel()
 	c := newCompacted(t)
@@ -279,7 +279,7 @@ func TestSnapshotOfALaterRelease(t *testing.T) {
 	running := c.restart()
 	_, loose := c.snapshots()
 	c.now.Advance(25 * time.Hour)
-	for _, file := range loose { // by the later release
+	for _, file := range loose { // the later release removes them
 		c.remove(file)
 	}
 	running.mustMaintain(t)
@@ -295,8 +295,8 @@ func TestSnapshotOfALaterRelease(t *testing.T) {
 	}
 }
 
-// What a later release adds to a snapshot of this version is passed over, and
-// kept when snapshots are put together.
+// Lines that a later release adds to a snapshot of this version have no effect. They are
+// kept when snapshots are merged.
 func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 	t.Parallel()
 	c := newCompacted(t)
@@ -329,9 +329,9 @@ func TestSnapshotKeepsWhatIsUnknown(t *testing.T) {
 	c.holds("put together", c.restart())
 }
 
-// Whatever processes compact at once, die in between or lag, and whatever the
-// storage refuses: nobody who was signed out or revoked is ever in, nobody else
-// is out; also by a release that knows no snapshots and reads once a day.
+// Several processes compact at once, die in between, or lag, and the storage fails. No
+// session that was ended or revoked is ever good, and no other is ended. That also holds
+// for a release that knows no snapshots and reads the storage once a day.
 func TestCompactionProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -354,7 +354,7 @@ func TestCompactionProperty(t *testing.T) {
 		stay := all[0]
 		_, good := stay.issue(t, "+6421234567", "")
 		old, looked := map[string]bool{}, now.Now() // what a release that knows no snapshots has seen
-		seen := map[string]bool{}                   // every record that was ever stored
+		seen := map[string]bool{}                   // every entry that was ever stored
 		look := func() {
 			for _, name := range storage.list(revokedFolder) {
 				old[name] = true
@@ -412,11 +412,11 @@ func TestCompactionProperty(t *testing.T) {
 					return nil
 				})
 			},
-			"tend": func(rt *rapid.T) {
+			"maintain": func(rt *rapid.T) {
 				_ = all[one.Draw(rt, "who")].syncAndClean(t.Context())
 				look()
 			},
-			"tend all at once": func(*rapid.T) {
+			"maintain all at once": func(*rapid.T) {
 				done := make(chan error)
 				for _, v := range all {
 					go func() { done <- v.syncAndClean(t.Context()) }()
@@ -459,7 +459,7 @@ func TestCompactionProperty(t *testing.T) {
 	})
 }
 
-// A record that a snapshot holds may be gone from the listing before it is read.
+// A snapshot may be replaced after it was listed and before it is read.
 func TestSnapshotReplacedWhileRead(t *testing.T) {
 	t.Parallel()
 	c := newCompacted(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// memStorage is a storage in memory, of which operations fail as told.
+// memStorage is a storage in memory. A test can make its operations fail.
 type memStorage struct {
 	vaulttest.Faults
 	lock chan struct{}
@@ -139,8 +139,7 @@ func onStorage(t testing.TB, storage certmagic.Storage) *storageArchive {
 	return &storageArchive{sources: []source{{storage, t.Context()}}}
 }
 
-// vaultOn opens a vault, as a process of its own would, and closes it when the
-// test ends.
+// vaultOn opens a vault, as a process of its own would, and closes it when the test ends.
 func vaultOn(t testing.TB, storage certmagic.Storage, now func() time.Time) *Vault {
 	t.Helper()
 	v, err := start(t.Context(), "vault of a test", onStorage(t, storage), now)
@@ -180,7 +179,7 @@ func (v *Vault) mustMaintain(t testing.TB) {
 
 const testRealm = "app.example.com"
 
-// issue returns a session that begins at the vault's time, and its cookie.
+// issue returns a session that begins now, and its cookie.
 func (v *Vault) issue(t testing.TB, number, user string) (session.Session, string) {
 	t.Helper()
 	s := session.Session{ID: session.NewID(), Number: number, Region: "NZ", User: user, Remember: true}
@@ -192,7 +191,7 @@ func (v *Vault) issue(t testing.TB, number, user string) (session.Session, strin
 	return s, sealed
 }
 
-// good reports whether a cookie opens and was not revoked.
+// good reports whether a cookie opens, and its session was not revoked.
 func (v *Vault) good(sealed string) bool {
 	s, err := session.Open(v.Ring, testRealm, sealed)
 	return err == nil && !v.revoked.Ended(&s, testRealm)

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// fullDisk is what a storage says when its disk is full.
+// fullDisk is the error of a storage whose disk is full.
 var fullDisk = &fsError{"no space left on device", syscall.ENOSPC}
 
 type fsError struct {
@@ -23,6 +23,7 @@ type fsError struct {
 func (e *fsError) Error() string { return e.text }
 func (e *fsError) Unwrap() error { return e.err }
 
+// full makes the storage refuse to store anything, as if its disk were full.
 func (s *memStorage) full() {
 	s.FailIf(func(op, _ string) error {
 		if op == "Store" {
@@ -32,8 +33,8 @@ func (s *memStorage) full() {
 	})
 }
 
-// What a full disk did not take is stored when there is room again, by itself:
-// soon while the process runs, and at its end.
+// A revocation that a full disk did not take is stored by itself when there is room again:
+// soon, while the process runs, or when it ends.
 func TestSignOutOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"while it runs", "at its end"} {
@@ -54,7 +55,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					}
 				}
 				var more []string
-				for range 2 * keepBatch { // more than are kept at once
+				for range 2 * keepBatch { // more than one batch
 					s, sealed := v.issue(t, "+6421234567", "")
 					_ = v.Revoke(s.ID, s.Ends)
 					more = append(more, sealed)
@@ -81,7 +82,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					if n := storage.Count("Store"); n != stored {
 						t.Errorf("then it goes on: %d times", n-stored)
 					}
-					storage.full() // the end needs no more room
+					storage.full() // everything is stored, so the end needs no room
 				}
 				if err := v.Destruct(); err != nil {
 					t.Error(err)
@@ -102,8 +103,8 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 	}
 }
 
-// One record that the storage refuses holds up no other, and one that was kept
-// when it was asked for again is not kept once more.
+// One entry that the storage refuses does not delay the others. An entry that was stored
+// because the caller revoked again is not stored a second time.
 func TestUnkeptOneByOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,7 +141,7 @@ func TestUnkeptOneByOne(t *testing.T) {
 		if n := len(storage.list(revokedFolder)); n != 52 || v.hasUnkept() {
 			t.Errorf("%d are kept in the end; waiting: %t", n, v.hasUnkept())
 		}
-		// What is over by the time that there is room is not stored.
+		// A revocation that is over before there is room is not stored.
 		storage.full()
 		_ = v.Revoke(session.NewID(), time.Now().Add(time.Minute))
 		time.Sleep(time.Hour)

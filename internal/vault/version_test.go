@@ -17,8 +17,8 @@ func newerKeys(version string) string {
 	return `{"version":` + version + `,"rings":[{"name":"default","secret":"c2VjcmV0"}]}`
 }
 
-// Keys that a later release has written are neither read nor replaced: not at
-// a start, and not by a process that runs, which goes on with those it has.
+// Keys that a later release has written are neither read nor overwritten. A start fails,
+// and a process that runs goes on with the keys that it has.
 func TestKeysOfALaterRelease(t *testing.T) {
 	t.Parallel()
 	const want = keysFile + " in Caddy's storage has version 3, and this release knows 1 at most"
@@ -28,11 +28,11 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	sound, _ := storage.get(keysFile)
 	storage.put(keysFile, newerKeys("3"))
 	now.Advance(31 * day) // a new key is due
-	for what, tend := range map[string]func() error{
+	for what, step := range map[string]func() error{
 		"a start":             func() error { _, err := start(t.Context(), "vault", onStorage(t, storage), now.Now); return err },
 		"a process that runs": func() error { return v.syncAndClean(t.Context()) },
 	} {
-		err := tend()
+		err := step()
 		var damaged keysError
 		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("%s: %v", what, err)
@@ -47,7 +47,7 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	storage.put(keysFile, sound)
 	v.mustMaintain(t)
 
-	// The same between the reading and the change, and in the archive of a store.
+	// The same between reading and changing, and in the archive of a store.
 	now.Advance(31 * day)
 	storage.FailIf(func(op, _ string) error {
 		if op == "Lock" {
@@ -82,8 +82,8 @@ func withFields(text string) string {
 	return strings.Replace(text, `"created":`, `"uses":"all","created":`, 1)
 }
 
-// What a later release adds to the keys stays when this one writes them, with
-// every archive; and a file of the release before has no version.
+// Fields that a later release adds to the keys stay when this release writes the keys, with
+// each kind of archive. A file of the first release has no version.
 func TestKeysKeepFields(t *testing.T) {
 	t.Parallel()
 	check := func(what, text string, keys int) {
