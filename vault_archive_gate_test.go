@@ -93,20 +93,31 @@ func TestGateWithoutKeys(t *testing.T) {
 		header       http.Header
 		kind         string
 	}{
-		{"GET", "/", harness.Page, "text/html"}, {"GET", "/", harness.API, "application/problem+json"}, {"GET", "/data", nil, "application/problem+json"},
-		{"POST", "/", harness.Page, "text/html"}, {"GET", "/.websms", harness.Page, "text/html"}, {"GET", "/.websms/login", harness.Page, "text/html"},
-		{"GET", "/.websms/login", harness.API, "application/problem+json"}, {"POST", "/.websms/send", harness.Page, "text/html"},
-		{"POST", "/.websms/send", harness.API, "application/problem+json"}, {"POST", "/.websms/verify", harness.API, "application/problem+json"},
-		{"GET", "/.websms/verify", harness.Page, "text/html"}, {"POST", "/.websms/resend", harness.Page, "text/html"},
-		{"POST", "/.websms/logout", harness.Page, "text/html"}, {"GET", "/.websms/session", harness.Page, "application/problem+json"},
-		{"GET", "/.websms/status", http.Header{"Accept": {"text/event-stream"}}, "application/problem+json"}, {"GET", "/.websms/nothing", harness.Page, "text/html"},
+		{"GET", "/", harness.Page, "text/html"},
+		{"GET", "/", harness.API, "application/problem+json"},
+		{"GET", "/data", nil, "application/problem+json"},
+		{"POST", "/", harness.Page, "text/html"},
+		{"GET", "/.websms", harness.Page, "text/html"},
+		{"GET", "/.websms/login", harness.Page, "text/html"},
+		{"GET", "/.websms/login", harness.API, "application/problem+json"},
+		{"POST", "/.websms/send", harness.Page, "text/html"},
+		{"POST", "/.websms/send", harness.API, "application/problem+json"},
+		{"POST", "/.websms/verify", harness.API, "application/problem+json"},
+		{"GET", "/.websms/verify", harness.Page, "text/html"},
+		{"POST", "/.websms/resend", harness.Page, "text/html"},
+		{"POST", "/.websms/logout", harness.Page, "text/html"},
+		{"GET", "/.websms/session", harness.Page, "application/problem+json"},
+		{"GET", "/.websms/status", http.Header{"Accept": {"text/event-stream"}}, "application/problem+json"},
+		{"GET", "/.websms/nothing", harness.Page, "text/html"},
 		{"GET", "/", forged, "text/html"},
 	} {
 		got := in.Do(c.method, c.path, nil, c.header)
-		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != "5" || !strings.HasPrefix(got.Header.Get("Content-Type"), c.kind) {
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != "5" ||
+			!strings.HasPrefix(got.Header.Get("Content-Type"), c.kind) {
 			t.Errorf("%s %s: %s %v", c.method, c.path, got.Status, got.Header)
 		}
-		if got.Header.Values("Set-Cookie") != nil || got.Header.Get("Cache-Control") != "no-store" || c.kind != "text/html" && got.JSON("type") != "unavailable" {
+		if got.Header.Values("Set-Cookie") != nil || got.Header.Get("Cache-Control") != "no-store" ||
+			c.kind != "text/html" && got.JSON("type") != "unavailable" {
 			t.Errorf("%s %s: %v %s", c.method, c.path, got.Header, harness.Redact(got.Text))
 		}
 	}
@@ -118,7 +129,8 @@ func TestGateWithoutKeys(t *testing.T) {
 	if all := w.App.Seen(); all[len(all)-1].Header.Get("X-Verified-Number") != "" {
 		t.Error("a client names itself verified")
 	}
-	hook := in.Send(w.HookPath+"?secret="+harness.WebhookSecret, "application/json", `{"type":"dlr","messageId":"MSG1","status":"DELIVRD","statusCode":1}`)
+	hook := in.Send(w.HookPath+"?secret="+harness.WebhookSecret, "application/json",
+		`{"type":"dlr","messageId":"MSG1","status":"DELIVRD","statusCode":1}`)
 	if harness.WantStatus(t, "the webhook", hook, http.StatusOK); len(w.Logged("websms.dlr")) == 0 {
 		t.Error("the event is not logged")
 	}
@@ -153,7 +165,10 @@ func TestGateArchiveFails(t *testing.T) {
 	stolen := w.Browser()
 	stolen.Header.Set("Cookie", "websms_session="+later.Cookie("websms_session").Value)
 	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
-	const away, back = "keys and ended sessions cannot be brought up to date with the store", "keys and ended sessions are up to date with the store again"
+	const (
+		away = "keys and ended sessions cannot be brought up to date with the store"
+		back = "keys and ended sessions are up to date with the store again"
+	)
 	for round := 1; round <= 2; round++ {
 		a.Fail(vaulttest.Everything...)
 		harness.Eventually(t, "it is told that it is away", func() bool { return linesTold(w, "warn", away) == round })

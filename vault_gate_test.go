@@ -195,7 +195,8 @@ func TestGateTimesAreWholeSeconds(t *testing.T) {
 	if a.JSON("expires_at") != "2026-07-01T21:00:00Z" {
 		t.Errorf("verify: %s", a.Text)
 	}
-	if a = b.Get("/.websms/session", harness.API); a.JSON("expires_at") != "2026-07-01T21:00:00Z" || a.JSON("verified_at") != "2026-07-01T09:00:00Z" {
+	if a = b.Get("/.websms/session", harness.API); a.JSON("expires_at") != "2026-07-01T21:00:00Z" ||
+		a.JSON("verified_at") != "2026-07-01T09:00:00Z" {
 		t.Errorf("session: %s", a.Text)
 	}
 }

@@ -74,7 +74,8 @@ func TestArchiveAwayAtStart(t *testing.T) {
 			a.Fail()
 			mustSync(t, v)
 			if !v.Ring.Ready() || v.good(ended) || v.good(revoked) || !v.good(good) {
-				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.Ring.Ready(), v.good(ended), v.good(revoked), v.good(good))
+				t.Errorf("when it is there: ready %t; ended %t, revoked %t, good %t", v.Ring.Ready(), v.good(ended),
+					v.good(revoked), v.good(good))
 			}
 		})
 	}
@@ -106,7 +107,8 @@ func TestArchiveRevokedElsewhere(t *testing.T) {
 	_, number := two.issue(t, "+6421234568", "")
 	_, user := one.issue(t, "+6421234569", "alice")
 	_, good := one.issue(t, "+6421234569", "bob")
-	for _, err := range []error{one.Revoke(s.ID, s.Ends), one.RevokeNumber("", "+6421234568", now.Now()), one.RevokeUser(testRealm, "alice", now.Now())} {
+	for _, err := range []error{one.Revoke(s.ID, s.Ends), one.RevokeNumber("", "+6421234568", now.Now()),
+		one.RevokeUser(testRealm, "alice", now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +217,8 @@ func TestArchiveEmptied(t *testing.T) {
 	}
 	a.Fail()
 	mustSync(t, one)
-	if got := a.Names(); len(got) != len(before)-1 || slices.Contains(got, endedName(over.ID, now.Now().Add(-time.Minute))) || !a.Ring(t).Equal(keys) {
+	dropped := endedName(over.ID, now.Now().Add(-time.Minute))
+	if got := a.Names(); len(got) != len(before)-1 || slices.Contains(got, dropped) || !a.Ring(t).Equal(keys) {
 		t.Errorf("it holds %q, before it was emptied %q; the same keys: %t", got, before, a.Ring(t).Equal(keys))
 	}
 	kept := a.Count("Keep")
@@ -249,7 +252,8 @@ func TestArchiveTwoRings(t *testing.T) {
 	mustSync(t, old, fresh, old)
 	for name, v := range map[string]*Vault{"old": old, "fresh": fresh, "third": vaultIn(t, a, now.Now)} {
 		if !v.good(first) || !v.good(second) || !bytes.Equal(v.keys.Index, index) || !v.keys.Equal(a.Ring(t)) {
-			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first), v.good(second), bytes.Equal(v.keys.Index, index))
+			t.Errorf("%s: the older's %t, the younger's %t, the older's index %t", name, v.good(first),
+				v.good(second), bytes.Equal(v.keys.Index, index))
 		}
 		if v.revoked.NotBefore(session.ByNumber, "", "+6421234569").IsZero() || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
 			t.Errorf("%s: what was revoked under the younger ring is misread", name)
@@ -280,7 +284,8 @@ func TestArchiveRingBegunWhileRead(t *testing.T) {
 	})
 	mustSync(t, v)
 	if !begun || !v.good(bystander) || v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
-		t.Errorf("a bystander is good: %t; the revocation is known: %t", v.good(bystander), !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero())
+		t.Errorf("a bystander is good: %t; the revocation is known: %t", v.good(bystander),
+			!v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero())
 	}
 	// A cutoff that opens with no key ends all sessions issued until then.
 	name := cutoffName(strings.Repeat("0a", session.DigestSize/2), now.Now())
@@ -418,7 +423,8 @@ func TestArchiveInherits(t *testing.T) {
 	check := func(when string, v *Vault) {
 		t.Helper()
 		if v.good(ended) || v.good(revoked) || !v.good(good) || v.good(endedThere) {
-			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked), v.good(good), v.good(endedThere))
+			t.Errorf("%s: ended %t, revoked %t, good %t, ended there %t", when, v.good(ended), v.good(revoked),
+				v.good(good), v.good(endedThere))
 		}
 	}
 	a.Fail("Records") // keys found there are not used before the revocations there are known

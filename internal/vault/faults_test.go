@@ -148,7 +148,8 @@ func TestDamagedCutoff(t *testing.T) {
 			for range 2 {
 				restarted := vaultOn(t, storage, now.Now)
 				if restarted.good(revoked) || restarted.good(bystander) || !restarted.good(later) {
-					t.Errorf("who was revoked is in: %t, a bystander: %t, who verified again: %t", restarted.good(revoked), restarted.good(bystander), restarted.good(later))
+					t.Errorf("who was revoked is in: %t, a bystander: %t, who verified again: %t",
+						restarted.good(revoked), restarted.good(bystander), restarted.good(later))
 				}
 			}
 			// It is removed with the last session that it could concern.
@@ -168,7 +169,8 @@ func TestDamagedCutoff(t *testing.T) {
 func TestForeignFilesAmongRevoked(t *testing.T) {
 	t.Parallel()
 	now, storage := harness.NewFakeClock(), newMemStorage()
-	foreign := []string{"1234567890", ".DS_Store", "notbefore-", "notbefore-00-1", "notes.txt", strings.Repeat("0", 32), "notbefore-" + strings.Repeat("0", 32) + "-x"}
+	foreign := []string{"1234567890", ".DS_Store", "notbefore-", "notbefore-00-1", "notes.txt",
+		strings.Repeat("0", 32), "notbefore-" + strings.Repeat("0", 32) + "-x"}
 	for _, name := range foreign {
 		storage.put(path.Join(revokedFolder, name), "x")
 	}

@@ -29,7 +29,8 @@ func newMoving(t *testing.T) *moving {
 	_, m.user = m.from.issue(t, "+6421234569", "alice")
 	_, m.inside = m.from.issue(t, "+6421234569", "")
 	m.ended = ended
-	for _, err := range []error{m.from.Revoke(s.ID, s.Ends), m.from.RevokeNumber("", "+6421234568", m.now.Now()), m.from.RevokeUser(testRealm, "alice", m.now.Now())} {
+	for _, err := range []error{m.from.Revoke(s.ID, s.Ends), m.from.RevokeNumber("", "+6421234568", m.now.Now()),
+		m.from.RevokeUser(testRealm, "alice", m.now.Now())} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +58,8 @@ func (m *moving) to(storage *memStorage) *Vault {
 func (m *moving) holds(when string, v *Vault) {
 	m.Helper()
 	if v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || !v.good(m.inside) {
-		m.Errorf("%s: ended %t, revoked %t, user %t, who is in %t", when, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(m.inside))
+		m.Errorf("%s: ended %t, revoked %t, user %t, who is in %t", when, v.good(m.ended), v.good(m.revoked),
+			v.good(m.user), v.good(m.inside))
 	}
 }
 
@@ -89,10 +91,12 @@ func TestStorageInherits(t *testing.T) {
 			if older != 0 {
 				sibling.mustMaintain(t)
 				m.holds("at another process", sibling)
-				if !v.good(there) || !sibling.good(there) || !bytes.Equal(v.keys.Index, index) || !bytes.Equal(storage.keysIn(t).Index, index) {
+				if !v.good(there) || !sibling.good(there) || !bytes.Equal(v.keys.Index, index) ||
+					!bytes.Equal(storage.keysIn(t).Index, index) {
 					t.Error("the storage's own ring is not what it was")
 				}
-				if v.revoked.NotBefore(session.ByNumber, "", "+6421234562").IsZero() || !v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
+				if v.revoked.NotBefore(session.ByNumber, "", "+6421234562").IsZero() ||
+					!v.revoked.NotBefore(session.Everyone, "", "").IsZero() {
 					t.Error("the storage's own revocations are not known, or misread")
 				}
 			}
@@ -112,7 +116,8 @@ func TestStorageInherits(t *testing.T) {
 func TestStorageInheritsInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, ring := range []bool{false, true} {
-		for _, fails := range []string{"Load " + keysFile, "Store " + revokedFolder, "Store " + keysFile, "Lock " + vaultFolder, "List " + revokedFolder} {
+		for _, fails := range []string{"Load " + keysFile, "Store " + revokedFolder, "Store " + keysFile,
+			"Lock " + vaultFolder, "List " + revokedFolder} {
 			m := newMoving(t)
 			storage := newMemStorage()
 			var there string
@@ -129,7 +134,8 @@ func TestStorageInheritsInterrupted(t *testing.T) {
 			}
 			storage.FailAt("")
 			if v := vaultOn(t, storage, m.now.Now); v.good(m.ended) || v.good(m.revoked) || v.good(m.user) || ring && !v.good(there) {
-				t.Errorf("after %s failed: ended %t, revoked %t, user %t, who was in there %t", fails, v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(there))
+				t.Errorf("after %s failed: ended %t, revoked %t, user %t, who was in there %t", fails,
+					v.good(m.ended), v.good(m.revoked), v.good(m.user), v.good(there))
 			}
 			m.holds("at the second try, after "+fails+" failed", m.to(storage))
 		}
@@ -178,7 +184,8 @@ func TestJoinedVaultInherits(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
 	storage, archive := newMemStorage(), vaulttest.NewArchive()
-	for what, v := range map[string]*Vault{"in a storage": vaultOn(t, storage, m.now.Now), "in the archive of a store": vaultIn(t, archive, m.now.Now)} {
+	for what, v := range map[string]*Vault{"in a storage": vaultOn(t, storage, m.now.Now),
+		"in the archive of a store": vaultIn(t, archive, m.now.Now)} {
 		_, own := v.issue(t, "+6421234561", "")
 		v.inherit(m.from)
 		v.inherit(m.from) // a second time changes nothing

@@ -51,7 +51,8 @@ func TestRevokedForGood(t *testing.T) {
 			check := func(what string, v *Vault) {
 				t.Helper()
 				if v.good(before) == c.ends || v.good(during) == c.ends || !v.good(after) {
-					t.Errorf("%s: issued before: good %t, at that moment: %t, after: %t", what, v.good(before), v.good(during), v.good(after))
+					t.Errorf("%s: issued before: good %t, at that moment: %t, after: %t", what, v.good(before),
+						v.good(during), v.good(after))
 				}
 			}
 			check("at once", v)
@@ -99,7 +100,8 @@ func TestCutoffsTellNoSubject(t *testing.T) {
 			t.Errorf("%s holds %q", file, text)
 		}
 		for _, secret := range []string{"21234567", "alice", "secret-realm", testRealm} {
-			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
+			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)),
+				base64.RawURLEncoding.EncodeToString([]byte(secret))} {
 				if strings.Contains(file+" "+text+" "+string(raw), form) {
 					t.Errorf("%s tells %s", file, secret)
 				}
@@ -185,7 +187,8 @@ func TestRevokedForAYear(t *testing.T) {
 	now.Advance(5*day - 1)
 	v.mustMaintain(t)
 	for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
-		if v.good(sealed) || v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() || !v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
+		if v.good(sealed) || v.revoked.NotBefore(session.ByNumber, "", "+6421234567").IsZero() ||
+			!v.revoked.NotBefore(session.ByNumber, "", "+6421234568").IsZero() {
 			t.Errorf("%s the session is good: %t", what, v.good(sealed))
 		}
 	}
@@ -218,7 +221,8 @@ func TestRevokedByABadClock(t *testing.T) {
 		v.mustMaintain(t)
 		for what, v := range map[string]*Vault{"then": v, "after a restart": vaultOn(t, storage, now.Now)} {
 			if v.good(revoked) || v.good(ended) || !v.good(good) {
-				t.Errorf("a clock wrong by %s; %s: revoked is good %t, ended is good %t, another is good %t", leap, what, v.good(revoked), v.good(ended), v.good(good))
+				t.Errorf("a clock wrong by %s; %s: revoked is good %t, ended is good %t, another is good %t", leap,
+					what, v.good(revoked), v.good(ended), v.good(good))
 			}
 		}
 	}
@@ -283,7 +287,9 @@ func FuzzRevokedNames(f *testing.F) {
 			t.Errorf("%q ends %s", name, id)
 		}
 		notBefore, record := parseCutoff(name)
-		if record && (!strings.HasPrefix(name, cutoffPrefix) || cutoffName(name[len(cutoffPrefix):len(cutoffPrefix)+session.DigestSize], notBefore) != name || notBefore.UnixNano() <= 0) {
+		if record && (!strings.HasPrefix(name, cutoffPrefix) ||
+			cutoffName(name[len(cutoffPrefix):len(cutoffPrefix)+session.DigestSize], notBefore) != name ||
+			notBefore.UnixNano() <= 0) {
 			t.Errorf("%q is a record of %s", name, notBefore)
 		}
 		if ended && record || !fs.ValidPath(name) && record {

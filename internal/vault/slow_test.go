@@ -241,7 +241,8 @@ func TestHangingReadIsGivenUp(t *testing.T) {
 				if what == "only the listing hangs" {
 					most = listTime + time.Second
 				}
-				if took := time.Since(begun); err == nil || !strings.Contains(err.Error(), "loading the sessions that were ended") || took > most {
+				took := time.Since(begun)
+				if err == nil || !strings.Contains(err.Error(), "loading the sessions that were ended") || took > most {
 					t.Errorf("after %s: %v", took, err)
 				}
 				time.Sleep(time.Hour) // the goroutine that watched it ends

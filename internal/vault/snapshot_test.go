@@ -250,7 +250,8 @@ func TestDamagedSnapshot(t *testing.T) {
 			for range 2 { // the second start finds what the first has left
 				v := c.restart()
 				if v.good(c.ended) || v.good(c.revoked) || v.good(c.good) || !v.good(later) {
-					t.Errorf("at a start: ended %t, revoked %t, a bystander %t, who has come later %t", v.good(c.ended), v.good(c.revoked), v.good(c.good), v.good(later))
+					t.Errorf("at a start: ended %t, revoked %t, a bystander %t, who has come later %t",
+						v.good(c.ended), v.good(c.revoked), v.good(c.good), v.good(later))
 				}
 			}
 			c.now.Advance(25 * time.Hour)
@@ -287,7 +288,8 @@ func TestSnapshotOfALaterRelease(t *testing.T) {
 	if v := c.restart(); v.good(c.ended) || v.good(c.revoked) || v.good(c.good) {
 		t.Error("one that starts lets somebody in")
 	}
-	if _, err := readSnapshot(path.Base(file), []byte(text)); err == nil || !strings.Contains(err.Error(), "has version 2, and this release knows 1 at most") {
+	if _, err := readSnapshot(path.Base(file), []byte(text)); err == nil ||
+		!strings.Contains(err.Error(), "has version 2, and this release knows 1 at most") {
 		t.Errorf("the error is %v", err)
 	}
 	if _, there := c.get(file); !there {

@@ -49,7 +49,8 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				_, revoked := v.issue(t, "+6421234568", "alice")
 				_, good := v.issue(t, "+6421234569", "")
 				storage.full()
-				for _, err := range []error{v.Revoke(s.ID, s.Ends), v.RevokeNumber("", "+6421234568", time.Now()), v.RevokeUser(testRealm, "alice", time.Now())} {
+				for _, err := range []error{v.Revoke(s.ID, s.Ends), v.RevokeNumber("", "+6421234568", time.Now()),
+					v.RevokeUser(testRealm, "alice", time.Now())} {
 					if !errors.Is(err, syscall.ENOSPC) {
 						t.Errorf("the error is %v", err)
 					}
@@ -92,8 +93,10 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if restarted.good(ended) || restarted.good(revoked) || restarted.good(more[0]) || restarted.good(more[len(more)-1]) || !restarted.good(good) {
-					t.Errorf("after a restart: ended %t, revoked %t, good %t", restarted.good(ended), restarted.good(revoked), restarted.good(good))
+				if restarted.good(ended) || restarted.good(revoked) || restarted.good(more[0]) ||
+					restarted.good(more[len(more)-1]) || !restarted.good(good) {
+					t.Errorf("after a restart: ended %t, revoked %t, good %t", restarted.good(ended),
+						restarted.good(revoked), restarted.good(good))
 				}
 				if err := restarted.Destruct(); err != nil {
 					t.Error(err)

@@ -67,12 +67,14 @@ func TestKeysOfALaterRelease(t *testing.T) {
 	a.SetText(newerKeys("3"))
 	started := vaultIn(t, a, now.Now)
 	for what, v := range map[string]*Vault{"one that runs": in, "one that starts": started} {
-		if err := v.syncOnly(t.Context()); err == nil || !strings.Contains(err.Error(), "the ring of keys in the store has version 3, and this release knows 1 at most") {
+		if err := v.syncOnly(t.Context()); err == nil || !strings.Contains(err.Error(),
+			"the ring of keys in the store has version 3, and this release knows 1 at most") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if !in.good(sealed) || started.Ring.Ready() || a.Text() != newerKeys("3") {
-		t.Errorf("in the store's archive: good %t, started %t, replaced %t", in.good(sealed), started.Ring.Ready(), a.Text() != newerKeys("3"))
+		t.Errorf("in the store's archive: good %t, started %t, replaced %t", in.good(sealed), started.Ring.Ready(),
+			a.Text() != newerKeys("3"))
 	}
 }
 
