@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/session"
 )
@@ -113,10 +113,7 @@ func fill(t testing.TB, storage *memStorage, now func() time.Time, numbers, sess
 func TestManyRevocationsOnSlowStorage(t *testing.T) {
 	t.Parallel()
 	const numbers, takes = 2000, 50 * time.Millisecond
-	sessions := 20_000
-	if os.Getenv("WEBSMS_TEST_FULL") == "1" {
-		sessions = 300_000
-	}
+	sessions := testlevel.Size(20_000, 300_000)
 	synctest.Test(t, func(t *testing.T) {
 		memory := newMemStorage()
 		revoked, ended, good := fill(t, memory, time.Now, numbers, sessions)

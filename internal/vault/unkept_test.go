@@ -2,13 +2,13 @@ package vault
 
 import (
 	"errors"
-	"os"
 	"path"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -61,11 +61,7 @@ func TestSignOutOnAFullDisk(t *testing.T) {
 					_ = v.Revoke(s.ID, s.Ends)
 					more = append(more, sealed)
 				}
-				trying := 10 * time.Minute
-				if os.Getenv("WEBSMS_TEST_FULL") == "1" {
-					trying = 3 * time.Hour
-				}
-				time.Sleep(trying)
+				time.Sleep(testlevel.Size(10*time.Minute, 3*time.Hour))
 				stored := storage.Count("Store")
 				time.Sleep(time.Hour)
 				if n := (storage.Count("Store") - stored) / (keepBatch); n < 50 || n > 70 {
