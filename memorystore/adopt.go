@@ -12,36 +12,40 @@ import (
 	"go.uber.org/zap"
 )
 
-// Processes that share a folder have a file each. Which of them gets which file
-// is a matter of who starts first, and a process may end for good, so a process
-// takes over what is in the files that nobody has open:
+// Processes that share a folder have a file each. The order of their starts
+// decides which process gets which file, and a process may end for good. So
+// each process takes over the files that no other process has open:
 //
-//   - When it starts, it merges their counters and wrong codes with its own. It
-//     also writes the result to those files, for a process that starts later and
-//     opens one of them, and marks them as merged. The mark keeps a lock that
-//     was lifted since from coming back at each start. It also says into which
-//     file: a process that opens a marked file when that one is free goes on
-//     with what that one says, and the marked file's rows are forgotten.
-//   - While it runs, it looks every adoptEvery. A file that is free twice in a
-//     row is of a process that has ended: its pending challenges are taken too,
-//     deleted there first, because a code is good once.
+//   - When it starts, it merges their counters and failures with its own. It
+//     writes the result to those files too, for a process that starts later
+//     and opens one of them, and marks them as merged. The mark keeps a lock
+//     that an operator has lifted from coming back at each start. It also
+//     names the file into which the marked one was merged. A process that
+//     opens a marked file while the named one is free goes on with the named
+//     file's rows, and forgets those of the marked file.
+//   - While it runs, it looks at the other files every adoptEvery. A file that
+//     is free at two looks in a row belongs to a process that has ended. Its
+//     pending challenges are taken too. They are deleted there first, because
+//     a code is good once.
 //
-// To merge lifts no limit. A counter then has the moments of both. A streak has
-// the larger count, the later lock and the moments of both.
+// A merge lifts no limit. A merged counter has the moments of both counters.
+// Merged failures have the larger count, the later lock and the moments of
+// both.
 
 const (
-	// adoptEvery is the time between two looks at the files of other processes.
-	// A restart should be shorter: then a process finds its own challenges.
+	// adoptEvery is the time between two looks at the files of other processes. A
+	// restart should take less time, so that a process finds its own challenges.
 	adoptEvery = 5 * time.Second
 
-	// startLockTime bounds the wait for another process that starts.
+	// startLockTime bounds the wait for another process that is starting.
 	startLockTime = 10 * time.Second
 
 	startLockName = "starting.lock"
 )
 
-// lockStart returns when no other process of the folder starts or merges, or
-// after a time, and a function that lets others go on.
+// lockStart waits until no other process of the folder starts or merges, for at
+// most wait. It returns a function that lets the others go on, and whether it
+// has the lock.
 func (m *memory) lockStart(wait time.Duration) (unlock func(), ok bool) {
 	var db *bbolt.DB
 	err := safely(func() (err error) {
@@ -68,8 +72,8 @@ func (m *memory) siblings() (paths []string) {
 	return paths
 }
 
-// adoptLeft takes over the pending challenges, and what is not merged yet, of
-// the files that were free at the last look too. It returns those that are free now.
+// adoptLeft takes over the files that are free now and were free at the look
+// before. It returns the other free files, for the next look.
 func (m *memory) adoptLeft(freeBefore []string) (free []string) {
 	m.mu.Lock()
 	stops := m.keeper.on
@@ -79,7 +83,7 @@ func (m *memory) adoptLeft(freeBefore []string) (free []string) {
 	}
 	unlock, ok := m.lockStart(time.Millisecond)
 	if !ok {
-		return nil // a process starts: it may need its file
+		return nil // another process starts, and may need its file
 	}
 	defer unlock()
 	var left []string
@@ -97,8 +101,8 @@ func (m *memory) adoptLeft(freeBefore []string) (free []string) {
 	return free
 }
 
-// isLeft reports whether nobody has a file open, and there is something in it
-// to take over.
+// isLeft reports whether a file is not open in another process, and has rows to
+// take over.
 func (m *memory) isLeft(path string) (left bool) {
 	db, _, err := openBolt(path, time.Millisecond)
 	if err != nil {
@@ -120,20 +124,21 @@ func (m *memory) isLeft(path string) (left bool) {
 	return left || err != nil
 }
 
-// leftFile is a file that nobody else has open, while it is taken over.
+// leftFile is a file that no other process has open, while it is taken over.
 type leftFile struct {
 	*dbFile
 	state  *fileState
-	merged bool // it was before
-	at     int  // its latest transaction; 0: unknown
-	aside  bool // it is damaged, and closed
+	merged bool // the file was merged before
+	at     int  // the number of its latest transaction; 0: unknown
+	aside  bool // the file is damaged, and closed
 }
 
-// adopt merges the counters and wrong codes of files that nobody has open, and
-// takes their pending challenges if they are to be taken. At the start, without
-// pending ones, the successor of the own file comes first. Then all of them get
-// what all of them had. A file that is damaged is set aside; one that cannot be
-// used is left to the process that opens it as its own. The caller does not hold mu.
+// adopt merges the counters and failures of files that no process has open. If
+// pending is set, it also takes their pending challenges. At the start, when
+// pending is not set, the successor of the own file comes first. In the end all
+// the files have the rows of all. A damaged file is set aside. A file that
+// cannot be used is left to the process that opens it as its own. The caller
+// does not hold mu.
 func (m *memory) adopt(paths []string, pending bool) {
 	var files []*leftFile
 	successor := ""
@@ -163,7 +168,7 @@ func (m *memory) adopt(paths []string, pending bool) {
 	for _, left := range files {
 		err := written
 		switch {
-		case err != nil: // the next start tries again
+		case err != nil: // the file stays as it is; the next start tries again
 		case left.aside:
 			err = os.Rename(left.path, left.path+".unusable")
 		case !left.merged:
@@ -175,20 +180,21 @@ func (m *memory) adopt(paths []string, pending bool) {
 		if !left.aside {
 			err = errors.Join(err, left.db.Close())
 		}
-		m.log().Info("the memory store goes on with what another process has left",
+		m.log().Info("the memory store has taken over the file of another process",
 			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)), zap.Int("wrong_codes", len(left.state.failures.places)),
 			zap.Int("challenges", len(left.state.pending)), zap.Bool("damaged", left.aside), zap.Error(err))
 	}
 }
 
-// remember notes that a file is merged, if that could not be written: what is
-// lifted until it can be must not be merged again.
+// remember notes that a file is merged if the mark could not be written. Until
+// it can be, the file must not be merged again, because an operator may have
+// lifted a lock since.
 func (f *dbFile) remember(left *leftFile, err error) {
 	f.taken.Delete(left.path)
 	if err == nil || left.merged {
 		return
 	}
-	if !left.aside { // what was pending is deleted since
+	if !left.aside { // deleting the pending challenges was a transaction
 		left.readAt()
 	}
 	if left.at > 0 {
@@ -208,9 +214,9 @@ func (l *leftFile) readAt() error {
 	})
 }
 
-// openLeft opens and reads a file that nobody has open. It returns nil if there
-// is none, or nothing to take over. What is pending is deleted there before it
-// is used.
+// openLeft opens and reads a file that no process has open. It returns nil if
+// there is no such file, or nothing to take over. Pending challenges are
+// deleted from the file before they are used.
 func (m *memory) openLeft(path string, pending bool) *leftFile {
 	db, damage, err := openBolt(path, time.Millisecond)
 	if err != nil {
@@ -228,7 +234,7 @@ func (m *memory) openLeft(path string, pending bool) *leftFile {
 	if left.state == nil {
 		return nil
 	}
-	if left.aside = err != nil; left.aside || !pending { // of a damaged file, nothing can be deleted
+	if left.aside = err != nil; left.aside || !pending { // nothing can be deleted from a damaged file
 		left.state.saved, left.state.pending = nil, nil
 	} else {
 		left.takePending(left.state)
@@ -239,17 +245,17 @@ func (m *memory) openLeft(path string, pending bool) *leftFile {
 	return left
 }
 
-// writeAll writes how everything stands.
+// writeAll writes the present state of the whole store.
 func (f *dbFile) writeAll(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.all = true
 	var err error
-	for try := 0; try < 3 && f.all && err == nil; try++ { // the first writes what was noted before
+	for try := 0; try < 3 && f.all && err == nil; try++ { // the first writes the notes from before
 		err = f.flushed(m)
 	}
 	if err == nil && f.all {
-		err = errors.New("too much changes to write all")
+		err = errors.New("the store changes too fast to write all of it")
 	}
 	f.report(err)
 	return err

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const logAdopted = "the memory store goes on with what another process has left"
+const logAdopted = "the memory store has taken over the file of another process"
 
 // look does what the store does every adoptEvery.
 func (s *savedStore) look(free []string) []string { return s.adoptLeft(free) }

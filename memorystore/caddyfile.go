@@ -6,7 +6,7 @@ import (
 	"github.com/caddy-websms/websms/internal/block"
 )
 
-// UnmarshalCaddyfile reads the memory store. Syntax:
+// UnmarshalCaddyfile reads the store. Syntax:
 //
 //	memory {
 //		capacity <challenges>

@@ -39,15 +39,15 @@ func (m *memory) Reserve(_ context.Context, r *otp.Reservation) error {
 	return nil
 }
 
-// admit takes room and the sending, both or neither. It reports whether the
-// room is former's.
+// admit takes room for a challenge and counts the sending, both or neither. It
+// reports whether the new challenge gets the room of former.
 func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
 	if err := m.lockFor(former); err != nil {
 		return false, err
 	}
 	defer m.mu.Unlock()
 	defer func() {
-		if err != nil { // a refused ask leaves the former code good, also in the file
+		if err != nil { // the former code stays good after a refusal, also in the file
 			m.changedRecord(former)
 		}
 	}()
@@ -75,11 +75,12 @@ func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err 
 	return heir, nil
 }
 
-// take counts one sending, unless the run is locked or a limit reached; limit
-// is one that refuses already, or nil. The caller holds mu.
+// take counts one sending, unless the number is locked or a limit is reached.
+// limit is a refusal that the caller has found already, or nil. The caller
+// holds mu.
 func (m *memory) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
 	if lock := m.failures.locked(run, now); lock != nil {
-		if lock.RetryAfter == 0 { // no wait ends it
+		if lock.RetryAfter == 0 { // only an operator ends it
 			return lock
 		}
 		if limit == nil || lock.RetryAfter > limit.RetryAfter {
@@ -169,15 +170,15 @@ func (m *memory) Get(_ context.Context, _ string, id otp.ID, now time.Time) (otp
 	return rec.get(now)
 }
 
-// Of implements otp.Store. It looks at all that are live, and keeps nobody
-// waiting meanwhile.
+// Of implements otp.Store. It looks at all live challenges. It copies the list
+// first, so that other calls wait for the copy only.
 func (m *memory) Of(_ context.Context, _ string, number otp.Digest, now time.Time) (list []otp.Record, err error) {
 	m.ready()
 	m.mu.Lock()
 	m.tickLocked(now)
 	tag := tagOf(number)
 	live := slices.DeleteFunc(slices.Clone(m.live), func(rec *record) bool { return tag == 0 || rec.tag != tag })
-	born := make(map[*record]instant, len(live)) // as it is while no clock is settled
+	born := make(map[*record]instant, len(live)) // copies: settleClocks may change them during the sort
 	for _, rec := range live {
 		born[rec] = rec.born
 	}
@@ -223,7 +224,7 @@ func (m *memory) find(id otp.ID) *record {
 	return rec
 }
 
-// end removes a challenge that was met or replaced.
+// end removes a challenge that was verified or replaced.
 func (m *memory) end(rec *record) {
 	rec.finish()
 	m.mu.Lock()
@@ -241,9 +242,9 @@ func (m *memory) drop(rec *record) {
 	delete(m.keeper.unknown, rec.id)
 }
 
-// expire frees the room of challenges whose codes' lives are over, a few at a
-// time: more than who asks needs, and so few that nobody waits for a flood to
-// be cleared away. The caller holds mu.
+// expire frees the room of up to 16 expired challenges. That is more than one
+// call needs, and few enough that no call waits while many have expired at
+// once. The caller holds mu.
 func (m *memory) expire(now time.Time) {
 	for range 16 {
 		if len(m.live) == 0 || instantOf(now) < m.live[0].expires() {
@@ -255,5 +256,6 @@ func (m *memory) expire(now time.Time) {
 	}
 }
 
-// constantTimeEqual compares two digests in a time that tells nothing of them.
+// constantTimeEqual compares two digests in a time that does not depend on
+// them.
 func constantTimeEqual(a, b *otp.Digest) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// tick notices a clock that went back. What lives by the one that was ahead
-// begins its life now: else it would live on until its time comes.
+// tick notices a clock that went back. A challenge that was made by the clock
+// that was ahead begins its life now. Otherwise it would live until the clock
+// reaches that time again.
 func (m *memory) tick(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.mu.Lock()
@@ -15,15 +16,17 @@ func (m *memory) tick(now time.Time) {
 	}
 }
 
-// tickLocked is tick for who holds mu. Who adds a challenge calls it, so that
-// none is added by a clock that has gone back since.
+// tickLocked is tick for a caller that holds mu. Each call that adds a
+// challenge uses it, so that no challenge is added by a time from before the
+// clock went back.
 func (m *memory) tickLocked(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.settleClocks(at)
 	}
 }
 
-// told notes what time it is, and reports whether that is no leap back.
+// told notes the caller's time. It reports false if the clock went back by more
+// than otp.Disorder.
 func (m *memory) told(at instant) bool {
 	for {
 		latest := m.latest.Load()
@@ -36,7 +39,8 @@ func (m *memory) told(at instant) bool {
 	}
 }
 
-// settleClocks looks at all challenges. The caller holds mu.
+// settleClocks shortens the life of every challenge whose times are in the
+// future. The caller holds mu.
 func (m *memory) settleClocks(at instant) {
 	for _, rec := range m.live {
 		rec.settleClock(at)

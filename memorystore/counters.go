@@ -6,28 +6,29 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// maxCounters bounds how many numbers and addresses are counted at once. Past
-// it, whoever is new is refused: forgetting others would lift their limits.
+// maxCounters bounds how many numbers and addresses are counted at once. If
+// there are as many, a send of a new number or address is refused. To forget
+// others instead would lift their limits.
 const maxCounters = 1 << 22
 
-// counters counts sendings under keys, exactly, and forgets a key only when
-// no rate asks for it any more. The store's mutex guards it.
+// counters counts sendings under keyed hashes, exactly. It forgets a counter
+// only when no rate needs it any more. The store's mutex guards it.
 type counters struct {
 	table[counter]
-	demands map[demand]*demand // one of a kind, for all counters
-	most    map[string]demand  // that any gate has asked for, by limit
+	demands map[demand]*demand // the shared copies
+	most    map[string]demand  // the largest demand of any gate so far, by limit
 	notes   *notebook
 }
 
-// A counter serves every gate of one scope, each with rates of its own, and
-// keeps as much as the most demanding of all gates asks for.
+// A counter serves all gates of one scope. Each gate has rates of its own, so a
+// counter remembers as much as the most demanding gate needs.
 type counter struct {
 	window  otp.Window
-	returns *otp.Window // what was given back; nil until something was
+	returns *otp.Window // the sendings that were given back; nil: none yet
 	demand  *demand
 }
 
-// demand is how much of its past a counter must know.
+// demand says how much of its past a counter must remember.
 type demand struct {
 	keep    int           // the largest count of any rate
 	longest time.Duration // the longest window of any rate
@@ -37,9 +38,10 @@ func newCounters() counters {
 	return counters{table: table[counter]{max: maxCounters}, demands: make(map[demand]*demand), most: make(map[string]demand)}
 }
 
-// take counts one sending under each of list, or none and returns an
-// *otp.LimitError for the counter that keeps the asker waiting longest. It
-// counts none either if limit, which refuses already, is not nil.
+// take counts one sending under each counter of list, or under none. If a limit
+// is reached it returns an *otp.LimitError for the counter with the longest
+// wait. If limit is not nil, the caller has found a refusal already: then take
+// counts nothing, and returns limit or a refusal with a longer wait.
 func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError) error {
 	defer c.sweep(4, func(key tableKey, at *counter) bool {
 		c.settle(key, at, now)
@@ -60,7 +62,7 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 		return limit
 	}
 	if !c.room(added) {
-		return &otp.UnavailableError{Reason: "the memory store counts for as many numbers and addresses as it can", RetryAfter: time.Minute}
+		return &otp.UnavailableError{Reason: "the memory store has no room to count for another number or address", RetryAfter: time.Minute}
 	}
 	for _, k := range list {
 		known := c.known(k)
@@ -71,7 +73,7 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 	return nil
 }
 
-// look returns a counter as it counts now, or nil.
+// look returns a counter after settle, or nil.
 func (c *counters) look(key otp.Digest, now time.Time) *counter {
 	known := c.get(key)
 	if known != nil {
@@ -80,7 +82,8 @@ func (c *counters) look(key otp.Digest, now time.Time) *counter {
 	return known
 }
 
-// settle moves to now what a clock that was ahead has counted, and notes it.
+// settle moves moments that are in the future to now, because the clock was
+// ahead when they were counted. It notes each change.
 func (c *counters) settle(key tableKey, known *counter, now time.Time) {
 	for _, kind := range windowKinds {
 		moved := known.windowOf(kind).Settle(now)
@@ -93,18 +96,18 @@ func (c *counters) settle(key tableKey, known *counter, now time.Time) {
 	}
 }
 
-// known returns the counter for k, a new one if there is none.
+// known returns the counter for k, and makes one if there is none.
 func (c *counters) known(k otp.Counter) *counter {
 	known := c.get(k.Key)
 	if known == nil {
 		known = c.add(k.Key)
 	}
-	need := c.most[k.Limit] // also what was first asked elsewhere: another gate may ask it of this one later
+	need := c.most[k.Limit] // not of k.Rates alone: a gate with a larger demand may use this counter later
 	for _, r := range k.Rates {
 		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
 	}
 	c.most[k.Limit] = need
-	if known.demand != nil { // it may be of before a restart, and who asked for it has yet to ask again
+	if known.demand != nil { // it may be from before a restart, and its gate has not asked since
 		need.keep, need.longest = max(need.keep, known.demand.keep), max(need.longest, known.demand.longest)
 	}
 	if known.demand == nil || *known.demand != need {
@@ -113,7 +116,8 @@ func (c *counters) known(k otp.Counter) *counter {
 	return known
 }
 
-// shared returns the one copy of a demand that all counters point at.
+// shared returns the one copy of a demand, to which all counters with that
+// demand point.
 func (c *counters) shared(d demand) *demand {
 	if c.demands[d] == nil {
 		c.demands[d] = &d
@@ -121,20 +125,20 @@ func (c *counters) shared(d demand) *demand {
 	return c.demands[d]
 }
 
-// giveBack takes back one sending that take counted at that moment, as often
-// within the rates as they allow sendings.
+// giveBack takes back one sending that take counted at a moment. Within each
+// rate it gives back no more sendings than the rate allows.
 func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 	for _, k := range list {
 		known := c.look(k.Key, now)
 		if known == nil {
-			continue // forgotten: it is so long ago that it counts no more
+			continue // the sending is so long ago that it does not count any more
 		}
 		if known.returns == nil {
 			known.returns = new(otp.Window)
 		}
 		if known.returns.Wait(k.Rates, now) <= 0 {
 			if !known.window.Remove(at) && now.Sub(at) < known.demand.longest {
-				continue // it was cleared since
+				continue // an operator has cleared the counter since
 			}
 			known.returns.Add(now, known.demand.keep)
 			c.notes.add(noteSending, keyOf(k.Key), at.UnixNano())
@@ -143,7 +147,7 @@ func (c *counters) giveBack(list []otp.Counter, at, now time.Time) {
 	}
 }
 
-// undo takes back a sending that the store itself could not go on with.
+// undo takes back a sending because the store could not keep its challenge.
 func (c *counters) undo(list []otp.Counter, at time.Time) {
 	for _, k := range list {
 		if known := c.get(k.Key); known != nil {
@@ -164,8 +168,9 @@ func (c *counters) used(k otp.Counter, now time.Time) []int {
 	return used
 }
 
-// idle reports whether no rate asks for the counter any more. A sending makes
-// at most three counters and looks at four, so the idle never outgrow the rest.
+// idle reports whether no rate needs the counter any more. One sending makes at
+// most three counters, and take looks at four, so idle counters never outgrow
+// the others.
 func (c *counter) idle(now time.Time) bool {
 	return c.window.Idle(now, c.demand.longest) && (c.returns == nil || c.returns.Idle(now, c.demand.longest))
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// unusableError says that a file is not one of ours, or not any more.
+// unusableError says that a file is damaged, or is not a file of this store.
 type unusableError struct{ reason error }
 
 func (e *unusableError) Error() string { return e.reason.Error() }
@@ -25,11 +25,14 @@ func (e *unusableError) Error() string { return e.reason.Error() }
 // newerError says that a file has a version that only a later release knows.
 type newerError struct{ version uint64 }
 
-func (e *newerError) Error() string { return fmt.Sprintf("it is of version %d", e.version) }
+func (e *newerError) Error() string {
+	return fmt.Sprintf("the version %d of the file is newer than this release", e.version)
+}
 
-// openBolt opens a database. Its package finds some damage by panicking, or by
-// reading what is not there. With damage the end of the file is missing: it can
-// be read in part, and must not be written.
+// openBolt opens a database. If damage is not nil, the end of the file is
+// missing: the file can be read in part, and must not be written. bbolt panics,
+// or reads beyond the file, if a file is damaged in other ways; openBolt
+// returns an *unusableError then.
 func openBolt(path string, wait time.Duration) (db *bbolt.DB, damage, err error) {
 	var opened *os.File
 	err = safely(func() (err error) {
@@ -47,7 +50,7 @@ func openBolt(path string, wait time.Duration) (db *bbolt.DB, damage, err error)
 		return db.View(func(tx *bbolt.Tx) error {
 			info, err := opened.Stat()
 			if err == nil && info.Size() < tx.Size() {
-				damage = fmt.Errorf("%d of its %d bytes are there", info.Size(), tx.Size())
+				damage = fmt.Errorf("the file has %d of its %d bytes", info.Size(), tx.Size())
 			}
 			return err
 		})
@@ -58,7 +61,7 @@ func openBolt(path string, wait time.Duration) (db *bbolt.DB, damage, err error)
 	if db != nil {
 		err = errors.Join(err, db.Close())
 	} else if opened != nil {
-		opened.Close() // after a panic; else it is closed
+		opened.Close() // bbolt closes it, but not after a panic
 	}
 	var system syscall.Errno
 	if errors.Is(err, bolterrors.ErrTimeout) || errors.As(err, new(*fs.PathError)) || errors.As(err, &system) {
@@ -67,20 +70,21 @@ func openBolt(path string, wait time.Duration) (db *bbolt.DB, damage, err error)
 	return nil, nil, &unusableError{err}
 }
 
-// safely does what reads a file that may be damaged.
+// safely runs do, which reads a file that may be damaged. It turns a panic, or
+// a fault of the mapped memory, into an *unusableError.
 func safely(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = &unusableError{fmt.Errorf("it is damaged: %v", p)}
+			err = &unusableError{fmt.Errorf("the file is damaged: %v", p)}
 		}
 	}()
 	return do()
 }
 
-// prepare makes a new file ours, or sees that an old one is: of this version, or
-// of the one before, which becomes this one. A file may be damaged so that it
-// must not be written. It returns the buckets that an old file has lost.
+// prepare sets up a new file, or checks an old one: the version must be this
+// one or the one before, which becomes this one. A damaged file is not
+// writable. prepare returns the buckets that an old file has lost.
 func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost []string, err error) {
 	isNew, isKnown := false, false
 	err = db.View(func(tx *bbolt.Tx) error {
@@ -88,18 +92,18 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 		if meta == nil {
 			isNew = true
 			if name, _ := tx.Cursor().First(); name != nil {
-				return &unusableError{errors.New("it is another program's")}
+				return &unusableError{errors.New("another program wrote the file")}
 			}
 			return nil
 		}
 		v, err := strconv.ParseUint(string(meta.Get(metaVersion)), 10, 64)
 		switch {
 		case err != nil:
-			return &unusableError{fmt.Errorf("its version is %.20q, which is no number", meta.Get(metaVersion))}
+			return &unusableError{fmt.Errorf("the version of the file is %.20q, which is not a number", meta.Get(metaVersion))}
 		case v > version:
 			return &newerError{v}
 		case v+1 < version:
-			return &unusableError{fmt.Errorf("it is of version %d, and this release reads %d and %d", v, version-1, version)}
+			return &unusableError{fmt.Errorf("the file has version %d, and this release reads versions %d and %d", v, version-1, version)}
 		}
 		was := meta.Get(metaRing)
 		isKnown = v == version && (was != nil || ring == (otp.Digest{}))
@@ -109,12 +113,12 @@ func prepare(db *bbolt.DB, ring otp.Digest, version uint64, writable bool) (lost
 			}
 		}
 		if was != nil && ring != (otp.Digest{}) && !bytes.Equal(was, ring[:]) {
-			return &unusableError{errors.New("its hashes are keyed by another key ring")}
+			return &unusableError{errors.New("the hashes in the file were made with another key ring")}
 		}
 		return nil
 	})
 	if err != nil || !isNew && isKnown || !writable {
-		return lost, err // nothing is written for nothing: the disk may be full
+		return lost, err // an unchanged file is not written, because the disk may be full
 	}
 	return lost, db.Update(func(tx *bbolt.Tx) error {
 		meta, err := tx.CreateBucketIfNotExists(bucketMeta)

@@ -14,50 +14,50 @@ import (
 	"go.uber.org/zap"
 )
 
-// dbFile is the file of a memory store, and what writes it: a goroutine
-// of its own, a little after something has changed. Nobody waits for it.
+// dbFile is the file of a store, and the goroutine that writes it a little
+// after a change. No request waits for the goroutine.
 type dbFile struct {
 	path   string
 	db     *bbolt.DB
-	update func(func(*bbolt.Tx) error) error // db.Update; tests have it fail
+	update func(func(*bbolt.Tx) error) error // db.Update; tests make it fail
 	log    func() *zap.Logger
-	look   *time.Ticker // when to look at the files of other processes
+	look   *time.Ticker // for looks at the files of other processes
 	stop   chan struct{}
 	done   chan struct{}
 
-	// taken has the paths of other files that are merged, but could not be marked
-	// so, and as of which transaction (an int) each is.
+	// taken has the paths of other files that are merged, but could not be marked,
+	// and the number (an int) of the latest transaction of each.
 	taken sync.Map
 
 	// Guarded by writing:
 	writing sync.Mutex
-	isCopy  bool        // another process's: what changes is not written to it
+	isCopy  bool        // another process's file, which gets no changes of this store
 	leaving withdrawals // challenges whose rows are to be deleted at once
 	pending []note      // not written yet
-	all     bool        // some notes are lost: the whole file is to be compared
+	all     bool        // notes are lost, so the whole file must be compared
 	failing bool
-	marked  bool   // another process has all that the file says
-	mark    mark   // which one, if that is known
+	marked  bool   // the file is marked as merged
+	mark    mark   // names the file it was merged into, if that is known
 	name    string // made when the store first takes over another file
 }
 
 const (
-	// formatVersion is the version of the file's format. A release reads
-	// files of its own version and of the one before, and leaves a later one
-	// alone. A bucket, a row with another kind of key, or a field at the end of
-	// a row is no new version: releases that do not know it keep it.
+	// formatVersion is the version of the file's format. A release reads files of
+	// its own version and of the one before, and leaves files of a later version
+	// alone. A new bucket, a row with another kind of key, or a field at the end of
+	// a row needs no new version, because releases that do not know it keep it.
 	formatVersion = 1
 
 	maxFiles = 9 // processes that share a folder
 
-	// writeDelay is how long what has changed may wait for more; with the
-	// writing itself it is well within the second that a crash may cost.
+	// writeDelay is how long a change waits for more changes. Together with the
+	// writing it is well below the second that a crash may cost.
 	writeDelay = 250 * time.Millisecond
 
-	// writeAgain is how long after a failure the next try is.
+	// writeAgain is the time between a failed write and the next try.
 	writeAgain = 2 * time.Second
 
-	// changesAtOnce bounds one transaction: its pages are in memory.
+	// changesAtOnce bounds one transaction, because its pages are in memory.
 	changesAtOnce = 1 << 13
 
 	// lockTime bounds waiting for a file that another process has open.
@@ -67,11 +67,11 @@ const (
 var (
 	bucketMeta     = []byte("meta")
 	bucketCounters = []byte("counters")
-	bucketFailures = []byte("runs")
-	bucketSaved    = []byte("saved") // for the process that follows, as challenges are
+	bucketFailures = []byte("runs")  // a former name of failures
+	bucketSaved    = []byte("saved") // like challenges, written when Caddy stops
 	rowBuckets     = [][]byte{bucketCounters, bucketFailures, bucketSaved}
 
-	bucketChallenges = []byte("challenges") // made when there is one to be written
+	bucketChallenges = []byte("challenges") // made with the first challenge
 
 	metaName    = []byte("name")
 	metaVersion = []byte("version")
@@ -79,7 +79,7 @@ var (
 )
 
 // openFile opens the first file that no other process has open, and reads it.
-// Without one the store is in memory alone.
+// If there is none, the store is in memory alone.
 func (m *memory) openFile() {
 	if m.dir == "" {
 		return
@@ -93,7 +93,7 @@ func (m *memory) openFile() {
 		m.mu.Unlock()
 	}
 	if err != nil {
-		m.log().Warn("the memory store has no file: what it counts ends with this process",
+		m.log().Warn("the memory store has no file: its counters and locks end with this process",
 			zap.String("folder", m.dir), zap.Error(err))
 		return
 	}
@@ -101,17 +101,19 @@ func (m *memory) openFile() {
 	go m.file.run(m)
 }
 
-// currentLog is the log of the configuration that runs: a store outlives the one
-// that opened it.
+// currentLog returns the log of the running configuration. A store outlives the
+// configuration that opened it, so it must not keep that one's log.
 func currentLog() *zap.Logger { return caddy.Log().Named("websms") }
 
+// openFirst tries one file after another until it can use one. The caller holds
+// mu.
 func (m *memory) openFirst() error {
 	for n := 1; n <= maxFiles; n++ {
 		path := m.filePath(n)
 		db, state, err := m.readFile(path)
 		newer := (*newerError)(nil)
 		if errors.As(err, &newer) {
-			m.log().Error("the file of the memory store is a later release's: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks",
+			m.log().Error("the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks",
 				zap.String("file", path), zap.Uint64("version", newer.version), zap.Uint64("readable", m.version))
 			continue
 		}
@@ -122,11 +124,11 @@ func (m *memory) openFirst() error {
 				return err
 			}
 			if salvaged = state != nil; salvaged {
-				m.log().Warn("the file of the memory store is damaged: it is set aside, and what could be read of it goes on in a new one",
+				m.log().Warn("the file of the memory store is damaged: it is renamed, and the rows that can be read are in a new file",
 					zap.String("file", path+".unusable"), zap.Error(unusable), zap.Strings("lost", state.parts), zap.Int("counters", len(state.counters.places)),
 					zap.Int("wrong_codes", len(state.failures.places)), zap.Int("challenges", len(state.pending)))
 			} else {
-				m.log().Warn("the file of the memory store cannot be used: it is set aside, and what it counted is forgotten",
+				m.log().Warn("the file of the memory store cannot be used: it is renamed, and its counters and locks are forgotten",
 					zap.String("file", path+".unusable"), zap.Error(unusable))
 			}
 			old := state
@@ -142,7 +144,7 @@ func (m *memory) openFirst() error {
 		}
 		return err
 	}
-	return fmt.Errorf("each of the %d files is another process's, or a later release's", maxFiles)
+	return fmt.Errorf("all %d files are in use by other processes, or of a later release", maxFiles)
 }
 
 // filePath returns the path of the n-th file, from 1.
@@ -154,8 +156,8 @@ func (m *memory) filePath(n int) string {
 	return filepath.Join(m.dir, name)
 }
 
-// readFile opens one file and reads it. With an *unusableError the file is
-// closed, and the state is what could be read, or nil.
+// readFile opens one file and reads it. If it returns an *unusableError, the
+// file is closed, and the state has the rows that could be read, or is nil.
 func (m *memory) readFile(path string) (*bbolt.DB, *fileState, error) {
 	db, damage, err := openBolt(path, lockTime)
 	if err != nil {
@@ -168,8 +170,8 @@ func (m *memory) readFile(path string) (*bbolt.DB, *fileState, error) {
 	return db, state, nil
 }
 
-// readOpen reads a file that is open. With an error the file is closed, and the
-// state is what could be read, or nil.
+// readOpen reads a file that is open. If it returns an error, the file is
+// closed, and the state has the rows that could be read, or is nil.
 func (m *memory) readOpen(db *bbolt.DB, damage error) (*fileState, error) {
 	state := new(fileState)
 	err := safely(func() (err error) {
@@ -189,8 +191,9 @@ func (m *memory) readOpen(db *bbolt.DB, damage error) (*fileState, error) {
 	return state, nil
 }
 
-// use makes an open file the store's, and puts in place what was read. Of a file
-// that was set aside, that is all written to the new one. The caller holds mu.
+// use makes an open file the store's, and puts the rows that were read in
+// place. If they are from a damaged file that was set aside (salvaged), all of
+// them are written to the new file. The caller holds mu.
 func (m *memory) use(path string, db *bbolt.DB, state *fileState, salvaged bool) {
 	file := &dbFile{
 		path: path, db: db, update: db.Update, log: m.log, all: salvaged,
@@ -203,9 +206,10 @@ func (m *memory) use(path string, db *bbolt.DB, state *fileState, salvaged bool)
 		file.readMark()
 	}
 	if len(state.parts) > 0 && !salvaged {
-		file.log().Warn("rows of the memory store's file cannot be read: what they counted is forgotten",
+		file.log().Warn("rows of the memory store's file cannot be read and are forgotten",
 			zap.String("file", path), zap.Int("rows", state.lost), zap.Strings("lost", state.parts))
-		state.bad = append(state.bad, change{bucket: bucketMeta, key: metaName}) // it has not all that it had
+		// The file has lost rows, so it must not be the successor of another one.
+		state.bad = append(state.bad, change{bucket: bucketMeta, key: metaName})
 		file.name = ""
 		if err := file.applied(state.bad); err != nil {
 			file.report(err)
@@ -223,9 +227,9 @@ func (m *memory) use(path string, db *bbolt.DB, state *fileState, salvaged bool)
 	}
 }
 
-// takePending deletes from the file what was pending. A code is good once, so
-// it must be gone from there before it can be answered. What cannot be deleted
-// is not used.
+// takePending deletes the pending challenges from the file. A code is good
+// once, so its row must be gone before the code can be answered. If the rows
+// cannot be deleted, they are not used.
 func (f *dbFile) takePending(state *fileState) {
 	if len(state.saved)+len(state.pending) == 0 {
 		return
@@ -236,7 +240,7 @@ func (f *dbFile) takePending(state *fileState) {
 	}
 }
 
-// run writes what changes until the store is closed.
+// run writes the changes until the store is closed.
 func (f *dbFile) run(m *memory) {
 	defer close(f.done)
 	defer f.look.Stop()

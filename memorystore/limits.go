@@ -33,7 +33,8 @@ func (m *memory) Clear(_ context.Context, _ string, c otp.Counter) (bool, error)
 	return known, nil
 }
 
-// Try implements otp.Store. The tries are not saved: they spare this process.
+// Try implements otp.Store. Tries are not written to the file, because they
+// protect this process only.
 func (m *memory) Try(_ context.Context, _ string, c otp.Counter, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,7 +43,7 @@ func (m *memory) Try(_ context.Context, _ string, c otp.Counter, now time.Time) 
 		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
 	}
 	tried, _ := m.tries.get(keyOf(c.Key), now)
-	if wait := tried.Wait(c.Rates, now); wait > 0 { // longer than any window where the clock was ahead
+	if wait := tried.Wait(c.Rates, now); wait > 0 { // if the clock was ahead, it is longer than any window
 		return &otp.LimitError{Limit: c.Limit, RetryAfter: min(wait, need.longest)}
 	}
 	tried.Add(now, need.keep)

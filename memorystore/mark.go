@@ -10,12 +10,13 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// metaMerged is in a file whose counters and wrong codes another process has.
-// Its value is a mark; earlier releases wrote 1.
+// metaMerged is in a file whose counters and failures another process has. The
+// value is a mark. Earlier releases wrote "1".
 var metaMerged = []byte("merged")
 
-// mark says which file has what the marked one has: the file of that name, from
-// its transaction of that number on. An older copy of it has less.
+// mark names the file into which the marked file was merged, and the number of
+// that file's transaction with the merge. An older copy of the named file has
+// fewer rows.
 type mark struct {
 	name string
 	at   uint64
@@ -23,8 +24,8 @@ type mark struct {
 
 func (k mark) bytes() []byte { return append(binary.BigEndian.AppendUint64(nil, k.at), k.name...) }
 
-// markOf returns a file's mark. It has no name if there is none, or an earlier
-// release wrote it.
+// markOf returns a file's mark. The name is "" if there is no mark, or if an
+// earlier release wrote it.
 func markOf(tx *bbolt.Tx) (k mark) {
 	if meta := tx.Bucket(bucketMeta); meta != nil {
 		if value := meta.Get(metaMerged); len(value) > 8 {
@@ -42,8 +43,8 @@ func nameOf(tx *bbolt.Tx) string {
 	return string(meta.Get(metaName))
 }
 
-// named returns the mark for files whose rows this one has, and gives
-// it a name if it has none.
+// named returns the mark for files that were merged into this one. It gives
+// this file a name if it has none.
 func (f *dbFile) named() (k mark, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -65,10 +66,10 @@ func (f *dbFile) named() (k mark, err error) {
 	return k, err
 }
 
-// successor returns which of the files has what the store's own has, and what
-// happened since. It is "" if the own file is not marked, or that file is not
-// there, open, or older than the mark: then no lock that is in the own file
-// may be forgotten.
+// successor returns the path of the file that has all rows of the store's own
+// file, and the later changes. It returns "" if the own file is not marked, or
+// if the successor is missing, open, damaged or older than the mark. Then the
+// store keeps all locks of its own file.
 func (m *memory) successor(paths []string) string {
 	if m.file.mark.name == "" {
 		return ""
@@ -114,7 +115,8 @@ func (m *memory) successor(paths []string) string {
 	return ""
 }
 
-// forgetRows forgets what the store's own file had. The caller does not hold mu.
+// forgetRows forgets the rows of the store's own file. The caller does not hold
+// mu.
 func (m *memory) forgetRows() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -126,9 +128,9 @@ func isMerged(tx *bbolt.Tx) bool {
 	return meta != nil && meta.Get(metaMerged) != nil
 }
 
-// readMark reads how the file is marked, and its name.
+// readMark reads the file's mark and its name.
 func (f *dbFile) readMark() {
-	f.marked = true // when in doubt: to unmark it once more does no harm
+	f.marked = true // in case of an error; it does no harm to unmark twice
 	err := safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			f.marked, f.mark, f.name = isMerged(tx), markOf(tx), nameOf(tx)
@@ -140,8 +142,8 @@ func (f *dbFile) readMark() {
 	}
 }
 
-// unmark says, before anything is written, that the file has changes that no
-// other process has. The caller holds writing.
+// unmark deletes the mark before the first change of the file, because no other
+// process has the changes that follow. The caller holds writing.
 func (f *dbFile) unmark() error {
 	if !f.marked || len(f.pending) == 0 && !f.all {
 		return nil

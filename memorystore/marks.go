@@ -31,7 +31,7 @@ func (m *memory) Begin(_ context.Context, key otp.Digest, l otp.Lease) error {
 	if holder, ends, held := m.work.find(key, l.Now); held && holder != l.Holder {
 		return &otp.InWorkError{RetryAfter: ends.Sub(l.Now)}
 	}
-	m.seen.remove(key) // a mark that is over, which a clock that goes back would revive
+	m.seen.remove(key) // the mark has expired; if the clock goes back, it must not count again
 	m.work.put(key, l.Holder, l.Now, l.Now.Add(l.For))
 	return nil
 }

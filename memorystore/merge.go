@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// mergeState puts in place what was read, a few rows at a time, so that nobody
-// waits long.
+// mergeState merges the rows that were read into the store, a few at a time, so
+// that no call waits long.
 func (m *memory) mergeState(state *fileState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -34,7 +34,7 @@ func (m *memory) mergeState(state *fileState) {
 	m.restore(&fileState{saved: state.saved})
 }
 
-// merge adds what another counter of the same key has counted.
+// merge adds the sendings that another process has counted under the same key.
 func (c *counters) merge(key tableKey, other *counter) {
 	known := c.find(key)
 	if known == nil {
@@ -53,8 +53,9 @@ func (c *counters) merge(key tableKey, other *counter) {
 	}
 }
 
-// unionOf returns a window with the moments of two: one that both have is the
-// same sending, as often as the one has it that has it more often.
+// unionOf returns a window with the moments of two. A moment that both have is
+// the same sending. If it occurs several times, the larger of both numbers
+// counts.
 func unionOf(a, b *otp.Window, keep int) (union otp.Window) {
 	i, j := countAll(a), countAll(b)
 	for i > 0 || j > 0 {
@@ -80,7 +81,7 @@ func unionOf(a, b *otp.Window, keep int) (union otp.Window) {
 	return union
 }
 
-// merge adds the wrong codes that another process has counted for a number.
+// merge adds the failures that another process has counted for a number.
 func (t *failureTable) merge(key tableKey, other *numberFailures) {
 	known := t.find(key)
 	if known == nil {
@@ -90,7 +91,7 @@ func (t *failureTable) merge(key tableKey, other *numberFailures) {
 		return
 	}
 	known.strangers.merge(&other.strangers)
-	for device, s := range other.devices {
+	for device, f := range other.devices {
 		if known.devices[device] == nil && len(known.devices) >= maxDevices {
 			device = others
 		}
@@ -100,17 +101,16 @@ func (t *failureTable) merge(key tableKey, other *numberFailures) {
 		if known.devices[device] == nil {
 			known.devices[device] = new(failures)
 		}
-		known.devices[device].merge(s)
+		known.devices[device].merge(f)
 	}
 }
 
-// merge makes a streak as strict as another one is too.
-func (s *failures) merge(other *failures) {
-	s.count, s.until = max(s.count, other.count), max(s.until, other.until)
-	moments := slices.Concat(s.moments, other.moments)
+// merge makes failures at least as strict as other.
+func (f *failures) merge(other *failures) {
+	f.count, f.until = max(f.count, other.count), max(f.until, other.until)
+	moments := slices.Concat(f.moments, other.moments)
 	slices.Sort(moments)
-	// Two wrong codes at one moment of one streak count once here, and the count
-	// is what it was.
+	// Compact makes two failures at the same moment one moment. The count stays.
 	moments = slices.Compact(moments)
-	s.moments = moments[max(0, len(moments)-min(int(s.count), maxMoments)):]
+	f.moments = moments[max(0, len(moments)-min(int(f.count), maxMoments)):]
 }

@@ -1,3 +1,15 @@
+// Package memorystore keeps challenges, limits and failures in the memory of
+// one process, and in a file for the process that follows: the guest module
+// websms.stores.memory, which is the default store.
+//
+// Live challenges are in a ristretto cache that never evicts one (see
+// internal/cache). Beside it are a heap of the live challenges, the counters of
+// sendings and the failures. A goroutine writes changes to the file a little
+// later, so no request waits for a disk. The file holds keyed hashes and sealed
+// codes. It holds no number, no address and no code in the clear.
+//
+// The package imports none of its callers. The app that opens a store calls its
+// methods KeyedBy and Capacity through interfaces of its own.
 package memorystore
 
 import (
@@ -16,33 +28,34 @@ func init() {
 	caddy.RegisterModule(Store{})
 }
 
-// Store keeps challenges in this process, in a ristretto cache that
-// admits no more than it can hold. They survive a reload, and a restart if
-// Caddy was asked to stop, even if the stop is cut short. What limits count,
-// and wrong codes, also survive a crash, but for the latest second.
+// Store keeps challenges in this process, in a ristretto cache that admits no
+// more of them than it can hold. Challenges survive a reload, and a restart if
+// Caddy was asked to stop, even if the stop is cut short. Sendings and wrong
+// codes that count towards limits survive a crash too, except those of the
+// latest second.
 //
-// They are in the file `websms/memory.db` below Caddy's storage, if that is a
-// folder (`file_system`), else below Caddy's data directory. It holds keyed
-// hashes and sealed values, no number and no code. A second process that runs
-// at the same time has a file of its own, `memory-2.db` and so on, which is
-// merged with the others when it ends. A row that is damaged is skipped. A file
-// that is damaged as a whole, or of another key ring, is renamed to `….unusable`.
-// A file of a later release is left as it is, and the next one is used. Without a
-// file that can be written, all is in memory alone.
+// The store's file is `websms/memory.db` below Caddy's storage if that is a
+// folder (`file_system`), and below Caddy's data directory otherwise. It holds
+// keyed hashes and sealed values, no number and no code. A second process at
+// the same time has a file of its own, `memory-2.db` and so on. When that
+// process ends, another one takes over its file. A damaged row is skipped. A
+// file that is damaged as a whole, or that another key ring wrote, is renamed
+// to `….unusable`. A file of a later release is left as it is, and the next
+// file is used. If no file can be written, the store is in memory alone.
 type Store struct {
-	// How many challenges may await their answer at once. Past it a send is
-	// refused, and none that is live is forgotten. From 1 to 10000000.
-	// Default: 100000.
+	// How many challenges may wait for their answer at once. If there are as
+	// many, a send is refused, and no live challenge is forgotten. From 1 to
+	// 10000000. Default: 100000.
 	Capacity int `json:"capacity,omitempty"`
 
 	dir string // of the file
 }
 
 const (
-	// DefaultCapacity is how many challenges may be live unless capacity says otherwise.
+	// DefaultCapacity is how many challenges may be live if capacity is not set.
 	DefaultCapacity = 100_000
 	maxCapacity     = 10_000_000
-	poolKey         = "store memory" // in pool: a process has one
+	poolKey         = "store memory" // the key in shared.Pool
 )
 
 // CaddyModule returns the Caddy module information.
@@ -76,11 +89,13 @@ func (s *Store) check() error {
 	return nil
 }
 
-// StoreKey implements StoreModule. The capacity is no part of it: a reload
-// that changes it goes on with the challenges there are.
+// StoreKey identifies the store that Open returns. A process has one store, so
+// the key is always the same, and a reload that changes the capacity keeps the
+// challenges.
 func (s *Store) StoreKey() string { return poolKey }
 
-// Open implements StoreModule.
+// Open returns the process's store, which it makes if there is none, and a
+// function that lets go of it. A store that was not provisioned has no file.
 func (s *Store) Open() (otp.Store, func() error, error) {
 	value, _, err := shared.Pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
 		store, err := newMemory(s.Capacity)
@@ -96,19 +111,19 @@ func (s *Store) Open() (otp.Store, func() error, error) {
 	return value.(*memory), func() error { return shared.Release(poolKey) }, nil
 }
 
-// Start implements StoreModule: it gives the store this module's capacity,
-// and has it read its file.
+// Start gives the store this module's capacity, and has it read its file.
 func (s *Store) Start(store otp.Store) {
 	store.(*memory).ready()
 	store.(*memory).setUsers(func(users []*Store) []*Store { return append(users, s) })
 	store.(*memory).resume()
 }
 
-// Stopping writes what is pending, if no other configuration uses the store:
-// the process may be killed before it is closed.
+// Stopping writes the pending challenges if no other configuration uses the
+// store, because the process may be killed before the store is closed.
 func (s *Store) Stopping(store otp.Store) { store.(*memory).keep(s) }
 
-// Stop implements StoreModule.
+// Stop gives the store the capacity of the configuration that started before
+// this one.
 func (s *Store) Stop(store otp.Store) {
 	store.(*memory).setUsers(func(users []*Store) []*Store {
 		return slices.DeleteFunc(users, func(user *Store) bool { return user == s })

@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// notebook is what has changed in a memory store since it was last written to
-// its file: not the change itself but where it was, so that whoever writes
-// looks up how things stand by then, and writing a thing twice does no harm.
-// The store's mutex guards it. A nil notebook notes nothing.
+// notebook lists the changes of a store that its file does not have yet. A note
+// says where something changed, not how. The writer looks up the present state,
+// so it does no harm to write a change twice. The store's mutex guards the
+// notebook. A nil notebook notes nothing.
 type notebook struct {
 	notes   []note
-	lost    bool          // there was no room for all
-	changed chan struct{} // is sent to at the first note; nil: nobody writes
+	lost    bool          // there was no room for all notes
+	changed chan struct{} // wakes the writer at the first note; nil: there is no writer
 }
 
-// note says that a moment of a counter has changed, or a counter as a whole,
-// or what counts for a number.
+// note names a changed moment of a counter, a changed counter as a whole, or
+// the changed failures of a number.
 type note struct {
 	key  tableKey
 	at   int64 // the moment, in nanoseconds since 1970
@@ -29,12 +29,13 @@ type noteKind uint8
 const (
 	noteCounter  noteKind = iota // a counter as a whole
 	noteSending                  // a moment of its sendings
-	noteReturn                   // a moment of what was given back
-	noteFailures                 // all wrong codes of a number
+	noteReturn                   // a moment at which a sending was given back
+	noteFailures                 // all failures of a number
 )
 
-// maxNotes bounds what waits to be written. Past it the whole file is compared
-// with the store, when it can be written again.
+// maxNotes bounds the notes that wait to be written. If there are more, the
+// writer compares the whole file with the store when the file can be written
+// again.
 const maxNotes = 1 << 17
 
 func (n *notebook) add(kind noteKind, key tableKey, at int64) {
@@ -49,21 +50,21 @@ func (n *notebook) add(kind noteKind, key tableKey, at int64) {
 	if len(n.notes) == 1 {
 		select {
 		case n.changed <- struct{}{}:
-		default: // it is told already
+		default: // the writer will wake already
 		}
 	}
 }
 
-// take empties the notebook. What is noted next goes to spare, whose memory is
-// the caller's to give.
+// take empties the notebook and returns its notes. The caller may give the
+// memory of a slice, spare, for the notes that follow.
 func (n *notebook) take(spare []note) (notes []note, lost bool) {
 	notes, lost = n.notes, n.lost
 	n.notes, n.lost = spare[:0], false
 	return notes, lost
 }
 
-// sorted returns notes with each once, those of a key together, the counter as
-// a whole first.
+// sorted returns notes without duplicates. Those of one key are together, and
+// the note of the counter as a whole comes first.
 func sorted(notes []note) []note {
 	slices.SortFunc(notes, func(a, b note) int {
 		return cmp.Or(bytes.Compare(a.key[:], b.key[:]), cmp.Compare(a.kind, b.kind), cmp.Compare(a.at, b.at))

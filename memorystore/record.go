@@ -11,37 +11,38 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// record is one challenge in the memory store. It is put once and changes in
-// place, under its own mutex.
+// record is one challenge. It is put into the cache once and changes in place,
+// under its own mutex.
 type record struct {
 	id  otp.ID
-	tag uint64 // of the number's keyed hash; 0: of nobody's
+	tag uint64 // see tagOf; 0: the challenge has no number
 	// Guarded by the store's mutex:
-	place   int  // in its heap, -1 when it is in none
-	claimed bool // its room is promised to the challenge that replaces it
+	place   int  // in the heap of live challenges; -1: in none
+	claimed bool // the challenge that replaces it gets its room
 	filed   bool // the store's file may have a row of it
 
 	mu       sync.Mutex
 	sealed   []byte
 	proof    otp.Digest
 	length   uint8
-	left     uint8 // attempts
-	sending  uint8
+	left     uint8 // attempts that are left
+	sending  uint8 // the number of the latest sending, from 1
 	begun    uint8 // attempts that were left when the latest sending began
 	possible uint8 // sendings that may have arrived
-	made     uint8 // the latest sending that WebSMS made the code for
-	settled  bool  // the latest sending is
-	finished bool  // met or replaced
+	made     uint8 // the latest sending for which WebSMS made the code
+	settled  bool  // the result of the latest sending is known
+	finished bool  // verified or replaced
 	status   otp.Status
-	state    connexus.State // the latest delivery report's
-	born     instant        // first sending
-	dies     instant        // the code's life ends
-	sent     instant        // latest sending; 0: as if at born
-	resend   instant        // before it a resend is refused
+	state    connexus.State // of the latest delivery report
+	born     instant        // the first sending
+	dies     instant        // the code expires
+	sent     instant        // the latest sending; 0: the file of an earlier release did not say
+	resend   instant        // the earliest time for a resend
 }
 
-// instant is a time in microseconds since 1970, which is as fine as a store is
-// told it: a third of a time.Time, and nothing for the garbage collector to follow.
+// instant is a time in microseconds since 1970, which is the resolution of
+// every time that a store is given. It has a third of the size of a time.Time,
+// and no pointer for the garbage collector to follow.
 type instant int64
 
 func instantOf(t time.Time) instant { return instant(t.UnixMicro()) }
@@ -61,7 +62,8 @@ func newRecord(r *otp.Reservation) *record {
 // disorder is otp.Disorder between instants.
 const disorder = instant(otp.Disorder / time.Microsecond)
 
-// settleClock has what a clock that was ahead has noted begin now.
+// settleClock moves times that are in the future to now, because the clock was
+// ahead when they were set. The challenge's life and cooldown begin now.
 func (r *record) settleClock(now instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +81,8 @@ func (r *record) settleClock(now instant) {
 	}
 }
 
-// tagOf is as much of a number's keyed hash as finds its challenges again.
+// tagOf returns the part of a number's keyed hash by which its challenges are
+// found.
 func tagOf(number otp.Digest) uint64 { return binary.NativeEndian.Uint64(number[:]) }
 
 func (r *record) expires() instant {
@@ -88,7 +91,8 @@ func (r *record) expires() instant {
 	return r.dies
 }
 
-// usable reports whether there still is a challenge to speak of. The caller holds mu.
+// usable returns the error of a challenge that takes no more answers. The
+// caller holds r.mu.
 func (r *record) usable(now time.Time) error {
 	switch {
 	case r.finished:
@@ -101,7 +105,7 @@ func (r *record) usable(now time.Time) error {
 	return nil
 }
 
-// snapshot returns the record as others see it. The caller holds mu.
+// snapshot returns the record as the engine sees it. The caller holds r.mu.
 func (r *record) snapshot() otp.Record {
 	return otp.Record{
 		Challenge: otp.Challenge{
@@ -119,9 +123,10 @@ func (r *record) get(now time.Time) (otp.Record, error) {
 	return r.snapshot(), r.usable(now)
 }
 
-// attempt counts an attempt, compares, and counts a wrong code in runs. Nobody
-// sees a step of it: the caller holds the store's mutex. A code that nobody
-// can have got is not there to be guessed, nor one that could not be counted.
+// attempt counts an attempt, compares the code, and counts a wrong one in
+// failures. The caller holds the store's mutex, so other calls see none of the
+// steps. If no sending can have arrived, no code is right. If a wrong code
+// could not be counted, the code is not compared.
 func (r *record) attempt(a *otp.Answer, failures *failureTable) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,12 +158,14 @@ func (r *record) finish() {
 	r.finished = true
 }
 
-// maxSendings bounds the doubling of the cooldown; sixteen sendings of one
-// challenge within its ten minutes are beyond any sane limit.
+// maxSendings bounds the sendings of a challenge, because each doubles the
+// cooldown. Sixteen within the ten minutes of a challenge are more than any
+// limit should allow.
 const maxSendings = 16
 
-// renew counts another sending. take asks the counters, last of all; it is
-// told if the cooldown refuses already, so that the longest wait is the answer.
+// renew counts another sending. It calls take last, which counts in the
+// counters. take gets the refusal of the cooldown, if there is one, so that the
+// caller is told the longest wait of all.
 func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error) (otp.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,7 +193,8 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	return r.snapshot(), nil
 }
 
-// settle records how a sending went, and reports whether it may be given back.
+// settle records the result of a sending. It reports whether the sending may be
+// given back.
 func (r *record) settle(s *otp.Settlement) (returnable bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,9 +213,10 @@ func (r *record) settle(s *otp.Settlement) (returnable bool) {
 	return s.Refused && latest && !r.finished && instantOf(s.Now) < r.dies && r.left == r.begun
 }
 
-// report applies a delivery report of one sending, and reports whether it
-// changed anything. Of a sending that was followed by another only its
-// arrival matters: the code is the same.
+// report applies a delivery report of one sending, and reports whether the
+// status changed. A report of a sending before the latest one counts only if it
+// says that the message was delivered, because all sendings carry the same
+// code.
 func (r *record) report(sending uint8, state connexus.State) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,14 +231,15 @@ func (r *record) report(sending uint8, state connexus.State) bool {
 	case state.Final() || state == connexus.StateExpired:
 		status = otp.Failed
 	case status == otp.Queued || status == otp.Failed:
-		status = otp.Accepted // the network has it, whatever the API's reply was
+		status = otp.Accepted // the network has the message, even if the API's reply was an error
 	}
 	changed := status != r.status
 	r.status = status
 	return changed
 }
 
-// expiries is a heap of live challenges, the one that dies first on top.
+// expiries is a heap of the live challenges. The one that expires first is on
+// top.
 type expiries []*record
 
 var _ heap.Interface = (*expiries)(nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// row returns a challenge's row of the file. Its key is the challenge's id. A
+// row returns the value of a challenge's row. The key is the challenge's id. A
 // later release may append fields.
 func (r *record) row() []byte {
 	r.mu.Lock()
@@ -28,10 +28,11 @@ func (r *record) row() []byte {
 	return append(binary.AppendUvarint(row, uint64(len(r.sealed))), r.sealed...)
 }
 
-// challengeRow is the length of the row's fixed part, with the length of status.
+// challengeRow is the length of the fixed fields, and of the length of status.
 const challengeRow = 8 + len(otp.Digest{}) + 8 + 4*8 + 1
 
-// recordOf reads what row wrote, and returns the fields that follow.
+// recordOf reads a row that row wrote, and returns the fields of a later
+// release that follow.
 func recordOf(id otp.ID, row []byte) (rec *record, unknown []byte, err error) {
 	if len(row) < challengeRow {
 		return nil, nil, errRow
@@ -61,7 +62,7 @@ func recordOf(id otp.ID, row []byte) (rec *record, unknown []byte, err error) {
 	return rec, slices.Clone(row), nil
 }
 
-// cut returns the first n bytes of row, and the rest, which is never nil.
+// cut returns the first n bytes of row, and the rest, which is not nil.
 func cut(row []byte, n uint64) (first, rest []byte, ok bool) {
 	if row == nil || n > uint64(len(row)) {
 		return nil, nil, false

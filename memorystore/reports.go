@@ -9,15 +9,16 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// sentMessage is what a message id stands for.
+// sentMessage is the sending that a message id belongs to.
 type sentMessage struct {
 	challenge otp.ID
 	at        instant
 	sending   uint8
 }
 
-// messageKey stands for a message id: of two that are not alike, none meet by
-// chance, and whoever could choose them knows the webhook's secret.
+// messageKey returns the key of a message id: half of its SHA-256. Two ids do
+// not get the same key by chance, and only a client that knows the webhook's
+// secret can choose ids.
 func messageKey(id string) tableKey { return keyOf(sha256.Sum256([]byte(id))) }
 
 // Report implements otp.Store.

@@ -11,16 +11,21 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// The rows of a memory store's file. A counter has one for each moment: its
-// key, then what happened (noteSending or noteReturn), then the moment, big-endian;
-// in it, how often that was, and the counter's demand. So a budget of a million
-// sendings is not written anew with each. A number has one for all its wrong
-// codes. All keys are halves of keyed hashes.
+// The rows of the store's file.
 //
-// A later release may append fields to a row, and add rows with other keys. They
-// are not used, and not lost: a row that is written again keeps such fields.
+// The bucket of counters has one row for each moment of a counter. The key is
+// the counter's key, then noteSending or noteReturn, then the moment,
+// big-endian. The value is how often the event happened at that moment, and the
+// counter's demand. So one more sending of a budget of a million writes one
+// row, not a million.
+//
+// The bucket of failures has one row for each number, with all failures of the
+// number. All keys are halves of keyed hashes.
+//
+// A later release may append fields to a row, and add rows with other keys.
+// This release does not use them. It keeps them when it writes a row again.
 
-var errRow = errors.New("a row does not read as one of ours")
+var errRow = errors.New("a row of the file cannot be decoded")
 
 const counterRowKey = len(tableKey{}) + 1 + 8
 
@@ -39,9 +44,9 @@ func counterRow(key tableKey, kind noteKind, at int64) []byte {
 	return binary.BigEndian.AppendUint64(append(row, byte(kind)), uint64(at))
 }
 
-// change is what is to be done in a bucket: the row is to hold value, or if
-// that is nil not to be. With a bound, no row from key on and before the bound
-// is to be.
+// change is an order for a bucket. The row of key is to have the value, or to
+// be deleted if value is nil. With a bound, all rows from key up to the bound,
+// without the bound itself, are to be deleted.
 type change struct {
 	bucket     []byte
 	key, value []byte
@@ -51,8 +56,8 @@ type change struct {
 // notesAtOnce bounds how long the writer holds the store's mutex.
 const notesAtOnce = 128
 
-// changes returns what there is to be written for sorted notes, as things
-// stand now. It holds the store's mutex for a few of them at a time.
+// changes returns the orders for sorted notes, from the present state of the
+// store. It holds the store's mutex for notesAtOnce of them at a time.
 func (m *memory) changes(notes []note) []change {
 	list := make([]change, 0, 2*len(notes))
 	for part := range slices.Chunk(notes, notesAtOnce) {
@@ -74,7 +79,7 @@ func (m *memory) changes(notes []note) []change {
 	return list
 }
 
-// changes appends what there is to be written of one counter.
+// changes appends the orders for one counter.
 func (c *counters) changes(list []change, notes []note) []change {
 	key := notes[0].key
 	known := c.find(key)
@@ -92,7 +97,7 @@ func (c *counters) changes(list []change, notes []note) []change {
 			}
 			list = append(list, row)
 		}
-		changed := notes[0].kind == noteCounter // it is another than was there
+		changed := notes[0].kind == noteCounter // the counter was removed, and made anew since
 		for _, n := range notes {
 			if n.kind == kind {
 				put(n.at)
@@ -102,7 +107,9 @@ func (c *counters) changes(list []change, notes []note) []change {
 		if !changed {
 			continue
 		}
-		oldest := int64(math.MaxInt64) // what is before it the window has forgotten, perhaps one of two at that moment too
+		// The window has forgotten all moments before the oldest one, and perhaps
+		// one of two events at the oldest moment itself.
+		oldest := int64(math.MaxInt64)
 		if n := countAll(window); n > 0 {
 			oldest = momentAt(window, n)
 			put(oldest)
@@ -128,7 +135,7 @@ func (c *counter) windowOf(kind noteKind) *otp.Window {
 	return &noReturns
 }
 
-// A window shows how many moments there are by how many came since 1970.
+// A window tells its moments through counts: countAll counts from 1970 on.
 
 func countAll(w *otp.Window) int { return w.Count(time.Unix(0, 0), 1) }
 
@@ -142,7 +149,7 @@ func momentAt(w *otp.Window, i int) int64 {
 	return w.Latest(i).UnixNano()
 }
 
-// counterRows is a counter as it is read.
+// counterRows collects the rows of one counter while the file is read.
 type counterRows struct {
 	key            tableKey
 	demand         demand
@@ -170,8 +177,8 @@ func (r *counterRows) add(key, value []byte) error {
 	return nil
 }
 
-// restore puts a counter that was read in place, unless it is idle or there is
-// no room; it reports whether it did.
+// restore adds a counter that was read. It reports false if the counter is
+// idle, or if there is no room.
 func (c *counters) restore(r *counterRows, now time.Time) bool {
 	restored := counter{demand: c.shared(r.demand)}
 	for _, at := range r.sent {
@@ -190,32 +197,32 @@ func (c *counters) restore(r *counterRows, now time.Time) bool {
 	return true
 }
 
-// change returns what there is to be written of one number's wrong codes.
+// change returns the order for one number's failures.
 func (t *failureTable) change(key tableKey) change {
 	row := change{bucket: bucketFailures, key: key[:]}
 	if known := t.find(key); known != nil {
 		known.strangers.noted = false
 		row.value = appendFailures(nil, &known.strangers)
 		row.value = binary.AppendUvarint(row.value, uint64(len(known.devices)))
-		for device, s := range known.devices {
-			row.value = appendFailures(append(row.value, device[:]...), s)
+		for device, f := range known.devices {
+			row.value = appendFailures(append(row.value, device[:]...), f)
 		}
 	}
 	return row
 }
 
-func appendFailures(row []byte, s *failures) []byte {
-	row = binary.AppendUvarint(row, uint64(s.count))
-	row = binary.AppendUvarint(row, uint64(s.until))
-	row = binary.AppendUvarint(row, uint64(len(s.moments)))
-	for _, at := range s.moments {
+func appendFailures(row []byte, f *failures) []byte {
+	row = binary.AppendUvarint(row, uint64(f.count))
+	row = binary.AppendUvarint(row, uint64(f.until))
+	row = binary.AppendUvarint(row, uint64(len(f.moments)))
+	for _, at := range f.moments {
 		row = binary.BigEndian.AppendUint64(row, uint64(at))
 	}
 	return row
 }
 
-// restore puts a number's wrong codes that were read in place, unless they
-// count no more or there is no room; it reports whether it did.
+// restore adds a number's failures that were read. It reports false if they do
+// not count any more, or if there is no room.
 func (t *failureTable) restore(key tableKey, row []byte, now time.Time) (bool, error) {
 	var restored numberFailures
 	var ok bool
@@ -233,9 +240,9 @@ func (t *failureTable) restore(key tableKey, row []byte, now time.Time) (bool, e
 		if restored.devices == nil {
 			restored.devices = make(map[tableKey]*failures)
 		}
-		s := new(failures)
-		restored.devices[tableKey(row)] = s
-		if row, ok = s.read(row[len(tableKey{}):]); !ok {
+		f := new(failures)
+		restored.devices[tableKey(row)] = f
+		if row, ok = f.read(row[len(tableKey{}):]); !ok {
 			return false, errRow
 		}
 	}
@@ -249,23 +256,25 @@ func (t *failureTable) restore(key tableKey, row []byte, now time.Time) (bool, e
 	return true, nil
 }
 
-// read reads what appendFailures wrote, and returns what follows.
-func (s *failures) read(row []byte) ([]byte, bool) {
+// read reads the fields that appendFailures wrote, and returns the rest of the
+// row.
+func (f *failures) read(row []byte) ([]byte, bool) {
 	count, row := uvarint(row)
 	until, row := uvarint(row)
 	n, row := uvarint(row)
 	if row == nil || count > math.MaxInt32 || until > math.MaxInt64 || n > maxMoments || len(row) < 8*int(n) {
 		return nil, false
 	}
-	s.count, s.until = int32(count), int64(until)
+	f.count, f.until = int32(count), int64(until)
 	for range n {
-		s.moments = append(s.moments, int64(binary.BigEndian.Uint64(row)))
+		f.moments = append(f.moments, int64(binary.BigEndian.Uint64(row)))
 		row = row[8:]
 	}
 	return row, true
 }
 
-// unknownFields returns what follows the fields of a row that are known.
+// unknownFields returns the part of a row that follows the fields this release
+// knows.
 func unknownFields(bucket, row []byte) []byte {
 	switch {
 	case len(row) == 0:
@@ -300,7 +309,8 @@ func unknownFields(bucket, row []byte) []byte {
 	return row
 }
 
-// uvarint reads a number and returns what follows, nil if there is none.
+// uvarint reads a number and returns the rest of the row. The rest is nil if
+// there is no number.
 func uvarint(row []byte) (uint64, []byte) {
 	v, n := binary.Uvarint(row)
 	if n <= 0 {

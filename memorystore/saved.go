@@ -25,7 +25,7 @@ type savedRow struct {
 	Seen       []savedSeen
 }
 
-// savedChallenge is a record, as earlier releases saved it.
+// savedChallenge is a pending challenge as earlier releases wrote it.
 type savedChallenge struct {
 	ID                                           otp.ID
 	Tag                                          uint64
@@ -54,16 +54,17 @@ type savedReport struct {
 type savedSeen struct {
 	Key   otp.Digest
 	Until time.Time
-	Life  time.Duration // 0: an older version wrote it, which did not know
+	Life  time.Duration // 0: unknown, because an earlier release wrote the row
 }
 
-// savedAtOnce bounds a row, and savedRowsAtOnce a transaction.
+// savedAtOnce bounds the entries of a row, and savedRowsAtOnce the rows of a
+// transaction.
 const (
 	savedAtOnce     = 512
 	savedRowsAtOnce = 256
 )
 
-// drop forgets what has expired.
+// drop forgets entries that have expired.
 func (r *savedRow) drop(now time.Time) {
 	r.Challenges = slices.DeleteFunc(r.Challenges, func(c savedChallenge) bool { return !now.Before(c.Dies) })
 	r.Messages = slices.DeleteFunc(r.Messages, func(s savedMessage) bool { return !now.Before(s.Until) })
@@ -74,7 +75,7 @@ func (r *savedRow) drop(now time.Time) {
 // savedRows are rows that are filled one after another.
 type savedRows []savedRow
 
-// next returns the row for the n-th of a kind.
+// next returns the row for the n-th entry of a kind.
 func (r *savedRows) next(n int) *savedRow {
 	if n%savedAtOnce == 0 {
 		*r = append(*r, savedRow{})
@@ -82,7 +83,8 @@ func (r *savedRows) next(n int) *savedRow {
 	return &(*r)[len(*r)-1]
 }
 
-// saveReports returns what delivery reports need. The caller holds mu.
+// saveReports returns the data for delivery reports that come after a restart.
+// The caller holds mu.
 func (m *memory) saveReports() []savedRow {
 	var rows savedRows
 	n := 0
@@ -100,9 +102,9 @@ func (m *memory) saveReports() []savedRow {
 	return rows
 }
 
-// saveSeen returns which webhook deliveries were handled, and other firsts. One
-// that is still in work is not among them: after a kill its repetition is
-// handled. The caller holds mu.
+// saveSeen returns the marks of handled webhook deliveries, and other marks of
+// First. A delivery that is still in work has no such mark, so after a kill its
+// repetition is handled. The caller holds mu.
 func (m *memory) saveSeen() []savedRow {
 	var rows savedRows
 	n := 0
@@ -123,14 +125,14 @@ func (c *savedChallenge) record() *record {
 	}
 }
 
-// writeSaved writes those rows and deletes others that are there. The caller
-// holds writing.
+// writeSaved writes rows, and deletes all other rows of their bucket. The
+// caller holds writing.
 func (f *dbFile) writeSaved(rows []savedRow) error {
 	serial := uint32(0)
 	for part := range slices.Chunk(rows, savedRowsAtOnce) {
 		err := f.updated(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket(bucketSaved)
-			bucket.FillPercent = 1 // they come in order
+			bucket.FillPercent = 1 // the keys ascend
 			for i := range part {
 				var value bytes.Buffer
 				if err := gob.NewEncoder(&value).Encode(&part[i]); err != nil {
@@ -151,7 +153,7 @@ func (f *dbFile) writeSaved(rows []savedRow) error {
 	return f.applied([]change{{bucket: bucketSaved, key: from, bound: bound}})
 }
 
-// dropPending deletes what a store keeps for the process that follows.
+// dropPending deletes the rows that a stop has written.
 func dropPending(tx *bbolt.Tx) error {
 	for _, name := range [][]byte{bucketChallenges, bucketSaved} {
 		if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {

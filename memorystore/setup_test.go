@@ -144,13 +144,13 @@ func (s *savedStore) wantLog(want ...string) {
 }
 
 const (
-	logUnusable = "the file of the memory store cannot be used: it is set aside, and what it counted is forgotten"
-	logNoFile   = "the memory store has no file: what it counts ends with this process"
-	logDamaged  = "the file of the memory store is damaged: it is set aside, and what could be read of it goes on in a new one"
-	logLost     = "rows of the memory store's file cannot be read: what they counted is forgotten"
-	logNewer    = "the file of the memory store is a later release's: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks"
-	logFailing  = "the file of the memory store cannot be written: until it can be, a restart forgets what is counted"
-	logAgain    = "the file of the memory store is written again"
+	logUnusable = "the file of the memory store cannot be used: it is renamed, and its counters and locks are forgotten"
+	logNoFile   = "the memory store has no file: its counters and locks end with this process"
+	logDamaged  = "the file of the memory store is damaged: it is renamed, and the rows that can be read are in a new file"
+	logLost     = "rows of the memory store's file cannot be read and are forgotten"
+	logNewer    = "the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks"
+	logFailing  = "the file of the memory store cannot be written: until it can be, a restart forgets the latest sendings and wrong codes"
+	logAgain    = "the file of the memory store can be written again"
 )
 
 // wantLimit sees that err is the refusal of a limit, with its wait.

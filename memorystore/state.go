@@ -13,17 +13,17 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// fileState is what is read from a file.
+// fileState has the rows that were read from a file.
 type fileState struct {
 	counters counters
 	failures failureTable
-	expired  []note // what the file need not hold
+	expired  []note // rows that the file need not hold
 	saved    []savedRow
 	pending  []pendingChallenge
 
-	lost  int      // rows that cannot be read
-	parts []string // of the file, where rows are lost or a whole bucket
-	bad   []change // deletes those rows
+	lost  int      // how many rows cannot be read
+	parts []string // the parts of the file that have lost rows or a whole bucket
+	bad   []change // orders that delete the lost rows
 }
 
 // pendingChallenge is a challenge that was pending when the process before
@@ -33,9 +33,10 @@ type pendingChallenge struct {
 	unknown []byte // fields of a later release
 }
 
-// read reads a whole file, but for what counts no more by now. Each bucket is
-// read by itself, and each row: one that is damaged costs no other. An error
-// says that the file is damaged beyond that; the rows that could be read are there.
+// read reads a whole file, except rows that do not count any more. It reads
+// each bucket, and each row, by itself, so that a damaged one costs no other.
+// An error says that the file is damaged beyond single rows; the rows that
+// could be read are in the state.
 func (s *fileState) read(db *bbolt.DB, now time.Time) error {
 	s.counters, s.failures = newCounters(), newFailureTable()
 	var damages []error
@@ -77,7 +78,7 @@ func (s *fileState) lose(bucket, key []byte) {
 func (s *fileState) readFailures(bucket *bbolt.Bucket, now time.Time) error {
 	return bucket.ForEach(func(key, row []byte) error {
 		if len(key) != len(tableKey{}) {
-			return nil // a later release's: it stays where it is
+			return nil // a row of a later release, which stays where it is
 		}
 		kept, err := s.failures.restore(tableKey(key), row, now)
 		switch {
@@ -133,7 +134,7 @@ func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 	defer func() { end() }() // also of a counter whose next row is damaged
 	return bucket.ForEach(func(key, value []byte) error {
 		if !isCounterRow(key) {
-			return nil // a later release's: it stays where it is
+			return nil // a row of a later release, which stays where it is
 		}
 		if rows == nil || rows.key != tableKey(key) {
 			end()
@@ -146,8 +147,9 @@ func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 	})
 }
 
-// restore puts what was pending in place. Nothing lives longer than it may from
-// now, whatever the clock was when it was saved. The caller holds mu.
+// restore puts pending challenges and reports in place. No challenge lives
+// longer than otp.MaxLife from now, whatever the clock was when the row was
+// written. The caller holds mu.
 func (m *memory) restore(state *fileState) {
 	now := m.now()
 	latest := now.Add(otp.MaxLife)

@@ -15,32 +15,33 @@ import (
 )
 
 // Pending challenges are written to the file when Caddy begins to stop, not
-// only when the store is closed: slow sends and open downloads come between,
-// and a service manager kills a process that takes too long. Until the store
-// is closed the gate goes on answering, so the file could say that a code is
-// good which was used since. These rules prevent that:
+// only when the store is closed. Slow sends and open downloads come between,
+// and a service manager kills a process that takes too long. Until the store is
+// closed the gate goes on answering, so the file could have a challenge whose
+// code was used since. These rules prevent that:
 //
-//   - The row of a challenge is deleted from the file, with an fsync, before an
-//     attempt, a resend or a replacement changes the challenge. If the deletion
-//     fails, the change is refused and nothing is counted.
-//   - The row as it is after the change is written a little later, as counters
-//     are, unless the challenge has ended.
+//   - The row of a challenge is deleted from the file, with an fsync, before
+//     an attempt, a resend or a replacement changes the challenge. If the
+//     deletion fails, the change is refused and nothing is counted.
+//   - The new row is written a little later, as counters are, unless the
+//     challenge has ended.
 //   - A process that starts deletes all rows before it uses them.
 //
-// So a kill at any moment may lose the code of a challenge that was changing,
-// and never brings back a code that was used.
+// So a kill at any moment may lose the code of a challenge that was changing.
+// It never brings back a code that was used.
 
-// keeper is the part of a memory store that does so. The store's mutex guards it.
+// keeper is the part of a store that writes pending challenges while Caddy
+// stops. The store's mutex guards it.
 type keeper struct {
 	on      bool                 // Caddy stops: changes of challenges are written
-	changed map[*record]struct{} // challenges that the file does not have as they are
-	unknown map[otp.ID][]byte    // fields that a later release has added to a challenge
+	changed map[*record]struct{} // challenges whose rows are out of date
+	unknown map[otp.ID][]byte    // fields of challenges that a later release has added
 }
 
 // keep writes the pending challenges and all changes of the counters, because
-// the last configuration that uses the store is about to stop: by is its
-// module. From then on, changes of challenges are written too. At a reload it
-// does nothing, because the next configuration has started by then.
+// the last configuration that uses the store is about to stop. by is its
+// module. After that, changes of challenges are written too. At a reload keep
+// does nothing, because the next configuration has started already.
 func (m *memory) keep(by *Store) {
 	m.mu.Lock()
 	isUsed := slices.ContainsFunc(m.users, func(user *Store) bool { return user != by })
@@ -59,7 +60,7 @@ func (m *memory) keep(by *Store) {
 	on := m.keeper.on
 	m.mu.Unlock()
 	if !on {
-		return // resume came first
+		return // another configuration has started meanwhile
 	}
 	err := f.flushed(m)
 	if filing := f.fileRecords(m, live); filing != nil {
@@ -78,8 +79,8 @@ func (m *memory) keep(by *Store) {
 	}
 }
 
-// resume ends what keep began, because another configuration has started that
-// uses the store.
+// resume ends what keep began, because another configuration that uses the
+// store has started.
 func (m *memory) resume() {
 	m.mu.Lock()
 	f, on := m.file, m.keeper.on
@@ -96,7 +97,7 @@ func (m *memory) resume() {
 	f.report(err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keeper.on = err != nil // the rows are there: they have to follow the challenges
+	m.keeper.on = err != nil // the rows are still in the file, so they must follow the challenges
 	for _, rec := range m.live {
 		if rec.filed = rec.filed && err != nil; err != nil {
 			m.changedRecord(rec)
@@ -115,20 +116,21 @@ func (m *memory) changedRecord(rec *record) {
 	m.keeper.changed[rec] = struct{}{}
 	select {
 	case m.notes.changed <- struct{}{}:
-	default: // the writer is told already
+	default: // the writer will wake already
 	}
 }
 
-// lockFor locks mu for a change of a challenge after which no older state of it
-// may come back: its row is not in the file then. rec may be nil. With an
-// error, an *otp.UnavailableError, mu is not locked.
+// lockFor locks mu before a change of a challenge. It first deletes the
+// challenge's row from the file, because a kill must not bring back the state
+// from before the change. rec may be nil. If lockFor returns an error, an
+// *otp.UnavailableError, mu is not locked.
 func (m *memory) lockFor(rec *record) error {
 	m.mu.Lock()
 	for rec != nil && rec.filed {
 		m.mu.Unlock()
 		if err := m.file.withdraw(m, rec); err != nil {
 			return &otp.UnavailableError{
-				Reason: "the memory store cannot take the challenge out of its file", RetryAfter: writeAgain, Err: err,
+				Reason: "the memory store cannot delete the challenge from its file", RetryAfter: writeAgain, Err: err,
 			}
 		}
 		m.mu.Lock()
@@ -136,10 +138,10 @@ func (m *memory) lockFor(rec *record) error {
 	return nil
 }
 
-// withdrawals are the challenges whose rows one transaction deletes.
+// withdrawals joins calls of withdraw into one transaction.
 type withdrawals struct {
 	mu   sync.Mutex
-	next *withdrawal // takes part of it until it holds the file
+	next *withdrawal // calls may join it until its first caller holds the file
 }
 
 type withdrawal struct {
@@ -149,7 +151,7 @@ type withdrawal struct {
 }
 
 // withdraw deletes the row of a challenge from the file. Calls at the same time
-// share one transaction, so that they wait for one fsync.
+// share one transaction, and wait for one fsync.
 func (f *dbFile) withdraw(m *memory, rec *record) error {
 	f.leaving.mu.Lock()
 	w := f.leaving.next
@@ -193,7 +195,8 @@ func (f *dbFile) deleteRecords(m *memory, recs []*record) error {
 	return nil
 }
 
-// fileChanged writes the challenges that have changed. The caller holds writing.
+// fileChanged writes the challenges that have changed. The caller holds
+// writing.
 func (f *dbFile) fileChanged(m *memory) error {
 	m.mu.Lock()
 	changed := m.keeper.changed
@@ -213,8 +216,9 @@ func (f *dbFile) fileChanged(m *memory) error {
 	return err
 }
 
-// fileRecords makes the rows of challenges what the challenges are. It sorts
-// recs, so that each page of the file is written once. The caller holds writing.
+// fileRecords writes the rows of live challenges, and deletes those of ended
+// ones. It sorts recs, so that each page of the file is written once. The
+// caller holds writing.
 func (f *dbFile) fileRecords(m *memory, recs []*record) error {
 	slices.SortFunc(recs, func(a, b *record) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for part := range slices.Chunk(recs, changesAtOnce) {
@@ -223,7 +227,7 @@ func (f *dbFile) fileRecords(m *memory, recs []*record) error {
 			m.mu.Lock()
 			for _, rec := range few {
 				row := change{bucket: bucketChallenges, key: rec.id[:]}
-				if rec.place >= 0 && !rec.claimed { // else it has ended, or is about to
+				if rec.place >= 0 && !rec.claimed { // otherwise it has ended, or is about to
 					row.value = append(rec.row(), m.keeper.unknown[rec.id]...)
 					rec.filed = true
 				}
@@ -238,8 +242,8 @@ func (f *dbFile) fileRecords(m *memory, recs []*record) error {
 	return nil
 }
 
-// fileLast makes the rows of challenges those of recs and no others. The caller
-// holds writing.
+// fileLast writes the rows of recs, and deletes all other rows of challenges.
+// The caller holds writing.
 func (f *dbFile) fileLast(m *memory, recs []*record) error {
 	if err := f.fileRecords(m, recs); err != nil {
 		return err

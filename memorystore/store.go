@@ -13,48 +13,48 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memory is the otp.Store of one process. Challenges are found through
-// ristretto; what may never be forgotten early is kept beside it: which of
-// them are live (a heap, so that room is counted exactly), and the counters.
-// Those are also written to a file, behind whoever asks, for the process that
-// follows; the challenges are when the store is closed.
+// memory is the otp.Store of one process. It finds challenges through
+// ristretto. Data that must never be forgotten early is beside ristretto: a
+// heap of the live challenges, by which the room is counted exactly, and the
+// counters. A goroutine writes the counters to a file for the process that
+// follows. The challenges are written when Caddy stops.
 type memory struct {
 	cache *cache.Cache[*record]
 	wakes otp.Wakes
 
-	// The file is opened when the store is first used, or a configuration
-	// starts: who only looks whether one is sound leaves no file.
+	// The file is opened when the store is first used, or when a configuration
+	// starts. So validating a configuration creates no file.
 	dir     string           // of the file; "": there is none
 	version uint64           // of the file's format; tests play a later release
-	ring    otp.Digest       // stands for the keys of what is hashed; zero: unknown
-	now     func() time.Time // for what has expired when the file is read
+	ring    otp.Digest       // stands for the keys of all hashes; zero: unknown
+	now     func() time.Time // tells which rows of the file have expired
 	log     func() *zap.Logger
 	load    sync.Once // reads the file, before the first call
 	file    *dbFile   // nil: there is none
-	notes   notebook  // for it; guarded by mu
-	// How pending challenges are written while Caddy stops; guarded by mu.
+	notes   notebook  // changes that the file does not have; guarded by mu
+	// keeper writes pending challenges while Caddy stops; guarded by mu.
 	keeper keeper
 
-	latest atomic.Int64 // the latest instant that the store was told, since the clock went back
+	latest atomic.Int64 // the latest instant that a caller gave, since the clock went back
 
-	// mu guards what follows. It may be held while a record's own mutex is
-	// taken, never the other way round, and never while ristretto is awaited.
+	// mu guards the fields below. The order of locks is mu, then a record's
+	// mutex. A caller that holds mu must not wait for ristretto.
 	mu       sync.Mutex
 	capacity int
-	users    []*Store // the configurations in use, the latest last
+	users    []*Store // the modules of running configurations, the latest last
 	live     expiries
 	counters counters
 	failures failureTable
 	sent     fifo[tableKey, sentMessage]  // by message id, for delivery reports
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
-	seen     fifo[otp.Digest, struct{}]   // webhook deliveries that were handled, and other firsts
-	work     fifo[otp.Digest, string]     // webhook deliveries in work, and whose work it is
-	tries    fifo[tableKey, otp.Window]   // of strangers, who cannot push out what else is counted
+	seen     fifo[otp.Digest, struct{}]   // webhook deliveries that were handled, and other marks of First
+	work     fifo[otp.Digest, string]     // webhook deliveries in work, with their holders
+	tries    fifo[tableKey, otp.Window]   // tries of strangers, apart, so that they push out no counter
 }
 
-// Bounds of what the store keeps beside challenges. Past them the oldest are
-// forgotten, which costs a late delivery report its page, or a very late
-// repetition of a webhook its recognition, and nothing else.
+// Bounds of the data beside challenges. If one is reached, the oldest entry is
+// forgotten. Then a late delivery report does not reach its page, or a very
+// late repetition of a webhook is not recognized. Nothing else is lost.
 const (
 	maxEarly = 4096
 	maxSeen  = 1 << 20
@@ -84,7 +84,8 @@ func newMemory(capacity int) (*memory, error) {
 	return m, nil
 }
 
-// setRows makes these what is counted, and notes what changes in them.
+// setRows replaces the counters and the failures, and notes their changes from
+// now on.
 func (m *memory) setRows(c counters, f failureTable) {
 	m.counters, m.failures = c, f
 	m.counters.notes, m.failures.notes = &m.notes, &m.notes
@@ -92,8 +93,9 @@ func (m *memory) setRows(c counters, f failureTable) {
 	m.failures.removed = func(key tableKey) { m.notes.add(noteFailures, key, 0) }
 }
 
-// KeyedBy tells what stands for the keys of what is hashed, once: a file that
-// is keyed by others is of no use.
+// KeyedBy tells the store which keys made the hashes that it is given: ring is
+// a digest that stands for them. The first call decides. A file that other keys
+// wrote is of no use, so the store sets it aside.
 func (m *memory) KeyedBy(ring otp.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,7 +104,7 @@ func (m *memory) KeyedBy(ring otp.Digest) {
 	}
 }
 
-// ready sees that what a process before this one has counted is there.
+// ready reads the file before the first use of the store.
 func (m *memory) ready() {
 	m.load.Do(func() {
 		m.openFile()
@@ -114,19 +116,21 @@ func (m *memory) ready() {
 	})
 }
 
-// Destruct closes the store, when the last engine that used it is gone.
+// Destruct closes the store. The pool calls it when the last engine that used
+// the store is gone.
 func (m *memory) Destruct() error {
 	m.load.Do(func() {}) // from now on no file is opened
 	if m.file == nil {
 		m.cache.Close()
 		return nil
 	}
-	m.file.end() // first: what it takes over goes into the cache
+	m.file.end() // first, because the file's goroutine may be putting challenges into the cache
 	m.cache.Close()
 	return m.file.close(m)
 }
 
-// setUsers changes which configurations use the store.
+// setUsers changes the list of configurations that use the store. The latest
+// one decides the capacity.
 func (m *memory) setUsers(change func(users []*Store) []*Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,8 +139,9 @@ func (m *memory) setUsers(change func(users []*Store) []*Store) {
 	}
 }
 
-// setCapacity changes how many live challenges are held. Those beyond a smaller
-// capacity live on; new ones are refused until there is room. The caller holds mu.
+// setCapacity changes how many live challenges the store holds. Challenges
+// beyond a smaller capacity live on, and new ones are refused until there is
+// room. The caller holds mu.
 func (m *memory) setCapacity(capacity int) {
 	m.capacity = capacity
 	m.sent.max = 2*capacity + 1024

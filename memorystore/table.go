@@ -2,20 +2,20 @@ package memorystore
 
 import "github.com/caddy-websms/websms/otp"
 
-// table holds values under keyed hashes, compactly, and forgets none by
-// itself: who uses it sweeps the idle ones away, a few at a time. The store's
-// mutex guards it.
+// table holds values under keyed hashes in little memory. It forgets no row by
+// itself: its user calls sweep, which forgets a few idle rows at a time. The
+// store's mutex guards it.
 type table[V any] struct {
-	max    int // rows; past it no new one is made
+	max    int // of rows; the caller asks room before it adds one
 	places map[tableKey]uint32
 	chunks [][]row[V] // so that a table grows without being copied
 	hand   int        // where the next look for idle rows begins
 
-	removed func(tableKey) // told of each row that goes; nil: nobody is
+	removed func(tableKey) // is called for each removed row; may be nil
 }
 
-// tableKey is the half of a keyed hash that is kept: 128 bits, of which no two
-// are alike by chance, and no one without the key finds two by trying.
+// tableKey is the half of a keyed hash that is kept. Of 128 bits, no two are
+// alike by chance, and nobody finds two by trying without the key.
 type tableKey [16]byte
 
 func keyOf(d otp.Digest) tableKey { return tableKey(d[:16]) }
@@ -29,8 +29,8 @@ const tableChunk = 512
 
 func (t *table[V]) at(place int) *row[V] { return &t.chunks[place/tableChunk][place%tableChunk] }
 
-// get returns the value under a key, or nil. It stays where it is until a row
-// is removed.
+// get returns the value under a key, or nil. The pointer is good until a row is
+// removed.
 func (t *table[V]) get(d otp.Digest) *V { return t.find(keyOf(d)) }
 
 func (t *table[V]) find(key tableKey) *V {
@@ -41,10 +41,10 @@ func (t *table[V]) find(key tableKey) *V {
 	return &t.at(int(place)).value
 }
 
-// room reports whether so many new rows fit.
+// room reports whether that many new rows fit.
 func (t *table[V]) room(rows int) bool { return len(t.places)+rows <= t.max }
 
-// add returns a new value under a key that is not there yet.
+// add makes a row for a key that has none, and returns its value.
 func (t *table[V]) add(d otp.Digest) *V { return t.insert(keyOf(d)) }
 
 func (t *table[V]) insert(key tableKey) *V {
@@ -61,7 +61,7 @@ func (t *table[V]) insert(key tableKey) *V {
 	return &added.value
 }
 
-// remove forgets a key. The last row takes the place that becomes free.
+// remove forgets a key. The last row moves into the place that becomes free.
 func (t *table[V]) remove(key tableKey) {
 	place, ok := t.places[key]
 	if !ok {
@@ -74,7 +74,7 @@ func (t *table[V]) remove(key tableKey) {
 		t.places[gone.key] = place
 	}
 	*last = row[V]{}
-	if spare := len(t.chunks) - len(t.places)/tableChunk; spare > 2 { // one stays, for who comes and goes
+	if spare := len(t.chunks) - len(t.places)/tableChunk; spare > 2 { // one spare chunk stays, for rows that come and go
 		t.chunks[len(t.chunks)-1] = nil
 		t.chunks = t.chunks[:len(t.chunks)-1]
 	}
@@ -83,7 +83,7 @@ func (t *table[V]) remove(key tableKey) {
 	}
 }
 
-// sweep looks at a few rows, and forgets those that are idle.
+// sweep looks at a few rows, in turn, and forgets those that are idle.
 func (t *table[V]) sweep(looks int, idle func(tableKey, *V) bool) {
 	for range min(looks, len(t.places)) {
 		if t.hand >= len(t.places) {

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// flush writes all that has changed so far. What it cannot write stays pending.
+// flush writes all changes so far. Changes that it cannot write stay pending.
 func (f *dbFile) flush(m *memory) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -21,7 +21,7 @@ func (f *dbFile) flush(m *memory) error {
 	return err
 }
 
-// flushed does what flush does. The caller holds writing.
+// flushed does the work of flush. The caller holds writing.
 func (f *dbFile) flushed(m *memory) error {
 	lost := f.take(m)
 	err := f.unmark()
@@ -30,7 +30,7 @@ func (f *dbFile) flushed(m *memory) error {
 	}
 	if err == nil {
 		f.pending = nil
-		if f.all && !lost { // what comes in is not too much now
+		if f.all && !lost { // changes come in slowly enough now
 			f.all = false
 			if err = f.compare(m); err != nil {
 				f.all = true
@@ -40,8 +40,8 @@ func (f *dbFile) flushed(m *memory) error {
 	return errors.Join(err, f.fileChanged(m))
 }
 
-// take makes what has changed pending, and reports whether there was more than
-// can be. The caller holds writing.
+// take moves the notes of the store to pending. It reports whether notes are
+// lost because there were too many. The caller holds writing.
 func (f *dbFile) take(m *memory) (lost bool) {
 	if f.isCopy {
 		return false
@@ -57,21 +57,21 @@ func (f *dbFile) take(m *memory) (lost bool) {
 	return lost
 }
 
-// report logs that the file cannot be written, and that it can be again, once
-// each. The caller holds writing.
+// report logs once that the file cannot be written, and once that it can be
+// again. The caller holds writing.
 func (f *dbFile) report(err error) {
 	switch {
 	case err != nil && !f.failing:
-		f.log().Warn("the file of the memory store cannot be written: until it can be, a restart forgets what is counted",
+		f.log().Warn("the file of the memory store cannot be written: until it can be, a restart forgets the latest sendings and wrong codes",
 			zap.String("file", f.path), zap.Error(err))
 	case err == nil && f.failing:
-		f.log().Info("the file of the memory store is written again", zap.String("file", f.path))
+		f.log().Info("the file of the memory store can be written again", zap.String("file", f.path))
 	}
 	f.failing = err != nil
 }
 
-// write writes how those things stand that sorted notes name. The caller holds
-// writing.
+// write writes the present state of everything that sorted notes name. The
+// caller holds writing.
 func (f *dbFile) write(m *memory, notes []note) error {
 	for part := range slices.Chunk(notes, changesAtOnce) {
 		if err := f.applied(m.changes(part)); err != nil {
@@ -86,8 +86,8 @@ func (f *dbFile) updated(do func(*bbolt.Tx) error) error {
 	return safely(func() error { return f.update(do) })
 }
 
-// applied makes changes, in as many transactions as they need. The caller holds
-// writing.
+// applied carries out changes, in as many transactions as they need. The caller
+// holds writing.
 func (f *dbFile) applied(changes []change) error {
 	for len(changes) > 0 {
 		var left []change
@@ -103,14 +103,14 @@ func (f *dbFile) applied(changes []change) error {
 	return nil
 }
 
-// apply makes as many changes as one transaction should, and returns those
-// that are left. What is as it should be it leaves alone, so that its page
-// need not be written.
+// apply carries out as many changes as one transaction should have, and returns
+// the rest. It does not touch a row that has the right value already, so that
+// its page need not be written.
 func apply(tx *bbolt.Tx, changes []change) (left []change, err error) {
 	rows := changesAtOnce
 	for i, c := range changes {
 		bucket := tx.Bucket(c.bucket)
-		if bucket == nil { // one that an earlier release does not have
+		if bucket == nil { // a release before did not have this bucket
 			if bucket, err = tx.CreateBucket(c.bucket); err != nil {
 				return nil, err
 			}
@@ -137,11 +137,11 @@ func apply(tx *bbolt.Tx, changes []change) (left []change, err error) {
 	return nil, nil
 }
 
-// deleteRange deletes so many rows at most from one key up to another. It
-// returns how many more it could.
+// deleteRange deletes up to rows rows, from one key up to another. It returns
+// how many more it could delete.
 func deleteRange(bucket *bbolt.Bucket, from, bound []byte, rows int) (more int, err error) {
 	for cursor := bucket.Cursor(); rows > 0; rows-- {
-		key, _ := cursor.Seek(from) // anew: a cursor does not stay where it is when rows go
+		key, _ := cursor.Seek(from) // each time, because a deletion moves the cursor
 		if key == nil || bytes.Compare(key, bound) >= 0 {
 			break
 		}
@@ -152,8 +152,8 @@ func deleteRange(bucket *bbolt.Bucket, from, bound []byte, rows int) (more int, 
 	return rows, nil
 }
 
-// compare writes how everything stands, and deletes what is no more. The
-// caller holds writing.
+// compare writes the present state of everything, and deletes rows that the
+// store does not have. The caller holds writing.
 func (f *dbFile) compare(m *memory) error {
 	for _, in := range []struct {
 		bucket []byte
@@ -176,8 +176,8 @@ func (f *dbFile) compare(m *memory) error {
 	return compareTable(f, m, &m.failures.table, (*numberFailures).name)
 }
 
-// name appends notes of the counter's moments, but for those up to after's. It
-// reports whether there are more than are written at once.
+// name appends notes of the counter's moments that come after the note after.
+// It reports whether there are more than one transaction should have.
 func (c *counter) name(notes []note, after note) ([]note, bool) {
 	for _, kind := range windowKinds {
 		from := int64(0)
@@ -202,8 +202,9 @@ func (*numberFailures) name(notes []note, after note) ([]note, bool) {
 	return append(notes, note{key: after.key, kind: noteFailures}), false
 }
 
-// writeWith writes what notes name, and what has changed meanwhile: to compare
-// all takes its time. The caller holds writing.
+// writeWith writes the state of everything that notes name. It writes the
+// changes that have come meanwhile first, because compare takes its time. The
+// caller holds writing.
 func (f *dbFile) writeWith(m *memory, notes []note) error {
 	f.take(m)
 	err := f.write(m, f.pending)
@@ -214,8 +215,9 @@ func (f *dbFile) writeWith(m *memory, notes []note) error {
 	return err
 }
 
-// stale returns notes of what the file holds, from a key on, and the store
-// does not, and the key to go on from; nil: that was the end.
+// stale returns notes of rows that the file has and the store does not, from a
+// key on. It also returns the key to go on from; nil means that it has reached
+// the end.
 func (f *dbFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (notes []note, next []byte, err error) {
 	err = safely(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
@@ -224,7 +226,7 @@ func (f *dbFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (no
 			for ; key != nil && len(notes) < changesAtOnce; key, _ = rows.Next() {
 				n := note{kind: kind}
 				if kind == noteCounter && !isCounterRow(key) || kind == noteFailures && len(key) != len(n.key) {
-					continue // a later release's
+					continue // a row of a later release
 				}
 				if copy(n.key[:], key); kind == noteCounter {
 					n.kind, n.at = noteKind(key[len(n.key)]), int64(binary.BigEndian.Uint64(key[len(n.key)+1:]))
@@ -246,8 +248,8 @@ func (f *dbFile) stale(m *memory, bucket []byte, kind noteKind, from []byte) (no
 	}), next, err
 }
 
-// compareTable writes every row of a table, by the notes that name appends. It
-// does so in the order of the file, so that each of its pages is written once.
+// compareTable writes all rows of a table, by the notes that name appends. It
+// goes in the order of the file, so that each page of the file is written once.
 func compareTable[V any](f *dbFile, m *memory, t *table[V], name func(*V, []note, note) ([]note, bool)) error {
 	keys := tableKeys(m, t)
 	var after note
@@ -277,7 +279,7 @@ func compareTable[V any](f *dbFile, m *memory, t *table[V], name func(*V, []note
 }
 
 // tableKeys returns the keys of a table in order. It goes from the last row to
-// the first: one that takes the place of one that was removed comes from
+// the first, because a row that takes the place of a removed one comes from
 // behind, where it was seen.
 func tableKeys[V any](m *memory, t *table[V]) []tableKey {
 	m.mu.Lock()
@@ -286,7 +288,7 @@ func tableKeys[V any](m *memory, t *table[V]) []tableKey {
 	for place := len(t.places); place > 0; {
 		for place = min(place, len(t.places)); place > 0; place-- {
 			keys = append(keys, t.at(place-1).key)
-			if place%(1<<13) == 0 { // others have their turn
+			if place%(1<<13) == 0 { // let other calls have the mutex
 				place--
 				break
 			}
@@ -298,20 +300,21 @@ func tableKeys[V any](m *memory, t *table[V]) []tableKey {
 	return slices.Compact(keys)
 }
 
-// end ends the goroutine that writes and takes over, once it has done what it is at.
+// end ends the goroutine that writes and takes over files, after its present
+// step.
 func (f *dbFile) end() {
 	close(f.stop)
 	<-f.done
 }
 
-// close writes what has changed last and what is pending, and closes the file.
-// The caller has called end.
+// close writes the last changes and the pending challenges, and closes the
+// file. The caller has called end.
 func (f *dbFile) close(m *memory) error {
 	m.mu.Lock()
-	m.notes.changed = nil // what is asked from now on is not written
+	m.notes.changed = nil // changes from now on are not written
 	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
 	for _, rec := range pending {
-		rec.finish() // its code is for the process that follows
+		rec.finish() // only the process that follows may take its code
 	}
 	m.mu.Unlock()
 	f.writing.Lock()
