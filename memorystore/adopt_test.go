@@ -18,6 +18,7 @@ func (s *savedStore) look(free []string) []string { return s.adoptLeft(free) }
 // Two processes stop, and start in the other order: each has the file of the
 // other. No lock is lifted, no sending forgotten, and a code is good once.
 func TestFilesSwapped(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch.Add(time.Second))
 	a.lock(1, 0)
@@ -58,6 +59,7 @@ func TestFilesSwapped(t *testing.T) {
 // One of two processes ends for good. The other one takes over what it left:
 // its locks at the next start or the next look, its codes when the file stays free.
 func TestFileLeft(t *testing.T) {
+	t.Parallel()
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
 			dir := t.TempDir()
@@ -112,6 +114,7 @@ func TestFileLeft(t *testing.T) {
 // A process stops while it takes over what another one has left. The codes of
 // that one are lost no more than its own.
 func TestFileLeftAtStop(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var armed atomic.Bool
 	reads, goOn := make(chan struct{}), make(chan struct{})
@@ -147,6 +150,7 @@ func TestFileLeftAtStop(t *testing.T) {
 
 // A file that is damaged is merged as far as it can be read, and set aside.
 func TestFileLeftDamaged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	pending := b.fill(400)
@@ -177,6 +181,7 @@ func filepathExists(path string) error {
 // A release that was rolled back counts beside the file of the later one, which
 // has all of it when it starts again.
 func TestFileRolledBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	later := func(m *memory) { m.version++ }
 	s := openSaved(t, dir, storeEpoch, later)
@@ -196,6 +201,7 @@ func TestFileRolledBack(t *testing.T) {
 
 // Many start at the same time, as when a machine boots. Each has every lock.
 func TestFilesStartTogether(t *testing.T) {
+	t.Parallel()
 	const n = 4
 	dir := t.TempDir()
 	var stores []*savedStore
@@ -228,6 +234,7 @@ func TestFilesStartTogether(t *testing.T) {
 // so once: what is lifted before there is room again is not merged again, and
 // what the other one has counted since is.
 func TestFileLeftOnFullDisk(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]damage{"whole": nil, "damaged": noisePages(bucketCounters)} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 // in the file counts as of the start of the next one, and a restart after that
 // does not begin it anew.
 func TestFileClockAhead(t *testing.T) {
+	t.Parallel()
 	for _, leap := range []time.Duration{otp.Skew + time.Minute, 720 * time.Hour, 20 * 365 * 24 * time.Hour} {
 		dir := t.TempDir()
 		budget := testCounter(1, otp.Rate{Count: 2, Window: time.Hour})
@@ -77,6 +78,7 @@ func TestFileClockAhead(t *testing.T) {
 // TestClockAheadIdle: what counts by a clock that was ahead makes room
 // for others when its time is over, though nobody asks for it.
 func TestClockAheadIdle(t *testing.T) {
+	t.Parallel()
 	ahead := storeEpoch.Add(720 * time.Hour)
 	c, r := newCounters(), newFailureTable()
 	r.max = 1
@@ -114,6 +116,7 @@ func TestClockAheadIdle(t *testing.T) {
 // The clock was a month ahead when a challenge was made. After a start with the
 // right time it lives no longer than any other.
 func TestStopClockAhead(t *testing.T) {
+	t.Parallel()
 	for _, killed := range []bool{false, true} {
 		ahead := storeEpoch.Add(30 * 24 * time.Hour)
 		dir := t.TempDir()
@@ -146,6 +149,7 @@ func TestStopClockAhead(t *testing.T) {
 
 // An operator may ask for the challenges of a number while a clock goes back.
 func TestOfWhileClocksLeap(t *testing.T) {
+	t.Parallel()
 	m, err := newMemory(1000)
 	if err != nil {
 		t.Fatal(err)

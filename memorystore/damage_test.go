@@ -75,6 +75,7 @@ func noisePages(bucket []byte) damage {
 // A file that cannot be ours, or that is no more what was written, is set
 // aside, and a new one begun.
 func TestFileUnusable(t *testing.T) {
+	t.Parallel()
 	damages := map[string]damage{
 		"another ring":           putRow(bucketMeta, metaRing, make([]byte, 32)),
 		"a version of words":     putRow(bucketMeta, metaVersion, []byte("one")),
@@ -121,6 +122,7 @@ func TestFileUnusable(t *testing.T) {
 
 // One row that cannot be read costs nothing else. The log says so once.
 func TestFileBadRow(t *testing.T) {
+	t.Parallel()
 	run := func(value ...byte) damage { return putRow(bucketFailures, make([]byte, 16), value) }
 	counter := counterRow(tableKey{15: 9}, noteSending, 1)
 	challenge := func(value []byte) damage { return putRow(bucketChallenges, make([]byte, 16), value) }
@@ -167,6 +169,7 @@ func TestFileBadRow(t *testing.T) {
 
 // A bucket whose pages are damaged, or that is gone, costs no other bucket.
 func TestFileDamagedBucket(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	gone := func(bucket []byte) damage {
 		return editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucket) })
@@ -216,6 +219,7 @@ func TestFileDamagedBucket(t *testing.T) {
 
 // What is in a file whose end is missing is used as far as it is there.
 func TestFileCutShort(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "memory.db")
 	s := openSaved(t, dir, storeEpoch)

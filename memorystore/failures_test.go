@@ -14,6 +14,7 @@ import (
 // TestFailuresBounded: where there is no room for another number, a wrong
 // code for one is refused, and counts nowhere. Those that count go on.
 func TestFailuresBounded(t *testing.T) {
+	t.Parallel()
 	const most = 4
 	store := openMemory(t, 100)
 	store.failures.max = most
@@ -80,6 +81,7 @@ func TestFailuresBounded(t *testing.T) {
 // TestFailuresIdle: what counts no more makes room for others, however full
 // it is, and what an operator must unlock does not.
 func TestFailuresIdle(t *testing.T) {
+	t.Parallel()
 	const most = 50
 	r := newFailureTable()
 	r.max = most

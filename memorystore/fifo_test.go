@@ -69,6 +69,7 @@ func TestFIFOLongLife(t *testing.T) {
 
 // Past max the entry that was put first goes, whatever its life.
 func TestFIFOOldestOfAllLives(t *testing.T) {
+	t.Parallel()
 	f := fifo[int, struct{}]{max: 100}
 	for i := range 300 {
 		now := storeEpoch.Add(time.Duration(i) * time.Second)
@@ -83,6 +84,7 @@ func TestFIFOOldestOfAllLives(t *testing.T) {
 
 // However many lives there are, the queues are bounded, and none is forgotten early.
 func TestFIFOManyLives(t *testing.T) {
+	t.Parallel()
 	f := fifo[int, struct{}]{max: maxSeen}
 	const n = 2 * maxFifoLives
 	life := func(i int) time.Duration { return time.Hour + time.Duration(i)*time.Second }
@@ -110,6 +112,7 @@ func TestFIFOManyLives(t *testing.T) {
 // A clock that was ahead keeps an entry for no longer than its life from when
 // the clock is right again: 24 h, and not the ten days that it was ahead.
 func TestFIFOClockAhead(t *testing.T) {
+	t.Parallel()
 	f := fifo[int, struct{}]{max: maxSeen}
 	const n = 2000
 	ahead := storeEpoch.Add(240 * time.Hour)
@@ -246,6 +249,7 @@ func TestFIFOLeaps(t *testing.T) {
 // A mark of an older version's file, which does not say how long its life was,
 // ends when it was to end, or a bounded time from now if the clock went back.
 func TestFIFORestoreOfUnknownLife(t *testing.T) {
+	t.Parallel()
 	f := fifo[otp.Digest, struct{}]{max: maxSeen}
 	const n = 10_000
 	for i := range n {
@@ -272,6 +276,7 @@ func TestFIFORestoreOfUnknownLife(t *testing.T) {
 // TestFIFO bounds what is remembered beside challenges: by its time, by the
 // number of its entries, and by no backlog of what was taken back.
 func TestFIFO(t *testing.T) {
+	t.Parallel()
 	const most = 100
 	f := fifo[string, connexus.State]{max: most}
 	has := func(i int, now time.Time) bool {

@@ -16,6 +16,7 @@ import (
 
 // A file that was just begun when the machine stopped is empty.
 func TestFileEmpty(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "memory.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -31,6 +32,7 @@ func TestFileEmpty(t *testing.T) {
 
 // Who shares a folder has a file each; who finds nine in use has none.
 func TestFileLocked(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var open []*savedStore
 	for i := range maxFiles {
@@ -61,6 +63,7 @@ func TestFileLocked(t *testing.T) {
 
 // Where no file can be, the store is in memory alone, and says so once.
 func TestFileNowhere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	occupied := filepath.Join(dir, "file")
 	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
@@ -84,6 +87,7 @@ func TestFileNowhere(t *testing.T) {
 // While the disk is full all goes on, and what could not be written is written
 // when there is room: of few changes themselves, of many what they came to.
 func TestFileDiskFull(t *testing.T) {
+	t.Parallel()
 	for _, many := range []bool{false, true} {
 		t.Run(fmt.Sprintf("many %v", many), func(t *testing.T) {
 			s := openSaved(t, t.TempDir(), storeEpoch)
@@ -156,6 +160,7 @@ func TestFileDiskFull(t *testing.T) {
 
 // A store that cannot write to the end says so when it is closed.
 func TestFileCloseFails(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	s.count(1, storeEpoch)
 	s.file.update = func(func(*bbolt.Tx) error) error { return errors.New("no space left on device") }
@@ -168,6 +173,7 @@ func TestFileCloseFails(t *testing.T) {
 
 // What is written is read again while everybody goes on asking.
 func TestFileTraffic(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(10_000) })
 	var asking sync.WaitGroup
 	for worker := range 4 {

@@ -26,6 +26,7 @@ func TestFileStore(t *testing.T) {
 // What was counted is there after a crash: sendings, but for those given back,
 // and wrong codes with their locks. Pending codes are not.
 func TestFileCrash(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	now := storeEpoch
 	reserve := func(c otp.Counter) *otp.Reservation {
@@ -81,6 +82,7 @@ func TestFileCrash(t *testing.T) {
 
 // What was forgotten stays forgotten: failures in a row that ended, counters past their time.
 func TestFileForgets(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	for i := range 3 {
 		r := testReservation(storeEpoch, testCounter(i, otp.Rate{Count: 1, Window: time.Hour}))
@@ -119,6 +121,7 @@ func TestFileForgets(t *testing.T) {
 
 // A store that is closed and opened again goes on where it was.
 func TestFileRestart(t *testing.T) {
+	t.Parallel()
 	dir, now := t.TempDir(), storeEpoch
 	s := openSaved(t, dir, now)
 	pending, met, expired := testReservation(now, hourly), testReservation(now), testReservation(now)
@@ -230,6 +233,7 @@ func TestFileClosed(t *testing.T) {
 
 // More are pending than there is room for: none is lost, and no new one taken.
 func TestFileSmallerCapacity(t *testing.T) {
+	t.Parallel()
 	const n = 700 // more than one row of them
 	dir := t.TempDir()
 	s := openSaved(t, dir, storeEpoch)

@@ -144,6 +144,7 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 
 // The file of an earlier release says today what it said when it was written.
 func TestFileOfEarlierRelease(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("WEBSMS_TEST_WRITE_FIXTURE") != "" {
 		dir := filepath.Dir(fixtureFile)
 		s := openSaved(t, dir, storeEpoch, ofRing)
@@ -168,6 +169,7 @@ func TestFileOfEarlierRelease(t *testing.T) {
 // Today's release writes the rows of the earlier one, so that the earlier one can
 // read them after a rollback.
 func TestFileForEarlierRelease(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openSaved(t, dir, storeEpoch, ofRing)
 	newFixture().write(s)

@@ -12,6 +12,7 @@ import (
 
 // An operator lifts a lock. The file that it was merged from does not bring it back.
 func TestFileUnlockStays(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	b.lock(1, 0)
@@ -34,6 +35,7 @@ func TestFileUnlockStays(t *testing.T) {
 // The disk is full while a process starts with a file that another one has
 // merged. What it counts in it since is merged again.
 func TestFileUnmarkedLater(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	b.close()
@@ -104,6 +106,7 @@ func overlapped(t *testing.T, dir string, numbers int) *savedStore {
 // An operator lifts a lock in the process that has taken it over. It does not
 // come back in the next one, which has the file that it was taken from.
 func TestFileUnlockStaysAtRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := overlapped(t, dir, 4)
 	var lifted []int
@@ -124,6 +127,7 @@ func TestFileUnlockStaysAtRestart(t *testing.T) {
 
 // It was taken from a file that was taken from another one.
 func TestFileUnlockStaysInChain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := overlapped(t, dir, 3)
 	hold := openSaved(t, dir, storeEpoch) // memory.db, so that c has another
@@ -144,6 +148,7 @@ func TestFileUnlockStaysInChain(t *testing.T) {
 // A process starts beside the one that has lifted a lock, with a file that still
 // has it. It has that lock, counts nothing, and does not hand it back.
 func TestFileUnlockNotHandedBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := overlapped(t, dir, 2)
 	s.lift(1)
@@ -160,6 +165,7 @@ func TestFileUnlockNotHandedBack(t *testing.T) {
 
 // Where nobody can tell that a lock was lifted, it stays.
 func TestFileLockKept(t *testing.T) {
+	t.Parallel()
 	editMeta := func(path string, change func(meta *bbolt.Bucket) error) func(*testing.T) {
 		return func(t *testing.T) {
 			editFile(func(tx *bbolt.Tx) error { return change(tx.Bucket(bucketMeta)) })(t, path)

@@ -10,6 +10,7 @@ import (
 
 // Marks of what is in work do not outlive the process; marks of what is done do.
 func TestWebhookMarksOverARestart(t *testing.T) {
+	t.Parallel()
 	dir, now := t.TempDir(), storeEpoch
 	s := openSaved(t, dir, now)
 	done, work := testCounter(1).Key, testCounter(2).Key

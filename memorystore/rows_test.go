@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,17 +23,18 @@ func rowsOf(m *memory, now time.Time) map[string]string {
 		if c.idle(now) {
 			continue
 		}
-		text := fmt.Sprint(*c.demand)
+		var text strings.Builder
+		fmt.Fprint(&text, *c.demand)
 		for _, w := range []*otp.Window{&c.window, c.returns} {
-			text += " -"
+			text.WriteString(" -")
 			if w == nil {
 				continue
 			}
-			for i := w.Count(now, c.demand.longest); i > 0; i-- { // what is before counts no more
-				text += fmt.Sprint(" ", momentAt(w, i))
+			for i := w.Count(now, c.demand.longest); i > 0; i-- { // earlier moments do not count any more
+				fmt.Fprint(&text, " ", momentAt(w, i))
 			}
 		}
-		all[fmt.Sprintf("counter %x", key)] = text
+		all[fmt.Sprintf("counter %x", key)] = text.String()
 	}
 	for key, place := range m.failures.places {
 		f := m.failures.at(int(place)).value
@@ -85,7 +87,7 @@ type twins struct {
 // what is counted.
 func TestFileTwins(t *testing.T) {
 	day, name := storeEpoch, 0
-	rapid.Check(t, func(r *rapid.T) {
+	check(t, func(r *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			r.Fatal(err)
@@ -104,7 +106,6 @@ func TestFileTwins(t *testing.T) {
 
 func (p *twins) open() {
 	p.saved = openSaved(p.t, p.dir, p.now)
-	p.saved.file.db.NoSync = true // the tests read it, and no machine stops meanwhile
 }
 
 // counters are few and small, so that limits are reached.
@@ -245,6 +246,7 @@ func (p *twins) compare(t *rapid.T) {
 // A gate that asks for less than others did before a restart does not shorten
 // what is remembered for them.
 func TestFileDemand(t *testing.T) {
+	t.Parallel()
 	dir, now := t.TempDir(), storeEpoch
 	daily := testCounter(1, otp.Rate{Count: 2, Window: time.Minute}, otp.Rate{Count: 3, Window: 24 * time.Hour})
 	short := testCounter(1, daily.Rates[0])

@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"pgregory.net/rapid"
 
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -91,6 +94,11 @@ func openSaved(t testing.TB, dir string, at time.Time, change ...func(*memory)) 
 		c(store)
 	}
 	store.ready()
+	if _, ok := t.(*testing.T); ok && store.file != nil {
+		store.file.writing.Lock()
+		store.file.db.NoSync = true // tests read the file, and the machine does not stop meanwhile
+		store.file.writing.Unlock()
+	}
 	s := &savedStore{store, t, log}
 	t.Cleanup(s.close)
 	return s
@@ -286,4 +294,17 @@ func testRun(i, device int) otp.Run {
 	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
 	binary.BigEndian.PutUint64(r.Device[:], uint64(device))
 	return r
+}
+
+// check runs a property test: with a quarter of rapid's cases, or with all of them
+// if WEBSMS_TEST_FULL is 1. It sets a flag, so its tests are not parallel.
+func check(t *testing.T, property func(*rapid.T)) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	all := checks.Value.String()
+	if n, err := strconv.Atoi(all); err == nil && os.Getenv("WEBSMS_TEST_FULL") != "1" {
+		checks.Value.Set(strconv.Itoa(max(1, n/4)))
+		defer checks.Value.Set(all)
+	}
+	rapid.Check(t, property)
 }

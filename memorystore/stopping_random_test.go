@@ -27,13 +27,12 @@ type stopper struct {
 }
 
 func TestStopRandomKills(t *testing.T) {
-	rapid.Check(t, func(r *rapid.T) {
+	check(t, func(r *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			r.Fatal(err)
 		}
 		p := &stopper{t: t, s: openSaved(t, dir, storeEpoch), now: storeEpoch, over: make(map[otp.ID]bool)}
-		p.s.file.db.NoSync = true
 		defer func() {
 			p.fail(false)
 			p.s.close()

@@ -19,6 +19,7 @@ const logStopping = "the last configuration with the memory store stops: the pen
 // A kill after the stop has begun costs no pending code, and brings back none
 // that was used or replaced since, however soon the kill follows.
 func TestStopThenKill(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	untouched, met, missed, resent, replaced, reported := s.reserve(), s.reserve(), s.reserve(), s.reserve(), s.reserve(), s.reserve()
 	must := func(err error) {
@@ -95,6 +96,7 @@ func TestStopThenKill(t *testing.T) {
 // A kill after the stop has begun leaves known which webhook deliveries were
 // handled. One that was in work is handled again.
 func TestStopKeepsSeen(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	done, begun := otp.Digest{1}, otp.Digest{2}
 	lease := otp.Lease{Holder: "a", For: time.Minute, Now: storeEpoch}
@@ -139,6 +141,7 @@ func TestStopWritesBehind(t *testing.T) {
 // A reload tells the store that the old configuration stops. The next one has
 // started by then, and nothing is written.
 func TestStopAtReload(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	before, after := &Store{Capacity: 100}, &Store{Capacity: 100}
 	before.Start(s.memory)
@@ -172,6 +175,7 @@ func TestStopAtReload(t *testing.T) {
 // While the file cannot be written, an answer that it would bring back is
 // refused, counts nothing, and is taken when the file can be written again.
 func TestStopFullDisk(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	r, other := s.reserve(), s.reserve()
 	s.keep(nil)
@@ -221,6 +225,7 @@ func TestStopFullDisk(t *testing.T) {
 // The disk is full when the stop begins. What is pending is written when there
 // is room.
 func TestStopBeginsOnFullDisk(t *testing.T) {
+	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	r := s.reserve()
 	s.file.writing.Lock()
@@ -240,6 +245,7 @@ func TestStopBeginsOnFullDisk(t *testing.T) {
 // Codes are used by many at once while the stop begins. Whatever a kill leaves,
 // no code is good that was acknowledged before.
 func TestStopWhileCodesAreUsed(t *testing.T) {
+	t.Parallel()
 	const n, workers = 400, 8
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	var asked []*otp.Reservation

@@ -22,6 +22,7 @@ func TestMemoryStore(t *testing.T) {
 }
 
 func TestStoreResize(t *testing.T) {
+	t.Parallel()
 	const small, large = 10, 20000
 	store := openMemory(t, small)
 	var all []otp.ID
@@ -61,6 +62,7 @@ func TestStoreResize(t *testing.T) {
 // TestStoreIdleCounters floods the store with numbers. When their
 // windows are over it forgets them, a few with each sending, and not before.
 func TestStoreIdleCounters(t *testing.T) {
+	t.Parallel()
 	const flood, kept = 4000, 100
 	store := openMemory(t, 10)
 	rates := []otp.Rate{{Count: 1, Window: time.Minute}, {Count: 2, Window: time.Hour}}
@@ -138,6 +140,7 @@ func TestStoreDestruct(t *testing.T) {
 // TestStoreClosed: what ristretto does not keep is refused, and is as
 // if it had not been asked for.
 func TestStoreClosed(t *testing.T) {
+	t.Parallel()
 	store := openMemory(t, 10)
 	number := testCounter(1, otp.Rate{Count: 1, Window: time.Hour})
 	store.cache.Close()
@@ -155,6 +158,7 @@ func TestStoreClosed(t *testing.T) {
 // TestStoreManyResends: where a cooldown does not bound the sendings of
 // one challenge, sixteen do.
 func TestStoreManyResends(t *testing.T) {
+	t.Parallel()
 	store := openMemory(t, 10)
 	for _, cooldown := range []time.Duration{0, time.Millisecond} {
 		r := testReservation(storeEpoch)
@@ -181,6 +185,7 @@ func TestStoreManyResends(t *testing.T) {
 // A number is remembered for as long as its own rates ask, and not as many
 // times as some other gate's would.
 func TestCountersTrim(t *testing.T) {
+	t.Parallel()
 	c := newCounters()
 	now := storeEpoch
 	huge := testCounter(1, otp.Rate{Count: 10_000_000, Window: time.Second})

@@ -120,6 +120,7 @@ func TestTable(t *testing.T) {
 // TestTableStays: what get and add return stays where it is while rows are
 // added, however many.
 func TestTableStays(t *testing.T) {
+	t.Parallel()
 	table := table[int]{max: 10 * tableChunk}
 	var at []*int
 	for i := range table.max {
@@ -137,6 +138,7 @@ func TestTableStays(t *testing.T) {
 // TestTableKeepsSpare: who comes and goes at the edge of a chunk does not make
 // and drop it each time.
 func TestTableKeepsSpare(t *testing.T) {
+	t.Parallel()
 	table := table[int]{max: 10 * tableChunk}
 	for i := range tableChunk + 1 {
 		table.add(tableDigest(i))
@@ -157,6 +159,7 @@ func TestTableKeepsSpare(t *testing.T) {
 
 // TestTableForgetsValues: a row that is removed holds on to nothing.
 func TestTableForgetsValues(t *testing.T) {
+	t.Parallel()
 	table := table[*int]{max: 10}
 	for i := range 4 {
 		*table.add(tableDigest(i)) = new(int)

@@ -16,6 +16,7 @@ import (
 // The file of a later release is left as it is, byte for byte, and the process
 // counts in one beside it, over a restart too.
 func TestFileNewer(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2", "10", "18446744073709551615"} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "memory.db")
@@ -47,6 +48,7 @@ func TestFileNewer(t *testing.T) {
 
 // A release reads the files of the one before it, and goes on with them as its own.
 func TestFileVersionBefore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	of := func(version uint64) func(*memory) { return func(m *memory) { m.version = version } }
 	s := openSaved(t, dir, storeEpoch, of(5))
@@ -68,6 +70,7 @@ func TestFileVersionBefore(t *testing.T) {
 // What a later release adds within a version stays: a bucket, a row of another
 // kind, a field at the end of a row, a value beside the version.
 func TestFileKeepsUnknown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "memory.db")
 	s := openSaved(t, dir, storeEpoch)
