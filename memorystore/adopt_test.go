@@ -12,11 +12,11 @@ import (
 
 const logAdopted = "the memory store has taken over the file of another process"
 
-// look does what the store does every adoptEvery.
+// look does one look of the store at the files of other processes.
 func (s *savedStore) look(free []string) []string { return s.adoptLeft(free) }
 
-// Two processes stop, and start in the other order: each has the file of the
-// other. No lock is lifted, no sending forgotten, and a code is good once.
+// Two processes stop, and start in the other order, so each has the file of the
+// other. No lock is lifted, no sending is forgotten, and a code is good once.
 func TestFilesSwapped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -56,8 +56,8 @@ func TestFilesSwapped(t *testing.T) {
 	}
 }
 
-// One of two processes ends for good. The other one takes over what it left:
-// its locks at the next start or the next look, its codes when the file stays free.
+// One of two processes ends for good. The other one takes over its locks at the
+// next start or the next look, and its codes when the file stays free.
 func TestFileLeft(t *testing.T) {
 	t.Parallel()
 	for _, restart := range []bool{false, true} {
@@ -111,8 +111,8 @@ func TestFileLeft(t *testing.T) {
 	}
 }
 
-// A process stops while it takes over what another one has left. The codes of
-// that one are lost no more than its own.
+// A process stops while it takes over the file of another one. It loses neither
+// the other one's codes nor its own.
 func TestFileLeftAtStop(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -148,7 +148,7 @@ func TestFileLeftAtStop(t *testing.T) {
 	}
 }
 
-// A file that is damaged is merged as far as it can be read, and set aside.
+// A damaged file is merged as far as it can be read, and set aside.
 func TestFileLeftDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -178,8 +178,8 @@ func filepathExists(path string) error {
 	return err
 }
 
-// A release that was rolled back counts beside the file of the later one, which
-// has all of it when it starts again.
+// A release that was rolled back counts beside the file of the later one. When
+// the later one starts again it has everything.
 func TestFileRolledBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -199,7 +199,8 @@ func TestFileRolledBack(t *testing.T) {
 	}
 }
 
-// Many start at the same time, as when a machine boots. Each has every lock.
+// Many processes start at the same time, as when a machine boots. Each has
+// every lock.
 func TestFilesStartTogether(t *testing.T) {
 	t.Parallel()
 	const n = 4
@@ -230,9 +231,9 @@ func TestFilesStartTogether(t *testing.T) {
 	}
 }
 
-// The disk is full while a process takes over what another one has left. It does
-// so once: what is lifted before there is room again is not merged again, and
-// what the other one has counted since is.
+// The disk is full while a process takes over the file of another one. It
+// merges the file once: a lock that is lifted before there is room again does
+// not come back. A lock that the other one counts later is merged.
 func TestFileLeftOnFullDisk(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]damage{"whole": nil, "damaged": noisePages(bucketCounters)} {

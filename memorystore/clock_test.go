@@ -9,9 +9,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestFileClockAhead: what a process with a clock that was ahead has left
-// in the file counts as of the start of the next one, and a restart after that
-// does not begin it anew.
+// The clock of a process was ahead. Times in its file count as of the start of
+// the next process, and a restart after that does not begin them again.
 func TestFileClockAhead(t *testing.T) {
 	t.Parallel()
 	for _, leap := range []time.Duration{otp.Skew + time.Minute, 720 * time.Hour, 20 * 365 * 24 * time.Hour} {
@@ -75,8 +74,8 @@ func TestFileClockAhead(t *testing.T) {
 	}
 }
 
-// TestClockAheadIdle: what counts by a clock that was ahead makes room
-// for others when its time is over, though nobody asks for it.
+// Counters and failures from a clock that was ahead make room for others when
+// their time is over, though nobody asks for them.
 func TestClockAheadIdle(t *testing.T) {
 	t.Parallel()
 	ahead := storeEpoch.Add(720 * time.Hour)
@@ -114,7 +113,7 @@ func TestClockAheadIdle(t *testing.T) {
 }
 
 // The clock was a month ahead when a challenge was made. After a start with the
-// right time it lives no longer than any other.
+// right time the challenge lives no longer than any other.
 func TestStopClockAhead(t *testing.T) {
 	t.Parallel()
 	for _, killed := range []bool{false, true} {

@@ -51,7 +51,7 @@ func editBytes(change func(data []byte) []byte) damage {
 	}
 }
 
-// noisePages overwrites what a bucket has on pages of its own.
+// noisePages overwrites the page of a bucket.
 func noisePages(bucket []byte) damage {
 	return func(t *testing.T, path string) {
 		t.Helper()
@@ -72,8 +72,8 @@ func noisePages(bucket []byte) damage {
 	}
 }
 
-// A file that cannot be ours, or that is no more what was written, is set
-// aside, and a new one begun.
+// A file of another program, or a file that is damaged as a whole, is set
+// aside, and a new one is begun.
 func TestFileUnusable(t *testing.T) {
 	t.Parallel()
 	damages := map[string]damage{
@@ -120,7 +120,7 @@ func TestFileUnusable(t *testing.T) {
 	}
 }
 
-// One row that cannot be read costs nothing else. The log says so once.
+// One row that cannot be read costs no other row. The log says so once.
 func TestFileBadRow(t *testing.T) {
 	t.Parallel()
 	run := func(value ...byte) damage { return putRow(bucketFailures, make([]byte, 16), value) }
@@ -167,7 +167,7 @@ func TestFileBadRow(t *testing.T) {
 	}
 }
 
-// A bucket whose pages are damaged, or that is gone, costs no other bucket.
+// A damaged or missing bucket costs no other bucket.
 func TestFileDamagedBucket(t *testing.T) {
 	t.Parallel()
 	const n = 400
@@ -217,7 +217,7 @@ func TestFileDamagedBucket(t *testing.T) {
 	}
 }
 
-// What is in a file whose end is missing is used as far as it is there.
+// If the end of a file is missing, the store uses the rows that are there.
 func TestFileCutShort(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestFailuresBounded: where there is no room for another number, a wrong
-// code for one is refused, and counts nowhere. Those that count go on.
+// If there is no room for another number, a wrong code for it is refused and
+// counts nowhere. Numbers that are counted already go on.
 func TestFailuresBounded(t *testing.T) {
 	t.Parallel()
 	const most = 4
@@ -78,8 +78,8 @@ func TestFailuresBounded(t *testing.T) {
 	}
 }
 
-// TestFailuresIdle: what counts no more makes room for others, however full
-// it is, and what an operator must unlock does not.
+// Failures that do not count any more make room for others, however full the
+// table is. A lock that only an operator can end does not.
 func TestFailuresIdle(t *testing.T) {
 	t.Parallel()
 	const most = 50
@@ -135,7 +135,7 @@ func TestFailuresIdle(t *testing.T) {
 	}
 }
 
-// TestFailuresFootprint says what a number's wrong codes cost.
+// A number's failures take little memory.
 func TestFailuresFootprint(t *testing.T) {
 	const n = 200_000
 	for _, c := range []struct{ devices, most int }{{0, 128}, {1, 512}} {

@@ -67,7 +67,8 @@ func TestFIFOLongLife(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
-// Past max the entry that was put first goes, whatever its life.
+// If there are more than max entries, the oldest one is forgotten, whatever its
+// life.
 func TestFIFOOldestOfAllLives(t *testing.T) {
 	t.Parallel()
 	f := fifo[int, struct{}]{max: 100}
@@ -140,7 +141,7 @@ func TestFIFOClockAhead(t *testing.T) {
 	}
 }
 
-// fifoModel is what a fifo must do, said plainly.
+// fifoModel is a plain map that does the same as a fifo.
 type fifoModel map[int]*fifoModelled
 
 type fifoModelled struct {
@@ -149,7 +150,8 @@ type fifoModelled struct {
 	put   time.Time
 }
 
-// tell has what is in the future count as now, and forgets what is over.
+// tell moves entries that are in the future to now, and forgets the expired
+// ones.
 func (m fifoModel) tell(now time.Time) {
 	for _, e := range m {
 		if e.put.After(now) {
@@ -273,8 +275,8 @@ func TestFIFORestoreOfUnknownLife(t *testing.T) {
 	}
 }
 
-// TestFIFO bounds what is remembered beside challenges: by its time, by the
-// number of its entries, and by no backlog of what was taken back.
+// A fifo forgets entries by their time and by their number. Removed entries
+// leave no backlog.
 func TestFIFO(t *testing.T) {
 	t.Parallel()
 	const most = 100

@@ -52,8 +52,8 @@ func BenchmarkFileAttempt(b *testing.B) {
 	})
 }
 
-// BenchmarkFileFlush writes what a hundred sendings have changed, as
-// many as a busy machine has in the time between two writes.
+// BenchmarkFileFlush writes the changes of a hundred sendings, as many as a
+// busy machine has between two writes.
 func BenchmarkFileFlush(b *testing.B) {
 	s := openSaved(b, b.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(1_000_000) })
 	turn := 0
@@ -74,7 +74,7 @@ func BenchmarkFileFlush(b *testing.B) {
 	}
 }
 
-// BenchmarkFileOpen reads what a process before has counted.
+// BenchmarkFileOpen reads the counters of the process before.
 func BenchmarkFileOpen(b *testing.B) {
 	const n = 100_000
 	dir := b.TempDir()

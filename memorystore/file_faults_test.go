@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// A file that was just begun when the machine stopped is empty.
+// A file is empty if the machine stopped when it was just made.
 func TestFileEmpty(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -30,7 +30,8 @@ func TestFileEmpty(t *testing.T) {
 	}
 }
 
-// Who shares a folder has a file each; who finds nine in use has none.
+// Processes that share a folder have a file each. If nine files are in use, the
+// tenth process has none.
 func TestFileLocked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -61,7 +62,7 @@ func TestFileLocked(t *testing.T) {
 	}
 }
 
-// Where no file can be, the store is in memory alone, and says so once.
+// If no file can be made, the store is in memory alone, and says so once.
 func TestFileNowhere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -84,8 +85,9 @@ func TestFileNowhere(t *testing.T) {
 	}
 }
 
-// While the disk is full all goes on, and what could not be written is written
-// when there is room: of few changes themselves, of many what they came to.
+// While the disk is full the store goes on. When there is room, it writes the
+// changes since: one by one if they are few, and by comparing everything if
+// they are many.
 func TestFileDiskFull(t *testing.T) {
 	t.Parallel()
 	for _, many := range []bool{false, true} {
@@ -171,7 +173,7 @@ func TestFileCloseFails(t *testing.T) {
 	}
 }
 
-// What is written is read again while everybody goes on asking.
+// The file has everything that many callers change at the same time.
 func TestFileTraffic(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.setCapacity(10_000) })

@@ -15,16 +15,15 @@ import (
 	"github.com/caddy-websms/websms/otp/storetest"
 )
 
-// A store with a file does what every store does, also where it is closed and
-// opened again.
+// A store with a file passes the suite of all stores.
 func TestFileStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, capacity int) otp.Store {
 		return openSaved(t, t.TempDir(), storeEpoch, func(m *memory) { m.capacity = capacity }).memory
 	})
 }
 
-// What was counted is there after a crash: sendings, but for those given back,
-// and wrong codes with their locks. Pending codes are not.
+// After a crash, sendings count, except those that were given back, and so do
+// wrong codes and their locks. Pending codes are gone.
 func TestFileCrash(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -80,7 +79,8 @@ func TestFileCrash(t *testing.T) {
 	c.wantLog()
 }
 
-// What was forgotten stays forgotten: failures in a row that ended, counters past their time.
+// Failures that a right code or an operator ended, and counters past their
+// time, stay forgotten.
 func TestFileForgets(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -203,8 +203,8 @@ func TestFileRestart(t *testing.T) {
 	s.wantLog()
 }
 
-// Who still has hold of a store that is closed changes nothing that was saved,
-// and a code is good once.
+// A caller that still has a closed store changes nothing that was saved, and a
+// code is good once.
 func TestFileClosed(t *testing.T) {
 	dir := t.TempDir()
 	before := goleak.IgnoreCurrent()
@@ -231,7 +231,8 @@ func TestFileClosed(t *testing.T) {
 	}
 }
 
-// More are pending than there is room for: none is lost, and no new one taken.
+// If more challenges are pending than there is room for, none is lost and no
+// new one is taken.
 func TestFileSmallerCapacity(t *testing.T) {
 	t.Parallel()
 	const n = 700 // more than one row of them

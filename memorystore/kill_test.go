@@ -21,8 +21,8 @@ import (
 // killedDir tells the process that TestKilled starts where its file is.
 const killedDir = "WEBSMS_TEST_KILLED_DIR"
 
-// TestKilled counts in a process of its own, which is killed. What that
-// process had counted a second before is in its file.
+// TestKilled counts in a process of its own, and kills it. The file has
+// everything that the process had counted a second before.
 func TestKilled(t *testing.T) {
 	if dir := os.Getenv(killedDir); dir != "" {
 		countForEver(dir)
@@ -108,7 +108,7 @@ func countForEver(dir string) {
 	}
 }
 
-// sentCodes is an otp.Sender that sends nothing, and keeps what it was given.
+// sentCodes is an otp.Sender that sends nothing, and keeps the messages.
 type sentCodes struct {
 	mu   sync.Mutex
 	list []connexus.OTP

@@ -10,7 +10,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// An operator lifts a lock. The file that it was merged from does not bring it back.
+// An operator lifts a lock. The file from which it was merged does not bring it
+// back.
 func TestFileUnlockStays(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -33,7 +34,7 @@ func TestFileUnlockStays(t *testing.T) {
 }
 
 // The disk is full while a process starts with a file that another one has
-// merged. What it counts in it since is merged again.
+// merged. Locks that the process counts in it later are merged again.
 func TestFileUnmarkedLater(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -76,8 +77,8 @@ func (s *savedStore) lift(i int) {
 	}
 }
 
-// wantLifted looks whether of all numbers up to n those are locked and counted,
-// and no others, that were not lifted.
+// wantLifted checks that of the numbers up to n all are locked and counted,
+// except those that were lifted.
 func (s *savedStore) wantLifted(n int, lifted ...int) {
 	s.t.Helper()
 	for i := 1; i <= n; i++ {
@@ -89,8 +90,7 @@ func (s *savedStore) wantLifted(n int, lifted ...int) {
 }
 
 // overlapped returns a process with memory-2.db, which has taken over the locks
-// of the one with memory.db. What it lifts is back after a restart with
-// memory.db, unless that goes on with what memory-2.db says.
+// of a process with memory.db. If it lifts a lock, memory.db still has it.
 func overlapped(t *testing.T, dir string, numbers int) *savedStore {
 	a, b := openSaved(t, dir, storeEpoch), openSaved(t, dir, storeEpoch)
 	for i := 1; i <= numbers; i++ {
@@ -104,7 +104,7 @@ func overlapped(t *testing.T, dir string, numbers int) *savedStore {
 }
 
 // An operator lifts a lock in the process that has taken it over. It does not
-// come back in the next one, which has the file that it was taken from.
+// come back in the next process, which has the file from which it was taken.
 func TestFileUnlockStaysAtRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -125,7 +125,8 @@ func TestFileUnlockStaysAtRestart(t *testing.T) {
 	}
 }
 
-// It was taken from a file that was taken from another one.
+// The same, with a file that was merged into a file that was merged into a
+// third.
 func TestFileUnlockStaysInChain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -145,8 +146,9 @@ func TestFileUnlockStaysInChain(t *testing.T) {
 	d.wantLifted(3, 1, 2)
 }
 
-// A process starts beside the one that has lifted a lock, with a file that still
-// has it. It has that lock, counts nothing, and does not hand it back.
+// A process starts beside the one in which a lock was lifted, with a file that
+// still has it. It has the lock too, counts nothing, and does not hand the lock
+// back.
 func TestFileUnlockNotHandedBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -163,7 +165,7 @@ func TestFileUnlockNotHandedBack(t *testing.T) {
 	s.wantLifted(2, 1)
 }
 
-// Where nobody can tell that a lock was lifted, it stays.
+// If nobody can tell whether a lock was lifted, it stays.
 func TestFileLockKept(t *testing.T) {
 	t.Parallel()
 	editMeta := func(path string, change func(meta *bbolt.Bucket) error) func(*testing.T) {

@@ -8,7 +8,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// Marks of what is in work do not outlive the process; marks of what is done do.
+// Marks of deliveries in work do not outlive the process. Marks of handled
+// deliveries do.
 func TestWebhookMarksOverARestart(t *testing.T) {
 	t.Parallel()
 	dir, now := t.TempDir(), storeEpoch

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// What is merged is as strict as each part, merged twice it is the same, and so
-// it is in the other order.
+// A merge is at least as strict as each part. Merging twice, or in the other
+// order, gives the same.
 func TestMergeRows(t *testing.T) {
 	moments := rapid.SliceOfN(rapid.Int64Range(1, 30), 0, 12)
 	drawFailures := rapid.Custom(func(t *rapid.T) failures {

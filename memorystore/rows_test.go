@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// rowsOf describes all that a store counts and that counts at a time.
+// rowsOf describes all counters and failures of a store that count at a time.
 func rowsOf(m *memory, now time.Time) map[string]string {
 	all := make(map[string]string)
 	for key, place := range m.counters.places {
@@ -70,8 +70,8 @@ func wantSameRows(t interface {
 	}
 }
 
-// twins are a store that is closed and opened again now and then, and one that
-// never is. Whatever they are asked, they answer alike.
+// twins are a store that is closed and opened again at random times, and a
+// store that never is. To every call they give the same answer.
 type twins struct {
 	t      *testing.T
 	dir    string
@@ -83,8 +83,8 @@ type twins struct {
 	serial int
 }
 
-// TestFileTwins plays random calls to both, and after a crash compares
-// what is counted.
+// TestFileTwins plays random calls to both stores, and compares their rows
+// after a crash.
 func TestFileTwins(t *testing.T) {
 	day, name := storeEpoch, 0
 	check(t, func(r *rapid.T) {
@@ -214,7 +214,7 @@ func (p *twins) unlock(t *rapid.T) {
 
 func (p *twins) wait(t *rapid.T) {
 	p.now = p.now.Add(time.Duration(rapid.SampledFrom([]int{1, 999_999, 59_999_999, 60_000_000, 600_000_000}).Draw(t, "µs")) * time.Microsecond)
-	// What has expired is gone from both: else which of two refusals it gets is a store's to choose.
+	// Live removes expired challenges from both stores. Otherwise a store may choose between two refusals.
 	p.both(t, "Live", func(s otp.Store) string { return fmt.Sprint(s.Live(ctxBg, p.now)) })
 }
 
@@ -226,8 +226,8 @@ func (p *twins) restart(*rapid.T) {
 	p.open()
 }
 
-// crash looks at what a crash would leave now, and keeps that for the counters:
-// the store goes on.
+// crash compares the rows that a crash would leave now. The store itself goes
+// on.
 func (p *twins) crash(t *rapid.T) {
 	p.saved.flush()
 	c := p.saved.crashed(p.now)
@@ -243,8 +243,8 @@ func (p *twins) compare(t *rapid.T) {
 	wantSameRows(t, p.saved.memory, p.other, p.now)
 }
 
-// A gate that asks for less than others did before a restart does not shorten
-// what is remembered for them.
+// A gate that needs less than other gates did before a restart does not shorten
+// the memory of a counter.
 func TestFileDemand(t *testing.T) {
 	t.Parallel()
 	dir, now := t.TempDir(), storeEpoch

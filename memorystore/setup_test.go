@@ -38,7 +38,7 @@ func openMemory(t testing.TB, capacity int) *memory {
 
 var storeEpoch = time.Date(2030, time.January, 2, 3, 4, 5, 6000, time.UTC)
 
-// testReservation returns one whose proof is its own ID, repeated.
+// testReservation returns a reservation whose proof is its own ID, repeated.
 func testReservation(now time.Time, counters ...otp.Counter) *otp.Reservation {
 	r := &otp.Reservation{
 		ID: session.NewID(), Length: 6, Attempts: 5, Now: now,
@@ -53,14 +53,14 @@ func testProof(id otp.ID) (proof otp.Digest) {
 	return proof
 }
 
-// testCounter returns the i-th of as many counters as there are numbers.
+// testCounter returns the counter of the i-th number.
 func testCounter(i int, rates ...otp.Rate) otp.Counter {
 	c := otp.Counter{Limit: "number", Rates: rates}
 	binary.BigEndian.PutUint64(c.Key[:], uint64(i))
 	return c
 }
 
-// reserveMany makes n challenges at now and returns them; a refusal ends it.
+// reserveMany makes n challenges and returns them, up to the first refusal.
 func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) {
 	for range n {
 		r := testReservation(now)
@@ -72,7 +72,7 @@ func reserveMany(store *memory, n int, now time.Time) (ids []otp.ID, err error) 
 	return ids, nil
 }
 
-// savedStore is a memory store with a file, and what it logs.
+// savedStore is a store with a file, and the entries of its log.
 type savedStore struct {
 	*memory
 	t   testing.TB
@@ -115,7 +115,7 @@ func (s *savedStore) close() {
 	s.memory = nil
 }
 
-// flush writes what has changed, as the store does by itself a little later.
+// flush writes the changes, as the store does by itself a little later.
 func (s *savedStore) flush() {
 	s.t.Helper()
 	if err := s.file.flush(s.memory); err != nil {
@@ -123,7 +123,7 @@ func (s *savedStore) flush() {
 	}
 }
 
-// crashed opens what a crash now would leave, in a folder of its own.
+// crashed opens the file that a crash now would leave, in a folder of its own.
 func (s *savedStore) crashed(at time.Time) *savedStore {
 	s.t.Helper()
 	dir := s.t.TempDir()
@@ -139,7 +139,7 @@ func (s *savedStore) crashed(at time.Time) *savedStore {
 	return openSaved(s.t, dir, at)
 }
 
-// wantLog sees that the store has logged these messages, and nothing else.
+// wantLog checks that the store has logged these messages, and no others.
 func (s *savedStore) wantLog(want ...string) {
 	s.t.Helper()
 	var got []string
@@ -161,7 +161,7 @@ const (
 	logAgain    = "the file of the memory store can be written again"
 )
 
-// wantLimit sees that err is the refusal of a limit, with its wait.
+// wantLimit checks that err is the refusal of a limit, with its wait.
 func wantLimit(t testing.TB, err error, limit string, wait time.Duration) {
 	t.Helper()
 	var refusal *otp.LimitError
@@ -175,7 +175,7 @@ var (
 	ctxBg  = context.Background()
 )
 
-// count takes one sending of the i-th number.
+// count counts one sending of the i-th number.
 func (s *savedStore) count(i int, at time.Time) {
 	s.t.Helper()
 	c := testCounter(i, otp.Rate{Count: 100, Window: time.Hour})
@@ -188,7 +188,7 @@ func (s *savedStore) count(i int, at time.Time) {
 	}
 }
 
-// used returns how many sendings count for the i-th number.
+// counted returns how many sendings count for the i-th number.
 func (s *savedStore) counted(i int) int {
 	s.t.Helper()
 	used, err := s.Used(ctxBg, "", testCounter(i, otp.Rate{Count: 100, Window: time.Hour}), storeEpoch)
@@ -200,8 +200,8 @@ func (s *savedStore) counted(i int) int {
 
 var ofRing = func(m *memory) { m.ring = otp.Digest{1} }
 
-// fill has so many numbers counted, locked and pending, and returns the pending
-// challenges.
+// fill counts sendings of n numbers, locks them, and returns a pending
+// challenge of each.
 func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
 	s.t.Helper()
 	for i := range n {
@@ -219,7 +219,8 @@ func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
 	return pending
 }
 
-// have returns how many of what fill made are there.
+// have returns how many numbers that fill has made are counted, locked and
+// pending.
 func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int) {
 	s.t.Helper()
 	for i, r := range pending {
@@ -239,7 +240,7 @@ func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int
 	return counted, locked, live
 }
 
-// lock has a number locked.
+// lock locks a number by wrong codes.
 func (s *savedStore) lock(i, device int) {
 	s.t.Helper()
 	r := s.reserve()
@@ -258,7 +259,8 @@ func (s *savedStore) locked(i, device int) bool {
 	return s.failures.locked(&run, storeEpoch) != nil
 }
 
-// fail has the store's file fail to be written, or no more.
+// fail makes writes of the store's file fail with err, or succeed again if err
+// is nil.
 func (s *savedStore) fail(err error) {
 	s.file.writing.Lock()
 	defer s.file.writing.Unlock()
@@ -267,7 +269,7 @@ func (s *savedStore) fail(err error) {
 	}
 }
 
-// reserve makes a challenge that is pending.
+// reserve makes a pending challenge.
 func (s *savedStore) reserve() *otp.Reservation {
 	s.t.Helper()
 	r := testReservation(storeEpoch)

@@ -12,11 +12,11 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// sizes are what must not make anything dearer.
+// sizes are numbers of entries. The cost of one must not depend on them.
 var sizes = []int{1_000, 10_000, 100_000, 1_000_000}
 
-// BenchmarkChallengeSize is what a live challenge takes of memory, all in: as
-// the engine makes them, sent and settled, without what is counted for its number.
+// BenchmarkChallengeSize measures the memory of a live challenge that the
+// engine has made, sent and settled, without the counters of its number.
 func BenchmarkChallengeSize(b *testing.B) {
 	ring, err := session.NewRing(session.NewKeys(storeEpoch))
 	if err != nil {
@@ -66,7 +66,7 @@ func reserveAsEngine(tb testing.TB, ring *session.Ring, store *memory, i int) {
 	}
 }
 
-// BenchmarkCounterSize is what it takes to remember that a number was sent a code.
+// BenchmarkCounterSize measures the memory of a counter with one sending.
 func BenchmarkCounterSize(b *testing.B) {
 	rates := []otp.Rate{{Count: 3, Window: 10 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}
 	for _, n := range sizes {

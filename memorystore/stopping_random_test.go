@@ -62,8 +62,8 @@ func (p *stopper) any(t *rapid.T) *otp.Reservation {
 	return p.asked[rapid.IntRange(max(0, len(p.asked)-5), len(p.asked)-1).Draw(t, "challenge")]
 }
 
-// unavailable reports whether a call was refused for the file, which it may be
-// only while the file fails.
+// unavailable reports whether a call was refused because of the file. That may
+// happen only while the file fails.
 func (p *stopper) unavailable(t *rapid.T, err error) bool {
 	unavailable := errors.As(err, new(*otp.UnavailableError))
 	if unavailable && !p.failing {
@@ -117,8 +117,8 @@ func (p *stopper) settle(t *rapid.T) {
 
 func (p *stopper) flush(*rapid.T) { p.s.file.flush(p.s.memory) }
 
-// kill looks at what a kill now would leave: no code that is over, no attempt
-// that was made, and after a flush all that is pending.
+// kill checks what a kill now would leave: no code that was used, no attempt
+// that is given back, and after a flush all pending challenges.
 func (p *stopper) kill(t *rapid.T) {
 	written := !p.failing && rapid.Bool().Draw(t, "written") && p.s.file.flush(p.s.memory) == nil
 	c := p.s.crashed(p.now)

@@ -16,8 +16,8 @@ import (
 
 const logStopping = "the last configuration with the memory store stops: the pending challenges are in its file"
 
-// A kill after the stop has begun costs no pending code, and brings back none
-// that was used or replaced since, however soon the kill follows.
+// A kill after the stop has begun costs no pending code. It brings back no code
+// that was used or replaced since, however soon it follows.
 func TestStopThenKill(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -93,8 +93,8 @@ func TestStopThenKill(t *testing.T) {
 	}
 }
 
-// A kill after the stop has begun leaves known which webhook deliveries were
-// handled. One that was in work is handled again.
+// After a kill during the stop, the next process knows which webhook deliveries
+// were handled. One that was in work is handled again.
 func TestStopKeepsSeen(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -119,7 +119,7 @@ func TestStopKeepsSeen(t *testing.T) {
 	}
 }
 
-// The writer writes what changes by itself.
+// The writer writes changes by itself.
 func TestStopWritesBehind(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)
 	s.keep(nil)
@@ -172,8 +172,9 @@ func TestStopAtReload(t *testing.T) {
 	}
 }
 
-// While the file cannot be written, an answer that it would bring back is
-// refused, counts nothing, and is taken when the file can be written again.
+// While the file cannot be written, an answer that the file could undo is
+// refused and counts nothing. When the file can be written again, the answer is
+// taken.
 func TestStopFullDisk(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -222,8 +223,8 @@ func TestStopFullDisk(t *testing.T) {
 	}
 }
 
-// The disk is full when the stop begins. What is pending is written when there
-// is room.
+// The disk is full when the stop begins. Pending challenges are written when
+// there is room.
 func TestStopBeginsOnFullDisk(t *testing.T) {
 	t.Parallel()
 	s := openSaved(t, t.TempDir(), storeEpoch)
@@ -242,8 +243,8 @@ func TestStopBeginsOnFullDisk(t *testing.T) {
 	}
 }
 
-// Codes are used by many at once while the stop begins. Whatever a kill leaves,
-// no code is good that was acknowledged before.
+// Many codes are used at once while the stop begins. A kill at any moment
+// brings back no code whose use was acknowledged.
 func TestStopWhileCodesAreUsed(t *testing.T) {
 	t.Parallel()
 	const n, workers = 400, 8
@@ -299,7 +300,7 @@ func TestStopWhileCodesAreUsed(t *testing.T) {
 	}
 }
 
-// An ask that is refused while Caddy stops leaves the code before it good, also
+// A send that is refused while Caddy stops leaves the code before it good, also
 // after a kill.
 func TestStopRefusedAsk(t *testing.T) {
 	s := openSaved(t, t.TempDir(), storeEpoch)

@@ -44,7 +44,7 @@ func BenchmarkStoreReserve(b *testing.B) {
 	})
 }
 
-// benchChallenges are live ones whose attempts never end.
+// benchChallenges are live challenges whose attempts never run out.
 type benchChallenges struct {
 	store *memory
 	ids   []otp.ID
@@ -63,7 +63,7 @@ func newBenchChallenges(b *testing.B, store *memory) *benchChallenges {
 	return c
 }
 
-// restore gives a challenge new attempts, which no method of a store can.
+// restore gives a challenge new attempts, which no method of a store does.
 func (c *benchChallenges) restore(id otp.ID) {
 	rec := c.store.find(id)
 	rec.mu.Lock()
@@ -81,8 +81,8 @@ func (c *benchChallenges) next() otp.ID {
 	return id
 }
 
-// BenchmarkStoreAttempt attempts with wrong codes, which is what an
-// attacker can do often.
+// BenchmarkStoreAttempt attempts with wrong codes, which an attacker can do
+// often.
 func BenchmarkStoreAttempt(b *testing.B) {
 	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	var proof otp.Digest
@@ -147,8 +147,8 @@ func BenchmarkEngineVerify(b *testing.B) {
 	})
 }
 
-// BenchmarkStoreExpire is how long the one waits who asks when many
-// challenges have expired at once.
+// BenchmarkStoreExpire measures one send after many challenges have expired at
+// once.
 func BenchmarkStoreExpire(b *testing.B) {
 	const n = 100_000
 	store := openMemory(b, n)
@@ -168,8 +168,8 @@ func BenchmarkStoreExpire(b *testing.B) {
 	b.ReportMetric(n, "expired/op")
 }
 
-// BenchmarkStoreReport applies delivery reports of messages that there
-// are, and keeps those that there are not (yet).
+// BenchmarkStoreReport applies delivery reports of known messages, and keeps
+// those of unknown ones.
 func BenchmarkStoreReport(b *testing.B) {
 	challenges := newBenchChallenges(b, openMemory(b, 100_000))
 	for _, id := range challenges.ids {

@@ -59,8 +59,8 @@ func TestStoreResize(t *testing.T) {
 	fill(small)
 }
 
-// TestStoreIdleCounters floods the store with numbers. When their
-// windows are over it forgets them, a few with each sending, and not before.
+// TestStoreIdleCounters floods the store with numbers. The store forgets them
+// when their windows are over, a few with each sending, and not before.
 func TestStoreIdleCounters(t *testing.T) {
 	t.Parallel()
 	const flood, kept = 4000, 100
@@ -137,8 +137,8 @@ func TestStoreDestruct(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// TestStoreClosed: what ristretto does not keep is refused, and is as
-// if it had not been asked for.
+// If ristretto does not keep a challenge, the send is refused and counts
+// nothing.
 func TestStoreClosed(t *testing.T) {
 	t.Parallel()
 	store := openMemory(t, 10)
@@ -155,8 +155,7 @@ func TestStoreClosed(t *testing.T) {
 	}
 }
 
-// TestStoreManyResends: where a cooldown does not bound the sendings of
-// one challenge, sixteen do.
+// If the cooldown does not bound the sendings of a challenge, sixteen do.
 func TestStoreManyResends(t *testing.T) {
 	t.Parallel()
 	store := openMemory(t, 10)
@@ -182,8 +181,8 @@ func TestStoreManyResends(t *testing.T) {
 	}
 }
 
-// A number is remembered for as long as its own rates ask, and not as many
-// times as some other gate's would.
+// A counter keeps as many moments as its own rates need, and not as many as
+// another limit's.
 func TestCountersTrim(t *testing.T) {
 	t.Parallel()
 	c := newCounters()
@@ -204,8 +203,7 @@ func TestCountersTrim(t *testing.T) {
 	}
 }
 
-// TestStoreFootprint bounds what a challenge and a counter cost, with
-// all that is kept for them.
+// TestStoreFootprint bounds the memory of a challenge and of a counter.
 func TestStoreFootprint(t *testing.T) {
 	const n = 100_000
 	ring, err := session.NewRing(session.NewKeys(storeEpoch))

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// tableDigest returns the i-th key, of which the kept half differs.
+// tableDigest returns the i-th key. Keys differ in the half that is kept.
 func tableDigest(i int) (d otp.Digest) {
 	binary.BigEndian.PutUint64(d[:], uint64(i))
 	return d
@@ -117,8 +117,8 @@ func TestTable(t *testing.T) {
 	})
 }
 
-// TestTableStays: what get and add return stays where it is while rows are
-// added, however many.
+// A pointer that get or add has returned is good while rows are added, however
+// many.
 func TestTableStays(t *testing.T) {
 	t.Parallel()
 	table := table[int]{max: 10 * tableChunk}
@@ -135,8 +135,8 @@ func TestTableStays(t *testing.T) {
 	}
 }
 
-// TestTableKeepsSpare: who comes and goes at the edge of a chunk does not make
-// and drop it each time.
+// Rows that come and go at the edge of a chunk do not make and drop it each
+// time.
 func TestTableKeepsSpare(t *testing.T) {
 	t.Parallel()
 	table := table[int]{max: 10 * tableChunk}
@@ -157,7 +157,7 @@ func TestTableKeepsSpare(t *testing.T) {
 	}
 }
 
-// TestTableForgetsValues: a row that is removed holds on to nothing.
+// A removed row keeps no pointer.
 func TestTableForgetsValues(t *testing.T) {
 	t.Parallel()
 	table := table[*int]{max: 10}
@@ -174,8 +174,8 @@ func TestTableForgetsValues(t *testing.T) {
 	}
 }
 
-// TestTableFootprint bounds what a row costs beside its value, and what is
-// left when all are gone.
+// TestTableFootprint bounds the memory of a row beside its value, and the
+// memory that is left when all rows are gone.
 func TestTableFootprint(t *testing.T) {
 	const n = 1 << 18
 	before := harness.HeapInUse()

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// The file of a later release is left as it is, byte for byte, and the process
-// counts in one beside it, over a restart too.
+// The file of a later release stays as it is, byte for byte. The process counts
+// in a file beside it, over a restart too.
 func TestFileNewer(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"2", "10", "18446744073709551615"} {
@@ -46,7 +46,8 @@ func TestFileNewer(t *testing.T) {
 	}
 }
 
-// A release reads the files of the one before it, and goes on with them as its own.
+// A release reads the files of the release before it, and goes on with them as
+// its own.
 func TestFileVersionBefore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -67,8 +68,8 @@ func TestFileVersionBefore(t *testing.T) {
 	s.wantLog(logUnusable) // two versions are one too many
 }
 
-// What a later release adds within a version stays: a bucket, a row of another
-// kind, a field at the end of a row, a value beside the version.
+// Additions of a later release within a version stay: a bucket, a row of
+// another kind, a field at the end of a row, a value beside the version.
 func TestFileKeepsUnknown(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
