@@ -181,7 +181,8 @@ func (m *memory) adopt(paths []string, pending bool) {
 			err = errors.Join(err, left.db.Close())
 		}
 		m.log().Info("the memory store has taken over the file of another process",
-			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)), zap.Int("wrong_codes", len(left.state.failures.places)),
+			zap.String("file", left.path), zap.Int("counters", len(left.state.counters.places)),
+			zap.Int("wrong_codes", len(left.state.failures.places)),
 			zap.Int("challenges", len(left.state.pending)), zap.Bool("damaged", left.aside), zap.Error(err))
 	}
 }

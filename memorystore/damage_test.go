@@ -77,13 +77,15 @@ func noisePages(bucket []byte) damage {
 func TestFileUnusable(t *testing.T) {
 	t.Parallel()
 	damages := map[string]damage{
-		"another ring":           putRow(bucketMeta, metaRing, make([]byte, 32)),
-		"a version of words":     putRow(bucketMeta, metaVersion, []byte("one")),
-		"no version":             editFile(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaVersion) }),
-		"another program's":      editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }),
-		"not a database":         editBytes(func([]byte) []byte { return []byte("no database") }),
-		"zeros":                  editBytes(func(data []byte) []byte { return make([]byte, len(data)) }),
-		"noise behind the metas": editBytes(func(data []byte) []byte { return append(data[:8192], bytes.Repeat([]byte{0xA5}, len(data)-8192)...) }),
+		"another ring":       putRow(bucketMeta, metaRing, make([]byte, 32)),
+		"a version of words": putRow(bucketMeta, metaVersion, []byte("one")),
+		"no version":         editFile(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaVersion) }),
+		"another program's":  editFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }),
+		"not a database":     editBytes(func([]byte) []byte { return []byte("no database") }),
+		"zeros":              editBytes(func(data []byte) []byte { return make([]byte, len(data)) }),
+		"noise behind the metas": editBytes(func(data []byte) []byte {
+			return append(data[:8192], bytes.Repeat([]byte{0xA5}, len(data)-8192)...)
+		}),
 		"a page that is missing": editBytes(func(data []byte) []byte { return data[:8192+4096] }),
 		"a page of another place": editBytes(func(data []byte) []byte {
 			copy(data[8192:], data[:4096])

@@ -113,7 +113,8 @@ func (m *memory) openFirst() error {
 		db, state, err := m.readFile(path)
 		newer := (*newerError)(nil)
 		if errors.As(err, &newer) {
-			m.log().Error("the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks",
+			m.log().Error("the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. "+
+				"Start that release again, or delete the file to forget its counters and locks",
 				zap.String("file", path), zap.Uint64("version", newer.version), zap.Uint64("readable", m.version))
 			continue
 		}
@@ -125,7 +126,8 @@ func (m *memory) openFirst() error {
 			}
 			if salvaged = state != nil; salvaged {
 				m.log().Warn("the file of the memory store is damaged: it is renamed, and the rows that can be read are in a new file",
-					zap.String("file", path+".unusable"), zap.Error(unusable), zap.Strings("lost", state.parts), zap.Int("counters", len(state.counters.places)),
+					zap.String("file", path+".unusable"), zap.Error(unusable), zap.Strings("lost", state.parts),
+					zap.Int("counters", len(state.counters.places)),
 					zap.Int("wrong_codes", len(state.failures.places)), zap.Int("challenges", len(state.pending)))
 			} else {
 				m.log().Warn("the file of the memory store cannot be used: it is renamed, and its counters and locks are forgotten",

@@ -178,7 +178,9 @@ func TestFileRestart(t *testing.T) {
 	if age, moved, _ := s.Report(ctxBg, "MSG1", connexus.StateDelivered, now); !moved || age != time.Minute {
 		t.Errorf("a report of a message sent before: moved %v, after %v", moved, age)
 	}
-	renewed, err := s.Resend(ctxBg, pending.ID, &otp.Renewal{Now: now, TTL: 5 * time.Minute, Cooldown: 30 * time.Second, Counters: []otp.Counter{hourly}})
+	renewed, err := s.Resend(ctxBg, pending.ID, &otp.Renewal{
+		Now: now, TTL: 5 * time.Minute, Cooldown: 30 * time.Second, Counters: []otp.Counter{hourly},
+	})
 	must(err)
 	if string(renewed.Sealed) != "sealed" || renewed.Sending != 2 {
 		t.Errorf("sending %d of %q", renewed.Sending, renewed.Sealed)

@@ -61,12 +61,15 @@ func (f *fixture) write(s *savedStore) {
 	for _, r := range []*otp.Reservation{f.untouched, f.accepted, f.answered} {
 		must(s.Reserve(ctxBg, r))
 	}
-	must(s.Settle(ctxBg, f.accepted.ID, &otp.Settlement{Sending: 1, MessageID: "MSG1", Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch}))
+	must(s.Settle(ctxBg, f.accepted.ID, &otp.Settlement{
+		Sending: 1, MessageID: "MSG1", Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch,
+	}))
 	must(s.Settle(ctxBg, f.answered.ID, &otp.Settlement{
 		Sending: 1, Status: otp.Failed, Refused: true, Taken: storeEpoch, Now: storeEpoch, Return: []otp.Counter{f.returned},
 	}))
 	for _, run := range []otp.Run{f.locked, f.locked, f.locked, f.device, f.ended} {
-		if _, err := s.Attempt(ctxBg, f.answered.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) && !errors.Is(err, otp.ErrTooManyAttempts) {
+		_, err := s.Attempt(ctxBg, f.answered.ID, &otp.Answer{Run: run, Now: storeEpoch})
+		if !errors.Is(err, otp.ErrWrongCode) && !errors.Is(err, otp.ErrTooManyAttempts) {
 			s.t.Fatal(err)
 		}
 	}
@@ -102,7 +105,8 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 		wait := max(0, c.wait-now.Sub(storeEpoch))
 		wantLimit(s.t, s.Reserve(ctxBg, r), c.limit, wait)
 	}
-	if wrong := s.failures.of(&f.device); wrong == nil || wrong.count != 1 || len(wrong.moments) != 1 || wrong.moments[0] != storeEpoch.UnixNano() {
+	wrong := s.failures.of(&f.device)
+	if wrong == nil || wrong.count != 1 || len(wrong.moments) != 1 || wrong.moments[0] != storeEpoch.UnixNano() {
 		s.t.Errorf("the device's wrong codes are %v, want one at %v", wrong, storeEpoch)
 	}
 	for _, c := range []struct {

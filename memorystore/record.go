@@ -55,7 +55,8 @@ func newRecord(r *otp.Reservation) *record {
 	return &record{
 		id: r.ID, tag: tagOf(r.Run.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
-		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))), sent: instantOf(r.Now), resend: instantOf(r.Now.Add(r.Cooldown)),
+		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))),
+		sent: instantOf(r.Now), resend: instantOf(r.Now.Add(r.Cooldown)),
 	}
 }
 

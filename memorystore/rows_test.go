@@ -213,7 +213,8 @@ func (p *twins) unlock(t *rapid.T) {
 }
 
 func (p *twins) wait(t *rapid.T) {
-	p.now = p.now.Add(time.Duration(rapid.SampledFrom([]int{1, 999_999, 59_999_999, 60_000_000, 600_000_000}).Draw(t, "µs")) * time.Microsecond)
+	waits := []int{1, 999_999, 59_999_999, 60_000_000, 600_000_000}
+	p.now = p.now.Add(time.Duration(rapid.SampledFrom(waits).Draw(t, "µs")) * time.Microsecond)
 	// Live removes expired challenges from both stores. Otherwise a store may choose between two refusals.
 	p.both(t, "Live", func(s otp.Store) string { return fmt.Sprint(s.Live(ctxBg, p.now)) })
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -156,9 +157,10 @@ const (
 	logNoFile   = "the memory store has no file: its counters and locks end with this process"
 	logDamaged  = "the file of the memory store is damaged: it is renamed, and the rows that can be read are in a new file"
 	logLost     = "rows of the memory store's file cannot be read and are forgotten"
-	logNewer    = "the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. Start that release again, or delete the file to forget its counters and locks"
-	logFailing  = "the file of the memory store cannot be written: until it can be, a restart forgets the latest sendings and wrong codes"
-	logAgain    = "the file of the memory store can be written again"
+	logNewer    = "the file of the memory store belongs to a later release: it is left as it is, and this process counts in another file. " +
+		"Start that release again, or delete the file to forget its counters and locks"
+	logFailing = "the file of the memory store cannot be written: until it can be, a restart forgets the latest sendings and wrong codes"
+	logAgain   = "the file of the memory store can be written again"
 )
 
 // wantLimit checks that err is the refusal of a limit, with its wait.
@@ -299,14 +301,19 @@ func testRun(i, device int) otp.Run {
 }
 
 // check runs a property test: with a quarter of rapid's cases, or with all of them
-// if WEBSMS_TEST_FULL is 1. It sets a flag, so its tests are not parallel.
+// where the environment asks for whole tests. It sets a flag, so its tests are not
+// parallel.
 func check(t *testing.T, property func(*rapid.T)) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
 	all := checks.Value.String()
-	if n, err := strconv.Atoi(all); err == nil && os.Getenv("WEBSMS_TEST_FULL") != "1" {
-		checks.Value.Set(strconv.Itoa(max(1, n/4)))
-		defer checks.Value.Set(all)
+	n, err := strconv.Atoi(all)
+	if err == nil {
+		err = checks.Value.Set(strconv.Itoa(testlevel.Size(max(1, n/4), n)))
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer checks.Value.Set(all)
 	rapid.Check(t, property)
 }

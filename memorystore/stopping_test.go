@@ -28,7 +28,9 @@ func TestStopThenKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(s.Settle(ctxBg, reported.ID, &otp.Settlement{Sending: 1, MessageID: "MSG1", Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch}))
+	must(s.Settle(ctxBg, reported.ID, &otp.Settlement{
+		Sending: 1, MessageID: "MSG1", Status: otp.Accepted, Taken: storeEpoch, Now: storeEpoch,
+	}))
 	s.count(1, storeEpoch)
 	s.keep(nil)
 	s.keep(nil) // the event, and the server's hook
@@ -186,13 +188,15 @@ func TestStopFullDisk(t *testing.T) {
 	s.file.writing.Unlock()
 	run := testRun(1, 0)
 	for range 2 {
-		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: storeEpoch}); !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {
+		_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: storeEpoch})
+		if !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("the right code: %v, want an *UnavailableError", err)
 		}
 		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("a wrong code: %v, want an *UnavailableError", err)
 		}
-		if _, err := s.Resend(ctxBg, r.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: time.Minute}); !errors.As(err, new(*otp.UnavailableError)) {
+		_, err = s.Resend(ctxBg, r.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: time.Minute})
+		if !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("a resend: %v, want an *UnavailableError", err)
 		}
 		heir := testReservation(storeEpoch, hourly)

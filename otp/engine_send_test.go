@@ -275,7 +275,8 @@ func TestEngineInFlight(t *testing.T) {
 		answer <- struct{}{}
 		synctest.Wait()
 		e.issue(otp.Sending{}) // into the place that is free
-		if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{}); !errors.As(err, new(*otp.UnavailableError)) {
+		_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
+		if !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("one more than %d in flight: %v", inFlight, err)
 		}
 		close(answer)
