@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/internal/block"
 )
 
-// parseSecondFactor returns the reader of the option second_factor. Syntax:
+// parseSecondFactor returns a function that reads the option second_factor. Syntax:
 //
 //	second_factor {
 //		user      <placeholder>
@@ -29,9 +29,9 @@ func parseSecondFactor(into **SecondFactorConfig) func(*caddyfile.Dispenser) err
 	}
 }
 
-// parseDirectory reads the option directory. What holds a dot or a slash is
-// the path of a file, anything else is the name of a module: so what a
-// configuration means does not depend on which modules a Caddy has.
+// parseDirectory reads the option directory. A value with a dot or a slash is the
+// path of a file. Any other value is the name of a module. So a configuration
+// means the same in every Caddy, whichever modules that Caddy has.
 func (c *SecondFactorConfig) parseDirectory(d *caddyfile.Dispenser) error {
 	var name string
 	if err := block.Text(&name)(d); err != nil {

@@ -136,7 +136,7 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 		{"cookie", inSecond("phone {cookie.phone} # here"), "second_factor: phone {http.request.cookie.phone} is what any client writes"},
 		{"address", inSecond("user {remote_host} # here\n" + file), "second_factor: user {http.request.remote.host} is what any client writes"},
 		{"client address", inSecond("user {client_ip} # here\n" + file), "second_factor: user {http.vars.client_ip} is an address"},
-		{"issuer", inSecond("user {tls_client_issuer} # here\n" + file), "second_factor: user {http.request.tls.client.issuer} is of a client certificate, and names nobody"},
+		{"issuer", inSecond("user {tls_client_issuer} # here\n" + file), "second_factor: user {http.request.tls.client.issuer} does not name the owner of a client certificate"},
 		{"environment", inSecond("user {env.USER} # here\n" + file), "second_factor: user {env.USER} is the same for everybody"},
 		{"our own header", harness.InGate("second_factor { # here\nuser {header.X-Verified-User}\n" + file + "}"), "second_factor reads user from the header X-Verified-User, which the gate removes"},
 		{"unknown directory", inSecond("directory ldap ldap://x # here"), `second_factor: directory "ldap" is not built into this Caddy, which has: file`},

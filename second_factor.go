@@ -14,27 +14,32 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// SecondFactorConfig makes the gate a second factor: somebody in front of it,
-// such as `basic_auth`, `forward_auth` or a client certificate, has named the
-// user already, and the code goes to the number of that user and no other.
-// Exactly one of phone and directory says which number that is.
+// SecondFactorConfig makes the gate a second factor. A first factor in front of
+// it names the user: `basic_auth`, `forward_auth` or client certificates. The
+// gate sends the code to the number of that user and to no other. Give either
+// `phone` or `directory`, which says where the number is.
 type SecondFactorConfig struct {
-	// The placeholder in which the first factor names the user: one
-	// placeholder, with nothing around it. What it holds is compared byte for
-	// byte. Nobody is named by what is empty, over 255 bytes, not in UTF-8,
-	// with spaces around it or with a control character in it; nor by a client
-	// certificate that was not verified against a trust pool. Default:
-	// `{http.auth.user.id}`.
+	// The placeholder in which the first factor names the user. Give one
+	// placeholder, with nothing around it. The gate compares users byte for
+	// byte.
+	//
+	// A value names nobody if it is empty, longer than 255 bytes or not UTF-8.
+	// The same holds for a value with a control character, or with a space at
+	// either end. A client certificate names nobody unless the site's trust
+	// pool verified it.
+	//
+	// Default: `{http.auth.user.id}`.
 	User string `json:"user,omitempty"`
 
-	// The placeholder in which the first factor gives the number of the user,
-	// in any spelling that people of the gate's countries understand.
+	// The placeholder in which the first factor gives the user's number, as
+	// people of the gate's countries write it.
 	Phone string `json:"phone,omitempty"`
 
-	// The directory that knows the numbers of the users.
+	// The directory that has the numbers of the users.
 	DirectoryRaw json.RawMessage `json:"directory,omitempty" caddy:"namespace=websms.directories inline_key=module"`
 }
 
+// user returns the placeholder of the user, with the default.
 func (c SecondFactorConfig) user() string {
 	if c.User == "" {
 		return firstfactor.DefaultUser
@@ -42,6 +47,8 @@ func (c SecondFactorConfig) user() string {
 	return c.User
 }
 
+// check returns an error if an option is missing, is one too many or cannot name a
+// user or a number.
 func (c SecondFactorConfig) check() error {
 	if err := firstfactor.CheckUserPlaceholder(c.user()); err != nil {
 		return err
@@ -57,8 +64,8 @@ func (c SecondFactorConfig) check() error {
 	return firstfactor.CheckPhonePlaceholder(c.Phone)
 }
 
-// checkHeaders reports a placeholder that reads what the gate removes from
-// every request before it looks at it: the headers that h names.
+// checkHeaders returns an error if a placeholder reads one of the headers of h. The
+// gate removes those headers from every request before it reads the placeholder.
 func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
@@ -69,7 +76,8 @@ func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	return nil
 }
 
-// warnings tells of what is allowed, and safe only if something else is.
+// warnings lists the settings that are safe only if the first factor is set up
+// with care.
 func (c SecondFactorConfig) warnings() []string {
 	var out []string
 	for _, o := range []struct{ option, value, instead string }{{"user", c.user(), "Remote-User"}, {"phone", c.Phone, "Remote-Phone"}} {
@@ -84,7 +92,8 @@ func (c SecondFactorConfig) warnings() []string {
 	return out
 }
 
-// provision returns what c, which has been checked, describes.
+// provision opens the directory, if there is one, and returns what finds the user
+// of a request. Call check first.
 func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*firstfactor.Resolver, error) {
 	setup := firstfactor.Config{User: c.user(), Phone: c.Phone, Numbers: numbers, Logger: logger, Now: now}
 	if given(c.DirectoryRaw) {
@@ -96,7 +105,7 @@ func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy
 	return firstfactor.New(setup), nil
 }
 
-// loadDirectory loads and opens the guest module that c names.
+// loadDirectory loads and opens the module of the option directory.
 func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Policy) (directory.Directory, error) {
 	module, err := ctx.LoadModule(c, "DirectoryRaw")
 	if err != nil {
@@ -112,5 +121,5 @@ func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Poli
 	return opened, nil
 }
 
-// given reports whether JSON has the option.
+// given reports whether the JSON has an option with a value.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

@@ -40,7 +40,7 @@ func TestSecondFactorConfigMistakes(t *testing.T) {
 		client    = "is what any client writes at will"
 		all       = "is the same for everybody"
 		nobody    = "is a header that names nobody"
-		ofNobody  = "is of a client certificate, and names nobody: of one, give subject, serial"
+		ofNobody  = "does not name the owner of a client certificate, as subject, serial, fingerprint"
 		forUsers  = ": give what a first factor sets, such as {http.auth.user.id} (basic_auth), {http.request.tls.client.subject} (client certificates) or {http.reverse_proxy.header.Remote-User} (forward_auth)"
 		forPhones = ": give what a first factor sets, such as {http.auth.user.phone} or {http.reverse_proxy.header.Remote-Phone} (forward_auth), or use directory"
 	)
@@ -58,9 +58,9 @@ func TestSecondFactorConfigMistakes(t *testing.T) {
 		"{http.request.scheme}": client, "{http.request.tls.version}": client, "{http.request.tls.server_name}": client, "{http.request.header}": client,
 		"{http.matchers.file.relative}": client,
 
-		"{http.vars.client_ip}": "is an address, which many can share", "{http.auth.candidate.id}": "is who asked to be let in, and was not", "{http.websms.number}": "is what a gate has verified",
-		"{http.reverse_proxy.upstream.address}": "is nothing that the first factor says of a user", "{http.reverse_proxy.status_code}": "is nothing that",
-		"{http.error.message}": "is nothing that", "{http.response.header.X}": "is nothing that", "{http.shutting_down}": all, "{http.time_until_shutdown}": all,
+		"{http.vars.client_ip}": "is an address, which many can share", "{http.auth.candidate.id}": "is a user who has not passed the first factor", "{http.websms.number}": "is what a gate has verified",
+		"{http.reverse_proxy.upstream.address}": "does not come from a first factor", "{http.reverse_proxy.status_code}": "does not come",
+		"{http.error.message}": "does not come", "{http.response.header.X}": "does not come", "{http.shutting_down}": all, "{http.time_until_shutdown}": all,
 		"{env.USER}": all, "{file./etc/hostname}": all, "{system.hostname}": all, "{time.now.unix}": all,
 
 		"{http.request.header.}": nobody, "{http.request.header.Cookie}": nobody, "{http.request.header.cookie}": nobody, "{http.request.header.Host}": nobody,

@@ -38,7 +38,7 @@ func benchIdentify(b *testing.B, c Config, set map[string]any) {
 	})
 }
 
-// BenchmarkIdentify is what a second factor adds to every request.
+// BenchmarkIdentify measures what a second factor adds to every request.
 func BenchmarkIdentify(b *testing.B) {
 	var lines strings.Builder
 	for i := range 100_000 {

@@ -14,9 +14,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// What forward_auth was answered names the user, and nothing that a client
-// sends passes for it: neither where the answer names nobody, nor where
-// forward_auth is not asked.
+// The answer to forward_auth names the user. No header of the client passes for
+// it, neither if the answer names nobody nor on a path without forward_auth.
 func TestForwardAuthPlaceholder(t *testing.T) {
 	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user := r.Header.Get("X-Ticket"); user != "" {

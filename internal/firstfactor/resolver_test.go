@@ -32,7 +32,7 @@ var (
 	bobNumber   = number.Number{E164: "+6421234568", Region: "NZ"}
 )
 
-// people is a directory in memory, which can be down.
+// people is a directory in memory. It fails while down is set.
 type people struct {
 	numbers map[string]number.Number
 	down    error
@@ -49,8 +49,7 @@ func (p *people) Number(_ context.Context, user string) (number.Number, error) {
 	return number.Number{}, directory.ErrNoNumber
 }
 
-// second returns the second factor of a configuration, what it logs, and its
-// time, which stands still.
+// second returns a Resolver, its log, and its time, which stands still.
 func second(t testing.TB, c Config) (*Resolver, *observer.ObservedLogs, *time.Time) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -65,7 +64,7 @@ func second(t testing.TB, c Config) (*Resolver, *observer.ObservedLogs, *time.Ti
 	return New(c), logs, &now
 }
 
-// behind returns a request as a first factor leaves it: with what it has set.
+// behind returns a request whose first factor has filled these placeholders.
 func behind(set map[string]any) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/timesheet?user=alice&phone=%2B6421234567", nil)
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{"user": "alice", "phone": "021 234 567"}))
@@ -76,7 +75,7 @@ func behind(set map[string]any) *http.Request {
 	return r
 }
 
-// lazily is a value that is formatted only where it is used.
+// lazily is a value of a placeholder that is a fmt.Stringer.
 type lazily string
 
 func (l lazily) String() string { return string(l) }
@@ -133,7 +132,7 @@ func TestIdentifyByDirectory(t *testing.T) {
 	}
 }
 
-// A session is of one user with one number.
+// A session belongs to one user with one number.
 func TestHolds(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "carol": aliceNumber}}
 	byDirectory, _, _ := second(t, Config{Directory: d})
@@ -210,7 +209,7 @@ func TestIdentifyByPhone(t *testing.T) {
 	}
 }
 
-// A number must be one that the gate serves today.
+// The gate must serve the number today.
 func TestIdentifyAllowed(t *testing.T) {
 	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "zoe": {E164: "+61412345678", Region: "AU"}}}
 	policy := harness.Numbers(t, []string{"NZ"}, aliceNumber.E164)
@@ -237,8 +236,8 @@ func certificate(name pkix.Name) *x509.Certificate {
 	}
 }
 
-// A client certificate names somebody where it was verified, and otherwise
-// nobody, also where Caddy has a value for the placeholder.
+// A client certificate names a user only if it was verified. Without that it
+// names nobody, even if Caddy has a value for the placeholder.
 func TestIdentifyByCertificate(t *testing.T) {
 	alice := certificate(pkix.Name{CommonName: "alice", Organization: []string{"Example"}})
 	verified := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{alice}, VerifiedChains: [][]*x509.Certificate{{alice}}}
@@ -286,8 +285,8 @@ func TestIdentifyByCertificate(t *testing.T) {
 	}
 }
 
-// What clients bring about is logged once a minute, and names neither the
-// number nor the user.
+// A warning that clients can cause is logged once a minute, and repeats neither
+// the number nor the user.
 func TestIdentifyComplains(t *testing.T) {
 	f, logs, now := second(t, Config{Phone: "{http.auth.user.phone}", Numbers: harness.Numbers(t, []string{"NZ"}, bobNumber.E164)})
 	ask := func(phone string) {
@@ -326,7 +325,7 @@ func TestIdentifyComplains(t *testing.T) {
 	}
 }
 
-// Many requests ask at once; run with the race detector.
+// Many goroutines may use a Resolver at once. Run it with the race detector.
 func TestIdentifyAtOnce(t *testing.T) {
 	f, _, _ := second(t, Config{Phone: "{http.auth.user.phone}"})
 	var wg sync.WaitGroup

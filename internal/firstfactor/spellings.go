@@ -8,16 +8,16 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// spellings remembers how numbers were spelled, because to parse one takes 50
-// times as long as all else that a request costs. It is a table of fixed size,
-// in which the latest spelling takes the place of one with the same hash.
+// spellings caches parsed numbers, because parsing takes 50 times as long as the
+// rest of the work for a request. The table has a fixed size: a new spelling
+// replaces the one with the same hash.
 type spellings struct {
 	understand func(string) (number.Number, error)
 	seed       maphash.Seed
 	table      []atomic.Pointer[spelling]
 }
 
-// spelling is what became of a text; it does not change.
+// spelling is a text and the result of parsing it. It never changes.
 type spelling struct {
 	text string
 	n    number.Number
@@ -25,15 +25,15 @@ type spelling struct {
 }
 
 const (
-	maxSpellings = 4096 // of some 150 bytes
-	maxSpelling  = 64   // bytes; what is longer is no number, and not worth a place
+	maxSpellings = 4096 // each of some 150 bytes
+	maxSpelling  = 64   // in bytes; a longer text is not a number, so it is not cached
 )
 
 func newSpellings(understand func(string) (number.Number, error)) spellings {
 	return spellings{understand, maphash.MakeSeed(), make([]atomic.Pointer[spelling], maxSpellings)}
 }
 
-// parse understands text as a number.
+// parse returns the number that text spells, or the error of parsing it.
 func (s *spellings) parse(text string) (number.Number, error) {
 	if len(text) > maxSpelling {
 		return s.understand(text)

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// The table of spellings forgets, and never mistakes one for another.
+// The table forgets spellings, and never takes one for another.
 func TestSpellings(t *testing.T) {
 	parsed := 0
 	s := newSpellings(func(text string) (number.Number, error) {
