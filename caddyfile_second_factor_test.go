@@ -18,7 +18,7 @@ import (
 
 func init() { caddy.RegisterModule(phoneBook{}) }
 
-// phoneBook is a directory such as somebody else could write.
+// phoneBook is a directory as another project could write one.
 type phoneBook struct {
 	Pages []string `json:"pages,omitempty"`
 	Ink   string   `json:"ink,omitempty"`
@@ -59,7 +59,7 @@ func (p *phoneBook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func inSecond(options string) string { return harness.InGate(harness.In("second_factor", options)) }
 
-// secondFactorOf returns what a block is in JSON.
+// secondFactorOf returns the JSON of a block second_factor.
 func secondFactorOf(t *testing.T, options string) string {
 	t.Helper()
 	data, err := harness.Adapt(inSecond(options))
@@ -107,7 +107,7 @@ func TestCaddyfileSecondFactor(t *testing.T) {
 	}
 }
 
-// Every mistake is reported where it stands, which is marked with "# here".
+// An error names the line of the mistake, which is marked with "# here".
 func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 	t.Setenv("WEBSMS_UNSET", "")
 	const file = "directory users.csv\n"
@@ -170,8 +170,8 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 	}
 }
 
-// A directory of somebody else is loaded, opened with the gate's countries,
-// and its mistake is the configuration's.
+// A directory of another project is loaded, and opened with the gate's countries.
+// Its error ends the loading of the configuration.
 func TestGuestDirectory(t *testing.T) {
 	for ink, want := range map[string]string{"blue": "", "none": "websms_otp: second_factor: directory: there is no ink in it"} {
 		err := harness.Validate(t, handlerJSON(t, "websms_otp", `{"company":"A","second_factor":{"directory":{"module":"phone_book","ink":"`+ink+`"}}}`))

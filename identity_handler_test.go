@@ -7,9 +7,9 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// With a matcher the gate does not see every request to the application. What
-// it passes over claims no identity either, in any spelling; what it lets
-// through keeps the one it has been given, also past another gate's matcher.
+// A gate with a matcher does not see every request to the application. A request
+// that it passes over cannot carry an identity header either, in any spelling. A
+// request that it lets through keeps its headers, past another gate's matcher too.
 func TestIdentityBesideTheMatcher(t *testing.T) {
 	w := harness.Start(t, harness.Setup{
 		Matcher: "/admin/*",

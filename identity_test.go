@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// identities returns what of h a server behind us could take for our word.
+// identities returns the headers of h that an upstream could read as one of names.
 func identities(h http.Header, names ...string) map[string][]string {
 	found := make(map[string][]string)
 	for name, values := range h {
@@ -22,8 +22,8 @@ func identities(h http.Header, names ...string) map[string][]string {
 	return found
 }
 
-// CVE-2026-30851 and its aliases: no client says who was verified, in no
-// spelling, on no way through the gate.
+// CVE-2026-30851 and its aliases: a client cannot set an identity header, in any
+// spelling and on any way through the gate.
 func TestForgedIdentity(t *testing.T) {
 	for _, c := range []struct{ options, number, user string }{
 		{"", "X-Verified-Number", "X-Verified-User"},
@@ -83,7 +83,8 @@ func TestForgedIdentity(t *testing.T) {
 	}
 }
 
-// HTTP/2 has no Connection field and lower-case names; it forges no better.
+// HTTP/2 writes names in lower case and has no Connection field. A client cannot
+// set an identity header there either.
 func TestForgedIdentityHTTP2(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	b := w.Browser()
@@ -99,7 +100,7 @@ func TestForgedIdentityHTTP2(t *testing.T) {
 	}
 }
 
-// Trailers come after the decision, announced or not.
+// Trailers arrive after the decision, whether they were announced or not.
 func TestForgedTrailers(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	var mu sync.Mutex

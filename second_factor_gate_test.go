@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// The whole walk of a person with a password: a masked number and a button, a
-// code, the app, which learns who it is.
+// A person with a password sees a masked number and a button, answers the code
+// and reaches the application, which learns the user and the number.
 func TestSecondFactorWithBasicAuth(t *testing.T) {
 	file := harness.PhoneFile(t, "user,number", "# staff", "alice, 021 234 567", "bob,"+harness.BobPhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -59,8 +59,8 @@ func TestSecondFactorWithBasicAuth(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// Alice's session, and alice's challenge, are good for nobody else who sits at
-// the same browser; and nobody chooses a number.
+// Alice's session and challenge work for no other user in the same browser.
+// Nobody can choose the number.
 func TestSecondFactorIsBoundToUser(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -92,8 +92,9 @@ func TestSecondFactorIsBoundToUser(t *testing.T) {
 	}
 }
 
-// Who is taken out of the directory is out at the next reload, in the middle
-// of a session or a challenge; so is who has another number now. Others stay.
+// A user who is removed from the directory is out at the next reload, even in the
+// middle of a session or a challenge. The same holds for a user with a new number.
+// The other users stay in.
 func TestSecondFactorFollowsDirectory(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone, "carol,+6421777777")
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -113,7 +114,8 @@ func TestSecondFactorFollowsDirectory(t *testing.T) {
 	carol.LoginAs("carol", "+6421888888")
 }
 
-// Who has no number is told whom to ask, and who is nobody never passes.
+// A user without a number is told whom to ask. A request without a user never
+// passes.
 func TestSecondFactorNobody(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -137,7 +139,7 @@ func TestSecondFactorNobody(t *testing.T) {
 		t.Errorf("the audit log has carol refused %d times; want 5", refused)
 	}
 
-	// Without the first factor, in front of all or of the prefix, nobody is named.
+	// Nobody is named if the first factor is missing, or does not guard the prefix.
 	for front, path := range map[string]string{"": "/timesheet", strings.Replace(harness.Passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
 		text := strings.Replace(w.Config(harness.WithDirectory(file)), harness.Passwords, front, 1)
 		if err := harness.LoadCaddyfile(text); err != nil {
@@ -163,8 +165,8 @@ func TestSecondFactorNobody(t *testing.T) {
 	}
 }
 
-// A session of number entry is none where a second factor is asked for, nor
-// the other way round.
+// A session of a gate that takes numbers is not valid with second_factor, and the
+// other way round.
 func TestSecondFactorIsTurnedOn(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.Plenty})
@@ -178,7 +180,7 @@ func TestSecondFactorIsTurnedOn(t *testing.T) {
 	harness.WantStatus(t, "by number again", b.Get("/timesheet", harness.Page), http.StatusFound)
 }
 
-// A certificate names the user by its subject, another by its e-mail address.
+// A client certificate names the user by its subject.
 func TestSecondFactorWithMutualTLS(t *testing.T) {
 	ca := testca.New(t)
 	file := harness.PhoneFile(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+harness.BobPhone)

@@ -98,7 +98,7 @@ func TestSecondFactorConfigMistakes(t *testing.T) {
 	}
 }
 
-// A header that the gate removes first can name nobody.
+// The gate removes the identity headers first, so they cannot name a user.
 func TestSecondFactorHeaders(t *testing.T) {
 	for _, c := range []struct {
 		config  SecondFactorConfig
@@ -146,8 +146,8 @@ func TestSecondFactorWarnings(t *testing.T) {
 	}
 }
 
-// What only loading can show is refused when the configuration is loaded, and
-// says where it is.
+// A mistake that only loading can show ends the loading. The error says where the
+// mistake is.
 func TestSecondFactorLoads(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.csv"), filepath.Join(dir, "bad.csv")
