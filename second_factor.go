@@ -59,7 +59,8 @@ func (c SecondFactorConfig) check() error {
 	case given(c.DirectoryRaw):
 		return nil
 	case c.Phone == "":
-		return wrongf("phone", "and directory are missing: give phone and the placeholder in which the first factor gives the number, or directory and a CSV file of user,number")
+		return wrongf("phone", "and directory are missing: give phone and the placeholder in which the first factor gives the number, "+
+			"or directory and a CSV file of user,number")
 	}
 	return firstfactor.CheckPhonePlaceholder(c.Phone)
 }
@@ -70,7 +71,8 @@ func (c SecondFactorConfig) checkHeaders(h HeadersConfig) error {
 	id := h.identity()
 	for _, o := range []struct{ option, value string }{{"user", c.user()}, {"phone", c.Phone}} {
 		if header, ok := firstfactor.RequestHeader(o.value); ok && id.Owns(header) {
-			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request because it tells the upstream who was verified: give either of them another header", o.option, header)
+			return wrongf("second_factor", "reads %s from the header %s, which the gate removes from every request "+
+				"because it tells the upstream who was verified: give either of them another header", o.option, header)
 		}
 	}
 	return nil
@@ -82,11 +84,13 @@ func (c SecondFactorConfig) warnings() []string {
 	var out []string
 	for _, o := range []struct{ option, value, instead string }{{"user", c.user(), "Remote-User"}, {"phone", c.Phone, "Remote-Phone"}} {
 		if header, ok := firstfactor.RequestHeader(o.value); ok {
-			out = append(out, fmt.Sprintf("second_factor: %s comes from the request header %s, which any client can write unless what stands in front of the gate removes it from every request: "+
+			out = append(out, fmt.Sprintf("second_factor: %s comes from the request header %s, "+
+				"which any client can write unless what stands in front of the gate removes it from every request: "+
 				"forward_auth does so with its copy_headers, and {http.reverse_proxy.header.%s} reads its answer itself", o.option, header, o.instead))
 		}
 		if strings.HasPrefix(o.value, "{http.regexp.") {
-			out = append(out, fmt.Sprintf("second_factor: %s comes from a regular expression: it must match what a first factor sets, and not the path, the query or a header of the client", o.option))
+			out = append(out, fmt.Sprintf("second_factor: %s comes from a regular expression: "+
+				"it must match what a first factor sets, and not the path, the query or a header of the client", o.option))
 		}
 	}
 	return out
@@ -94,7 +98,9 @@ func (c SecondFactorConfig) warnings() []string {
 
 // provision opens the directory, if there is one, and returns what finds the user
 // of a request. Call check first.
-func (c *SecondFactorConfig) provision(ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time) (*firstfactor.Resolver, error) {
+func (c *SecondFactorConfig) provision(
+	ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time,
+) (*firstfactor.Resolver, error) {
 	setup := firstfactor.Config{User: c.user(), Phone: c.Phone, Numbers: numbers, Logger: logger, Now: now}
 	if given(c.DirectoryRaw) {
 		var err error

@@ -43,12 +43,15 @@ func TestSecondFactorWithBasicAuth(t *testing.T) {
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/timesheet?week=47" {
 		t.Fatalf("verify: %s to %s", a.Status, a.Header.Get("Location"))
 	}
-	harness.WantStatus(t, "the app", b.Get("/timesheet?week=47", harness.Page, harness.With("X-Verified-User", "bob", "X_verified_user", "bob")), http.StatusOK)
+	forged := harness.With("X-Verified-User", "bob", "X_verified_user", "bob")
+	harness.WantStatus(t, "the app", b.Get("/timesheet?week=47", harness.Page, forged), http.StatusOK)
 	seen := w.App.Seen()
 	if len(seen) != 1 {
 		t.Fatalf("the app saw %d requests; want 1", len(seen))
 	}
-	if h := seen[0].Header; h.Get("X-Verified-User") != "alice" || h.Get("X-Verified-Number") != harness.AlicePhone || len(h["X-Verified-User"]) != 1 || h["X_verified_user"] != nil {
+	h := seen[0].Header
+	if h.Get("X-Verified-User") != "alice" || h.Get("X-Verified-Number") != harness.AlicePhone ||
+		len(h["X-Verified-User"]) != 1 || h["X_verified_user"] != nil {
 		t.Errorf("the app was told %v", h)
 	}
 	for _, line := range w.Logged("websms.audit") {
@@ -140,7 +143,8 @@ func TestSecondFactorNobody(t *testing.T) {
 	}
 
 	// Nobody is named if the first factor is missing, or does not guard the prefix.
-	for front, path := range map[string]string{"": "/timesheet", strings.Replace(harness.Passwords, "basic_auth", "basic_auth /timesheet*", 1): "/other"} {
+	besides := strings.Replace(harness.Passwords, "basic_auth", "basic_auth /timesheet*", 1)
+	for front, path := range map[string]string{"": "/timesheet", besides: "/other"} {
 		text := strings.Replace(w.Config(harness.WithDirectory(file)), harness.Passwords, front, 1)
 		if err := harness.LoadCaddyfile(text); err != nil {
 			t.Fatal(err)
@@ -184,7 +188,8 @@ func TestSecondFactorIsTurnedOn(t *testing.T) {
 func TestSecondFactorWithMutualTLS(t *testing.T) {
 	ca := testca.New(t)
 	file := harness.PhoneFile(t, `"CN=alice,O=Kowhai Freight",021 234 567`, "bob,"+harness.BobPhone)
-	s := harness.Setup{HTTPS: true, Gate: "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + harness.Plenty}
+	gate := "second_factor {\n user {http.request.tls.client.subject}\n directory " + file + "\n}\n" + harness.Plenty
+	s := harness.Setup{HTTPS: true, Gate: gate}
 	w := harness.Start(t, s)
 	w.TrustCA(ca, s.Gate)
 

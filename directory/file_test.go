@@ -96,11 +96,13 @@ func TestReadUsersMistakes(t *testing.T) {
 		{"header of three columns", "user,number,place\n", "line 1: not two columns"},
 		{"header of one column", "user\nalice,021234567\n", "line 1: not two columns"},
 		{"second header", "user,number\nuser,number\n", "line 2: not a mobile number"},
-		{"semicolons", "alice;021234567\n", "line 1: not two columns, user,number: a comma separates them, and a user with a comma stands in quotes"},
+		{"semicolons", "alice;021234567\n",
+			"line 1: not two columns, user,number: a comma separates them, and a user with a comma stands in quotes"},
 		{"subject without quotes", "CN=alice,O=Example,021234567\n", "line 1: not two columns"},
 		{"twice", "alice,021234567\nbob,021234568\n\n alice ,021234569\n", "line 4: the user of line 1 again: keep one of them"},
 		{"twice the same", "alice,021234567\nalice,021 234 567\n", "line 2: the user of line 1 again"},
-		{"quote within", "alice,021234567\nal\"ice,021234568\nbob,0\n", "line 2: a quote stands where none can: put the whole column in quotes, and double each quote in it; line 3: not a"},
+		{"quote within", "alice,021234567\nal\"ice,021234568\nbob,0\n",
+			"line 2: a quote stands where none can: put the whole column in quotes, and double each quote in it; line 3: not a"},
 		{"quote without end", "alice,021234567\n\"bob,021234568\ncarol,021234569\n", "line 2: a quote stands where none can"},
 		{"space behind a quote", "\"alice\" ,021234567\n", "line 1: a quote stands where none can"},
 		{"old Macintosh", "alice,021234567\rbob,021234568\r", "line 1: not two columns"},
@@ -108,7 +110,8 @@ func TestReadUsersMistakes(t *testing.T) {
 		{"UTF-16, other end", "\xfe\xff\x00a\x00,\x000", "this is text in UTF-16"},
 		{"UTF-16 without a mark", "a\x00,\x000\x00", "this is not text: save it as CSV in UTF-8"},
 		{"a spreadsheet's own format", "PK\x03\x04\x14\x00\x06\x00", "this is not text"},
-		{"NUL far behind", "alice,021234567\n" + strings.Repeat("#\n", 300) + "b\x00b,021234568\n", "line 302: the user holds a control character"},
+		{"NUL far behind", "alice,021234567\n" + strings.Repeat("#\n", 300) + "b\x00b,021234568\n",
+			"line 302: the user holds a control character"},
 	} {
 		users, err := readUsers(strings.NewReader(c.text), parse)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -147,7 +150,8 @@ func (f failingReader) Read(p []byte) (int, error) {
 func TestReadUsersBreaksOff(t *testing.T) {
 	for _, n := range []int{0, 1, 100} {
 		text := strings.NewReader(strings.Repeat("# x\n", n*20))
-		if users, err := readUsers(failingReader{text}, harness.Numbers(t, []string{"NZ"}).Parse); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+		users, err := readUsers(failingReader{text}, harness.Numbers(t, []string{"NZ"}).Parse)
+		if err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 			t.Errorf("after %d lines: %v, %v", n*20, users, err)
 		}
 	}
@@ -168,7 +172,9 @@ func TestFileDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := logs.All(); len(lines) != 1 || lines[0].Level != zapcore.InfoLevel || lines[0].ContextMap()["path"] != path || lines[0].ContextMap()["users"] != int64(1) {
+	lines := logs.All()
+	if len(lines) != 1 || lines[0].Level != zapcore.InfoLevel ||
+		lines[0].ContextMap()["path"] != path || lines[0].ContextMap()["users"] != int64(1) {
 		t.Errorf("logged: %v", lines)
 	}
 	if n, err := f.Number(context.Background(), "alice"); err != nil || n != (number.Number{E164: "+6421234567", Region: "NZ"}) {
@@ -226,7 +232,9 @@ func TestFileDirectoryEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := logs.FilterLevelExact(zapcore.WarnLevel).All(); len(lines) != 1 || lines[0].Message != "the directory is empty: nobody will get a code" || lines[0].ContextMap()["path"] != path {
+	lines := logs.FilterLevelExact(zapcore.WarnLevel).All()
+	if len(lines) != 1 || lines[0].Message != "the directory is empty: nobody will get a code" ||
+		lines[0].ContextMap()["path"] != path {
 		t.Errorf("logged: %v", lines)
 	}
 }

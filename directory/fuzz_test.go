@@ -19,7 +19,8 @@ var mistakes = func() *regexp.Regexp {
 		`the user has \d+ bytes, more than 255`, `the user is not in UTF-8`, `the user holds a control character`,
 		`the user of line \d+ again: keep one of them`, `not a mobile number`, `mobile number of a country that is not served`,
 	}, "|") + `)`
-	return regexp.MustCompile(`^(this is (not text|text in UTF-16): save it as CSV in UTF-8|` + line + `(; ` + line + `){0,9}(; and \d+ more)?)$`)
+	return regexp.MustCompile(`^(this is (not text|text in UTF-16): save it as CSV in UTF-8|` +
+		line + `(; ` + line + `){0,9}(; and \d+ more)?)$`)
 }()
 
 // FuzzReadUsers reads any bytes as a file. If the file is accepted, each user is
@@ -30,7 +31,8 @@ func FuzzReadUsers(f *testing.F) {
 	for _, text := range []string{
 		"user,number\nalice,021 234 567\n", "\"CN=alice,O=Example\",+6421234567\r\n", "\ufeffa,021234567", "#\n\n,\na,0\na,0",
 		"\"a\"\"b\",021234567", "\"a\nb\",021234567", "a,\"021234567", "a\"b,1\nc,2", "\xff\xfea\x00", "a\x00,021234567", " a , 021234567 ",
-		"a;021234567", "a,021234567\na,021234567", strings.Repeat("x\n", 20), strings.Repeat("u", 300) + ",021234567", "\"#a\",021234567", "\r\r\n,\r",
+		"a;021234567", "a,021234567\na,021234567", strings.Repeat("x\n", 20),
+		strings.Repeat("u", 300) + ",021234567", "\"#a\",021234567", "\r\r\n,\r",
 	} {
 		f.Add([]byte(text))
 	}

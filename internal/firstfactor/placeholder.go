@@ -29,11 +29,14 @@ func newPlaceholder(value string) placeholder {
 func placeholderKey(value string) (string, bool) {
 	key, open := strings.CutPrefix(value, "{")
 	key, closed := strings.CutSuffix(key, "}")
-	if !open || !closed || key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '{' || r == '}' || r == '\\' }) {
+	if !open || !closed || key == "" || strings.ContainsFunc(key, isForeign) {
 		return "", false
 	}
 	return key, true
 }
+
+// isForeign reports whether r cannot stand in the name of a placeholder.
+func isForeign(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`{}\`, r) }
 
 // of returns the value of the placeholder in r, or "". It asks Caddy for this one
 // key and expands no text, so a placeholder that a client writes stays text.

@@ -117,7 +117,8 @@ func (f *Resolver) userOf(r *http.Request) (string, error) {
 		return user, nil
 	}
 	if f.user.certificate && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && !isVerified(r) {
-		f.warn(&f.certificate, "second_factor: a client certificate that was not verified names nobody: give its site client_auth with a trust_pool, and a mode that verifies")
+		f.warn(&f.certificate, "second_factor: a client certificate that was not verified names nobody: "+
+			"give its site client_auth with a trust_pool, and a mode that verifies")
 	}
 	return "", ErrNobody
 }
@@ -155,7 +156,8 @@ func (f *Resolver) served(n number.Number, err error) (number.Number, error) {
 // WarnUnnamed logs that the first factor named nobody, at most once a minute.
 // The gate calls it when it refuses such a request.
 func (f *Resolver) WarnUnnamed() {
-	f.warn(&f.unnamed, "second_factor: the first factor named nobody: check that it guards this gate and the gate's prefix, and that it fills the placeholder", zap.String("user", "{"+f.user.key+"}"))
+	f.warn(&f.unnamed, "second_factor: the first factor named nobody: "+
+		"check that it guards this gate and the gate's prefix, and that it fills the placeholder", zap.String("user", "{"+f.user.key+"}"))
 }
 
 // throttle holds the time of the latest warning of a kind, in Unix nanoseconds.

@@ -83,7 +83,10 @@ func (l lazily) String() string { return string(l) }
 func named(user any) *http.Request { return behind(map[string]any{"http.auth.user.id": user}) }
 
 func TestIdentifyByDirectory(t *testing.T) {
-	d := &people{numbers: map[string]number.Number{"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber, "[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber}}
+	d := &people{numbers: map[string]number.Number{
+		"alice": aliceNumber, "bob": bobNumber, "12": aliceNumber, "": aliceNumber,
+		"[alice]": aliceNumber, "true": aliceNumber, "<nil>": aliceNumber,
+	}}
 	f, _, _ := second(t, Config{Directory: d})
 	for _, c := range []struct {
 		user any
@@ -176,7 +179,8 @@ func TestHolds(t *testing.T) {
 	if byDirectory.Holds(named("carol"), "carol", aliceNumber) {
 		t.Error("a session holds while nobody can tell")
 	}
-	if user, _, err := byDirectory.Identify(named("carol")); user != "carol" || !errors.Is(err, d.down) || errors.Is(err, directory.ErrNoNumber) {
+	user, _, err := byDirectory.Identify(named("carol"))
+	if user != "carol" || !errors.Is(err, d.down) || errors.Is(err, directory.ErrNoNumber) {
 		t.Errorf("while the directory is down: %q, %v", user, err)
 	}
 }
@@ -219,7 +223,8 @@ func TestIdentifyAllowed(t *testing.T) {
 		r := behind(map[string]any{"http.auth.user.id": user, "http.auth.user.phone": n.E164})
 		for name, f := range map[string]*Resolver{"directory": byDirectory, "phone": byPhone} {
 			_, got, err := f.Identify(r)
-			if user == "alice" && (err != nil || got != n) || user != "alice" && (!errors.Is(err, directory.ErrNoNumber) || got != (number.Number{})) {
+			if user == "alice" && (err != nil || got != n) ||
+				user != "alice" && (!errors.Is(err, directory.ErrNoNumber) || got != (number.Number{})) {
 				t.Errorf("%s: %s has %v, %v", name, user, got, err)
 			}
 			if held := f.Holds(r, user, n); held != (user == "alice") {
@@ -294,7 +299,9 @@ func TestIdentifyComplains(t *testing.T) {
 	}
 	var want []string
 	for _, c := range []struct{ phone, reason string }{
-		{"09 555 1234", "not a mobile number"}, {"+61412345678", "mobile number of a country that is not served"}, {"021 234 567", "not an allowed number"},
+		{"09 555 1234", "not a mobile number"},
+		{"+61412345678", "mobile number of a country that is not served"},
+		{"021 234 567", "not an allowed number"},
 	} {
 		for range 100 {
 			ask(c.phone)

@@ -15,7 +15,8 @@ const DefaultUser = "{http.auth.user.id}"
 
 // The placeholders of the usual first factors, for error messages.
 const (
-	userHelp  = "{http.auth.user.id} (basic_auth), {http.request.tls.client.subject} (client certificates) or {http.reverse_proxy.header.Remote-User} (forward_auth)"
+	userHelp = "{http.auth.user.id} (basic_auth), {http.request.tls.client.subject} (client certificates) or " +
+		"{http.reverse_proxy.header.Remote-User} (forward_auth)"
 	phoneHelp = "{http.auth.user.phone} or {http.reverse_proxy.header.Remote-Phone} (forward_auth), or use directory"
 )
 
@@ -45,7 +46,8 @@ func RequestHeader(value string) (string, bool) {
 // certificateKey matches the placeholders that identify the owner of a client
 // certificate. The other ones are the issuer, lists, and values longer than a
 // user can be.
-var certificateKey = regexp.MustCompile(`^http\.request\.tls\.client\.(subject|serial|fingerprint|public_key_sha256|san\.(dns_names|emails|ips|uris)\.\d+)$`)
+var certificateKey = regexp.MustCompile(`^http\.request\.tls\.client\.` +
+	`(subject|serial|fingerprint|public_key_sha256|san\.(dns_names|emails|ips|uris)\.\d+)$`)
 
 // credentials are headers that hold a secret, and so are not a name.
 var credentials = []string{"Authorization", "Proxy-Authorization"}

@@ -38,7 +38,9 @@ func New(number, user string) Headers {
 
 // reservedHeaders cannot carry an identity, because HTTP itself or a proxy
 // gives them a meaning.
-var reservedHeaders = []string{"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var reservedHeaders = []string{
+	"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
 
 // IsReserved reports whether a header, in any case, cannot carry an identity.
 func IsReserved(name string) bool {

@@ -57,7 +57,8 @@ func TestScrub(t *testing.T) {
 	id := New("", "remote-user")
 	for _, c := range []struct{ in, want http.Header }{
 		{http.Header{}, http.Header{}},
-		{http.Header{"X-Verified-User": {"not ours, by this configuration"}}, http.Header{"X-Verified-User": {"not ours, by this configuration"}}},
+		{http.Header{"X-Verified-User": {"not ours, by this configuration"}},
+			http.Header{"X-Verified-User": {"not ours, by this configuration"}}},
 		{http.Header{"Remote-User": {"a", "b"}, "X_verified-Number": {"c"}, "Accept": {"*/*"}}, http.Header{"Accept": {"*/*"}}},
 		{http.Header{"remote_user": {"set by a handler, without canonical form"}}, http.Header{}},
 		{http.Header{"Connection": {"close"}}, http.Header{"Connection": {"close"}}},
