@@ -16,10 +16,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxAdminAnswer bounds what is read of an answer, in bytes.
+// maxAdminAnswer is the most bytes that a command reads of an answer.
 const maxAdminAnswer = 1 << 20
 
-// ask asks Caddy's admin endpoint, and reads the answer into v.
+// ask sends a request to the admin endpoint that the flags of cmd name, and reads
+// the answer into v.
 func ask(cmd *cobra.Command, method, path string, body, v any) error {
 	address, err := caddycmd.DetermineAdminAPIAddress(Flag(cmd, "address"), nil, Flag(cmd, "config"), Flag(cmd, "adapter"))
 	if err != nil {
@@ -28,6 +29,9 @@ func ask(cmd *cobra.Command, method, path string, body, v any) error {
 	return AskAt(address, method, path, body, v)
 }
 
+// AskAt sends a request to the admin endpoint at an address: host:port, or
+// unix//path. It sends body as JSON, unless body is nil, and reads the answer into
+// v. Its errors have exit codes; ExitNothing stands for a status of 404.
 func AskAt(address, method, path string, body, v any) error {
 	var reader io.Reader
 	if body != nil {
@@ -67,11 +71,12 @@ func AskAt(address, method, path string, body, v any) error {
 	return Exitf(code, "%s", failure.Error)
 }
 
-// adminTime bounds how long the admin endpoint may take to answer.
+// adminTime is how long a command waits for the admin endpoint.
 const adminTime = 15 * time.Second
 
-// requestTo sends a request to the admin endpoint, which may be a Unix
-// socket. Caddy's own way would keep the status of an answer to itself.
+// requestTo sends a request to the admin endpoint, which may be a Unix socket. The
+// function that Caddy has for this, caddycmd.AdminAPIRequest, hides the status of
+// a refusal.
 func requestTo(address, method, path string, body io.Reader) (*http.Response, error) {
 	parsed, err := caddy.ParseNetworkAddress(address)
 	if err != nil || parsed.PortRangeSize() > 1 {
@@ -80,7 +85,7 @@ func requestTo(address, method, path string, body io.Reader) (*http.Response, er
 	to, origin := parsed.JoinHostPort(0), "http://"+parsed.JoinHostPort(0)
 	if parsed.IsUnixNetwork() {
 		to, _, _ = strings.Cut(parsed.Host, "|") // without its permissions
-		origin = "http://127.0.0.1"              // as Caddy has it for a socket
+		origin = "http://127.0.0.1"              // the origin that Caddy expects on a socket
 	}
 	req, err := http.NewRequest(method, origin+path, body)
 	if err != nil {

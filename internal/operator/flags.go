@@ -12,28 +12,31 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// WithConfig adds the flags that say which configuration to read.
+// WithConfig adds the flags --config and --adapter, which name a configuration.
 func WithConfig(cmd *cobra.Command) {
-	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile of this folder, if there is one)")
+	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile in this folder, if there is one)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter to apply")
 }
 
-// WithNumber adds the flag that says how numbers are written.
+// WithNumber adds the flag --country, which ReadNumber needs.
 func WithNumber(cmd *cobra.Command) {
-	cmd.Flags().String("country", "NZ", "ISO code of the country whose way of writing numbers is understood")
+	cmd.Flags().String("country", "NZ", "ISO code of the country in whose way the number is written")
 }
 
+// Flag returns the value of a flag that the command has.
 func Flag(cmd *cobra.Command, name string) string {
-	value, _ := cmd.Flags().GetString(name) // every name is one that was added
+	value, _ := cmd.Flags().GetString(name) // it fails only for a flag that the command does not have
 	return value
 }
 
+// IsSet reports whether a boolean flag of the command is set.
 func IsSet(cmd *cobra.Command, name string) bool {
 	value, _ := cmd.Flags().GetBool(name)
 	return value
 }
 
-// ReadNumber returns a number in E.164. The error does not repeat it.
+// ReadNumber returns in E.164 the number that an operator has written. For "-" it
+// reads the number from standard input. An error does not repeat the number.
 func ReadNumber(cmd *cobra.Command, written string) (string, error) {
 	if written == "-" {
 		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 256)).ReadString('\n')
@@ -42,7 +45,7 @@ func ReadNumber(cmd *cobra.Command, written string) (string, error) {
 		}
 		written = strings.TrimSpace(line)
 	}
-	if IsE164(written) { // also of a country that the library knows nothing of
+	if IsE164(written) { // also a number of a country that number.Parse does not know
 		return written, nil
 	}
 	country := strings.ToUpper(Flag(cmd, "country"))
@@ -56,7 +59,7 @@ func ReadNumber(cmd *cobra.Command, written string) (string, error) {
 	return n.E164, nil
 }
 
-// PrintJSON prints what a program asked for.
+// PrintJSON prints v as indented JSON, for the flag --json.
 func PrintJSON(cmd *cobra.Command, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

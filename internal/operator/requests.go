@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// OnlyMethod refuses a request with another method.
+// OnlyMethod returns an error if a request has another method than the given one.
 func OnlyMethod(w http.ResponseWriter, r *http.Request, method string) error {
 	if r.Method != method {
 		w.Header().Set("Allow", method)
@@ -22,8 +22,8 @@ func OnlyMethod(w http.ResponseWriter, r *http.Request, method string) error {
 // maxRequest bounds the body of a request, in bytes.
 const maxRequest = 8 << 10
 
-// ReadRequest reads the body of a request. It refuses a realm of more than
-// maxRealm characters, which no gate has.
+// ReadRequest reads the body of a POST. The realms of gates have at most maxRealm
+// characters; ReadRequest refuses a longer one.
 func ReadRequest(w http.ResponseWriter, r *http.Request, maxRealm int) (*Request, error) {
 	var req Request
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
@@ -43,10 +43,14 @@ func ReadRequest(w http.ResponseWriter, r *http.Request, maxRealm int) (*Request
 	return &req, nil
 }
 
+// Error returns an error that the admin endpoint answers with an HTTP status and a
+// text.
 func Error(status int, text string) error {
 	return caddy.APIError{HTTPStatus: status, Err: errors.New(text)}
 }
 
+// Unavailable returns an error that the admin endpoint answers with status 503. Use
+// it for errors of the store.
 func Unavailable(err error) error {
 	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 }

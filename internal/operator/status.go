@@ -11,16 +11,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// statusCommand returns `caddy websms status`.
 func statusCommand() *cobra.Command {
-	return adminCommand("status", "Shows how the running gates are", `
-Shows how the running gates are: whether the store answers, how old the token
-is, how many codes are awaited and on their way, how much of the budget is
-used, and what WebSMS refused last.
+	return adminCommand("status", "Shows the state of the running gates", `
+Shows the state of the running gates: whether the store answers, the age of the
+token, how many codes wait for an answer, how many are being sent, how much of
+the budget is used, and the last error of WebSMS.
 
     caddy websms status
     caddy websms status --json | jq '.engines[0].store.up'
 
-It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+It ends with 1 if a store does not answer or the keys are not known yet.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
 		var s Status
 		if err := ask(cmd, http.MethodGet, StatusPath, nil, &s); err != nil {
 			return err
@@ -42,13 +43,14 @@ It ends with 1 if a store is down or the keys are not known.`, cobra.NoArgs, fun
 	})
 }
 
+// printEngine prints the state of an engine for people, one fact a line.
 func printEngine(w io.Writer, e *EngineStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush()
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("WebSMS", "%s%s", e.BaseURL, map[bool]string{true: " (sandbox: nothing is billed)"}[e.Sandbox])
 	if e.Token == nil {
-		row("token", "none held; the next code asks for one")
+		row("token", "none held; the next send asks for one")
 	} else {
 		row("token", "%s old, until %s", time.Duration(e.Token.AgeSeconds)*time.Second, e.Token.ExpiresAt.Local().Format(time.DateTime))
 	}
@@ -82,15 +84,16 @@ func printEngine(w io.Writer, e *EngineStatus) {
 	}
 }
 
+// challengesCommand returns `caddy websms challenges`.
 func challengesCommand() *cobra.Command {
-	return personCommand("challenges <number>", "Shows which codes a number waits for", `
-Shows which codes a number waits for, how each is on its way, and how many count
-against its limits.
+	return personCommand("challenges <number>", "Shows the codes that a number waits for", `
+Shows the codes that a number waits for, the status of each, and how many codes
+count against the limits of the number.
 
     caddy websms challenges 021234567
     echo 021234567 | caddy websms challenges - --realm staff
 
-It ends with 4 if there is none.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+It ends with 4 if the number waits for no code.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
 		e164, err := ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
