@@ -63,16 +63,16 @@ type Webhook struct {
 	Risks  func() []risk.Risk
 }
 
-// patient is a configuration that a command looks at, without running it.
-type patient struct {
+// configFile is a configuration that a command looks at, without running it.
+type configFile struct {
 	name string // of its file
 	text []byte // as JSON
 	*Config
 }
 
-// patient reads a configuration as Caddy does.
-func (read Reader) patient(file, adapter string) (*patient, error) {
-	text, name, _, err := caddycmd.LoadConfig(file, adapter)
+// file reads a configuration as Caddy does.
+func (read Reader) file(path, adapter string) (*configFile, error) {
+	text, name, _, err := caddycmd.LoadConfig(path, adapter)
 	if err != nil {
 		return nil, operator.Exitf(operator.ExitFailed, "reading the configuration: %w", err)
 	}
@@ -86,20 +86,20 @@ func (read Reader) patient(file, adapter string) (*patient, error) {
 	if config.Gates == nil && config.Webhooks == nil {
 		return nil, operator.Exitf(operator.ExitFailed, "%s has no websms_otp and no websms_webhook", name)
 	}
-	return &patient{name, text, config}, nil
+	return &configFile{name, text, config}, nil
 }
 
 // company returns who the first gate's messages are from.
-func (p *patient) company() string {
-	if len(p.Gates) == 0 {
+func (file *configFile) company() string {
+	if len(file.Gates) == 0 {
 		return "Test"
 	}
-	return p.Gates[0].Company
+	return file.Gates[0].Company
 }
 
 // client returns a client for the account.
-func (p *patient) client(note func(*connexus.Config)) (*connexus.Client, error) {
-	config, err := p.Account.Resolve()
+func (file *configFile) client(note func(*connexus.Config)) (*connexus.Client, error) {
+	config, err := file.Account.Resolve()
 	if err != nil {
 		return nil, err
 	}

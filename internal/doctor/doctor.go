@@ -21,14 +21,14 @@ type finding struct {
 type state string
 
 const (
-	well    state = "ok"
-	risky   state = "risk"
-	ill     state = "failed"
-	unknown state = "skipped"
+	stateOK      state = "ok"
+	stateRisk    state = "risk"
+	stateFailed  state = "failed"
+	stateSkipped state = "skipped"
 )
 
 // marks say it without colour.
-var marks = map[state]string{well: "✓", risky: "!", ill: "✗", unknown: "-"}
+var marks = map[state]string{stateOK: "✓", stateRisk: "!", stateFailed: "✗", stateSkipped: "-"}
 
 // Commands returns what makes the commands that read a configuration.
 func Commands(read Reader) func() []*cobra.Command {
@@ -54,7 +54,7 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 		}
 		failed := 0
 		for _, f := range found {
-			if f.State == ill {
+			if f.State == stateFailed {
 				failed++
 			}
 		}
@@ -71,16 +71,16 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 
 // examine makes every check that the ones before it leave any sense in.
 func examine(cmd *cobra.Command, read Reader) []finding {
-	p, err := read.patient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
+	file, err := read.file(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 	if err != nil {
-		return []finding{{"configuration", ill, err.Error(), "correct it, or name another with --config"}}
+		return []finding{{"configuration", stateFailed, err.Error(), "correct it, or name another with --config"}}
 	}
-	found := []finding{p.checkConfiguration()}
-	found = append(found, p.checkAccount(cmd.Context())...)
-	found = append(found, p.checkStore(cmd.Context()))
-	found = append(found, p.checkWebhooks(cmd.Context(), operator.Flag(cmd, "webhook"))...)
-	found = append(found, p.checkRunning(operator.Flag(cmd, "address")))
-	return append(found, p.risks()...)
+	found := []finding{file.checkConfiguration()}
+	found = append(found, file.checkAccount(cmd.Context())...)
+	found = append(found, file.checkStore(cmd.Context()))
+	found = append(found, file.checkWebhooks(cmd.Context(), operator.Flag(cmd, "webhook"))...)
+	found = append(found, file.checkRunning(operator.Flag(cmd, "address")))
+	return append(found, file.risks()...)
 }
 
 func report(cmd *cobra.Command, found []finding) error {

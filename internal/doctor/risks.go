@@ -9,27 +9,27 @@ import (
 
 // risks returns what works, and may not be what its owner wants: the same
 // list that a load logs.
-func (p *patient) risks() (found []finding) {
+func (file *configFile) risks() (found []finding) {
 	add := func(check string, list []risk.Risk) {
 		for _, r := range list {
-			found = append(found, finding{check, risky, r.Text, r.Do})
+			found = append(found, finding{check, stateRisk, r.Text, r.Do})
 		}
 	}
-	add("account", p.Account.Risks())
-	add("store", p.Store.Risks())
-	add("admin endpoint", adminRisks(&p.Admin))
-	for _, h := range p.Webhooks {
+	add("account", file.Account.Risks())
+	add("store", file.Store.Risks())
+	add("admin endpoint", adminRisks(&file.Admin))
+	for _, h := range file.Webhooks {
 		add("webhook", h.Risks())
 	}
-	for _, g := range p.Gates {
+	for _, g := range file.Gates {
 		name := "gate"
-		if len(p.Gates) > 1 && len(g.At.Hosts) > 0 {
+		if len(file.Gates) > 1 && len(g.At.Hosts) > 0 {
 			name += " of " + g.At.Hosts[0]
 		}
 		add(name, g.Risks())
 	}
 	if found == nil {
-		found = []finding{{"risks", well, "none that this command knows of", ""}}
+		found = []finding{{"risks", stateOK, "none that this command knows of", ""}}
 	}
 	return found
 }

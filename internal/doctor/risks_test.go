@@ -37,8 +37,8 @@ func TestRisksAreNamed(t *testing.T) {
 		}
 	}
 	config := Config{Account: Account{Risks: say()}, Store: Store{Risks: say()}, Gates: []Gate{{Risks: say()}}}
-	p := &patient{Config: &config}
-	if found := p.risks(); !slices.Equal(found, []finding{{"risks", well, "none that this command knows of", ""}}) {
+	file := &configFile{Config: &config}
+	if found := file.risks(); !slices.Equal(found, []finding{{"risks", stateOK, "none that this command knows of", ""}}) {
 		t.Errorf("without a risk: %q", found)
 	}
 	config = Config{
@@ -46,15 +46,15 @@ func TestRisksAreNamed(t *testing.T) {
 		Webhooks: []Webhook{{Risks: say("d")}}, Gates: []Gate{{At: routes.Place{Hosts: []string{"one.example"}}, Risks: say("e")}},
 	}
 	want := []finding{
-		{"account", risky, "a", "mend a"}, {"account", risky, "b", "mend b"}, {"store", risky, "c", "mend c"},
-		{"admin endpoint", risky, "listens on more than this machine: whoever reaches it reads and changes everything", "listen on localhost, or on a Unix socket"},
-		{"webhook", risky, "d", "mend d"}, {"gate", risky, "e", "mend e"},
+		{"account", stateRisk, "a", "mend a"}, {"account", stateRisk, "b", "mend b"}, {"store", stateRisk, "c", "mend c"},
+		{"admin endpoint", stateRisk, "listens on more than this machine: whoever reaches it reads and changes everything", "listen on localhost, or on a Unix socket"},
+		{"webhook", stateRisk, "d", "mend d"}, {"gate", stateRisk, "e", "mend e"},
 	}
-	if found := p.risks(); !slices.Equal(found, want) {
+	if found := file.risks(); !slices.Equal(found, want) {
 		t.Errorf("%q; want %q", found, want)
 	}
 	config.Gates = append(config.Gates, Gate{Risks: say("f")})
-	if found := p.risks(); len(found) != 7 || found[5].Check != "gate of one.example" || found[6].Check != "gate" {
+	if found := file.risks(); len(found) != 7 || found[5].Check != "gate of one.example" || found[6].Check != "gate" {
 		t.Errorf("of two gates: %q", found)
 	}
 }

@@ -32,21 +32,21 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 		if err != nil {
 			return err
 		}
-		found, err := read.patient(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
+		file, err := read.file(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 		if err != nil {
 			return err
 		}
-		client, err := found.client(nil)
+		client, err := file.client(nil)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		company := operator.Flag(cmd, "company")
 		if company == "" {
-			company = found.company()
+			company = file.company()
 		}
 		question := "This sends one SMS to " + number.Mask(e164) + ", which is billed. Go on?"
-		if found.Account.Sandbox {
+		if file.Account.Sandbox {
 			question = "This asks WebSMS's sandbox to take one SMS to " + number.Mask(e164) + ". Go on?"
 		}
 		if ok, err := confirmed(cmd, question); err != nil || !ok {

@@ -1,0 +1,86 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddy-websms/websms/connexus"
+)
+
+// maxSkew is by how much this machine's clock may differ from WebSMS's: a code
+// lives minutes, a token is renewed minutes before its end.
+const maxSkew = 30 * time.Second
+
+// checkAccount asks WebSMS for a token, and looks at its clock meanwhile.
+func (file *configFile) checkAccount(ctx context.Context) []finding {
+	var clock clockNote
+	client, err := file.client(func(c *connexus.Config) {
+		clock.RoundTripper = http.DefaultTransport.(*http.Transport).Clone()
+		c.HTTPClient = &http.Client{Transport: &clock}
+	})
+	if err != nil {
+		if len(file.Gates) == 0 {
+			return []finding{{"credentials", stateSkipped, "there is no gate, and so no need of an account", ""}}
+		}
+		return []finding{
+			{"credentials", stateFailed, err.Error(), "set them where Caddy runs, and run this command with the same environment"},
+			{"WebSMS", stateSkipped, "nothing to ask with", ""},
+		}
+	}
+	defer client.Close()
+	found := []finding{{"credentials", stateOK, "are set", ""}}
+	_, err = client.Token(ctx)
+	switch {
+	case err == nil:
+		found = append(found, finding{"WebSMS", stateOK, "gave a token", ""})
+	case errors.Is(err, connexus.ErrCredentials):
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "compare client_id and client_secret with Members Area, API Keys; the secret is shown there once: make a new key if it is lost"})
+	case errors.Is(err, connexus.ErrTimeout):
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that this machine may reach base_url: a firewall that drops looks like this"})
+	case errors.Is(err, connexus.ErrUnavailable):
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that base_url is right, its name resolves here, its certificate is trusted, and no proxy is in between"})
+	default:
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that base_url is that of the API"})
+	}
+	return append(found, clock.finding())
+}
+
+// clockNote notes what time a server says it is.
+type clockNote struct {
+	http.RoundTripper
+	mu    sync.Mutex
+	skew  time.Duration
+	asked bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *clockNote) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	res, err := c.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return res, err
+	}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		middle := began.Add(time.Since(began) / 2)
+		c.skew, c.asked = middle.Sub(date.Add(500*time.Millisecond)), true // a Date is cut to its second
+	}
+	return res, nil
+}
+
+func (c *clockNote) finding() finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.asked:
+		return finding{"clock", stateSkipped, "WebSMS did not say what time it is", ""}
+	case c.skew.Abs() > maxSkew:
+		return finding{"clock", stateFailed, fmt.Sprintf("differs from WebSMS's by %s", c.skew.Round(time.Second)), "set it, and keep it right with NTP: codes and sessions live by it"}
+	}
+	return finding{"clock", stateOK, "agrees with WebSMS's", ""}
+}
