@@ -24,7 +24,7 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-// adminAPI is what an operator may do, on Caddy's admin endpoint:
+// adminAPI answers operators at Caddy's admin endpoint:
 //
 //	POST /websms/revoke {"session": "…"} or {"number": "+64…"} or {"user": "…"}
 //	POST /websms/unlock {"number": "+64…"} or {"budget": true}
@@ -32,16 +32,16 @@ func init() {
 //	POST /websms/challenges {"number": "+64…"}
 //	GET  /websms/status
 //
-// Each POST takes a "realm" too. Without one, revoke is for all realms, and the
-// others for the gates that have none. What asks about a number is a POST as
-// well, for a number belongs in no address.
+// Each POST also takes a "realm". Without one, revoke applies to all realms, and
+// the others to the gates without a realm. A question about a number is a POST too,
+// because a number must not appear in a URL.
 type adminAPI struct {
 	audit *zap.Logger
 }
 
-// app returns the app of the configuration that runs, or nil if that has no
-// gate and no webhook. It is asked for at each request: Caddy goes on with the
-// admin endpoint of a configuration that it has refused.
+// app returns the app of the running configuration, or nil if that has no gate and
+// no webhook. Each request asks for it anew, because Caddy keeps the admin endpoint
+// of a configuration that it has refused.
 func (a *adminAPI) app() *App {
 	app, _ := caddy.ActiveContext().AppIfConfigured("websms")
 	running, _ := app.(*App)
@@ -73,7 +73,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	}
 }
 
-// post reads a request, and answers it with what do returns.
+// post returns a handler that reads a request and sends what do returns.
 func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := operator.OnlyMethod(w, r, http.MethodPost); err != nil {
@@ -101,7 +101,7 @@ func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, er
 
 var errE164 = operator.Error(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
 
-// revoke ends a session, or all that a number or a user has until now.
+// revoke ends one session, or all present sessions of a number or a user.
 func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any, error) {
 	v, now := app.engine.vault, clock.Now()
 	id, isID := session.ParseID(req.Session)
@@ -119,7 +119,7 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any
 		err = v.RevokeNumber(req.Realm, req.Number, now)
 	case req.User != "" && req.Session == "" && req.Number == "":
 		if err := directory.CheckUser(req.User); err != nil {
-			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give the name of a user as the first factor sets it")
 		}
 		err = v.RevokeUser(req.Realm, req.User, now)
 	default:
@@ -135,8 +135,8 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any
 	}{true}, nil
 }
 
-// unlock forgets the wrong codes of a number, or the codes that count against
-// the budget of a realm.
+// unlock forgets the wrong codes of a number, or the codes that count against the
+// budget of a realm.
 func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Budget {
 		return a.unlockBudget(r, app, req)
@@ -156,7 +156,7 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any
 		was = was || counted
 	}
 	if !was {
-		return nil, operator.Error(http.StatusNotFound, "no wrong code counts for this number there: give the realm as the gate's option has it, and none if it has none; the audit log then shows the host")
+		return nil, operator.Error(http.StatusNotFound, "no wrong code counts for this number in this realm: give the realm of the gate, or none if the gate has no option realm; for such a gate the audit log shows the host")
 	}
 	a.log(telemetry.EntryUnlocked, req)
 	return struct {
@@ -170,7 +170,7 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request
 	}
 	was := false
 	for _, scope := range scopesOf(req.Realm) {
-		var rates []otp.Rate // each has a remembered warning
+		var rates []otp.Rate // the engine remembers a warning for each
 		for _, g := range app.gates {
 			if g.scope() == scope {
 				rates = append(rates, g.policy.Budget...)
@@ -183,7 +183,7 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request
 		was = was || counted
 	}
 	if !was {
-		return nil, operator.Error(http.StatusNotFound, "no code counts against a budget there: give the realm as the gate's option has it, and none if it has none")
+		return nil, operator.Error(http.StatusNotFound, "no code counts against a budget in this realm: give the realm of the gate, or none if the gate has no option realm")
 	}
 	a.log(telemetry.EntryUnlocked, req, zap.String("limit", "budget"))
 	return struct {
@@ -198,19 +198,19 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 		return nil, operator.Error(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
 	case req.User != "":
 		if err := directory.CheckUser(req.User); err != nil {
-			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give one whom a first factor can name")
+			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give the name of a user as the first factor sets it")
 		}
 	case !operator.IsE164(req.Number):
 		return nil, errE164
 	}
 	scope, holder := holderOf(req)
 	if !app.serves(scope, req.User != "") {
-		return nil, operator.Error(http.StatusNotFound, "no gate would take it: give a number for a gate where people type theirs, a user for one with second_factor, and the realm as the gate's option has it, and none if it has none")
+		return nil, operator.Error(http.StatusNotFound, "no gate would take it: give a number for a gate where people type their number, a user for a gate with second_factor, and the realm of the gate, or none if the gate has no option realm")
 	}
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
 		a.log(telemetry.EntryLimited, req, zap.Error(err))
-		return nil, operator.Error(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for them: the next in %s", request.WholeSeconds(limit.RetryAfter)))
+		return nil, operator.Error(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for this person: make the next in %s", request.WholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
 		return nil, operator.Unavailable(err)
@@ -219,8 +219,8 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 	return operator.RecoveryCode{Code: code, ExpiresAt: expires.UTC().Truncate(time.Second)}, nil
 }
 
-// holderOf returns whom an operator makes a recovery code for, and under which
-// scope it counts.
+// holderOf returns the person that an operator makes a recovery code for, as the
+// engine knows them, and the scope that the code counts under.
 func holderOf(req *operator.Request) (scope, holder string) {
 	if req.User == "" {
 		return req.Realm, flow.NumberHolder(req.Number)

@@ -12,11 +12,11 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// statusTime bounds how long a store may take to say how it is.
+// statusTime is how long a status request waits for the stores.
 const statusTime = 2 * time.Second
 
-// status tells the state of every engine of this process, that of the running
-// configuration first.
+// status answers with the state of each engine of this process. The engine of the
+// running configuration comes first.
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
 	if err := operator.OnlyMethod(w, r, http.MethodGet); err != nil {
 		return err
@@ -41,6 +41,7 @@ type boundedStore interface {
 	Capacity() int
 }
 
+// status returns the state of an engine and of the given gates.
 func (e *engine) status(ctx context.Context, gates []*Gate) operator.EngineStatus {
 	s := operator.EngineStatus{
 		BaseURL: e.account.baseURL, Sandbox: e.account.sandbox, Store: operator.StoreStatus{Kind: e.kind, Up: true},
@@ -71,17 +72,19 @@ func (e *engine) status(ctx context.Context, gates []*Gate) operator.EngineStatu
 	return s
 }
 
+// status returns the state of a gate.
 func (g *Gate) status(ctx context.Context) operator.GateStatus {
 	s := operator.GateStatus{Realm: g.Realm, Mode: "number", Prefix: g.Prefix, Budget: []operator.RateStatus{}}
 	if g.second != nil {
 		s.Mode = "second_factor"
 	}
-	if used, err := g.engine.Spent(ctx, &g.policy); err == nil { // the store's error is said once, above
+	if used, err := g.engine.Spent(ctx, &g.policy); err == nil { // the status of the store has the error
 		s.Budget = rateStatuses(g.policy.Budget, used)
 	}
 	return s
 }
 
+// rateStatuses pairs each rate with how much of it is used.
 func rateStatuses(rates []otp.Rate, used []int) []operator.RateStatus {
 	list := make([]operator.RateStatus, len(rates))
 	for i, rate := range rates {
@@ -90,7 +93,8 @@ func rateStatuses(rates []otp.Rate, used []int) []operator.RateStatus {
 	return list
 }
 
-// challenges tells which challenges a number has, and what counts for it.
+// challenges answers with the live challenges of a number, and how many codes count
+// against its limits.
 func (a *adminAPI) challenges(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number == "" {
 		return nil, errOneNumber
@@ -121,8 +125,8 @@ func (a *adminAPI) challenges(r *http.Request, app *App, req *operator.Request) 
 	return answer, nil
 }
 
-// scopesOf returns what the gates of a realm count under: those without one
-// apart from those of them with a second factor.
+// scopesOf returns the scopes that the gates of a realm count under. Gates without a
+// realm have two: gates with a second factor count apart.
 func scopesOf(realm string) []string {
 	if realm == "" {
 		return []string{realm, scopeSecondFactor}
@@ -130,8 +134,8 @@ func scopesOf(realm string) []string {
 	return []string{realm}
 }
 
-// gatesOf returns a gate of each scope of a realm: those of one scope count
-// together.
+// gatesOf returns one gate of each scope of a realm, because all gates of a scope
+// count together.
 func (a *App) gatesOf(realm string) (gates []*Gate) {
 	seen := map[string]bool{}
 	for _, g := range a.gates {

@@ -23,7 +23,8 @@ func init() {
 	caddycmd.RegisterCommand(operator.Command(DefaultPrefix, doctor.Commands(readConfig)))
 }
 
-// readConfig reads from a configuration in JSON what the commands look at.
+// readConfig reads a configuration in JSON for the commands doctor and send. It is
+// a doctor.Reader.
 func readConfig(text []byte) (*doctor.Config, error) {
 	var config struct {
 		Admin *caddy.AdminConfig `json:"admin"`
@@ -83,8 +84,8 @@ func (a *App) connexusConfig() (connexus.Config, error) {
 	return connexus.Config{BaseURL: resolved.baseURL, ClientID: resolved.id, ClientSecret: resolved.secret, Timeout: resolved.timeout, Sandbox: resolved.sandbox}, err
 }
 
-// storeToCheck returns the store for the doctor. The memory store is a process's
-// own: there is nothing to open.
+// storeToCheck returns the store for the doctor. The doctor cannot open the memory
+// store, because that is inside the running Caddy.
 func (a *App) storeToCheck() doctor.Store {
 	raw := a.StoreRaw
 	if raw == nil {
@@ -95,7 +96,7 @@ func (a *App) storeToCheck() doctor.Store {
 		return doctor.Store{Kind: "memory", Risks: a.storeRisks}
 	}
 	return doctor.Store{Kind: kind, Risks: a.storeRisks, Open: func(ctx context.Context) (doctor.LiveStore, func(), error) {
-		loaded := App{StoreRaw: raw} // loading takes StoreRaw away
+		loaded := App{StoreRaw: raw} // LoadModule clears StoreRaw
 		inner, cancel := caddy.NewContext(caddy.Context{Context: ctx})
 		module, err := inner.LoadModule(&loaded, "StoreRaw")
 		if err != nil {
@@ -108,13 +109,13 @@ func (a *App) storeToCheck() doctor.Store {
 			return nil, nil, err
 		}
 		return store, func() {
-			_ = release() // its error concerns nobody here
+			_ = release() // the doctor has its answer by then
 			cancel()
 		}, nil
 	}}
 }
 
-// storeKind returns the name of a store's module.
+// storeKind returns the name of the module of a store in JSON.
 func storeKind(raw json.RawMessage) (string, error) {
 	var named struct {
 		Module string `json:"module"`
@@ -142,7 +143,7 @@ func (g *Gate) optionRisks() (list []risk.Risk) {
 		}
 	}
 	policy := g.numbers
-	if policy == nil { // the gate is not provisioned; a mistake in the list is told by loading it
+	if policy == nil { // the gate is not provisioned; loading it reports a mistake in the list
 		policy, _ = g.numberPolicy()
 	}
 	if policy != nil && policy.Restricted() && policy.Len() == 0 {
@@ -156,13 +157,13 @@ func (g *Gate) optionRisks() (list []risk.Risk) {
 		add(fmt.Sprintf("its budget allows %d codes an hour, and each is billed", hourly), "lower limits budget to what you would pay for an attack")
 	}
 	if lock := g.Limits.lockout(); lock.Count > 0 && lock.Max > 0 && lock.Count > lock.Max {
-		add("lockout counts further than max_failures: it never acts, and an operator must unlock every number", "lower the count of lockout")
+		add("lockout has a higher count than max_failures, so it never acts, and an operator must unlock each number", "lower the count of lockout")
 	}
 	if g.WebOTP == "off" {
-		list = append(list, risk.Risk{Text: "web_otp is off: browsers do not offer the code, nor refuse it to a site that imitates yours", Do: "remove web_otp", Note: true})
+		list = append(list, risk.Risk{Text: "web_otp is off: browsers do not offer to fill in the code, and do not refuse it to a site that imitates yours", Do: "remove web_otp", Note: true})
 	}
 	sets := g.BypassRaw
-	if sets == nil { // of a gate that is provisioned
+	if sets == nil { // the gate is provisioned
 		sets = g.bypassSets
 	}
 	return append(list, routes.BypassRisks(sets)...)
@@ -187,7 +188,7 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 		add("a handler that caches stands in front of it, and can serve pages of one person to others", "put the gate in front of it: order cache after websms_otp")
 	}
 	if !at.HTTPS && !at.Local() {
-		note("is served over plain HTTP: codes and sessions can be read on the way", "serve it by HTTPS, or see that what is in front of Caddy does and that nobody comes past it")
+		note("is served over plain HTTP: codes and sessions can be read on the way", "serve it by HTTPS, or check that the proxy in front of Caddy does so and that nobody can reach Caddy without it")
 	}
 	if at.HTTPS && g.WebOTP == "" && len(at.Hosts) == 0 && len(at.Wildcards) == 0 {
 		add("serves any host, so messages are bound to a host (WebOTP) only if Caddy has a certificate for it that was not made on demand", "name it: web_otp app.example.com, or give the site its address")
@@ -195,15 +196,15 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 	if g.WebOTP == "" {
 		for _, host := range at.Hosts {
 			if len(host) > maxBoundHost {
-				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, and would cost a second part", host, maxBoundHost), "name a shorter host with web_otp, or this one, and pay for it")
+				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, and a message that names it can be billed as two", host, maxBoundHost), "name a shorter host with web_otp, or this one if you accept the cost")
 			}
 		}
 	}
 	if g.SecondFactor == nil && g.Numbers.Allow == nil && g.Numbers.AllowFile == "" && !at.Local() {
-		note("lets in whoever holds any mobile phone: it proves a number, not who somebody is", "list the numbers with numbers allow, or put a first factor in front with second_factor")
+		note("lets in anybody who has a mobile phone: it verifies a number, and not who the person is", "list the numbers with numbers allow, or put a first factor in front with second_factor")
 	}
 	if !at.Proxied && !at.Local() {
-		note("no trusted_proxies: right if browsers reach Caddy itself; behind a proxy or a CDN all people have one address, and share one per_ip", "if there is one in front, name it in the server's trusted_proxies")
+		note("no trusted_proxies: this is right if browsers connect to Caddy itself; behind a proxy or a CDN all people have one address, and share the limit per_ip", "if there is a proxy, name it in the server's trusted_proxies")
 	}
 	return list
 }

@@ -121,11 +121,11 @@ func TestRisksOfPublicSite(t *testing.T) {
 		config string
 		finds  []string
 	}{
-		"plain HTTP":      {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"served over plain HTTP", "lets in whoever holds any mobile phone", "no trusted_proxies"}},
-		"any host":        {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"serves any host", "lets in whoever", "no trusted_proxies"}},
-		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}", []string{"lets in whoever", "no trusted_proxies"}},
-		"a wildcard":      {"https://*.example.com {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"lets in whoever", "no trusted_proxies"}},
-		"a long name":     {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"is longer than 64 characters", "lets in whoever", "no trusted_proxies"}},
+		"plain HTTP":      {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"served over plain HTTP", "lets in anybody who has a mobile phone", "no trusted_proxies"}},
+		"any host":        {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"serves any host", "lets in anybody", "no trusted_proxies"}},
+		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}", []string{"lets in anybody", "no trusted_proxies"}},
+		"a wildcard":      {"https://*.example.com {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"lets in anybody", "no trusted_proxies"}},
+		"a long name":     {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"is longer than 64 characters", "lets in anybody", "no trusted_proxies"}},
 		"two of one name": {"app.example.com {\n websms_otp {\n  company Acme\n  numbers {\n   allow +6421234567\n  }\n }\n}", []string{"no trusted_proxies"}},
 		"a webhook":       {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}", []string{"its secret stands in the configuration", "is served over plain HTTP: the secret"}},
 		"secrets":         {"{\n websms {\n  client_id cid\n  client_secret csk\n  base_url http://websms.example/api\n  sandbox\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"base_url is plain HTTP", "sandbox", "client_secret stands"}},

@@ -11,11 +11,11 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 )
 
-// maxSkew is by how much this machine's clock may differ from WebSMS's: a code
-// lives minutes, a token is renewed minutes before its end.
+// maxSkew is how much this machine's clock may differ from the clock of WebSMS. A
+// code is valid for minutes, and a token is renewed minutes before it ends.
 const maxSkew = 30 * time.Second
 
-// checkAccount asks WebSMS for a token, and looks at its clock meanwhile.
+// checkAccount asks WebSMS for a token. It compares the clocks with the same answer.
 func (file *configFile) checkAccount(ctx context.Context) []finding {
 	var clock clockNote
 	client, err := file.client(func(c *connexus.Config) {
@@ -24,11 +24,11 @@ func (file *configFile) checkAccount(ctx context.Context) []finding {
 	})
 	if err != nil {
 		if len(file.Gates) == 0 {
-			return []finding{{"credentials", stateSkipped, "there is no gate, and so no need of an account", ""}}
+			return []finding{{"credentials", stateSkipped, "not needed, because there is no gate", ""}}
 		}
 		return []finding{
 			{"credentials", stateFailed, err.Error(), "set them where Caddy runs, and run this command with the same environment"},
-			{"WebSMS", stateSkipped, "nothing to ask with", ""},
+			{"WebSMS", stateSkipped, "was not asked, because the credentials are missing", ""},
 		}
 	}
 	defer client.Close()
@@ -40,16 +40,16 @@ func (file *configFile) checkAccount(ctx context.Context) []finding {
 	case errors.Is(err, connexus.ErrCredentials):
 		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "compare client_id and client_secret with Members Area, API Keys; the secret is shown there once: make a new key if it is lost"})
 	case errors.Is(err, connexus.ErrTimeout):
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that this machine may reach base_url: a firewall that drops looks like this"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that this machine can reach base_url; a firewall that drops packets causes this too"})
 	case errors.Is(err, connexus.ErrUnavailable):
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that base_url is right, its name resolves here, its certificate is trusted, and no proxy is in between"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that base_url is right, that its name resolves here, that its certificate is trusted, and that no proxy stands in between"})
 	default:
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "see that base_url is that of the API"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that base_url is the address of the API"})
 	}
 	return append(found, clock.finding())
 }
 
-// clockNote notes what time a server says it is.
+// clockNote is a transport that compares the clock with the Date of an answer.
 type clockNote struct {
 	http.RoundTripper
 	mu    sync.Mutex
@@ -68,7 +68,7 @@ func (c *clockNote) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		middle := began.Add(time.Since(began) / 2)
-		c.skew, c.asked = middle.Sub(date.Add(500*time.Millisecond)), true // a Date is cut to its second
+		c.skew, c.asked = middle.Sub(date.Add(500*time.Millisecond)), true // a Date has whole seconds, rounded down
 	}
 	return res, nil
 }
@@ -78,9 +78,9 @@ func (c *clockNote) finding() finding {
 	defer c.mu.Unlock()
 	switch {
 	case !c.asked:
-		return finding{"clock", stateSkipped, "WebSMS did not say what time it is", ""}
+		return finding{"clock", stateSkipped, "WebSMS did not tell the time", ""}
 	case c.skew.Abs() > maxSkew:
-		return finding{"clock", stateFailed, fmt.Sprintf("differs from WebSMS's by %s", c.skew.Round(time.Second)), "set it, and keep it right with NTP: codes and sessions live by it"}
+		return finding{"clock", stateFailed, fmt.Sprintf("differs from the clock of WebSMS by %s", c.skew.Round(time.Second)), "set the clock, and keep it right with NTP: codes and sessions end by it"}
 	}
-	return finding{"clock", stateOK, "agrees with WebSMS's", ""}
+	return finding{"clock", stateOK, "agrees with the clock of WebSMS", ""}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-websms/websms/internal/operator"
 )
 
-// checkConfiguration loads the configuration as "caddy validate" does: nothing
-// of it is started. It writes to no log of the configuration's, which may
-// belong to another user.
+// checkConfiguration loads the configuration as "caddy validate" does, and starts
+// nothing of it. It opens no log file of the configuration, because such a file
+// may belong to another user.
 func (file *configFile) checkConfiguration() finding {
 	const check = "configuration"
 	var config caddy.Config
@@ -31,6 +31,7 @@ func (file *configFile) checkConfiguration() finding {
 	return finding{check, stateOK, fmt.Sprintf("%s loads: %s, %s", file.name, count(len(file.Gates), "gate"), count(len(file.Webhooks), "webhook")), ""}
 }
 
+// count returns a number with its noun, such as 2 gates.
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -38,14 +39,14 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// storeTime is how long a store is waited for.
+// storeTime is how long the doctor waits for the store.
 const storeTime = 5 * time.Second
 
-// checkStore opens the store, and asks it something, unless it is a part of the
-// Caddy that runs: then there is nothing to reach.
+// checkStore opens the store and asks it how many challenges are live. It does not
+// open a store inside the running Caddy.
 func (file *configFile) checkStore(ctx context.Context) finding {
 	if file.Store.Open == nil {
-		return finding{"store", stateOK, "memory: challenges live in the Caddy that runs", ""}
+		return finding{"store", stateOK, "memory: the running Caddy keeps the challenges", ""}
 	}
 	check := "store " + file.Store.Kind
 	store, release, err := file.Store.Open(ctx)
@@ -59,16 +60,16 @@ func (file *configFile) checkStore(ctx context.Context) finding {
 			return finding{check, stateOK, fmt.Sprintf("answers; %s live", count(live, "challenge")), ""}
 		}
 		if time.Now().After(deadline) {
-			return finding{check, stateFailed, err.Error(), "see that it runs, that address, user, password and tls are right, and that this machine may reach it; sessions go on meanwhile, codes do not"}
+			return finding{check, stateFailed, err.Error(), "check that it runs, that address, user, password and tls are right, and that this machine can reach it; until then sessions work, and no code is sent"}
 		}
 	}
 }
 
-// checkRunning asks the Caddy that runs how it is.
+// checkRunning asks the running Caddy for its status.
 func (file *configFile) checkRunning(address string) finding {
 	const check = "running Caddy"
 	if file.Admin.Disabled && address == "" {
-		return finding{check, stateSkipped, "its admin endpoint is off", "no command but doctor and send works without it; neither do revocations"}
+		return finding{check, stateSkipped, "its admin endpoint is off", "without it only the commands doctor and send work, and nobody can revoke sessions"}
 	}
 	if address == "" {
 		address = file.Admin.Listen
@@ -87,11 +88,11 @@ func (file *configFile) checkRunning(address string) finding {
 	for _, e := range s.Engines {
 		switch {
 		case !e.Store.Up:
-			return finding{check, stateFailed, "its store does not answer: " + e.Store.Error, "sessions go on, codes do not: bring the store back; Caddy goes on by itself"}
+			return finding{check, stateFailed, "its store does not answer: " + e.Store.Error, "bring the store back, and Caddy continues by itself; until then sessions work, and no code is sent"}
 		case !e.KeysReady:
-			return finding{check, stateFailed, "does not know its keys yet: nobody gets in", "bring the store back; Caddy goes on by itself"}
+			return finding{check, stateFailed, "does not know its keys yet, so nobody gets in", "bring the store back; Caddy then continues by itself"}
 		case e.LastError != nil && time.Since(e.LastError.At) < time.Hour:
-			return finding{check, stateRisk, fmt.Sprintf("runs; within the hour WebSMS failed it: %s", e.LastError.Message), "caddy websms status shows more"}
+			return finding{check, stateRisk, fmt.Sprintf("runs; WebSMS returned an error within the last hour: %s", e.LastError.Message), "caddy websms status shows more"}
 		}
 	}
 	return finding{check, stateOK, "runs, and its store answers", ""}

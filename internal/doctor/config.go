@@ -13,11 +13,11 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
-// Reader reads a configuration of Caddy in JSON, without running it.
+// Reader reads a Caddy configuration in JSON. It does not run it.
 type Reader func(text []byte) (*Config, error)
 
-// Config is what the commands look at in a configuration. Its functions are
-// called when the command needs their result, and may be called several times.
+// Config is the part of a configuration that the commands look at. A command calls
+// the functions in it when it needs their results, and maybe more than once.
 type Config struct {
 	Admin    caddy.AdminConfig
 	Account  Account
@@ -29,48 +29,48 @@ type Config struct {
 // Account is the account with WebSMS.
 type Account struct {
 	Sandbox bool // WebSMS accepts messages, and sends none
-	// Resolve returns the account with its placeholders replaced, or why there is
-	// none.
+	// Resolve replaces the placeholders and returns the account. It returns an
+	// error if there is no account, or a placeholder is empty.
 	Resolve func() (connexus.Config, error)
 	Risks   func() []risk.Risk
 }
 
 // Store is the store of challenges.
 type Store struct {
-	Kind string // as a configuration names it, such as redis
-	// Open opens the store. It is nil for a store that is a part of the process
-	// that runs. The caller calls release once, when it is done.
+	Kind string // the name of its module, such as redis
+	// Open opens the store. It is nil for a store inside the running Caddy, which
+	// no other process can open. The caller calls release once, at the end.
 	Open  func(ctx context.Context) (store LiveStore, release func(), err error)
 	Risks func() []risk.Risk
 }
 
-// LiveStore is a store that tells how many challenges are live.
+// LiveStore is a store that counts its live challenges.
 type LiveStore interface {
 	Live(ctx context.Context, now time.Time) (int, error)
 }
 
-// Gate is a gate, and where requests reach it.
+// Gate is a gate and its place among Caddy's routes.
 type Gate struct {
 	Company string
 	At      routes.Place
 	Risks   func() []risk.Risk
 }
 
-// Webhook is a webhook, and where requests reach it.
+// Webhook is a webhook and its place among Caddy's routes.
 type Webhook struct {
-	Secret string // with its placeholders
+	Secret string // its placeholders are not replaced
 	At     routes.Place
 	Risks  func() []risk.Risk
 }
 
-// configFile is a configuration that a command looks at, without running it.
+// configFile is the configuration that a command looks at.
 type configFile struct {
-	name string // of its file
+	name string // the path of the file
 	text []byte // as JSON
 	*Config
 }
 
-// file reads a configuration as Caddy does.
+// file reads a configuration file as `caddy run` does.
 func (read Reader) file(path, adapter string) (*configFile, error) {
 	text, name, _, err := caddycmd.LoadConfig(path, adapter)
 	if err != nil {
@@ -89,7 +89,7 @@ func (read Reader) file(path, adapter string) (*configFile, error) {
 	return &configFile{name, text, config}, nil
 }
 
-// company returns who the first gate's messages are from.
+// company returns the company of the first gate.
 func (file *configFile) company() string {
 	if len(file.Gates) == 0 {
 		return "Test"
@@ -97,7 +97,8 @@ func (file *configFile) company() string {
 	return file.Gates[0].Company
 }
 
-// client returns a client for the account.
+// client returns a client of the WebSMS API for the account. The function note may
+// change the client's configuration first.
 func (file *configFile) client(note func(*connexus.Config)) (*connexus.Client, error) {
 	config, err := file.Account.Resolve()
 	if err != nil {

@@ -1,3 +1,11 @@
+// Package doctor has the commands that read a configuration without running it:
+// `caddy websms doctor`, which says what is wrong, and `caddy websms send`, which
+// sends one test code.
+//
+// The package does not know the Caddy modules of this plugin. Its user gives it a
+// Reader, which turns a configuration into plain structs: the account, the store,
+// the gates and the webhooks, with their places among Caddy's routes and their
+// risks. The doctor sends no SMS and changes nothing. No finding shows a secret.
 package doctor
 
 import (
@@ -9,45 +17,47 @@ import (
 	"github.com/caddy-websms/websms/internal/operator"
 )
 
-// finding is what the doctor found in one respect.
+// finding is the result of one check. Programs read it as JSON.
 type finding struct {
-	Check string `json:"check"`
+	Check string `json:"check"` // such as store redis
 	State state  `json:"state"`
 	Found string `json:"found"`
 	Do    string `json:"do,omitempty"` // what to do about it
 }
 
-// state says how serious it is.
+// state is the state of what a check looked at.
 type state string
 
 const (
 	stateOK      state = "ok"
-	stateRisk    state = "risk"
-	stateFailed  state = "failed"
-	stateSkipped state = "skipped"
+	stateRisk    state = "risk"    // it works, and may not be wanted
+	stateFailed  state = "failed"  // it does not work
+	stateSkipped state = "skipped" // the doctor could not look
 )
 
-// marks say it without colour.
+// marks stand for the states in text. They need no colour.
 var marks = map[state]string{stateOK: "✓", stateRisk: "!", stateFailed: "✗", stateSkipped: "-"}
 
-// Commands returns what makes the commands that read a configuration.
+// Commands returns a function that makes the commands of this package. They read
+// configurations with read.
 func Commands(read Reader) func() []*cobra.Command {
 	return func() []*cobra.Command { return []*cobra.Command{doctorCommand(read), sendCommand(read)} }
 }
 
 func doctorCommand(read Reader) *cobra.Command {
 	cmd := operator.Subcommand("doctor", "Finds what is wrong, and says what to do", `
-Looks at the configuration and at all that the gate depends on: whether it
-loads, the credentials, WebSMS and its token, the clock, the store, the webhook
-as this machine reaches it, the Caddy that runs, and what is risky.
+Checks the configuration and everything that the gate needs: whether the
+configuration loads, the credentials, WebSMS and its token, the clock, the
+store, the webhook as seen from this machine, and the running Caddy. It also
+lists the risks of the configuration.
 
     caddy websms doctor --config /etc/caddy/Caddyfile
 
-    ✓ well   ! a risk to know of   ✗ does not work   - was not looked at
+    ✓ works   ! a risk   ✗ does not work   - was not checked
 
-It sends no SMS and changes nothing. Run it as the user and with the
-environment that Caddy has, or secrets may be missing. It ends with 1 if
-anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+It sends no SMS and changes nothing. Run it as the same user and with the same
+environment as Caddy, or secrets may be missing. It ends with 1 if anything
+does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
 		found := examine(cmd, read)
 		if err := report(cmd, found); err != nil {
 			return err
@@ -64,12 +74,13 @@ anything does not work.`, cobra.NoArgs, func(cmd *cobra.Command, _ []string) err
 		return nil
 	})
 	operator.WithConfig(cmd)
-	cmd.Flags().String("address", "", "Address of Caddy's admin endpoint (default: the configuration's)")
-	cmd.Flags().String("webhook", "", "URL of the webhook, without its secret, where the configuration does not tell it")
+	cmd.Flags().String("address", "", "Address of Caddy's admin endpoint (default: that of the configuration)")
+	cmd.Flags().String("webhook", "", "URL of the webhook, without its secret (default: made from the site's address)")
 	return cmd
 }
 
-// examine makes every check that the ones before it leave any sense in.
+// examine makes all checks. If the configuration cannot be read, that is the only
+// finding.
 func examine(cmd *cobra.Command, read Reader) []finding {
 	file, err := read.file(operator.Flag(cmd, "config"), operator.Flag(cmd, "adapter"))
 	if err != nil {
@@ -83,6 +94,7 @@ func examine(cmd *cobra.Command, read Reader) []finding {
 	return append(found, file.risks()...)
 }
 
+// report prints the findings, as text or as JSON.
 func report(cmd *cobra.Command, found []finding) error {
 	if operator.IsSet(cmd, "json") {
 		return operator.PrintJSON(cmd, found)

@@ -7,8 +7,7 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
-// risks returns what works, and may not be what its owner wants: the same
-// list that a load logs.
+// risks returns the risks of the configuration. A load logs the same list.
 func (file *configFile) risks() (found []finding) {
 	add := func(check string, list []risk.Risk) {
 		for _, r := range list {
@@ -29,7 +28,7 @@ func (file *configFile) risks() (found []finding) {
 		add(name, g.Risks())
 	}
 	if found == nil {
-		found = []finding{{"risks", stateOK, "none that this command knows of", ""}}
+		found = []finding{{"risks", stateOK, "none found", ""}}
 	}
 	return found
 }
@@ -40,7 +39,7 @@ func adminRisks(admin *caddy.AdminConfig) []risk.Risk {
 		return nil
 	}
 	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !routes.IsLoopback(a.Host) {
-		return []risk.Risk{{Text: "listens on more than this machine: whoever reaches it reads and changes everything", Do: "listen on localhost, or on a Unix socket"}}
+		return []risk.Risk{{Text: "listens for other machines too: anybody who reaches it can read and change everything", Do: "listen on localhost, or on a Unix socket"}}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestAdminRisks(t *testing.T) {
 		":2019": 1, "0.0.0.0:2019": 1, "10.0.0.1:2019": 1,
 	} {
 		list := adminRisks(&caddy.AdminConfig{Listen: listen})
-		if len(list) != risks || risks == 1 && list[0].Text != "listens on more than this machine: whoever reaches it reads and changes everything" {
+		if len(list) != risks || risks == 1 && list[0].Text != "listens for other machines too: anybody who reaches it can read and change everything" {
 			t.Errorf("%q: %v; want %d", listen, list, risks)
 		}
 		if list := adminRisks(&caddy.AdminConfig{Disabled: true, Listen: listen}); list != nil {
@@ -38,7 +38,7 @@ func TestRisksAreNamed(t *testing.T) {
 	}
 	config := Config{Account: Account{Risks: say()}, Store: Store{Risks: say()}, Gates: []Gate{{Risks: say()}}}
 	file := &configFile{Config: &config}
-	if found := file.risks(); !slices.Equal(found, []finding{{"risks", stateOK, "none that this command knows of", ""}}) {
+	if found := file.risks(); !slices.Equal(found, []finding{{"risks", stateOK, "none found", ""}}) {
 		t.Errorf("without a risk: %q", found)
 	}
 	config = Config{
@@ -47,7 +47,7 @@ func TestRisksAreNamed(t *testing.T) {
 	}
 	want := []finding{
 		{"account", stateRisk, "a", "mend a"}, {"account", stateRisk, "b", "mend b"}, {"store", stateRisk, "c", "mend c"},
-		{"admin endpoint", stateRisk, "listens on more than this machine: whoever reaches it reads and changes everything", "listen on localhost, or on a Unix socket"},
+		{"admin endpoint", stateRisk, "listens for other machines too: anybody who reaches it can read and change everything", "listen on localhost, or on a Unix socket"},
 		{"webhook", stateRisk, "d", "mend d"}, {"gate", stateRisk, "e", "mend e"},
 	}
 	if found := file.risks(); !slices.Equal(found, want) {

@@ -18,16 +18,17 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
+// sendCommand returns `caddy websms send`.
 func sendCommand(read Reader) *cobra.Command {
 	cmd := operator.Subcommand("send <number>", "Sends one real test code", `
-Sends one real code, from the account of the configuration, and says what WebSMS
-said. It costs what an SMS costs, unless the configuration has sandbox. The code
-opens nothing, and is not printed: look at the phone.
+Sends one real code from the account of the configuration, and prints the answer
+of WebSMS. It costs as much as any SMS, unless the configuration has sandbox.
+The code opens nothing. The command does not print it: look at the phone.
 
     caddy websms send 021234567 --config /etc/caddy/Caddyfile
 
-WebSMS reports the delivery to the webhook of a Caddy that runs, which logs it
-as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+WebSMS reports the delivery to the webhook of the running Caddy. Its logger
+websms.dlr logs the report with the message id that this command prints.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
 		e164, err := operator.ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
@@ -56,11 +57,12 @@ as websms.dlr with the message id that is printed here.`, cobra.ExactArgs(1), fu
 	})
 	operator.WithConfig(cmd)
 	operator.WithNumber(cmd)
-	cmd.Flags().String("company", "", "Who the message says it is from (default: that of the first gate)")
-	cmd.Flags().BoolP("yes", "y", false, "Do not ask")
+	cmd.Flags().String("company", "", "Company that the message names (default: that of the first gate)")
+	cmd.Flags().BoolP("yes", "y", false, "Send without a question")
 	return cmd
 }
 
+// sendOne sends a random code and prints the answer of WebSMS.
 func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) error {
 	code, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
 	if err != nil {
@@ -71,7 +73,7 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 	if err != nil {
 		var failure *connexus.Error
 		if errors.As(err, &failure) && failure.MaybeAccepted {
-			return operator.Exitf(operator.ExitFailed, "nobody knows whether it was sent: look at the phone: %w", err)
+			return operator.Exitf(operator.ExitFailed, "it is not known whether the code was sent: look at the phone: %w", err)
 		}
 		return operator.Exitf(operator.ExitFailed, "not sent: %w", err)
 	}
@@ -83,14 +85,15 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 	return err
 }
 
-// confirmed asks on a terminal, and takes --yes elsewhere.
+// confirmed asks the operator a question. Where there is no terminal, it needs the
+// flag --yes.
 func confirmed(cmd *cobra.Command, question string) (bool, error) {
 	if operator.IsSet(cmd, "yes") {
 		return true, nil
 	}
 	if file, ok := cmd.InOrStdin().(*os.File); ok {
 		if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-			return false, operator.Exitf(operator.ExitUsage, "%s: add --yes where nobody can be asked", question)
+			return false, operator.Exitf(operator.ExitUsage, "%s: add --yes where there is no terminal", question)
 		}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)

@@ -14,12 +14,13 @@ import (
 	"github.com/caddy-websms/websms/internal/secret"
 )
 
-// probeTime bounds one request to the webhook.
+// probeTime is how long the doctor waits for the webhook.
 const probeTime = 10 * time.Second
 
-// checkWebhooks posts, with the right secret, what is no event: a webhook that
-// is there refuses it, and handles and logs nothing. The secret goes to the
-// configuration's own hosts alone, or to where the operator says.
+// checkWebhooks posts a body that is no event to each webhook, with the right
+// secret. The webhook refuses such a body with an answer of its own, and neither
+// handles nor logs it. The secret goes only to the hosts in the configuration, or
+// to the address, if the operator gives one.
 func (file *configFile) checkWebhooks(ctx context.Context, address string) (found []finding) {
 	for _, h := range file.Webhooks {
 		urls := h.At.URLs()
@@ -36,11 +37,12 @@ func (file *configFile) checkWebhooks(ctx context.Context, address string) (foun
 		}
 	}
 	if file.Webhooks == nil {
-		found = append(found, finding{"webhook", stateRisk, "there is none: nobody learns whether a code was delivered, or what people reply", "add websms_webhook, and give its address to WebSMS"})
+		found = append(found, finding{"webhook", stateRisk, "there is none, so delivery reports and replies do not arrive", "add websms_webhook, and give its address to WebSMS"})
 	}
 	return found
 }
 
+// probeWebhook posts to one address of a webhook.
 func probeWebhook(ctx context.Context, address, secret string) finding {
 	check := "webhook " + address
 	u, err := url.Parse(address)
@@ -65,18 +67,18 @@ func probeWebhook(ctx context.Context, address, secret string) finding {
 	case res.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "invalid payload"):
 		return finding{check, stateOK, "is reached, and takes the secret", ""}
 	case res.StatusCode == http.StatusUnauthorized && strings.Contains(res.Header.Get("WWW-Authenticate"), `realm="websms"`):
-		return finding{check, stateFailed, "does not take the secret of this configuration", "reload Caddy, or see that another Caddy with another secret does not answer there"}
+		return finding{check, stateFailed, "does not take the secret of this configuration", "reload Caddy, or check that no other Caddy with another secret answers there"}
 	case res.StatusCode == http.StatusUnauthorized && strings.HasPrefix(res.Header.Get("WWW-Authenticate"), "WebSMS "):
-		return finding{check, stateFailed, "is behind the gate, which asks WebSMS for a phone", "see that the path is that of websms_webhook, and that Caddy runs this configuration"}
+		return finding{check, stateFailed, "is behind the gate, which asks for a phone number", "check that the path is that of websms_webhook, and that Caddy runs this configuration"}
 	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
-		return finding{check, stateFailed, "something in front of it refuses: " + res.Status, "let WebSMS through: put websms_webhook in front of what asks for a password"}
+		return finding{check, stateFailed, "something in front of it refuses: " + res.Status, "let WebSMS through: put websms_webhook in front of the handler that asks for a password"}
 	case 300 <= res.StatusCode && res.StatusCode < 400:
-		return finding{check, stateFailed, "leads elsewhere: " + res.Status, "WebSMS posts to the address it has: give it the final one, and see that no gate stands in front"}
+		return finding{check, stateFailed, "redirects elsewhere: " + res.Status, "give WebSMS the final address, and check that no gate stands in front"}
 	}
-	return finding{check, stateFailed, "answers " + res.Status + ", which is not the webhook", "see that the path is that of websms_webhook, and no other handler comes first"}
+	return finding{check, stateFailed, "answers " + res.Status + ", which is not the answer of a webhook", "check that the path is that of websms_webhook, and that no other handler comes first"}
 }
 
-// reason returns why a request failed, without its address.
+// reason returns why a request failed. It leaves out the address.
 func reason(err error) string {
 	if failure := (*url.Error)(nil); errors.As(err, &failure) {
 		err = failure.Err
@@ -84,14 +86,15 @@ func reason(err error) string {
 	return err.Error()
 }
 
+// adviceOn returns what to do about a request that failed.
 func adviceOn(err error) string {
 	switch {
 	case errors.As(err, new(*net.DNSError)):
-		return "see that its name has an address in the DNS, or name another with --webhook"
+		return "check that its name has an address in the DNS, or name another URL with --webhook"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "see that its certificate is one that everybody trusts: WebSMS asks for it too"
+		return "give it a certificate that everybody trusts; WebSMS checks it too"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "see that no firewall drops it"
+		return "check that no firewall drops the connection"
 	}
-	return "see that Caddy runs, and listens there; from outside, that the port is open"
+	return "check that Caddy runs and listens there, and that the port is open"
 }
