@@ -93,7 +93,8 @@ type StoreModule interface {
 	Stop(store otp.Store)
 }
 
-// Risk is something in a configuration that works and may still not be wanted.
+// Risk is something in a configuration that works and may still not be wanted, with
+// its remedy.
 type Risk = risk.Risk
 
 // RiskyModule is a StoreModule that can list the risks of its options. Risks may

@@ -1,21 +1,23 @@
-// Package risk is the one list of risks: what works in a configuration, and may
-// still not be wanted. The options that are risky say so themselves. A load logs
-// the risks, and the doctor prints them.
+// Package risk has the type of a risk in a configuration.
+//
+// Each options struct lists its own risks. A load logs them with Log, and
+// `caddy websms doctor` prints the same list.
 package risk
 
 import "go.uber.org/zap"
 
-// Risk is something in a configuration that works and may still not be wanted.
+// Risk is something in a configuration that works and may still not be wanted, such
+// as codes of 4 digits. Its texts hold no secret.
 type Risk struct {
-	Text string // a sentence about the handler or block
-	Do   string // the remedy
-	// Note is set if the risk depends on facts that no configuration holds, such
-	// as the proxy in front of Caddy. A load logs it at level info.
+	Text string // what is risky; the subject is the handler or block
+	Do   string // the remedy, as an instruction
+	// Note is true if the risk depends on facts outside the configuration, such as
+	// the proxy in front of Caddy. Log logs such a risk at level info.
 	Note bool
 }
 
-// Log logs each risk of list with its remedy: at level warn, or a note at level
-// info.
+// Log logs each risk at level warn, or at level info if it is a note. The field do
+// holds the remedy.
 func Log(logger *zap.Logger, list []Risk, fields ...zap.Field) {
 	for _, r := range list {
 		log := logger.Warn

@@ -9,13 +9,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Pathless reports whether a matcher of Caddy does not judge the path. Any other
-// may: `path`, `path_regexp`, `vars`, `expression`, `file`, or another module's.
+// Pathless reports whether a matcher with this name does not look at the path. Any
+// other matcher may look at it: `path`, `path_regexp`, `vars`, `expression`, `file`,
+// or one of another module.
 func Pathless(name string) bool { return slices.Contains(pathlessNames, name) }
 
 var pathlessNames = []string{"client_ip", "header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "tls"}
 
-// NotSets returns the matcher sets that a `not` excludes.
+// NotSets reads the matcher sets that a matcher `not` excludes.
 func NotSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
 	if err := json.Unmarshal(raw, &sets); err != nil {
 		return nil, fmt.Errorf("reading a matcher not: %w", err)
@@ -23,7 +24,8 @@ func NotSets(raw json.RawMessage) (sets []caddy.ModuleMap, err error) {
 	return sets, nil
 }
 
-// pathCondition returns the first condition on the path, as a Caddyfile has it.
+// pathCondition returns the first condition on the path in matcher sets, as a
+// Caddyfile has it, such as "path /admin/*".
 func pathCondition(sets []setView) (condition string, found bool) {
 	for _, set := range sets {
 		for _, m := range set {

@@ -11,7 +11,8 @@ import (
 	"github.com/caddy-websms/websms/internal/risk"
 )
 
-// BypassRisks returns the risks of a bypass that opens more paths than it names.
+// BypassRisks returns the risks of the matcher sets of a gate's option bypass: those
+// that also let through paths which the operator may not expect.
 func BypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
 	add := func(text, do string) { list = append(list, risk.Risk{Text: "bypass: " + text, Do: do}) }
 	for _, set := range sets {
@@ -41,7 +42,7 @@ func BypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
 	return list
 }
 
-// openFolders returns each folder /x of which a set matches /x/* but not /x.
+// openFolders returns each folder, such as /x, of which a set matches /x/* and not /x.
 func openFolders(set setView) (folders []string) {
 	for _, m := range set {
 		if m.name != "path" {
@@ -58,7 +59,8 @@ func openFolders(set setView) (folders []string) {
 	return folders
 }
 
-// takesIn reports whether a pattern of a path matcher matches p.
+// takesIn reports whether a pattern of a path matcher matches the path p, as Caddy
+// reads patterns.
 func takesIn(pattern, p string) bool {
 	pattern, p = strings.ToLower(pattern), strings.ToLower(p)
 	if front, ok := strings.CutSuffix(pattern, "*"); ok && !strings.Contains(front, "*") {

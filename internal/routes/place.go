@@ -10,17 +10,22 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Place is where a handler is served, as far as the configuration tells.
+// Place is where a handler stands among Caddy's routes.
 type Place struct {
-	Hosts, paths []string
-	Wildcards    []string // hosts such as *.example.com
-	Listen       []string
-	HTTPS        bool
-	Proxied      bool      // the server trusts proxies
-	own          []setView // of the handler's own route
-	outer        string    // the condition on the path of a route around it, if there is one
-	Beside       string    // the condition of a route in front of it that takes requests away
-	Cached       bool      // a handler that caches stands in front of it
+	Hosts     []string // hosts that the routes around it name, without wildcards
+	Wildcards []string // hosts such as *.example.com
+	Listen    []string // the addresses of the server
+	HTTPS     bool     // the site is served over HTTPS
+	Proxied   bool     // the server trusts proxies
+	Cached    bool     // a handler that caches stands in front of it
+
+	// Beside is the condition on the path of a route in front of the handler that
+	// takes requests away from it, or "".
+	Beside string
+
+	paths []string  // paths of the innermost route that names some
+	own   []setView // the matchers of the handler's own route
+	outer string    // the condition on the path of a route around it, or ""
 }
 
 // addHosts adds the hosts of a matcher.
@@ -33,7 +38,8 @@ func (p *Place) addHosts(list []string) {
 	}
 }
 
-// literals returns the values of a matcher that stand for themselves.
+// literals returns the values of a matcher that hold no placeholder, and no wildcard
+// but at the end, which it cuts off.
 func literals(list []string) (values []string) {
 	for _, value := range list {
 		if value = strings.TrimSuffix(value, "*"); value != "" && !strings.ContainsAny(value, "*{") {
@@ -43,8 +49,8 @@ func literals(list []string) (values []string) {
 	return values
 }
 
-// overTLS reports whether a site is served by HTTPS: because it is told so, or
-// because Caddy does so by itself where a host is named.
+// overTLS reports whether a site is served over HTTPS: because the configuration
+// says so, or because Caddy turns it on for a site with a host name.
 func overTLS(at Place, server *caddyhttp.Server) bool {
 	if len(server.TLSConnPolicies) > 0 {
 		return true
@@ -65,6 +71,7 @@ func overTLS(at Place, server *caddyhttp.Server) bool {
 	return false
 }
 
+// portOf returns the first port among the addresses of a server, or "".
 func portOf(listen []string) string {
 	for _, l := range listen {
 		if address, err := caddy.ParseNetworkAddress(l); err == nil && !address.IsUnixNetwork() {
@@ -74,7 +81,7 @@ func portOf(listen []string) string {
 	return ""
 }
 
-// Local reports whether a site is for this machine alone.
+// Local reports whether only this machine can reach the site by its hosts.
 func (p *Place) Local() bool {
 	for _, host := range p.Hosts {
 		if !IsLoopback(host) {
@@ -84,13 +91,15 @@ func (p *Place) Local() bool {
 	return len(p.Hosts) > 0
 }
 
+// IsLoopback reports whether a host is this machine itself, such as localhost or
+// 127.0.0.1.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// OpenFolders returns each folder /x of which the matcher of the handler's own
-// route matches /x/* but not /x.
+// OpenFolders returns each folder, such as /x, of which the matcher of the handler's
+// own route matches /x/* and not /x. Applications often serve both as the same page.
 func (p *Place) OpenFolders() (folders []string) {
 	for _, set := range p.own {
 		folders = append(folders, openFolders(set)...)
@@ -99,8 +108,10 @@ func (p *Place) OpenFolders() (folders []string) {
 }
 
 // Around returns the condition on the path that a request must meet before the
-// handler sees it, or "": that of a route around it, or of its own route unless
-// that has the matcher websms_doubtful.
+// handler sees it, such as "path /admin/*", or "". It is the condition of a route
+// around the handler, or of the handler's own route. The condition of its own route
+// does not count beside the matcher websms_doubtful, with which the handler also sees
+// other spellings of the path.
 func (p *Place) Around() string {
 	if p.outer != "" {
 		return p.outer
@@ -114,7 +125,8 @@ func (p *Place) Around() string {
 	return condition
 }
 
-// URLs returns the addresses under which a site's handler is reached.
+// URLs returns the addresses at which a client on this machine can try to reach the
+// handler.
 func (p *Place) URLs() (urls []string) {
 	scheme, usual := "http", strconv.Itoa(caddyhttp.DefaultHTTPPort)
 	if p.HTTPS {

@@ -1,3 +1,10 @@
+// Package routes finds the gates and webhooks among Caddy's routes, and tells what
+// the routes and matchers around them leave open.
+//
+// VisitJSON walks through a configuration in JSON, for the doctor. Visit walks
+// through the routes that Caddy has provisioned, for a load. Both give the same
+// Place for the same configuration, and so the same risks follow. A Place is what
+// the configuration tells: it does not know of the proxies in front of Caddy.
 package routes
 
 import (
@@ -8,22 +15,25 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// The names of our handlers.
 const (
-	gateHandler    = "websms_otp"
+	gateHandler = "websms_otp"
+
+	// WebhookHandler is the name of a webhook among Caddy's handlers.
 	WebhookHandler = "websms_webhook"
 )
 
 // VisitJSON calls visit for each gate and webhook of a server that was read from
-// JSON, with its place. It calls decode with the name and the JSON of each of
-// them, and visit with what decode returns. decode returns nil for malformed
-// JSON; then the handler is skipped.
+// JSON. It calls decode with the name and the JSON of a handler, and then visit with
+// the result of decode and the place of the handler. It skips a handler for which
+// decode returns nil. The place at holds what is the same for all handlers of the
+// server.
 func VisitJSON(s *caddyhttp.Server, at Place, decode func(name string, raw json.RawMessage) any, visit func(handler any, at Place)) {
 	visitServer(s, at, jsonView{decode}.read, visit)
 }
 
-// Visit calls visit for each gate and webhook of a server that Caddy
-// has provisioned, with the module and its place.
+// Visit calls visit for each gate and webhook of a server that Caddy has
+// provisioned, with the module and its place. The place at holds what is the same
+// for all handlers of the server.
 func Visit(s *caddyhttp.Server, at Place, visit func(handler any, at Place)) {
 	visitServer(s, at, viewProvisioned, visit)
 }
@@ -48,11 +58,12 @@ func visitServer(s *caddyhttp.Server, at Place, view func(caddyhttp.RouteList) [
 type routeVisitor struct {
 	server  *caddyhttp.Server
 	named   map[string][]routeView
-	invoked []string // which of them some route invokes
-	stack   []string // which of them the walk is inside of: they may invoke each other
+	invoked []string // the named routes that another route invokes
+	stack   []string // the named routes around the present one: they may invoke each other
 	visit   func(handler any, at Place)
 }
 
+// routes visits the handlers of routes that stand at a place.
 func (v *routeVisitor) routes(routes []routeView, at Place) {
 	groups := map[string]string{} // for each group, the condition of its first route without a gate
 	for _, route := range routes {
@@ -104,8 +115,8 @@ func (v *routeVisitor) routes(routes []routeView, at Place) {
 	}
 }
 
-// inside reports whether such returns true for one of the handlers, or for one in
-// their routes.
+// inside reports whether such returns true for one of the handlers, or for a handler
+// in their routes.
 func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) bool) bool {
 	return slices.ContainsFunc(handlers, func(h handlerView) bool {
 		if such(h) {
@@ -121,6 +132,7 @@ func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) boo
 	})
 }
 
+// hasGate reports whether one of the handlers is a gate, or has one in its routes.
 func (v *routeVisitor) hasGate(handlers []handlerView) bool {
 	return v.inside(handlers, func(h handlerView) bool { return h.isGate() })
 }
@@ -130,6 +142,6 @@ func (v *routeVisitor) answers(handlers []handlerView) bool {
 	return v.inside(handlers, func(h handlerView) bool { return h.name == "reverse_proxy" || h.name == "file_server" })
 }
 
-// caches reports whether a handler is one that keeps answers for others:
-// `cache` of github.com/caddyserver/cache-handler, or another by that name.
+// caches reports whether a handler caches answers and serves them to others. It goes
+// by the name: `cache`, as in github.com/caddyserver/cache-handler, or `…_cache`.
 func caches(handler string) bool { return handler == "cache" || strings.HasSuffix(handler, "_cache") }

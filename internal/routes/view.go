@@ -7,39 +7,42 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// routeView is the part of one of Caddy's routes that the risks depend on. The
-// doctor makes it from a configuration in JSON, a load from the routes that
+// routeView is the part of one of Caddy's routes that the risks depend on. jsonView
+// makes it from a configuration in JSON, and viewProvisioned from the routes that
 // Caddy has provisioned.
 type routeView struct {
 	group    string
-	sets     []setView // one of them matches
+	sets     []setView // the route takes a request that one of them matches
 	handlers []handlerView
 }
 
-// setView is a matcher set: all of its matchers match.
+// setView is a matcher set. It matches a request that all its matchers match.
 type setView []matcherView
 
+// matcherView is one matcher.
 type matcherView struct {
 	name   string    // such as path
 	values []string  // the patterns of host, path and path_regexp
-	sets   []setView // the sets that not excludes
+	sets   []setView // the sets that a matcher not excludes
 }
 
+// handlerView is one handler.
 type handlerView struct {
 	name    string      // such as reverse_proxy
-	own     any         // the gate or webhook itself, if the handler is one
+	own     any         // the handler itself, if it is a gate or a webhook; else nil
 	routes  []routeView // of a subroute
 	invokes string      // the name of a named route
 }
 
 func (h *handlerView) isGate() bool { return h.name == gateHandler && h.own != nil }
 
-// jsonView reads routes from a configuration. It skips malformed parts, because
-// loading the configuration reports them.
+// jsonView reads routes in JSON. It skips malformed parts, because loading the
+// configuration reports them.
 type jsonView struct {
 	decode func(name string, raw json.RawMessage) any
 }
 
+// read reads routes.
 func (v jsonView) read(routes caddyhttp.RouteList) (views []routeView) {
 	for _, route := range routes {
 		view := routeView{group: route.Group}
@@ -54,6 +57,7 @@ func (v jsonView) read(routes caddyhttp.RouteList) (views []routeView) {
 	return views
 }
 
+// readSet reads a matcher set in JSON.
 func readSet(set caddy.ModuleMap) (view setView) {
 	for name, raw := range set {
 		m := matcherView{name: name}
@@ -75,6 +79,7 @@ func readSet(set caddy.ModuleMap) (view setView) {
 	return view
 }
 
+// handler reads a handler.
 func (v jsonView) handler(raw json.RawMessage) handlerView {
 	var kind struct {
 		Handler string              `json:"handler"`
@@ -96,8 +101,8 @@ func (v jsonView) handler(raw json.RawMessage) handlerView {
 	return view
 }
 
-// viewProvisioned reads routes that Caddy has provisioned. Caddy drops their JSON
-// then, so it reads the modules themselves.
+// viewProvisioned reads routes that Caddy has provisioned. Caddy has dropped their
+// JSON by then, so it reads the modules themselves.
 func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 	for _, route := range routes {
 		view := routeView{group: route.Group}
@@ -122,6 +127,7 @@ func viewProvisioned(routes caddyhttp.RouteList) (views []routeView) {
 	return views
 }
 
+// setProvisioned reads a matcher set that Caddy has provisioned.
 func setProvisioned(set caddyhttp.MatcherSet) (view setView) {
 	for _, matcher := range set {
 		m := matcherView{name: moduleName(matcher)}
@@ -142,6 +148,7 @@ func setProvisioned(set caddyhttp.MatcherSet) (view setView) {
 	return view
 }
 
+// moduleName returns the last part of a module's id, such as reverse_proxy.
 func moduleName(v any) string {
 	module, ok := v.(caddy.Module)
 	if !ok {
