@@ -14,9 +14,9 @@ import (
 
 	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/flow"
+	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/number"
-	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
 )
 

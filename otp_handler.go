@@ -20,12 +20,12 @@ import (
 	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/flow"
 	"github.com/caddy-websms/websms/internal/identity"
+	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
-	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
 )
 

@@ -9,9 +9,9 @@ import (
 
 func TestRateString(t *testing.T) {
 	for want, r := range map[string]Rate{
-		"3/10m":    {3, 10 * time.Minute},
+		"3/10m":  {3, 10 * time.Minute},
 		"10/24h": {10, 24 * time.Hour},
-		"1/30s":      {1, 30 * time.Second},
+		"1/30s":  {1, 30 * time.Second},
 	} {
 		if got := r.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

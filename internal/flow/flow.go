@@ -8,10 +8,10 @@ import (
 
 	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/firstfactor"
+	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/otp"
-	"github.com/caddy-websms/websms/pages"
 )
 
 // Flow serves the gate's own pages and endpoints, and denies requests without a

@@ -8,10 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
-	"github.com/caddy-websms/websms/pages"
 )
 
 // problem is a refusal, as JSON (RFC 9457) or as a page. Its type is a stable

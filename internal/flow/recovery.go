@@ -8,10 +8,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/cookies"
+	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
-	"github.com/caddy-websms/websms/pages"
 	"github.com/caddy-websms/websms/session"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )

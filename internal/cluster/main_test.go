@@ -11,7 +11,7 @@ import (
 )
 
 // root is the repository's root, seen from this package.
-const root = ".."
+const root = "../.."
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -13,7 +13,7 @@ import (
 )
 
 // root is the repository's root, seen from this package.
-const root = ".."
+const root = "../.."
 
 // shared is the demo as it is, which the first test that needs it starts.
 var shared = sync.OnceValues(func() (*site, error) {
