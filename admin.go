@@ -88,7 +88,8 @@ func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, er
 			return err
 		}
 		if !app.engine.vault.Ring.Ready() {
-			return operator.Error(http.StatusServiceUnavailable, "the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
+			return operator.Error(http.StatusServiceUnavailable,
+				"the keys are not known yet, because the store does not answer: nothing was done; ask again when it does")
 		}
 		answer, err := do(r, app, req)
 		if err != nil {
@@ -156,7 +157,8 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any
 		was = was || counted
 	}
 	if !was {
-		return nil, operator.Error(http.StatusNotFound, "no wrong code counts for this number in this realm: give the realm of the gate, or none if the gate has no option realm; for such a gate the audit log shows the host")
+		return nil, operator.Error(http.StatusNotFound,
+			"no wrong code counts for this number in this realm: give the realm of the gate, or none if the gate has no option realm; for such a gate the audit log shows the host")
 	}
 	a.log(telemetry.EntryUnlocked, req)
 	return struct {
@@ -183,7 +185,8 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request
 		was = was || counted
 	}
 	if !was {
-		return nil, operator.Error(http.StatusNotFound, "no code counts against a budget in this realm: give the realm of the gate, or none if the gate has no option realm")
+		return nil, operator.Error(http.StatusNotFound,
+			"no code counts against a budget in this realm: give the realm of the gate, or none if the gate has no option realm")
 	}
 	a.log(telemetry.EntryUnlocked, req, zap.String("limit", "budget"))
 	return struct {
@@ -195,7 +198,8 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request
 func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request) (any, error) {
 	switch {
 	case req.Session != "" || (req.Number == "") == (req.User == ""):
-		return nil, operator.Error(http.StatusBadRequest, "give a number, or with second_factor a user, and the realm of the gate if that has one")
+		return nil, operator.Error(http.StatusBadRequest,
+			"give a number, or with second_factor a user, and the realm of the gate if that has one")
 	case req.User != "":
 		if err := directory.CheckUser(req.User); err != nil {
 			return nil, operator.Error(http.StatusBadRequest, err.Error()+": give the name of a user as the first factor sets it")
@@ -205,12 +209,14 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 	}
 	scope, holder := holderOf(req)
 	if !app.serves(scope, req.User != "") {
-		return nil, operator.Error(http.StatusNotFound, "no gate would take it: give a number for a gate where people type their number, a user for a gate with second_factor, and the realm of the gate, or none if the gate has no option realm")
+		return nil, operator.Error(http.StatusNotFound,
+			"no gate would take it: give a number for a gate where people type their number, a user for a gate with second_factor, and the realm of the gate, or none if the gate has no option realm")
 	}
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
 		a.log(telemetry.EntryLimited, req, zap.Error(err))
-		return nil, operator.Error(http.StatusTooManyRequests, fmt.Sprintf("too many recovery codes were made for this person: make the next in %s", request.WholeSeconds(limit.RetryAfter)))
+		return nil, operator.Error(http.StatusTooManyRequests,
+			fmt.Sprintf("too many recovery codes were made for this person: make the next in %s", request.WholeSeconds(limit.RetryAfter)))
 	}
 	if err != nil {
 		return nil, operator.Unavailable(err)

@@ -40,7 +40,10 @@ func readConfig(text []byte) (*doctor.Config, error) {
 	if config.Apps.WebSMS != nil {
 		app = config.Apps.WebSMS
 	}
-	read := &doctor.Config{Account: doctor.Account{Sandbox: app.Sandbox, Resolve: app.connexusConfig, Risks: app.risks}, Store: app.storeToCheck()}
+	read := &doctor.Config{
+		Account: doctor.Account{Sandbox: app.Sandbox, Resolve: app.connexusConfig, Risks: app.risks},
+		Store:   app.storeToCheck(),
+	}
 	if config.Admin != nil {
 		read.Admin = *config.Admin
 	}
@@ -56,7 +59,9 @@ func readConfig(text []byte) (*doctor.Config, error) {
 					return append(h.optionRisks(), h.placeRisks(&at)...)
 				}})
 			case *Webhook:
-				read.Webhooks = append(read.Webhooks, doctor.Webhook{Secret: h.Secret, At: at, Risks: func() []risk.Risk { return h.risks(&at) }})
+				read.Webhooks = append(read.Webhooks, doctor.Webhook{Secret: h.Secret, At: at, Risks: func() []risk.Risk {
+					return h.risks(&at)
+				}})
 			}
 		})
 	}
@@ -81,7 +86,10 @@ func (a *App) connexusConfig() (connexus.Config, error) {
 	if err == nil {
 		err = a.missing
 	}
-	return connexus.Config{BaseURL: resolved.baseURL, ClientID: resolved.id, ClientSecret: resolved.secret, Timeout: resolved.timeout, Sandbox: resolved.sandbox}, err
+	return connexus.Config{
+		BaseURL: resolved.baseURL, ClientID: resolved.id, ClientSecret: resolved.secret,
+		Timeout: resolved.timeout, Sandbox: resolved.sandbox,
+	}, err
 }
 
 // storeToCheck returns the store for the doctor. The doctor cannot open the memory
@@ -154,13 +162,18 @@ func (g *Gate) optionRisks() (list []risk.Risk) {
 		hourly = max(hourly, int(float64(r.Count)*float64(time.Hour)/float64(r.Window)))
 	}
 	if hourly > manyCodes {
-		add(fmt.Sprintf("its budget allows %d codes an hour, and each is billed", hourly), "lower limits budget to what you would pay for an attack")
+		add(fmt.Sprintf("its budget allows %d codes an hour, and each is billed", hourly),
+			"lower limits budget to what you would pay for an attack")
 	}
 	if lock := g.Limits.lockout(); lock.Count > 0 && lock.Max > 0 && lock.Count > lock.Max {
-		add("lockout has a higher count than max_failures, so it never acts, and an operator must unlock each number", "lower the count of lockout")
+		add("lockout has a higher count than max_failures, so it never acts, and an operator must unlock each number",
+			"lower the count of lockout")
 	}
 	if g.WebOTP == "off" {
-		list = append(list, risk.Risk{Text: "web_otp is off: browsers do not offer to fill in the code, and do not refuse it to a site that imitates yours", Do: "remove web_otp", Note: true})
+		list = append(list, risk.Risk{
+			Text: "web_otp is off: browsers do not offer to fill in the code, and do not refuse it to a site that imitates yours",
+			Do:   "remove web_otp", Note: true,
+		})
 	}
 	sets := g.BypassRaw
 	if sets == nil { // the gate is provisioned
@@ -174,7 +187,8 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
 	note := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do, Note: true}) }
 	for _, folder := range at.OpenFolders() {
-		add(fmt.Sprintf("its matcher holds %s/* and not %s, which applications serve as the same page: it is open", folder, folder), fmt.Sprintf("write path %s %s/*", folder, folder))
+		add(fmt.Sprintf("its matcher holds %s/* and not %s, which applications serve as the same page: it is open", folder, folder),
+			fmt.Sprintf("write path %s %s/*", folder, folder))
 	}
 	if around := at.Around(); around != "" {
 		add(fmt.Sprintf("stands in a route that asks for %q: spellings such as /admin;/x or /x/../admin, which Caddy and the application read differently, can pass beside it", around),
@@ -185,26 +199,34 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 			"put the gate in front of all of them, and let the public part through with bypass")
 	}
 	if at.Cached {
-		add("a handler that caches stands in front of it, and can serve pages of one person to others", "put the gate in front of it: order cache after websms_otp")
+		add("a handler that caches stands in front of it, and can serve pages of one person to others",
+			"put the gate in front of it: order cache after websms_otp")
 	}
 	if !at.HTTPS && !at.Local() {
-		note("is served over plain HTTP: codes and sessions can be read on the way", "serve it by HTTPS, or check that the proxy in front of Caddy does so and that nobody can reach Caddy without it")
+		note("is served over plain HTTP: codes and sessions can be read on the way",
+			"serve it by HTTPS, or check that the proxy in front of Caddy does so and that nobody can reach Caddy without it")
 	}
 	if at.HTTPS && g.WebOTP == "" && len(at.Hosts) == 0 && len(at.Wildcards) == 0 {
-		add("serves any host, so messages are bound to a host (WebOTP) only if Caddy has a certificate for it that was not made on demand", "name it: web_otp app.example.com, or give the site its address")
+		add("serves any host, so messages are bound to a host (WebOTP) only if Caddy has a certificate for it that was not made on demand",
+			"name it: web_otp app.example.com, or give the site its address")
 	}
 	if g.WebOTP == "" {
 		for _, host := range at.Hosts {
 			if len(host) > maxBoundHost {
-				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, and a message that names it can be billed as two", host, maxBoundHost), "name a shorter host with web_otp, or this one if you accept the cost")
+				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, "+
+					"and a message that names it can be billed as two", host, maxBoundHost),
+					"name a shorter host with web_otp, or this one if you accept the cost")
 			}
 		}
 	}
 	if g.SecondFactor == nil && g.Numbers.Allow == nil && g.Numbers.AllowFile == "" && !at.Local() {
-		note("lets in anybody who has a mobile phone: it verifies a number, and not who the person is", "list the numbers with numbers allow, or put a first factor in front with second_factor")
+		note("lets in anybody who has a mobile phone: it verifies a number, and not who the person is",
+			"list the numbers with numbers allow, or put a first factor in front with second_factor")
 	}
 	if !at.Proxied && !at.Local() {
-		note("no trusted_proxies: this is right if browsers connect to Caddy itself; behind a proxy or a CDN all people have one address, and share the limit per_ip", "if there is a proxy, name it in the server's trusted_proxies")
+		note("no trusted_proxies: this is right if browsers connect to Caddy itself; "+
+			"behind a proxy or a CDN all people have one address, and share the limit per_ip",
+			"if there is a proxy, name it in the server's trusted_proxies")
 	}
 	return list
 }
@@ -246,10 +268,16 @@ func (a *App) storeRisks() (list []risk.Risk) {
 // risks returns the risks of a webhook.
 func (h *Webhook) risks(at *routes.Place) (list []risk.Risk) {
 	if !strings.Contains(h.Secret, "{") && !at.Local() {
-		list = append(list, risk.Risk{Text: "its secret stands in the configuration, which Caddy prints and stores", Do: "write {env.WEBSMS_WEBHOOK_SECRET} or {file./path}"})
+		list = append(list, risk.Risk{
+			Text: "its secret stands in the configuration, which Caddy prints and stores",
+			Do:   "write {env.WEBSMS_WEBHOOK_SECRET} or {file./path}",
+		})
 	}
 	if !at.HTTPS && !at.Local() {
-		list = append(list, risk.Risk{Text: "is served over plain HTTP: the secret, numbers and replies can be read on the way", Do: "serve it by HTTPS", Note: true})
+		list = append(list, risk.Risk{
+			Text: "is served over plain HTTP: the secret, numbers and replies can be read on the way",
+			Do:   "serve it by HTTPS", Note: true,
+		})
 	}
 	return list
 }

@@ -38,11 +38,14 @@ func (file *configFile) checkAccount(ctx context.Context) []finding {
 	case err == nil:
 		found = append(found, finding{"WebSMS", stateOK, "gave a token", ""})
 	case errors.Is(err, connexus.ErrCredentials):
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "compare client_id and client_secret with Members Area, API Keys; the secret is shown there once: make a new key if it is lost"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(),
+			"compare client_id and client_secret with Members Area, API Keys; the secret is shown there once: make a new key if it is lost"})
 	case errors.Is(err, connexus.ErrTimeout):
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that this machine can reach base_url; a firewall that drops packets causes this too"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(),
+			"check that this machine can reach base_url; a firewall that drops packets causes this too"})
 	case errors.Is(err, connexus.ErrUnavailable):
-		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that base_url is right, that its name resolves here, that its certificate is trusted, and that no proxy stands in between"})
+		found = append(found, finding{"WebSMS", stateFailed, err.Error(),
+			"check that base_url is right, that its name resolves here, that its certificate is trusted, and that no proxy stands in between"})
 	default:
 		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that base_url is the address of the API"})
 	}
@@ -80,7 +83,8 @@ func (c *clockNote) finding() finding {
 	case !c.asked:
 		return finding{"clock", stateSkipped, "WebSMS did not tell the time", ""}
 	case c.skew.Abs() > maxSkew:
-		return finding{"clock", stateFailed, fmt.Sprintf("differs from the clock of WebSMS by %s", c.skew.Round(time.Second)), "set the clock, and keep it right with NTP: codes and sessions end by it"}
+		return finding{"clock", stateFailed, fmt.Sprintf("differs from the clock of WebSMS by %s", c.skew.Round(time.Second)),
+			"set the clock, and keep it right with NTP: codes and sessions end by it"}
 	}
 	return finding{"clock", stateOK, "agrees with the clock of WebSMS", ""}
 }

@@ -28,7 +28,8 @@ func (file *configFile) checkConfiguration() finding {
 	if err := caddy.Validate(&config); err != nil {
 		return finding{check, stateFailed, err.Error(), "correct " + file.name + ", or set what it asks for where this command runs"}
 	}
-	return finding{check, stateOK, fmt.Sprintf("%s loads: %s, %s", file.name, count(len(file.Gates), "gate"), count(len(file.Webhooks), "webhook")), ""}
+	what := count(len(file.Gates), "gate") + ", " + count(len(file.Webhooks), "webhook")
+	return finding{check, stateOK, file.name + " loads: " + what, ""}
 }
 
 // count returns a number with its noun, such as 2 gates.
@@ -60,7 +61,8 @@ func (file *configFile) checkStore(ctx context.Context) finding {
 			return finding{check, stateOK, fmt.Sprintf("answers; %s live", count(live, "challenge")), ""}
 		}
 		if time.Now().After(deadline) {
-			return finding{check, stateFailed, err.Error(), "check that it runs, that address, user, password and tls are right, and that this machine can reach it; until then sessions work, and no code is sent"}
+			return finding{check, stateFailed, err.Error(),
+				"check that it runs, that address, user, password and tls are right, and that this machine can reach it; until then sessions work, and no code is sent"}
 		}
 	}
 }
@@ -69,7 +71,8 @@ func (file *configFile) checkStore(ctx context.Context) finding {
 func (file *configFile) checkRunning(address string) finding {
 	const check = "running Caddy"
 	if file.Admin.Disabled && address == "" {
-		return finding{check, stateSkipped, "its admin endpoint is off", "without it only the commands doctor and send work, and nobody can revoke sessions"}
+		return finding{check, stateSkipped, "its admin endpoint is off",
+			"without it only the commands doctor and send work, and nobody can revoke sessions"}
 	}
 	if address == "" {
 		address = file.Admin.Listen
@@ -88,11 +91,14 @@ func (file *configFile) checkRunning(address string) finding {
 	for _, e := range s.Engines {
 		switch {
 		case !e.Store.Up:
-			return finding{check, stateFailed, "its store does not answer: " + e.Store.Error, "bring the store back, and Caddy continues by itself; until then sessions work, and no code is sent"}
+			return finding{check, stateFailed, "its store does not answer: " + e.Store.Error,
+				"bring the store back, and Caddy continues by itself; until then sessions work, and no code is sent"}
 		case !e.KeysReady:
-			return finding{check, stateFailed, "does not know its keys yet, so nobody gets in", "bring the store back; Caddy then continues by itself"}
+			return finding{check, stateFailed, "does not know its keys yet, so nobody gets in",
+				"bring the store back; Caddy then continues by itself"}
 		case e.LastError != nil && time.Since(e.LastError.At) < time.Hour:
-			return finding{check, stateRisk, fmt.Sprintf("runs; WebSMS returned an error within the last hour: %s", e.LastError.Message), "caddy websms status shows more"}
+			return finding{check, stateRisk, fmt.Sprintf("runs; WebSMS returned an error within the last hour: %s", e.LastError.Message),
+				"caddy websms status shows more"}
 		}
 	}
 	return finding{check, stateOK, "runs, and its store answers", ""}

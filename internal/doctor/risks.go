@@ -39,7 +39,10 @@ func adminRisks(admin *caddy.AdminConfig) []risk.Risk {
 		return nil
 	}
 	if a, err := caddy.ParseNetworkAddress(admin.Listen); err == nil && !a.IsUnixNetwork() && !routes.IsLoopback(a.Host) {
-		return []risk.Risk{{Text: "listens for other machines too: anybody who reaches it can read and change everything", Do: "listen on localhost, or on a Unix socket"}}
+		return []risk.Risk{{
+			Text: "listens for other machines too: anybody who reaches it can read and change everything",
+			Do:   "listen on localhost, or on a Unix socket",
+		}}
 	}
 	return nil
 }

@@ -81,7 +81,8 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 	if operator.IsSet(cmd, "json") {
 		return operator.PrintJSON(cmd, map[string]any{"message_id": receipt.MessageID, "took_ms": took.Milliseconds()})
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "WebSMS took it in %s as message %s. Look at the phone, and for websms.dlr in Caddy's log.\n", took, receipt.MessageID)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "WebSMS took it in %s as message %s. Look at the phone, and for websms.dlr in Caddy's log.\n",
+		took, receipt.MessageID)
 	return err
 }
 

@@ -29,7 +29,8 @@ func (file *configFile) checkWebhooks(ctx context.Context, address string) (foun
 		}
 		resolved, err := secret.Resolve("secret", h.Secret)
 		if err != nil {
-			found = append(found, finding{"webhook", stateFailed, err.Error(), "set it where Caddy runs, and run this command with the same environment"})
+			found = append(found, finding{"webhook", stateFailed, err.Error(),
+				"set it where Caddy runs, and run this command with the same environment"})
 			continue
 		}
 		for _, u := range urls {
@@ -37,7 +38,8 @@ func (file *configFile) checkWebhooks(ctx context.Context, address string) (foun
 		}
 	}
 	if file.Webhooks == nil {
-		found = append(found, finding{"webhook", stateRisk, "there is none, so delivery reports and replies do not arrive", "add websms_webhook, and give its address to WebSMS"})
+		found = append(found, finding{"webhook", stateRisk, "there is none, so delivery reports and replies do not arrive",
+			"add websms_webhook, and give its address to WebSMS"})
 	}
 	return found
 }
@@ -67,15 +69,20 @@ func probeWebhook(ctx context.Context, address, secret string) finding {
 	case res.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "invalid payload"):
 		return finding{check, stateOK, "is reached, and takes the secret", ""}
 	case res.StatusCode == http.StatusUnauthorized && strings.Contains(res.Header.Get("WWW-Authenticate"), `realm="websms"`):
-		return finding{check, stateFailed, "does not take the secret of this configuration", "reload Caddy, or check that no other Caddy with another secret answers there"}
+		return finding{check, stateFailed, "does not take the secret of this configuration",
+			"reload Caddy, or check that no other Caddy with another secret answers there"}
 	case res.StatusCode == http.StatusUnauthorized && strings.HasPrefix(res.Header.Get("WWW-Authenticate"), "WebSMS "):
-		return finding{check, stateFailed, "is behind the gate, which asks for a phone number", "check that the path is that of websms_webhook, and that Caddy runs this configuration"}
+		return finding{check, stateFailed, "is behind the gate, which asks for a phone number",
+			"check that the path is that of websms_webhook, and that Caddy runs this configuration"}
 	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
-		return finding{check, stateFailed, "something in front of it refuses: " + res.Status, "let WebSMS through: put websms_webhook in front of the handler that asks for a password"}
+		return finding{check, stateFailed, "something in front of it refuses: " + res.Status,
+			"let WebSMS through: put websms_webhook in front of the handler that asks for a password"}
 	case 300 <= res.StatusCode && res.StatusCode < 400:
-		return finding{check, stateFailed, "redirects elsewhere: " + res.Status, "give WebSMS the final address, and check that no gate stands in front"}
+		return finding{check, stateFailed, "redirects elsewhere: " + res.Status,
+			"give WebSMS the final address, and check that no gate stands in front"}
 	}
-	return finding{check, stateFailed, "answers " + res.Status + ", which is not the answer of a webhook", "check that the path is that of websms_webhook, and that no other handler comes first"}
+	return finding{check, stateFailed, "answers " + res.Status + ", which is not the answer of a webhook",
+		"check that the path is that of websms_webhook, and that no other handler comes first"}
 }
 
 // reason returns why a request failed. It leaves out the address.

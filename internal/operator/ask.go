@@ -52,7 +52,8 @@ func AskAt(address, method, path string, body, v any) error {
 	}
 	if res.StatusCode == http.StatusOK {
 		if err := json.Unmarshal(text, v); err != nil {
-			return Exitf(ExitFailed, "the answer of %s is not understood: is that Caddy's admin endpoint, of a build with this plugin? %w", address, err)
+			return Exitf(ExitFailed,
+				"the answer of %s is not understood: is that Caddy's admin endpoint, of a build with this plugin? %w", address, err)
 		}
 		return nil
 	}

@@ -65,13 +65,15 @@ It ends with 4 if no code counted.`, func(cmd *cobra.Command, args []string) err
 		return cobra.ExactArgs(1)(cmd, args)
 	}, func(cmd *cobra.Command, args []string) error {
 		if IsSet(cmd, "budget") {
-			return tellAdmin(cmd, UnlockPath, Request{Budget: true, Realm: Flag(cmd, "realm")}, "Unlocked. The whole budget can be spent again.")
+			return tellAdmin(cmd, UnlockPath, Request{Budget: true, Realm: Flag(cmd, "realm")},
+				"Unlocked. The whole budget can be spent again.")
 		}
 		e164, err := ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		return tellAdmin(cmd, UnlockPath, Request{Number: e164, Realm: Flag(cmd, "realm")}, "Unlocked. The number can ask for a code again.")
+		return tellAdmin(cmd, UnlockPath, Request{Number: e164, Realm: Flag(cmd, "realm")},
+			"Unlocked. The number can ask for a code again.")
 	})
 	cmd.Flags().Bool("budget", false, "Forget the codes that count against the budget, not the wrong codes of a number")
 	return cmd
@@ -105,7 +107,8 @@ each code that is made, and each that is used.`, cobra.NoArgs, func(cmd *cobra.C
 		if IsSet(cmd, "json") {
 			return PrintJSON(cmd, made)
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nType it once, on the page %s/recover of the gate, before %s.\n", made.Code, prefix, made.ExpiresAt.Local().Format(time.TimeOnly))
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nType it once, on the page %s/recover of the gate, before %s.\n",
+			made.Code, prefix, made.ExpiresAt.Local().Format(time.TimeOnly))
 		return err
 	})
 	cmd.Flags().String("number", "", "Number of the person, where people type theirs")

@@ -54,7 +54,8 @@ func ReadNumber(cmd *cobra.Command, written string) (string, error) {
 	}
 	n, err := number.Parse(written, []string{country})
 	if err != nil {
-		return "", Exitf(ExitUsage, "that is no mobile number: write it like %s, or with its country code: %w", number.Example(country), err)
+		return "", Exitf(ExitUsage,
+			"that is no mobile number: write it like %s, or with its country code: %w", number.Example(country), err)
 	}
 	return n.E164, nil
 }

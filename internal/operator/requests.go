@@ -29,7 +29,8 @@ func ReadRequest(w http.ResponseWriter, r *http.Request, maxRealm int) (*Request
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	body.DisallowUnknownFields()
 	if err := body.Decode(&req); err != nil {
-		return nil, Error(http.StatusBadRequest, `the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
+		return nil, Error(http.StatusBadRequest,
+			`the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
 	}
 	if req.Budget && r.URL.Path != UnlockPath {
 		return nil, Error(http.StatusBadRequest, "budget goes with unlock alone")

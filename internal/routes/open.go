@@ -33,7 +33,8 @@ func BypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
 			case "not":
 				for _, inner := range m.sets {
 					for _, folder := range openFolders(inner) {
-						add(fmt.Sprintf("it spares %s/* and not %s, which applications serve as the same page: it is open", folder, folder), fmt.Sprintf("write not path %s %s/*", folder, folder))
+						add(fmt.Sprintf("it spares %s/* and not %s, which applications serve as the same page: it is open", folder, folder),
+							fmt.Sprintf("write not path %s %s/*", folder, folder))
 					}
 				}
 			}
