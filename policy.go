@@ -26,7 +26,7 @@ func (g *Gate) challengePolicy() otp.Policy {
 		Scope: g.scope(), Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
 		Company: g.Company, Comment: g.Comment, Cooldown: 30 * time.Second,
 		PerNumber: rates(g.Limits.PerNumber, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 10, Window: 24 * time.Hour}),
-		PerClient: rates(g.Limits.PerIP, otp.Rate{Count: 10, Window: 10 * time.Minute}, otp.Rate{Count: 50, Window: 24 * time.Hour}),
+		PerIP:     rates(g.Limits.PerIP, otp.Rate{Count: 10, Window: 10 * time.Minute}, otp.Rate{Count: 50, Window: 24 * time.Hour}),
 		Budget:    rates(g.Limits.Budget, otp.Rate{Count: 500, Window: time.Hour}),
 		Lockout:   g.Limits.lockout(),
 	}

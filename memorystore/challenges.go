@@ -64,7 +64,7 @@ func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err 
 			RetryAfter: max(m.live[0].expires().time().Sub(r.Now), time.Second),
 		}
 	}
-	if err := m.take(&r.Run, r.Counters, r.Now, nil); err != nil {
+	if err := m.take(&r.Failures, r.Counters, r.Now, nil); err != nil {
 		return false, err
 	}
 	if heir {
@@ -78,7 +78,7 @@ func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err 
 // take counts one sending, unless the number is locked or a limit is reached.
 // limit is a refusal that the caller has found already, or nil. The caller
 // holds mu.
-func (m *memory) take(run *otp.Run, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+func (m *memory) take(run *otp.Failures, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
 	if lock := m.failures.locked(run, now); lock != nil {
 		if lock.RetryAfter == 0 { // only an operator ends it
 			return lock
@@ -103,7 +103,7 @@ func (m *memory) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Recor
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	defer m.changedRecord(rec)
-	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.take(&r.Run, r.Counters, r.Now, cooldown) })
+	renewed, err := rec.renew(r, func(cooldown *otp.LimitError) error { return m.take(&r.Failures, r.Counters, r.Now, cooldown) })
 	if err != nil {
 		return renewed, err
 	}

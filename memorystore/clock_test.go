@@ -17,13 +17,13 @@ func TestFileClockAhead(t *testing.T) {
 		dir := t.TempDir()
 		budget := testCounter(1, otp.Rate{Count: 2, Window: time.Hour})
 		strangers, device := testRun(1, 0), testRun(1, 1)
-		fail := func(s *savedStore, now time.Time, run otp.Run) error {
+		fail := func(s *savedStore, now time.Time, run otp.Failures) error {
 			t.Helper()
 			r := testReservation(now)
 			if err := s.Reserve(ctxBg, r); err != nil {
 				t.Fatal(err)
 			}
-			_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Now: now, Run: run})
+			_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Now: now, Failures: run})
 			return err
 		}
 		ahead := storeEpoch.Add(leap)
@@ -32,7 +32,7 @@ func TestFileClockAhead(t *testing.T) {
 		if err := errors.Join(s.Reserve(ctxBg, pending), s.Reserve(ctxBg, testReservation(ahead, budget))); err != nil {
 			t.Fatal(err)
 		}
-		for _, run := range []otp.Run{strangers, strangers, strangers, device, device} {
+		for _, run := range []otp.Failures{strangers, strangers, strangers, device, device} {
 			if err := fail(s, ahead, run); !errors.Is(err, otp.ErrWrongCode) {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestFileClockAhead(t *testing.T) {
 			wantLimit(t, s.Reserve(ctxBg, testReservation(now, budget)), "number", time.Hour-after)
 			if after < time.Minute {
 				r := testReservation(now)
-				r.Run = strangers
+				r.Failures = strangers
 				wantLimit(t, s.Reserve(ctxBg, r), "lockout", time.Minute-after)
 			}
 			rec, err := s.Get(ctxBg, "", pending.ID, now)
@@ -107,7 +107,7 @@ func TestClockAheadIdle(t *testing.T) {
 			t.Fatalf("counter %d is kept", i)
 		}
 	}
-	if err := r.admit(&other, storeEpoch.Add(otp.RunLife)); err != nil {
+	if err := r.admit(&other, storeEpoch.Add(otp.FailuresLife)); err != nil {
 		t.Error(err)
 	}
 }
@@ -156,7 +156,7 @@ func TestOfWhileClocksLeap(t *testing.T) {
 	run := testRun(1, 0)
 	for range 50 {
 		r := testReservation(storeEpoch)
-		r.Run = run
+		r.Failures = run
 		if err := m.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func newFailureTable() failureTable {
 }
 
 // of returns the failures of a run, or nil if it has none.
-func (t *failureTable) of(run *otp.Run) *failures {
+func (t *failureTable) of(run *otp.Failures) *failures {
 	known := t.get(run.Number)
 	switch {
 	case known == nil:
@@ -132,7 +132,7 @@ func (f *failures) settle(now time.Time) (moved bool) {
 }
 
 // locked returns the refusal of a run that is locked, or nil.
-func (t *failureTable) locked(run *otp.Run, now time.Time) *otp.LimitError {
+func (t *failureTable) locked(run *otp.Failures, now time.Time) *otp.LimitError {
 	if known := t.get(run.Number); known != nil {
 		t.settle(keyOf(run.Number), known, now)
 	}
@@ -152,7 +152,7 @@ func (t *failureTable) locked(run *otp.Run, now time.Time) *otp.LimitError {
 // admit returns an *otp.UnavailableError if there is no room to count a failure
 // of the run. The caller asks before it compares the code, because a guess that is
 // not counted would be free.
-func (t *failureTable) admit(run *otp.Run, now time.Time) error {
+func (t *failureTable) admit(run *otp.Failures, now time.Time) error {
 	if run.Number == (otp.Digest{}) || t.get(run.Number) != nil {
 		return nil
 	}
@@ -168,7 +168,7 @@ func (t *failureTable) admit(run *otp.Run, now time.Time) error {
 
 // fail counts one more failure, and locks the run if that is one too many. The
 // caller has called admit and locked.
-func (t *failureTable) fail(run *otp.Run, now time.Time) {
+func (t *failureTable) fail(run *otp.Failures, now time.Time) {
 	if run.Number == (otp.Digest{}) {
 		return
 	}
@@ -204,7 +204,7 @@ func (t *failureTable) fail(run *otp.Run, now time.Time) {
 
 // succeed forgets the failures of a run, because the right code was entered. It
 // does not forget those that several devices share.
-func (t *failureTable) succeed(run *otp.Run) {
+func (t *failureTable) succeed(run *otp.Failures) {
 	known := t.get(run.Number)
 	if known == nil || t.of(run) == nil {
 		return
@@ -243,5 +243,5 @@ func (n *numberFailures) idle(now time.Time) bool {
 }
 
 func (f *failures) idle(now time.Time) bool {
-	return f.until != forever && now.Sub(time.Unix(0, f.last())) >= otp.RunLife
+	return f.until != forever && now.Sub(time.Unix(0, f.last())) >= otp.FailuresLife
 }

@@ -19,19 +19,19 @@ func TestFailuresBounded(t *testing.T) {
 	store := openMemory(t, 100)
 	store.failures.max = most
 	now := storeEpoch
-	attempt := func(id otp.ID, proof otp.Digest, run otp.Run) (otp.Record, error) {
-		return store.Attempt(context.Background(), id, &otp.Answer{Proof: proof, Run: run, Now: now})
+	attempt := func(id otp.ID, proof otp.Digest, run otp.Failures) (otp.Record, error) {
+		return store.Attempt(context.Background(), id, &otp.Answer{Proof: proof, Failures: run, Now: now})
 	}
-	challenge := func(run otp.Run) *otp.Reservation {
+	challenge := func(run otp.Failures) *otp.Reservation {
 		t.Helper()
 		r := testReservation(now)
-		r.Run = run
+		r.Failures = run
 		if err := store.Reserve(context.Background(), r); err != nil {
 			t.Fatalf("Reserve: %v", err)
 		}
 		return r
 	}
-	miss := func(run otp.Run) {
+	miss := func(run otp.Failures) {
 		t.Helper()
 		r := challenge(run)
 		if rec, err := attempt(r.ID, otp.Digest{}, run); !errors.Is(err, otp.ErrWrongCode) || rec.AttemptsLeft != 4 {
@@ -85,7 +85,7 @@ func TestFailuresIdle(t *testing.T) {
 	const most = 50
 	r := newFailureTable()
 	r.max = most
-	fail := func(run otp.Run, at time.Duration) error {
+	fail := func(run otp.Failures, at time.Duration) error {
 		err := r.admit(&run, storeEpoch.Add(at))
 		if err == nil {
 			r.fail(&run, storeEpoch.Add(at))
@@ -106,7 +106,7 @@ func TestFailuresIdle(t *testing.T) {
 	must(fail(locked, 0))                // the first number, by a device
 	must(fail(testRun(1, 3), time.Hour)) // the second, later than all others
 	for range most {                     // every number is looked at
-		if err := fail(testRun(-5, 0), otp.RunLife-1); !errors.As(err, new(*otp.UnavailableError)) {
+		if err := fail(testRun(-5, 0), otp.FailuresLife-1); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
@@ -114,10 +114,10 @@ func TestFailuresIdle(t *testing.T) {
 		t.Fatalf("%d numbers, want all %d within their life", len(r.places), most)
 	}
 	for i := range most - 2 {
-		must(fail(testRun(most+i, 0), otp.RunLife))
+		must(fail(testRun(most+i, 0), otp.FailuresLife))
 	}
 	for range most {
-		if err := fail(testRun(-5, 0), otp.RunLife); !errors.As(err, new(*otp.UnavailableError)) {
+		if err := fail(testRun(-5, 0), otp.FailuresLife); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
@@ -128,9 +128,9 @@ func TestFailuresIdle(t *testing.T) {
 		}
 	}
 	for i := range 10 * most { // years later all but the locked one make room, whenever it is wanted
-		must(fail(testRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.RunLife))
+		must(fail(testRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.FailuresLife))
 	}
-	if lock := r.locked(&locked, storeEpoch.Add(30*otp.RunLife)); lock == nil || lock.Limit != "max_failures" {
+	if lock := r.locked(&locked, storeEpoch.Add(30*otp.FailuresLife)); lock == nil || lock.Limit != "max_failures" {
 		t.Errorf("what only an operator unlocks, after years: %v", lock)
 	}
 }

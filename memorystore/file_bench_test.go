@@ -44,7 +44,7 @@ func BenchmarkFileAttempt(b *testing.B) {
 		for b.Loop() {
 			run := testRun(int(turn.Add(1))%10_000, 0)
 			run.Lockout = otp.Lockout{}
-			_, err := store.Attempt(ctxBg, challenges.next(), &otp.Answer{Run: run, Now: storeEpoch})
+			_, err := store.Attempt(ctxBg, challenges.next(), &otp.Answer{Failures: run, Now: storeEpoch})
 			if !errors.Is(err, otp.ErrWrongCode) {
 				b.Fatal(err)
 			}

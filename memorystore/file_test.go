@@ -50,18 +50,18 @@ func TestFileCrash(t *testing.T) {
 	stranger, device := testRun(1, 0), testRun(1, 5)
 	device.Lockout.Max = 1
 	for range 3 {
-		s.Attempt(ctxBg, first.ID, &otp.Answer{Run: stranger, Now: now})
+		s.Attempt(ctxBg, first.ID, &otp.Answer{Failures: stranger, Now: now})
 	}
-	s.Attempt(ctxBg, reserve(testCounter(9, otp.Rate{Count: 9, Window: time.Hour})).ID, &otp.Answer{Run: device, Now: now})
+	s.Attempt(ctxBg, reserve(testCounter(9, otp.Rate{Count: 9, Window: time.Hour})).ID, &otp.Answer{Failures: device, Now: now})
 	s.flush()
 
 	now = now.Add(10 * time.Second)
 	c := s.crashed(now)
 	wantLimit(t, c.Reserve(ctxBg, testReservation(now, hourly)), "number", time.Hour-70*time.Second)
 	r := testReservation(now)
-	r.Run = stranger
+	r.Failures = stranger
 	wantLimit(t, c.Reserve(ctxBg, r), "lockout", 50*time.Second)
-	r.Run = device
+	r.Failures = device
 	wantLimit(t, c.Reserve(ctxBg, r), "max_failures", 0)
 	if _, err := c.Get(ctxBg, "", first.ID, now); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("a pending code after a crash: %v", err)
@@ -89,13 +89,13 @@ func TestFileForgets(t *testing.T) {
 		if err := s.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, 0), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, 0), Now: storeEpoch})
 		if i == 0 {
 			s.flush()
 			s.Unlock(ctxBg, "", testRun(i, 0).Number)
 		}
 		if i == 1 {
-			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: testRun(i, 0), Now: storeEpoch}); err != nil {
+			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: testRun(i, 0), Now: storeEpoch}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -114,7 +114,7 @@ func TestFileForgets(t *testing.T) {
 	if n := len(c.counters.places); n != 0 {
 		t.Errorf("%d counters past their time are still in the file", n)
 	}
-	if c = c.crashed(storeEpoch.Add(otp.RunLife)); len(c.failures.places) != 0 {
+	if c = c.crashed(storeEpoch.Add(otp.FailuresLife)); len(c.failures.places) != 0 {
 		t.Error("wrong codes of a year ago count")
 	}
 }

@@ -26,7 +26,7 @@ const fixtureFile = "testdata/memory.db"
 // fixture names what is in the file.
 type fixture struct {
 	counted, returned             otp.Counter
-	locked, device, ended         otp.Run
+	locked, device, ended         otp.Failures
 	untouched, accepted, answered *otp.Reservation
 	handled                       otp.Digest
 }
@@ -41,7 +41,7 @@ func newFixture() *fixture {
 	for i, r := range []**otp.Reservation{&f.untouched, &f.accepted, &f.answered} {
 		*r = testReservation(storeEpoch)
 		(*r).ID = otp.ID{byte(i + 1)}
-		(*r).Proof, (*r).Sealed, (*r).Run = testProof((*r).ID), []byte("sealed"), f.device
+		(*r).Proof, (*r).Sealed, (*r).Failures = testProof((*r).ID), []byte("sealed"), f.device
 	}
 	return f
 }
@@ -67,8 +67,8 @@ func (f *fixture) write(s *savedStore) {
 	must(s.Settle(ctxBg, f.answered.ID, &otp.Settlement{
 		Sending: 1, Status: otp.Failed, Refused: true, Taken: storeEpoch, Now: storeEpoch, Return: []otp.Counter{f.returned},
 	}))
-	for _, run := range []otp.Run{f.locked, f.locked, f.locked, f.device, f.ended} {
-		_, err := s.Attempt(ctxBg, f.answered.ID, &otp.Answer{Run: run, Now: storeEpoch})
+	for _, run := range []otp.Failures{f.locked, f.locked, f.locked, f.device, f.ended} {
+		_, err := s.Attempt(ctxBg, f.answered.ID, &otp.Answer{Failures: run, Now: storeEpoch})
 		if !errors.Is(err, otp.ErrWrongCode) && !errors.Is(err, otp.ErrTooManyAttempts) {
 			s.t.Fatal(err)
 		}
@@ -96,12 +96,12 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 		}
 	}
 	for _, c := range []struct {
-		otp.Run
+		otp.Failures
 		limit string
 		wait  time.Duration
 	}{{f.locked, "lockout", time.Minute}, {f.ended, "max_failures", 0}} {
 		r := testReservation(now)
-		r.Run = c.Run
+		r.Failures = c.Failures
 		wait := max(0, c.wait-now.Sub(storeEpoch))
 		wantLimit(s.t, s.Reserve(ctxBg, r), c.limit, wait)
 	}
@@ -141,7 +141,7 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 	if rec, err := s.Get(ctxBg, "", f.accepted.ID, now); rec.Status != otp.Delivered || err != nil {
 		s.t.Errorf("the second sending, whose report came first: %v, %v", rec.Status, err)
 	}
-	if _, err := s.Attempt(ctxBg, f.untouched.ID, &otp.Answer{Proof: f.untouched.Proof, Run: f.device, Now: now}); err != nil {
+	if _, err := s.Attempt(ctxBg, f.untouched.ID, &otp.Answer{Proof: f.untouched.Proof, Failures: f.device, Now: now}); err != nil {
 		s.t.Errorf("the right code: %v", err)
 	}
 }

@@ -101,7 +101,7 @@ func countForEver(dir string) {
 		}
 		run := testRun(1, 0)
 		run.Lockout = otp.Lockout{}
-		store.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch})
+		store.Attempt(ctxBg, r.ID, &otp.Answer{Failures: run, Now: storeEpoch})
 		store.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Now: storeEpoch})
 		fmt.Printf("counted %d\n", n)
 		time.Sleep(2 * time.Millisecond) // paced, as people are
@@ -134,13 +134,13 @@ func TestFileSecrets(t *testing.T) {
 	engine := otp.NewEngine(otp.Config{Store: s.memory, Sender: sent, Ring: ring})
 	policy := otp.Policy{
 		Scope: "app.example.com", Length: 8, TTL: 5 * time.Minute, Attempts: 5, Company: "Example",
-		PerNumber: []otp.Rate{{Count: 9, Window: time.Hour}}, PerClient: []otp.Rate{{Count: 900, Window: time.Hour}},
+		PerNumber: []otp.Rate{{Count: 9, Window: time.Hour}}, PerIP: []otp.Rate{{Count: 900, Window: time.Hour}},
 		Budget: []otp.Rate{{Count: 900, Window: time.Hour}}, Lockout: otp.Lockout{Count: 5, For: time.Hour, Max: 100},
 	}
 	var secrets []string
 	for i := range 60 {
 		number := fmt.Sprintf("+64215550%02d", i)
-		c, err := engine.Issue(ctxBg, &policy, otp.Sending{Number: number, Client: "203.0.113.77"}, otp.ID{})
+		c, err := engine.Issue(ctxBg, &policy, otp.Sending{Number: number, IP: "203.0.113.77"}, otp.ID{})
 		if err != nil {
 			t.Fatal(err)
 		}

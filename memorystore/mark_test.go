@@ -156,7 +156,7 @@ func TestFileUnlockNotHandedBack(t *testing.T) {
 	s.lift(1)
 	other := openSaved(t, dir, storeEpoch)
 	r := testReservation(storeEpoch)
-	r.Run = testRun(1, 0)
+	r.Failures = testRun(1, 0)
 	if err := other.Reserve(ctxBg, r); err == nil {
 		t.Error("a lock that another process has lifted is not there: this test shows nothing")
 	}

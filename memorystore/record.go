@@ -53,7 +53,7 @@ func (i instant) add(d time.Duration) instant { return i + instant(d.Microsecond
 
 func newRecord(r *otp.Reservation) *record {
 	return &record{
-		id: r.ID, tag: tagOf(r.Run.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
+		id: r.ID, tag: tagOf(r.Failures.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
 		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))),
 		sent: instantOf(r.Now), resend: instantOf(r.Now.Add(r.Cooldown)),
@@ -134,20 +134,20 @@ func (r *record) attempt(a *otp.Answer, failures *failureTable) (otp.Record, err
 	if err := r.usable(a.Now); err != nil {
 		return r.snapshot(), err
 	}
-	if lock := failures.locked(&a.Run, a.Now); lock != nil {
+	if lock := failures.locked(&a.Failures, a.Now); lock != nil {
 		return r.snapshot(), lock
 	}
-	if err := failures.admit(&a.Run, a.Now); err != nil {
+	if err := failures.admit(&a.Failures, a.Now); err != nil {
 		return r.snapshot(), err
 	}
 	r.left--
 	if right := constantTimeEqual(&a.Proof, &r.proof); right && r.possible > 0 {
-		failures.succeed(&a.Run)
+		failures.succeed(&a.Failures)
 		r.finished = true
 		return r.snapshot(), nil
 	}
-	failures.fail(&a.Run, a.Now)
-	if lock := failures.locked(&a.Run, a.Now); lock != nil {
+	failures.fail(&a.Failures, a.Now)
+	if lock := failures.locked(&a.Failures, a.Now); lock != nil {
 		return r.snapshot(), errors.Join(otp.ErrWrongCode, lock)
 	}
 	return r.snapshot(), otp.ErrWrongCode

@@ -122,7 +122,7 @@ func (p *twins) counters(t *rapid.T) (list []otp.Counter) {
 	return list
 }
 
-func (p *twins) run(t *rapid.T) otp.Run {
+func (p *twins) run(t *rapid.T) otp.Failures {
 	run := testRun(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
 	run.Lockout = otp.Lockout{Count: 2, For: time.Minute, Max: rapid.IntRange(5, 6).Draw(t, "max")}
 	return run
@@ -150,7 +150,7 @@ func (p *twins) any(t *rapid.T) otp.ID {
 
 func (p *twins) reserve(t *rapid.T) {
 	r := testReservation(p.now, p.counters(t)...)
-	r.Run, r.Sealed = p.run(t), []byte("sealed")
+	r.Failures, r.Sealed = p.run(t), []byte("sealed")
 	r.TTL = rapid.SampledFrom([]time.Duration{time.Minute, 5 * time.Minute}).Draw(t, "ttl")
 	if len(p.asked) > 0 && rapid.Bool().Draw(t, "replaces") {
 		r.Replaces = p.any(t)
@@ -161,7 +161,7 @@ func (p *twins) reserve(t *rapid.T) {
 
 func (p *twins) attempt(t *rapid.T) {
 	id := p.any(t)
-	a := &otp.Answer{Run: p.run(t), Now: p.now}
+	a := &otp.Answer{Failures: p.run(t), Now: p.now}
 	if rapid.IntRange(0, 3).Draw(t, "right") == 0 {
 		a.Proof = testProof(id)
 	}
@@ -170,7 +170,7 @@ func (p *twins) attempt(t *rapid.T) {
 
 func (p *twins) resend(t *rapid.T) {
 	id := p.any(t)
-	r := &otp.Renewal{Now: p.now, TTL: 5 * time.Minute, Cooldown: time.Second, Counters: p.counters(t), Run: p.run(t)}
+	r := &otp.Renewal{Now: p.now, TTL: 5 * time.Minute, Cooldown: time.Second, Counters: p.counters(t), Failures: p.run(t)}
 	p.both(t, "Resend", func(s otp.Store) string { return recordText(s.Resend(ctxBg, id, r)) })
 }
 

@@ -214,7 +214,7 @@ func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
 			s.t.Fatal(err)
 		}
 		for range 3 {
-			s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, 0), Now: storeEpoch})
+			s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, 0), Now: storeEpoch})
 		}
 		pending = append(pending, r)
 	}
@@ -247,7 +247,7 @@ func (s *savedStore) lock(i, device int) {
 	s.t.Helper()
 	r := s.reserve()
 	for range 3 {
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Run: testRun(i, device), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, device), Now: storeEpoch})
 	}
 	if !s.locked(i, device) {
 		s.t.Fatalf("number %d is not locked", i)
@@ -293,8 +293,8 @@ func (s *savedStore) good(r *otp.Reservation) bool {
 }
 
 // testRun returns the run of the i-th number; device 0 is all strangers.
-func testRun(i, device int) otp.Run {
-	r := otp.Run{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
+func testRun(i, device int) otp.Failures {
+	r := otp.Failures{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
 	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
 	binary.BigEndian.PutUint64(r.Device[:], uint64(device))
 	return r

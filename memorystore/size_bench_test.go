@@ -54,7 +54,7 @@ func reserveAsEngine(tb testing.TB, ring *session.Ring, store *memory, i int) {
 	}
 	r := &otp.Reservation{
 		ID: id, Sealed: []byte(sealed), Length: 6, Attempts: 5, Now: storeEpoch, TTL: 5 * time.Minute, Cooldown: 30 * time.Second,
-		Run: otp.Run{Number: ring.Digest("failures", "", fmt.Sprint(i))},
+		Failures: otp.Failures{Number: ring.Digest("failures", "", fmt.Sprint(i))},
 	}
 	r.Proof = ring.Digest("code", string(id[:]), "482174")
 	if err := store.Reserve(context.Background(), r); err != nil {

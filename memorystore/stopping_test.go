@@ -188,11 +188,11 @@ func TestStopFullDisk(t *testing.T) {
 	s.file.writing.Unlock()
 	run := testRun(1, 0)
 	for range 2 {
-		_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: storeEpoch})
+		_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: run, Now: storeEpoch})
 		if !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("the right code: %v, want an *UnavailableError", err)
 		}
-		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.As(err, new(*otp.UnavailableError)) {
+		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: run, Now: storeEpoch}); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("a wrong code: %v, want an *UnavailableError", err)
 		}
 		_, err = s.Resend(ctxBg, r.ID, &otp.Renewal{Now: storeEpoch.Add(time.Minute), TTL: time.Minute})

@@ -80,7 +80,7 @@ func TestFileKeepsUnknown(t *testing.T) {
 	run := testRun(1, 2)
 	miss := func(s *savedStore) {
 		t.Helper()
-		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Run: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
+		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
 			t.Fatal(err)
 		}
 	}

@@ -85,7 +85,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 		TTL:      p.TTL,
 		Cooldown: p.Cooldown,
 		Counters: e.counters(p, &s),
-		Run:      e.failures(p, s.Number, s.Device),
+		Failures: e.failures(p, s.Number, s.Device),
 	}
 	code := ""
 	if !p.Remote {
@@ -94,7 +94,7 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 			r.Sealed, err = e.seal(r.ID, code)
 		}
 	}
-	if (p.Remote || s.Decoy) && err == nil { // a random proof, which no code has
+	if (p.Remote || s.Unlisted) && err == nil { // a random proof, which no code has
 		_, err = io.ReadFull(e.random, r.Proof[:])
 	}
 	if err == nil {
@@ -124,7 +124,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	}
 	now := e.now()
 	rec, err := e.store.Resend(ctx, id, &Renewal{
-		Scope: p.Scope, Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Run: e.failures(p, s.Number, s.Device),
+		Scope: p.Scope, Now: now, TTL: p.TTL, Cooldown: p.Cooldown, Counters: e.counters(p, &s), Failures: e.failures(p, s.Number, s.Device),
 	})
 	if err != nil {
 		release()
@@ -135,7 +135,7 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 		if code, err = e.open(id, rec.Sealed); err != nil {
 			release()
 			unsent := Settlement{Scope: p.Scope, Sending: rec.Sending, Status: Failed, Taken: now, Now: now, Refused: true}
-			if !s.Guarded {
+			if !s.Restricted {
 				unsent.Return = e.counters(p, &s)
 			}
 			err = errors.Join(err, e.store.Settle(ctx, id, &unsent))
@@ -166,7 +166,7 @@ func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challen
 		return Challenge{}, err
 	}
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
-		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Run: e.failures(p, v.Number, v.Device), Now: e.now(),
+		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Failures: e.failures(p, v.Number, v.Device), Now: e.now(),
 	})
 	return rec.Challenge, err
 }

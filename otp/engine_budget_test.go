@@ -13,14 +13,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestEnginePerClient limits a client whatever number it asks for, alone and
+// TestEnginePerIP limits a client whatever number it asks for, alone and
 // together with the other counters: all of them or none.
-func TestEnginePerClient(t *testing.T) {
+func TestEnginePerIP(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.PerNumber = []otp.Rate{{Count: 1, Window: 30 * time.Minute}}
-		e.policy.PerClient = []otp.Rate{{Count: 2, Window: time.Hour}}
+		e.policy.PerIP = []otp.Rate{{Count: 2, Window: time.Hour}}
 		ask := func(number int, client string) error {
-			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: fmt.Sprintf("+642100%04d", number), Client: client}, otp.ID{})
+			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: fmt.Sprintf("+642100%04d", number), IP: client}, otp.ID{})
 			synctest.Wait()
 			return err
 		}
@@ -49,7 +49,7 @@ func TestEnginePerClient(t *testing.T) {
 		}
 		other := e.policy
 		other.Scope = "other.example.com"
-		s := otp.Sending{Number: "+6421000099", Client: client}
+		s := otp.Sending{Number: "+6421000099", IP: client}
 		if _, err := e.Issue(context.Background(), &other, s, otp.ID{}); err != nil {
 			t.Errorf("the same client at another scope: %v", err)
 		}
@@ -59,9 +59,9 @@ func TestEnginePerClient(t *testing.T) {
 	})
 }
 
-// TestEnginePerClientReturn: a sending that was certainly refused is given
+// TestEnginePerIPReturn: a sending that was certainly refused is given
 // back to the client too, and one that may have arrived is not. A resend counts.
-func TestEnginePerClientReturn(t *testing.T) {
+func TestEnginePerIPReturn(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		err  error
@@ -73,9 +73,9 @@ func TestEnginePerClientReturn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withEngine(t, nil, func(e *engineBench) {
-				e.policy.PerClient = []otp.Rate{{Count: 2, Window: time.Hour}}
+				e.policy.PerIP = []otp.Rate{{Count: 2, Window: time.Hour}}
 				e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) { return connexus.Receipt{}, c.err }
-				s := otp.Sending{Client: "192.0.2.1"}
+				s := otp.Sending{IP: "192.0.2.1"}
 				e.resend(e.issue(s).ID, s)
 				s.Number = "+6421999999"
 				for range 2 {
@@ -130,7 +130,7 @@ func TestEngineStrained(t *testing.T) {
 			var told strains
 			for window := range 3 {
 				for i := range c.budget {
-					e.issue(otp.Sending{Decoy: i%3 == 1, Strained: told.tell}) // a decoy counts as well
+					e.issue(otp.Sending{Unlisted: i%3 == 1, Strained: told.tell}) // a decoy counts as well
 					got := told.take()
 					if want := i+1 == c.told; (len(got) == 1) != want || len(got) > 1 || want && (got[0].used != c.told || got[0].of != rate) {
 						t.Fatalf("window %d, sending %d of %d: told %v", window, i+1, c.budget, got)

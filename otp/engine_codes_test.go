@@ -87,9 +87,9 @@ func TestEngineRandom(t *testing.T) {
 	withEngine(t, func(c *otp.Config) { c.Random = iotest.ErrReader(errors.New("no randomness")) }, func(e *engineBench) {
 		for i := range 1000 { // each of which gives its place back
 			e.policy.Remote = i%2 == 0
-			s := otp.Sending{Number: someNumber, Decoy: i%4 < 2}
+			s := otp.Sending{Number: someNumber, Unlisted: i%4 < 2}
 			if _, err := e.Issue(context.Background(), &e.policy, s, otp.ID{}); err == nil || errors.As(err, new(*otp.UnavailableError)) {
-				t.Fatalf("decoy %v, remote %v, without randomness: %v", s.Decoy, e.policy.Remote, err)
+				t.Fatalf("decoy %v, remote %v, without randomness: %v", s.Unlisted, e.policy.Remote, err)
 			}
 		}
 		synctest.Wait()

@@ -40,7 +40,7 @@ func (e *engineBench) guess(device string) error {
 func TestEngineLockout(t *testing.T) {
 	var years atomic.Int64 // that have passed
 	clock := func(c *otp.Config) {
-		c.Now = func() time.Time { return time.Now().Add(time.Duration(years.Load()) * otp.RunLife) }
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(years.Load()) * otp.FailuresLife) }
 	}
 	withEngine(t, clock, func(e *engineBench) {
 		ctx := context.Background()
@@ -64,7 +64,7 @@ func TestEngineLockout(t *testing.T) {
 					t.Errorf("locked, and still compared: %v", err)
 				}
 			}
-			if _, err := e.Issue(ctx, &elsewhere, otp.Sending{Number: someNumber, Decoy: true}, otp.ID{}); err != nil {
+			if _, err := e.Issue(ctx, &elsewhere, otp.Sending{Number: someNumber, Unlisted: true}, otp.ID{}); err != nil {
 				t.Errorf("another scope: %v", err)
 			}
 			synctest.Wait()
@@ -118,22 +118,22 @@ func TestEngineLockout(t *testing.T) {
 // runStore keeps the runs that the engine names to its store.
 type runStore struct {
 	otp.Store
-	reserved, resent, answered []otp.Run
+	reserved, resent, answered []otp.Failures
 	unlocked                   []otp.Digest
 }
 
 func (s *runStore) Reserve(ctx context.Context, r *otp.Reservation) error {
-	s.reserved = append(s.reserved, r.Run)
+	s.reserved = append(s.reserved, r.Failures)
 	return s.Store.Reserve(ctx, r)
 }
 
 func (s *runStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
-	s.resent = append(s.resent, r.Run)
+	s.resent = append(s.resent, r.Failures)
 	return s.Store.Resend(ctx, id, r)
 }
 
 func (s *runStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
-	s.answered = append(s.answered, a.Run)
+	s.answered = append(s.answered, a.Failures)
 	return s.Store.Attempt(ctx, id, a)
 }
 
@@ -167,7 +167,7 @@ func TestEngineRuns(t *testing.T) {
 					_, _ = e.Unlock(ctx, scope, number)
 					synctest.Wait()
 					run := spy.reserved[0]
-					same := []otp.Run{run}
+					same := []otp.Failures{run}
 					if !slices.Equal(spy.reserved, same) || !slices.Equal(spy.resent, same) || !slices.Equal(spy.answered, same) ||
 						!slices.Equal(spy.unlocked, []otp.Digest{run.Number}) {
 						t.Errorf("%s, %s, %q: its steps name different runs", scope, number, device)

@@ -82,7 +82,7 @@ func TestEngineReturn(t *testing.T) {
 					time.Sleep(time.Second)
 					return connexus.Receipt{}, c.err
 				}
-				s := otp.Sending{Number: someNumber, Guarded: c.guarded}
+				s := otp.Sending{Number: someNumber, Restricted: c.guarded}
 				challenge := e.issue(s)
 				time.Sleep(2 * time.Second)
 				e.resend(challenge.ID, s)
@@ -92,7 +92,7 @@ func TestEngineReturn(t *testing.T) {
 				}
 				for _, number := range []string{someNumber, "+6421999999"} { // the latter counts for the budget alone
 					for i := range 2 {
-						_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: number, Decoy: true}, otp.ID{})
+						_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: number, Unlisted: true}, otp.ID{})
 						if want := c.back && number == someNumber; (err == nil) != want {
 							t.Errorf("sending %d to %s: %v, want it allowed: %v", i+3, number, err, want)
 						}
@@ -108,15 +108,15 @@ func TestEngineReturn(t *testing.T) {
 	}
 }
 
-// TestEngineDecoy: a decoy is answered, counted and settled as others are,
+// TestEngineUnlisted: a decoy is answered, counted and settled as others are,
 // and there is no code that meets it.
-func TestEngineDecoy(t *testing.T) {
+func TestEngineUnlisted(t *testing.T) {
 	for _, remote := range []bool{false, true} {
 		withEngine(t, nil, func(e *engineBench) {
 			e.policy.Remote = remote
 			e.policy.Attempts = 10
 			e.policy.PerNumber = []otp.Rate{{Count: 2, Window: time.Hour}}
-			decoy := otp.Sending{Number: someNumber, Decoy: true, Done: func(otp.ID, string, error) { t.Error("Done was told of a decoy") }}
+			decoy := otp.Sending{Number: someNumber, Unlisted: true, Done: func(otp.ID, string, error) { t.Error("Done was told of a decoy") }}
 			began := time.Now()
 			challenge := e.issue(decoy)
 			want := otp.Challenge{
@@ -196,7 +196,7 @@ func TestEngineVeil(t *testing.T) {
 					time.Sleep(takes)
 					return connexus.Receipt{}, fails
 				}
-				for _, s := range []otp.Sending{{Guarded: true}, {Guarded: true, Decoy: true}} {
+				for _, s := range []otp.Sending{{Restricted: true}, {Restricted: true, Unlisted: true}} {
 					var most, least time.Duration = 0, time.Hour
 					for range 40 {
 						took := accepted(s)
@@ -204,7 +204,7 @@ func TestEngineVeil(t *testing.T) {
 						time.Sleep(20 * time.Second)
 					}
 					if least < 205*time.Millisecond || least > 280*time.Millisecond || most > 525*time.Millisecond || most < 450*time.Millisecond {
-						t.Errorf("where a sending takes %s and fails with %v, decoy %t: accepted after %s to %s", takes, fails, s.Decoy, least, most)
+						t.Errorf("where a sending takes %s and fails with %v, decoy %t: accepted after %s to %s", takes, fails, s.Unlisted, least, most)
 					}
 				}
 			}
@@ -216,7 +216,7 @@ func TestEngineVeil(t *testing.T) {
 // is settled, which is all that a gate with a list shows.
 func TestEngineSettled(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
-		s := otp.Sending{Guarded: true}
+		s := otp.Sending{Restricted: true}
 		challenge := e.issue(s)
 		time.Sleep(time.Second)
 		if !e.get(challenge.ID).Settled {
@@ -253,7 +253,7 @@ func TestEngineInFlight(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		for range 10 {
 			for _, decoy := range []bool{false, true} {
-				s := otp.Sending{Number: someNumber, Decoy: decoy}
+				s := otp.Sending{Number: someNumber, Unlisted: decoy}
 				_, issue := e.Issue(context.Background(), &e.policy, s, first.ID)
 				_, resend := e.Resend(context.Background(), &e.policy, s, first.ID)
 				for _, err := range []error{issue, resend} {
@@ -351,10 +351,10 @@ func TestEngineClose(t *testing.T) {
 	}
 }
 
-// TestEngineCloseDecoy does not wait out what is only pretended.
-func TestEngineCloseDecoy(t *testing.T) {
+// TestEngineCloseUnlisted does not wait out what is only pretended.
+func TestEngineCloseUnlisted(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
-		challenge := e.issue(otp.Sending{Decoy: true})
+		challenge := e.issue(otp.Sending{Unlisted: true})
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		began := time.Now()

@@ -115,7 +115,7 @@ func (s *spyStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.R
 }
 
 func (s *spyStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
-	s.given = append(append(append(s.given, a.Proof[:]...), a.Run.Number[:]...), a.Run.Device[:]...)
+	s.given = append(append(append(s.given, a.Proof[:]...), a.Failures.Number[:]...), a.Failures.Device[:]...)
 	return s.Store.Attempt(ctx, id, a)
 }
 

@@ -69,8 +69,8 @@ func (e *Engine) counters(p *Policy, s *Sending) []Counter {
 	if len(p.PerNumber) > 0 {
 		list = append(list, Counter{"per_number", e.ring.Digest("number", p.Scope, s.Number), p.PerNumber})
 	}
-	if len(p.PerClient) > 0 && s.Client != "" {
-		list = append(list, Counter{"per_ip", e.ring.Digest("ip", p.Scope, s.Client), p.PerClient})
+	if len(p.PerIP) > 0 && s.IP != "" {
+		list = append(list, Counter{"per_ip", e.ring.Digest("ip", p.Scope, s.IP), p.PerIP})
 	}
 	if len(p.Budget) > 0 {
 		list = append(list, e.budget(p))
@@ -83,8 +83,8 @@ func (e *Engine) budget(p *Policy) Counter {
 }
 
 // failures returns the place where a wrong code for number is counted.
-func (e *Engine) failures(p *Policy, number, device string) Run {
-	f := Run{Number: e.failuresKey(p.Scope, number), Lockout: p.Lockout}
+func (e *Engine) failures(p *Policy, number, device string) Failures {
+	f := Failures{Number: e.failuresKey(p.Scope, number), Lockout: p.Lockout}
 	if device != "" {
 		f.Device = e.ring.Digest("device failures", p.Scope, number, device)
 	}

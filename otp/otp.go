@@ -57,7 +57,7 @@ type Policy struct {
 	// PerNumber limits the codes sent to one number. PerClient limits the codes
 	// that one IP address may ask for. Budget limits the codes of the scope. A nil
 	// list stands for no limit.
-	PerNumber, PerClient, Budget []Rate
+	PerNumber, PerIP, Budget []Rate
 	// Cooldown is the wait between the first sending and the first resend. It
 	// doubles with each resend.
 	Cooldown time.Duration

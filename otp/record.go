@@ -14,9 +14,9 @@ type Counter struct {
 	Rates []Rate
 }
 
-// Run names the failures that count together: wrong codes in a row, of a number
+// Failures names the failures that count together: wrong codes in a row, of a number
 // or of a device. For the zero Run, nothing is counted and nothing locked.
-type Run struct {
+type Failures struct {
 	Number Digest // the keyed hash of the number
 	// Device is the keyed hash of a device that has verified the number before.
 	// The zero Digest stands for any other device.
@@ -34,16 +34,16 @@ type Run struct {
 // device cookie.
 const MaxDevices = 4
 
-// RunLife is how long failures are kept after the latest one: 365 days, as long as
+// FailuresLife is how long failures are kept after the latest one: 365 days, as long as
 // a session can last.
-const RunLife = 8760 * time.Hour
+const FailuresLife = 8760 * time.Hour
 
 // Answer is one attempt at a challenge, for Store.Attempt.
 type Answer struct {
-	Scope string
-	Proof Digest
-	Run   Run
-	Now   time.Time
+	Scope    string
+	Proof    Digest
+	Failures Failures
+	Now      time.Time
 }
 
 // Reservation is a new challenge, for Store.Reserve.
@@ -59,7 +59,7 @@ type Reservation struct {
 	TTL      time.Duration
 	Cooldown time.Duration
 	Counters []Counter
-	Run      Run
+	Failures Failures
 }
 
 // Renewal is another sending of a challenge, for Store.Resend.
@@ -69,7 +69,7 @@ type Renewal struct {
 	TTL      time.Duration
 	Cooldown time.Duration // after the first sending; the store doubles it for each further one
 	Counters []Counter
-	Run      Run
+	Failures Failures
 }
 
 // Settlement is the outcome of a sending, for Store.Settle.

@@ -22,17 +22,17 @@ type Sending struct {
 	// Device names the device that asks, if it has verified the number before. It
 	// is "" for any other device.
 	Device string
-	// Client is the IP address that asks, in the form that PerClient counts. The
+	// IP is the IP address that asks, in the form that PerIP counts. The
 	// address "" is not counted.
-	Client string
+	IP string
 	// Host is the host that the message is bound to (WebOTP), or "".
 	Host string
-	// Decoy marks an unlisted number. The sending is counted, answered and timed
+	// Unlisted marks an unlisted number. The sending is counted, answered and timed
 	// like any other, but no message is sent.
-	Decoy bool
-	// Guarded marks a restricted gate, which must answer listed and unlisted
+	Unlisted bool
+	// Restricted marks a restricted gate, which must answer listed and unlisted
 	// numbers alike. The outcome of the sending then changes no counter.
-	Guarded bool
+	Restricted bool
 	// Done, if set, is called from another goroutine with the outcome of the
 	// sending. It is not called for an unlisted number.
 	Done func(id ID, messageID string, err error)
@@ -51,7 +51,7 @@ func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending 
 		defer release()
 		e.strained(p, &s)
 		shown := e.veil(p.Scope, &s, id, sending, taken)
-		if s.Decoy {
+		if s.Unlisted {
 			<-shown
 			return
 		}
@@ -67,7 +67,7 @@ func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending 
 			settled.Status = Failed
 			var failure *connexus.Error
 			settled.Refused = errors.As(err, &failure) && !failure.MaybeAccepted
-			if settled.Refused && !s.Guarded {
+			if settled.Refused && !s.Restricted {
 				settled.Return = e.counters(p, &s)
 			}
 		}
@@ -89,7 +89,7 @@ func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending 
 // shown when the challenge is accepted. The gate does not show later changes.
 func (e *Engine) veil(scope string, s *Sending, id ID, sending int, taken time.Time) (shown <-chan struct{}) {
 	done := make(chan struct{})
-	if !s.Guarded && !s.Decoy {
+	if !s.Restricted && !s.Unlisted {
 		close(done)
 		return done
 	}

@@ -29,7 +29,7 @@ func memberOf(id otp.ID) string { return string(id[:]) }
 func newNonce() string { return rand.Text() }
 
 // runOf returns whose wrong codes count, as run() in run.lua reads it.
-func runOf(r *otp.Run) string {
+func runOf(r *otp.Failures) string {
 	if r.Number == (otp.Digest{}) {
 		return ""
 	}

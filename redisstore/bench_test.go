@@ -90,7 +90,7 @@ func BenchmarkVerify(b *testing.B) {
 					return s.Reserve(ctx, &otp.Reservation{ID: id, Sealed: []byte(sealed), Proof: proof, Length: 6, Attempts: 5, Now: now, TTL: time.Minute})
 				},
 				func(id otp.ID) error {
-					_, err := s.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: now, Run: otp.Run{
+					_, err := s.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: now, Failures: otp.Failures{
 						Number:  otp.Digest(sha256.Sum256(id[:])),
 						Lockout: otp.Lockout{Count: 10, For: time.Minute, Max: 100},
 					}})

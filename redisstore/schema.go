@@ -32,7 +32,7 @@ const (
 
 	// schemaLife is the life of the schema key. It is as long as that of the
 	// longest-lived keys: runs that only an operator ends.
-	schemaLife = 100 * otp.RunLife
+	schemaLife = 100 * otp.FailuresLife
 )
 
 // schemaError says that this build must not touch the data in Redis.

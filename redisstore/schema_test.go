@@ -124,8 +124,8 @@ func TestUnknownFieldsStay(t *testing.T) {
 	s := openProcess(t, at(redis.Addr()))
 	s.wantWorks(t)
 	r := reservation()
-	r.Run = otp.Run{Number: otp.Digest{1}, Device: otp.Digest{2}, Lockout: otp.Lockout{Count: 10, For: time.Minute, Max: 100}}
-	failures, challenge := s.failures(r.Scope, r.Run.Number), s.challenge(r.Scope, r.ID)
+	r.Failures = otp.Failures{Number: otp.Digest{1}, Device: otp.Digest{2}, Lockout: otp.Lockout{Count: 10, For: time.Minute, Max: 100}}
+	failures, challenge := s.failures(r.Scope, r.Failures.Number), s.challenge(r.Scope, r.ID)
 	if err := s.Reserve(ctx, r); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 	}
 	miss := func() {
 		t.Helper()
-		if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Scope: r.Scope, Run: r.Run, Now: r.Now}); !errors.Is(err, otp.ErrWrongCode) {
+		if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Scope: r.Scope, Failures: r.Failures, Now: r.Now}); !errors.Is(err, otp.ErrWrongCode) {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +145,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 	}
 	redis.Do("HDEL", challenge, "z") // as the version before has it
 	later := r.Now.Add(r.Cooldown)
-	if _, err := s.Resend(ctx, r.ID, &otp.Renewal{Scope: r.Scope, Now: later, TTL: time.Minute, Cooldown: r.Cooldown, Run: r.Run}); err != nil {
+	if _, err := s.Resend(ctx, r.ID, &otp.Renewal{Scope: r.Scope, Now: later, TTL: time.Minute, Cooldown: r.Cooldown, Failures: r.Failures}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Settle(ctx, r.ID, &otp.Settlement{Scope: r.Scope, Sending: 2, Status: otp.Accepted, Taken: later, Now: later}); err != nil {
@@ -157,7 +157,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 	}
 	r.Now = ahead
 	miss()
-	if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Scope: r.Scope, Proof: r.Proof, Run: r.Run, Now: r.Now}); err != nil {
+	if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Scope: r.Scope, Proof: r.Proof, Failures: r.Failures, Now: r.Now}); err != nil {
 		t.Fatal(err)
 	}
 	for _, field := range []struct{ key, name, want string }{{challenge, "newer", "a"}, {challenge, "z2", "b"}, {failures, "newer0", "x y z"}} {

@@ -258,7 +258,7 @@ func (s *soak) counters(number string) []otp.Counter {
 func (s *soak) ask(dice *rand.Rand, former *asked) *asked {
 	number := fmt.Sprintf("+6421000000%d", dice.IntN(soakNumbers))
 	c := &asked{Reservation: reservation(s.counters(number)...), number: number}
-	c.Attempts, c.Cooldown, c.Run = soakAttempts, 15*time.Millisecond, lockout(number, soakLockout)
+	c.Attempts, c.Cooldown, c.Failures = soakAttempts, 15*time.Millisecond, lockout(number, soakLockout)
 	if dice.IntN(4) == 0 {
 		c.TTL = 2 * time.Second
 	}
@@ -322,7 +322,7 @@ func (s *soak) settle(dice *rand.Rand, c *asked, sending int, taken time.Time) {
 
 func (s *soak) resend(dice *rand.Rand, c *asked) *asked {
 	began := now()
-	rec, err := s.at(dice).Resend(ctx, c.ID, &otp.Renewal{Now: began, TTL: c.TTL, Cooldown: c.Cooldown, Counters: c.Counters, Run: c.Run})
+	rec, err := s.at(dice).Resend(ctx, c.ID, &otp.Renewal{Now: began, TTL: c.TTL, Cooldown: c.Cooldown, Counters: c.Counters, Failures: c.Failures})
 	s.judge("Resend", c.number, began, err)
 	s.did(outcome("Resend", err), func() {
 		if err == nil {
@@ -342,7 +342,7 @@ func (s *soak) answer(dice *rand.Rand, c *asked, proof otp.Digest) *asked {
 // attempt answers a challenge, and notes what comes of it.
 func (s *soak) attempt(node *process, c *asked, proof otp.Digest) error {
 	began := now()
-	_, err := node.Attempt(ctx, c.ID, &otp.Answer{Proof: proof, Run: c.Run, Now: began})
+	_, err := node.Attempt(ctx, c.ID, &otp.Answer{Proof: proof, Failures: c.Failures, Now: began})
 	s.judge("Attempt", c.number, began, err)
 	s.did(outcome("Attempt", err), func() {
 		switch {

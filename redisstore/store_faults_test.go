@@ -39,8 +39,8 @@ func perNumber(number string, rates ...otp.Rate) otp.Counter {
 	return otp.Counter{Limit: "per_number", Key: sha256.Sum256([]byte(number)), Rates: rates}
 }
 
-func lockout(number string, l otp.Lockout) otp.Run {
-	return otp.Run{Number: sha256.Sum256([]byte(number)), Lockout: l}
+func lockout(number string, l otp.Lockout) otp.Failures {
+	return otp.Failures{Number: sha256.Sum256([]byte(number)), Lockout: l}
 }
 
 // desk is a store whose answers can be lost, and another one on the same
@@ -258,11 +258,11 @@ func TestAttemptRightRepeated(t *testing.T) {
 	d := newDesk(t)
 	r := d.reserve()
 	run := lockout("+64210000001", otp.Lockout{Count: 3, For: time.Hour})
-	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: wrong, Run: run, Now: now()}); !errors.Is(err, otp.ErrWrongCode) {
+	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: wrong, Failures: run, Now: now()}); !errors.Is(err, otp.ErrWrongCode) {
 		t.Fatal(err)
 	}
 	d.must(d.repeat(func() error {
-		_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Run: run, Now: now()})
+		_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Failures: run, Now: now()})
 		return err
 	}, func() bool { return d.redis.Do("HGET", d.store.challenge("", r.ID), "m") != nil }))
 	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
@@ -279,7 +279,7 @@ func TestAttemptWrongLost(t *testing.T) {
 	run := lockout("+64210000001", otp.Lockout{Count: 3, For: time.Hour})
 	r := d.reserve()
 	answer := func() error {
-		_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: wrong, Run: run, Now: now()})
+		_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: wrong, Failures: run, Now: now()})
 		return err
 	}
 	d.lose(answer)

@@ -156,8 +156,8 @@ func (f *Flow) requested(v *visit, a *cookies.Challenge) {
 func (f *Flow) sending(v *visit, a *cookies.Challenge) otp.Sending {
 	e := f.entry(v, a)
 	return otp.Sending{
-		Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164), Client: request.Network(v.R),
-		Host: f.webOTPHost(v.R), Decoy: a.Unlisted, Guarded: a.Restricted || f.Numbers.Restricted(),
+		Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164), IP: request.Network(v.R),
+		Host: f.webOTPHost(v.R), Unlisted: a.Unlisted, Restricted: a.Restricted || f.Numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.Challenge = id
 			telemetry.CountSend(telemetry.SendResult(err))

@@ -279,7 +279,7 @@ type leaper struct {
 	d        *desk
 	elapsed  time.Duration // by a clock that does not leap
 	c        otp.Counter
-	run      otp.Run
+	run      otp.Failures
 	passed   []time.Duration // sendings, and the latest lock's begin, since the clock leapt ahead
 	lock     time.Duration
 	locked   bool
@@ -355,7 +355,7 @@ func (l *leaper) sent(t *rapid.T) {
 
 func (l *leaper) reserve(t *rapid.T) {
 	r := l.d.usual(l.c)
-	r.Run = l.run
+	r.Failures = l.run
 	err := l.d.store.Reserve(ctx, r)
 	if l.bounded(t, err, 0); err == nil {
 		l.sent(t)
@@ -365,7 +365,7 @@ func (l *leaper) reserve(t *rapid.T) {
 
 func (l *leaper) resend(t *rapid.T) {
 	r := l.d.renewal(l.c)
-	r.Run = l.run
+	r.Failures = l.run
 	_, err := l.d.store.Resend(ctx, l.id, r)
 	if l.bounded(t, err, cooldown<<max(0, l.sendings-1)); err == nil {
 		l.sent(t)

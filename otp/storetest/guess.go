@@ -14,8 +14,8 @@ import (
 var strict = otp.Lockout{Count: 3, For: time.Minute, Max: 100}
 
 // runOf returns the run of a number: the strangers', or that of a device.
-func runOf(number, device string, lockout otp.Lockout) otp.Run {
-	run := otp.Run{Number: sha256.Sum256([]byte("number " + number)), Lockout: lockout}
+func runOf(number, device string, lockout otp.Lockout) otp.Failures {
+	run := otp.Failures{Number: sha256.Sum256([]byte("number " + number)), Lockout: lockout}
 	if device != "" {
 		run.Device = sha256.Sum256([]byte("device " + device))
 	}
@@ -23,12 +23,12 @@ func runOf(number, device string, lockout otp.Lockout) otp.Run {
 }
 
 // answer answers the challenge id within a run.
-func (d *desk) answer(id otp.ID, proof otp.Digest, run otp.Run) (otp.Record, error) {
-	return d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Run: run, Now: d.now})
+func (d *desk) answer(id otp.ID, proof otp.Digest, run otp.Failures) (otp.Record, error) {
+	return d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Failures: run, Now: d.now})
 }
 
 // miss answers the challenge id with a wrong code that does not lock the run.
-func (d *desk) miss(id otp.ID, run otp.Run) otp.Record {
+func (d *desk) miss(id otp.ID, run otp.Failures) otp.Record {
 	d.Helper()
 	rec, err := d.answer(id, wrong(0), run)
 	if !errors.Is(err, otp.ErrWrongCode) || errors.As(err, new(*otp.LimitError)) {
@@ -38,7 +38,7 @@ func (d *desk) miss(id otp.ID, run otp.Run) otp.Record {
 }
 
 // missAndLock answers the challenge id with a wrong code that locks the run.
-func (d *desk) missAndLock(id otp.ID, run otp.Run, limit string, wait time.Duration) otp.Record {
+func (d *desk) missAndLock(id otp.ID, run otp.Failures, limit string, wait time.Duration) otp.Record {
 	d.Helper()
 	rec, err := d.answer(id, wrong(0), run)
 	if !errors.Is(err, otp.ErrWrongCode) {
@@ -58,7 +58,7 @@ func (d *desk) ready() otp.ID {
 }
 
 // fail gives n wrong codes, each for a challenge of its own; none of them locks.
-func (d *desk) fail(run otp.Run, n int) {
+func (d *desk) fail(run otp.Failures, n int) {
 	d.Helper()
 	for range n {
 		id := d.ready()
@@ -68,7 +68,7 @@ func (d *desk) fail(run otp.Run, n int) {
 }
 
 // failAndLock gives the one wrong code that locks.
-func (d *desk) failAndLock(run otp.Run, limit string, wait time.Duration) {
+func (d *desk) failAndLock(run otp.Failures, limit string, wait time.Duration) {
 	d.Helper()
 	id := d.ready()
 	d.missAndLock(id, run, limit, wait)
@@ -76,7 +76,7 @@ func (d *desk) failAndLock(run otp.Run, limit string, wait time.Duration) {
 }
 
 // succeed gives a right code.
-func (d *desk) succeed(run otp.Run) {
+func (d *desk) succeed(run otp.Failures) {
 	d.Helper()
 	id := d.ready()
 	if _, err := d.answer(id, right(id), run); err != nil {
@@ -86,16 +86,16 @@ func (d *desk) succeed(run otp.Run) {
 
 // locked checks that a run is refused everything, alike, and that nothing
 // comes of it.
-func (d *desk) locked(run otp.Run, limit string, wait time.Duration) {
+func (d *desk) locked(run otp.Failures, limit string, wait time.Duration) {
 	d.Helper()
 	id := d.ready()
 	before := d.mustGet(id)
 	ask := d.usual()
-	ask.Run, ask.Replaces = run, id
+	ask.Failures, ask.Replaces = run, id
 	d.refused(d.store.Reserve(ctx, ask), limit, wait)
 	d.every(ask.ID, otp.ErrNoChallenge)
 	again := d.renewal()
-	again.Run = run
+	again.Failures = run
 	_, err := d.store.Resend(ctx, id, again)
 	d.refused(err, limit, wait)
 	for _, proof := range []otp.Digest{wrong(0), right(id)} {
@@ -112,19 +112,19 @@ func (d *desk) locked(run otp.Run, limit string, wait time.Duration) {
 }
 
 // open checks that a run is sent codes. It leaves what counts as it is.
-func (d *desk) open(run otp.Run) {
+func (d *desk) open(run otp.Failures) {
 	d.Helper()
 	r := d.usual()
-	r.Run, r.Cooldown = run, 0
+	r.Failures, r.Cooldown = run, 0
 	d.mustReserve(r)
 	again := d.renewal()
-	again.Run = run
+	again.Failures = run
 	d.mustResend(r.ID, again)
 	d.mustMeet(r.ID)
 }
 
 // unlock checks what Unlock says.
-func (d *desk) unlock(run otp.Run, want bool) {
+func (d *desk) unlock(run otp.Failures, want bool) {
 	d.Helper()
 	if got, err := d.store.Unlock(ctx, scope, run.Number); got != want || err != nil {
 		d.Fatalf("Unlock: %v, %v; want %v", got, err, want)

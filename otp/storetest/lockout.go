@@ -29,14 +29,14 @@ func countedAcross(t *testing.T, open Open) {
 	ask := func(replaces otp.ID) otp.ID {
 		t.Helper()
 		r := d.usual()
-		r.Run, r.Replaces, r.Attempts, r.Cooldown = run, replaces, 2, 0
+		r.Failures, r.Replaces, r.Attempts, r.Cooldown = run, replaces, 2, 0
 		d.mustReserve(r)
 		return r.ID
 	}
 	a := ask(otp.ID{})
 	d.miss(a, run)
 	again := d.renewal()
-	again.Run = run
+	again.Failures = run
 	d.mustResend(a, again)
 	d.miss(a, run) // which is dead now
 	b := ask(a)    // in place of it
@@ -116,7 +116,7 @@ func lockedTakesNothing(t *testing.T, open Open) {
 	id := d.ready()
 	for range 5 {
 		ask, again := d.usual(c), d.renewal(c)
-		ask.Run, again.Run = run, run
+		ask.Failures, again.Failures = run, run
 		d.refused(d.store.Reserve(ctx, ask), "lockout", time.Minute)
 		_, err := d.store.Resend(ctx, id, again)
 		d.refused(err, "lockout", time.Minute)
@@ -124,7 +124,7 @@ func lockedTakesNothing(t *testing.T, open Open) {
 	d.used(c, 0)
 	d.now = d.now.Add(time.Minute)
 	ask := d.usual(c)
-	ask.Run = run
+	ask.Failures = run
 	d.mustReserve(ask)
 	d.used(c, 1)
 }
@@ -181,17 +181,17 @@ func lockedAfterYears(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	strangers := runOf("n", "", otp.Lockout{Max: 2})
 	device := runOf("with a device", "d", otp.Lockout{Max: 2})
-	for _, run := range []otp.Run{strangers, device} {
+	for _, run := range []otp.Failures{strangers, device} {
 		d.fail(run, 1)
 		d.failAndLock(run, "max_failures", 0)
 	}
 	for year := range 3 {
-		d.now = d.now.Add(otp.RunLife)
+		d.now = d.now.Add(otp.FailuresLife)
 		d.failures(t, "of year "+string(rune('0'+year)), 100)
 		d.locked(strangers, "max_failures", 0)
 		d.locked(device, "max_failures", 0)
 	}
-	for _, run := range []otp.Run{strangers, device} {
+	for _, run := range []otp.Failures{strangers, device} {
 		d.unlock(run, true)
 		d.succeed(run)
 	}
@@ -262,7 +262,7 @@ func unusableBeforeLock(t *testing.T, open Open) {
 		for id, want := range unusable {
 			_, attempt := d.answer(id, right(id), run)
 			again := d.renewal()
-			again.Run = run
+			again.Failures = run
 			_, resend := d.store.Resend(ctx, id, again)
 			for _, err := range []error{attempt, resend} {
 				if !oneOf(err, want) || errors.As(err, new(*otp.LimitError)) {
@@ -297,7 +297,7 @@ func longestOfAll(t *testing.T, open Open) {
 		run := runOf("n", "", otp.Lockout{Count: 3, For: c.lock, Max: c.max})
 		number := counter("number", "n", otp.Rate{Count: 1, Window: c.window})
 		r := d.usual(number)
-		r.Run, r.Cooldown = run, c.cooldown
+		r.Failures, r.Cooldown = run, c.cooldown
 		d.mustReserve(r)
 		d.miss(r.ID, run)
 		d.miss(r.ID, run)
@@ -308,7 +308,7 @@ func longestOfAll(t *testing.T, open Open) {
 		waits := map[string]time.Duration{"cooldown": c.cooldown, "number": c.window, "lockout": c.lock, "max_failures": time.Second}
 		for range 2 {
 			again, ask := d.renewal(number), d.usual(number)
-			again.Run, ask.Run = run, run
+			again.Failures, ask.Failures = run, run
 			_, err := d.store.Resend(ctx, r.ID, again)
 			d.refused(err, c.limit, waits[c.limit]-time.Second)
 			d.refused(d.store.Reserve(ctx, ask), c.anew, waits[c.anew]-time.Second)

@@ -30,7 +30,7 @@ type runKey struct{ number, device otp.Digest }
 var beyond = otp.Digest{1}
 
 // keyOf returns where the wrong codes of a run are counted.
-func (m *model) keyOf(run otp.Run) runKey {
+func (m *model) keyOf(run otp.Failures) runKey {
 	key := runKey{run.Number, run.Device}
 	if _, known := m.failures[key]; known || run.Device == (otp.Digest{}) {
 		return key
@@ -182,7 +182,7 @@ func (m *model) used(c otp.Counter, now time.Time) []int {
 
 // lock returns until when a run is locked, and whether only an operator ends
 // it. The zero time is no lock's end.
-func (m *model) lock(run otp.Run) (until time.Time, forever bool) {
+func (m *model) lock(run otp.Failures) (until time.Time, forever bool) {
 	list := m.failures[m.keyOf(run)]
 	switch n := len(list); {
 	case n == 0:
@@ -195,13 +195,13 @@ func (m *model) lock(run otp.Run) (until time.Time, forever bool) {
 	return time.Time{}, false
 }
 
-func (m *model) locked(run otp.Run, at time.Time) bool {
+func (m *model) locked(run otp.Failures, at time.Time) bool {
 	until, forever := m.lock(run)
 	return forever || at.Before(until)
 }
 
 // fail counts a wrong code.
-func (m *model) fail(run otp.Run, now time.Time) {
+func (m *model) fail(run otp.Failures, now time.Time) {
 	if run.Number != (otp.Digest{}) {
 		key := m.keyOf(run)
 		m.failures[key] = append(m.failures[key], now)
@@ -209,7 +209,7 @@ func (m *model) fail(run otp.Run, now time.Time) {
 }
 
 // succeed ends a run, unless several devices share it.
-func (m *model) succeed(run otp.Run) {
+func (m *model) succeed(run otp.Failures) {
 	if key := m.keyOf(run); key.device != beyond {
 		delete(m.failures, key)
 	}

@@ -20,7 +20,7 @@ func (d *desk) askedFor(number string, replaces otp.ID) otp.ID {
 	d.Helper()
 	d.now = d.now.Add(time.Second)
 	r := d.usual()
-	r.Run.Number, r.Replaces = sha256.Sum256([]byte(number)), replaces
+	r.Failures.Number, r.Replaces = sha256.Sum256([]byte(number)), replaces
 	d.mustReserve(r)
 	return r.ID
 }

@@ -186,7 +186,7 @@ func (p *player) reserve(t *rapid.T) {
 		id = otp.ID{}
 	}
 	r := p.d.usual(p.some(t)...)
-	r.Replaces, r.Run = id, p.run(t)
+	r.Replaces, r.Failures = id, p.run(t)
 	r.Attempts = rapid.IntRange(1, 5).Draw(t, "attempts")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife, time.Hour}).Draw(t, "ttl")
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
@@ -204,7 +204,7 @@ func (p *player) ask(t *rapid.T, r *otp.Reservation, former *modelled) {
 		if least >= p.m.capacity && !errors.As(err, new(*otp.LimitError)) {
 			t.Fatalf("Reserve in a full store: %v", err)
 		}
-		if p.limited(t, r.Run, r.Counters, 0, err) {
+		if p.limited(t, r.Failures, r.Counters, 0, err) {
 			return
 		}
 		p.m.reserve(r)
@@ -256,7 +256,7 @@ func (p *player) devices(t *rapid.T) {
 	}
 }
 
-func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Run) {
+func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Failures) {
 	proof := wrong(rapid.IntRange(0, 2).Draw(t, "wrong"))
 	correct := c != nil && rapid.IntRange(0, 3).Draw(t, "right") == 3
 	if correct {
@@ -317,12 +317,12 @@ func (p *player) resend(t *rapid.T) {
 		t.Skip("sent often enough")
 	}
 	r := p.d.renewal(p.some(t)...)
-	r.Run = p.run(t)
+	r.Failures = p.run(t)
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife}).Draw(t, "ttl")
 	p.change(id, c, func() {
 		rec, err := p.d.store.Resend(ctx, id, r)
-		if p.refused(t, c, err) || p.limited(t, r.Run, r.Counters, max(0, c.ResendAt.Sub(p.d.now)), err) {
+		if p.refused(t, c, err) || p.limited(t, r.Failures, r.Counters, max(0, c.ResendAt.Sub(p.d.now)), err) {
 			return
 		}
 		p.m.resend(c, r)

@@ -34,8 +34,8 @@ func (p *player) some(t *rapid.T) []otp.Counter {
 
 // runs returns those of the sequence: of two numbers, each of its strangers
 // and of one device; and then of more devices than have one of their own.
-func (p *player) runs() []otp.Run {
-	var runs []otp.Run
+func (p *player) runs() []otp.Failures {
+	var runs []otp.Failures
 	for _, number := range []string{"a", "b"} {
 		for _, device := range []string{"", "d0"} {
 			runs = append(runs, runOf(p.name+number, device, p.lockout))
@@ -48,8 +48,8 @@ func (p *player) runs() []otp.Run {
 }
 
 // run draws whose wrong code it is. It favours few, so that they get somewhere.
-func (p *player) run(t *rapid.T) otp.Run {
-	all := append([]otp.Run{{Lockout: p.lockout}}, p.runs()...)
+func (p *player) run(t *rapid.T) otp.Failures {
+	all := append([]otp.Failures{{Lockout: p.lockout}}, p.runs()...)
 	favoured := []int{1, 1, 1, 1, 2, 2, 3, 4, 0}
 	for i := len(favoured); i < len(all); i++ {
 		favoured = append(favoured, i)
@@ -58,7 +58,7 @@ func (p *player) run(t *rapid.T) otp.Run {
 }
 
 // limited checks a refusal for limits, or that there was none to refuse for.
-func (p *player) limited(t *rapid.T, run otp.Run, list []otp.Counter, cooldown time.Duration, err error) bool {
+func (p *player) limited(t *rapid.T, run otp.Failures, list []otp.Counter, cooldown time.Duration, err error) bool {
 	until, forever := p.m.lock(run)
 	if forever {
 		p.d.refused(err, "max_failures", 0)

@@ -34,9 +34,9 @@ var runTests = []test{
 func nobodysRun(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	lockout := otp.Lockout{Count: 2, For: time.Hour, Max: 5}
-	nobody := otp.Run{Lockout: lockout}
-	device := otp.Run{Lockout: lockout, Device: runOf("", "d", lockout).Device}
-	for _, run := range []otp.Run{{}, nobody, device} {
+	nobody := otp.Failures{Lockout: lockout}
+	device := otp.Failures{Lockout: lockout, Device: runOf("", "d", lockout).Device}
+	for _, run := range []otp.Failures{{}, nobody, device} {
 		d.fail(run, 20)
 		d.open(run)
 		d.unlock(run, false)
@@ -61,7 +61,7 @@ func numbersApart(t *testing.T, open Open) {
 
 // successEndsItsOwn has four runs one failure from their locks.
 func successEndsItsOwn(t *testing.T, open Open) {
-	runs := []otp.Run{
+	runs := []otp.Failures{
 		runOf("n", "", strict), runOf("n", "d", strict), runOf("n", "e", strict), runOf("m", "d", strict),
 	}
 	for winner := range runs {
@@ -84,11 +84,11 @@ func successEndsItsOwn(t *testing.T, open Open) {
 func deviceRun(t *testing.T, open Open) {
 	strangers, device, other := runOf("n", "", strict), runOf("n", "d", strict), runOf("n", "e", strict)
 	for _, c := range []struct {
-		guesser otp.Run
-		others  []otp.Run
+		guesser otp.Failures
+		others  []otp.Failures
 	}{
-		{strangers, []otp.Run{device, other}},
-		{device, []otp.Run{strangers, other}},
+		{strangers, []otp.Failures{device, other}},
+		{device, []otp.Failures{strangers, other}},
 	} {
 		for _, lockout := range []otp.Lockout{strict, {Max: 3}} {
 			d := newDesk(t, open, 10)
@@ -118,14 +118,14 @@ func unlock(t *testing.T, open Open) {
 	d.unlock(strangers, false)
 	d.fail(bystander, 2)
 	for range 2 {
-		for _, run := range []otp.Run{strangers, device} {
+		for _, run := range []otp.Failures{strangers, device} {
 			d.fail(run, 2)
 			d.failAndLock(run, "lockout", time.Minute)
 		}
 		d.fail(other, 2)
 		d.unlock(strangers, true)
 		d.unlock(strangers, false)
-		for _, run := range []otp.Run{strangers, device, other} {
+		for _, run := range []otp.Failures{strangers, device, other} {
 			d.open(run)
 			d.fail(run, 2) // none is left of before
 		}
@@ -133,7 +133,7 @@ func unlock(t *testing.T, open Open) {
 	}
 	d.fail(device, 1)
 	d.unlock(strangers, true) // of a device alone
-	for _, run := range []otp.Run{strangers, device} {
+	for _, run := range []otp.Failures{strangers, device} {
 		d.fail(run, 1)
 		d.succeed(run)
 		d.unlock(run, false)
@@ -151,7 +151,7 @@ func twoLockouts(t *testing.T, open Open) {
 	d.fail(harsh, 2)
 	d.failAndLock(harsh, "lockout", time.Hour)
 	last := d.now
-	try := func(run otp.Run) (compared bool) {
+	try := func(run otp.Failures) (compared bool) {
 		t.Helper()
 		id := d.ready()
 		_, err := d.answer(id, wrong(0), run)
@@ -167,7 +167,7 @@ func twoLockouts(t *testing.T, open Open) {
 		try(lax)
 		d.locked(harsh, "lockout", last.Add(time.Hour).Sub(d.now))
 	}
-	gates := []otp.Run{lax, harsh}
+	gates := []otp.Failures{lax, harsh}
 	for round := range 6 {
 		d.now = d.now.Add(time.Hour)
 		compared := 0
@@ -247,7 +247,7 @@ func rightOfMany(t *testing.T, open Open) {
 // all, and the right code of one takes none of them back and adds none.
 func sharedRun(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	device := func(i int) otp.Run { return runOf("n", fmt.Sprint("d", i), strict) }
+	device := func(i int) otp.Failures { return runOf("n", fmt.Sprint("d", i), strict) }
 	d.places("n", strict)
 	d.fail(device(10), 1)
 	for i := range 5 {
@@ -305,7 +305,7 @@ func runLife(t *testing.T, open Open) {
 		run := runOf("n", device, strict)
 		for i := range 2 {
 			d.fail(run, 1)
-			d.now = d.now.Add(otp.RunLife - tick)
+			d.now = d.now.Add(otp.FailuresLife - tick)
 			d.failures(t, fmt.Sprint("others", i), 100) // for which a store may want room
 		}
 		d.failAndLock(run, "lockout", time.Minute)
@@ -318,8 +318,8 @@ func floodEndsNone(t *testing.T, open Open) {
 	others := floodSize()
 	d := newDesk(t, open, 10)
 	locked := otp.Lockout{Count: 3, For: 1000 * time.Hour, Max: 100}
-	run := func(i int) otp.Run { return runOf(fmt.Sprint("kept", i), "", locked) }
-	device := func(i int) otp.Run { return runOf(fmt.Sprint("kept", i), "d", locked) }
+	run := func(i int) otp.Failures { return runOf(fmt.Sprint("kept", i), "", locked) }
+	device := func(i int) otp.Failures { return runOf(fmt.Sprint("kept", i), "d", locked) }
 	for i := range kept {
 		d.fail(run(i), 2)
 		d.fail(device(i), 2)
@@ -337,12 +337,12 @@ func floodEndsNone(t *testing.T, open Open) {
 
 // crowded makes n challenges of one run, and has as many guess at once, each
 // at its own, until it is refused.
-func (d *desk) crowded(t *testing.T, run otp.Run, n int) (compared, locks int) {
+func (d *desk) crowded(t *testing.T, run otp.Failures, n int) (compared, locks int) {
 	t.Helper()
 	ids := make([]otp.ID, n)
 	for i := range ids {
 		r := d.usual()
-		r.Run = run
+		r.Failures = run
 		d.mustReserve(r)
 		ids[i] = r.ID
 	}
@@ -434,7 +434,7 @@ func crowdWithRight(t *testing.T, open Open) {
 			d.locked(run, "lockout", time.Hour)
 		}
 		for _, id := range ids {
-			_, _ = d.answer(id, right(id), otp.Run{})
+			_, _ = d.answer(id, right(id), otp.Failures{})
 		}
 		d.now = d.now.Add(ttl)
 	}
@@ -451,11 +451,11 @@ func crowdAndOwner(t *testing.T, open Open) {
 			if i%8 != 0 {
 				if d.store.Reserve(ctx, r) == nil {
 					_, _ = d.answer(r.ID, wrong(i), strangers)
-					_, _ = d.answer(r.ID, right(r.ID), otp.Run{})
+					_, _ = d.answer(r.ID, right(r.ID), otp.Failures{})
 				}
 				return
 			}
-			r.Run = owner
+			r.Failures = owner
 			if err := d.store.Reserve(ctx, r); err != nil {
 				t.Errorf("the owner asks: %v", err)
 			}
