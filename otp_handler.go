@@ -288,13 +288,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.admit(r, &s)
 	telemetry.RequestsPassed.Inc()
-	answer := keepPrivate(w, cookie)
+	answer := request.KeepPrivate(w, cookie)
 	err := next.ServeHTTP(answer, r)
 	if err == nil {
-		answer.begin() // in case no handler has written anything
+		answer.Begin() // in case no handler has written anything
 		return nil
 	}
-	makePrivate(w.Header()) // handle_errors answers now, and not through answer
+	request.MakePrivate(w.Header()) // handle_errors answers now, and not through answer
 	w.Header()["Cache-Control"] = []string{"no-store"}
 	return err
 }

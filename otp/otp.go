@@ -54,7 +54,7 @@ type Policy struct {
 	Remote bool
 	// Company and Comment are parts of the message: see connexus.OTP.
 	Company, Comment string
-	// PerNumber limits the codes sent to one number. PerClient limits the codes
+	// PerNumber limits the codes sent to one number. PerIP limits the codes
 	// that one IP address may ask for. Budget limits the codes of the scope. A nil
 	// list stands for no limit.
 	PerNumber, PerIP, Budget []Rate

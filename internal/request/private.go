@@ -1,4 +1,4 @@
-package websms
+package request
 
 import (
 	"io"
@@ -24,13 +24,13 @@ type privateHijacker struct {
 // privateAnswer is a privateWriter in one of its two forms.
 type privateAnswer interface {
 	http.ResponseWriter
-	begin()
+	Begin()
 }
 
-// keepPrivate returns a writer on w that makes the answer private, and adds a
+// KeepPrivate returns a writer on w that makes the answer private, and adds a
 // Set-Cookie field to it; "" adds none. An error page is not written through
 // this writer and may be public, so it gets no cookie.
-func keepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
+func KeepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 	private := privateWriter{ResponseWriter: w, cookie: cookie}
 	if hijacker, ok := w.(http.Hijacker); ok {
 		return &privateHijacker{private, hijacker}
@@ -38,12 +38,12 @@ func keepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 	return &private
 }
 
-// begin completes the header. It is called before a header with a final status
+// Begin completes the header. It is called before a header with a final status
 // goes out, and once more when the handlers have returned: if none of them wrote
 // anything, net/http sends the header then.
-func (w *privateWriter) begin() {
+func (w *privateWriter) Begin() {
 	if !w.begun {
-		makePrivate(w.Header())
+		MakePrivate(w.Header())
 		w.setCookie()
 	}
 }
@@ -63,32 +63,32 @@ func (w *privateWriter) WriteHeader(status int) {
 	case status == http.StatusSwitchingProtocols:
 		w.setCookie()
 	case status >= 200:
-		w.begin()
+		w.Begin()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (w *privateWriter) Write(p []byte) (int, error) {
-	w.begin()
+	w.Begin()
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteString implements io.StringWriter.
 func (w *privateWriter) WriteString(s string) (int, error) {
-	w.begin()
+	w.Begin()
 	return io.WriteString(w.ResponseWriter, s)
 }
 
 // ReadFrom implements io.ReaderFrom, by which net/http uses sendfile.
 func (w *privateWriter) ReadFrom(r io.Reader) (int64, error) {
-	w.begin()
+	w.Begin()
 	return io.Copy(w.ResponseWriter, r)
 }
 
 // FlushError is called by http.ResponseController.
 func (w *privateWriter) FlushError() error {
-	w.begin()
+	w.Begin()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -106,9 +106,9 @@ func (w *privateWriter) Push(target string, opts *http.PushOptions) error {
 // Unwrap is called by http.ResponseController.
 func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// makePrivate forbids shared caches to store an answer with this header
+// MakePrivate forbids shared caches to store an answer with this header
 // (RFC 9111, 5.2.2.7). The application's other directives stay as they are.
-func makePrivate(h http.Header) {
+func MakePrivate(h http.Header) {
 	var fields []string
 	for name, values := range h {
 		switch {
@@ -121,18 +121,18 @@ func makePrivate(h http.Header) {
 			if name != "Cache-Control" {
 				delete(h, name)
 			}
-		case forSharedCaches(name):
+		case ForSharedCaches(name):
 			delete(h, name)
 		}
 	}
 	h["Cache-Control"] = []string{privateDirectives(fields)}
 }
 
-// forSharedCaches reports whether a field overrides Cache-Control for CDNs and
+// ForSharedCaches reports whether a field overrides Cache-Control for CDNs and
 // reverse proxies. These are CDN-Cache-Control (RFC 9213) and its variants
 // (Cloudflare-CDN-Cache-Control, X-LiteSpeed-Cache-Control), and the older fields
 // of Fastly (Surrogate-Control) and nginx (X-Accel-Expires).
-func forSharedCaches(name string) bool {
+func ForSharedCaches(name string) bool {
 	const cacheControl = "-Cache-Control"
 	return len(name) > len(cacheControl) && strings.EqualFold(name[len(name)-len(cacheControl):], cacheControl) ||
 		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "X-Accel-Expires")
