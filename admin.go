@@ -128,7 +128,8 @@ func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any
 	}
 	if err != nil {
 		a.log(telemetry.EntryRevoked, req, zap.String("session", req.Session), zap.Error(err))
-		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("ended in this process, but it could not be stored yet; it is tried again until this process ends: %w", err)}
+		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf(
+			"ended in this process, but it could not be stored yet; it is tried again until this process ends: %w", err)}
 	}
 	a.log(telemetry.EntryRevoked, req, zap.String("session", req.Session))
 	return struct {
@@ -158,7 +159,8 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any
 	}
 	if !was {
 		return nil, operator.Error(http.StatusNotFound,
-			"no wrong code counts for this number in this realm: give the realm of the gate, or none if the gate has no option realm; for such a gate the audit log shows the host")
+			"no wrong code counts for this number in this realm: give the realm of the gate, "+
+				"or none if the gate has no option realm; for such a gate the audit log shows the host")
 	}
 	a.log(telemetry.EntryUnlocked, req)
 	return struct {
@@ -210,7 +212,8 @@ func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request
 	scope, holder := holderOf(req)
 	if !app.serves(scope, req.User != "") {
 		return nil, operator.Error(http.StatusNotFound,
-			"no gate would take it: give a number for a gate where people type their number, a user for a gate with second_factor, and the realm of the gate, or none if the gate has no option realm")
+			"no gate would take it: give a number for a gate where people type their number, "+
+				"a user for a gate with second_factor, and the realm of the gate, or none if the gate has no option realm")
 	}
 	code, expires, err := app.engine.NewRecovery(r.Context(), scope, holder)
 	if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {

@@ -191,11 +191,14 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 			fmt.Sprintf("write path %s %s/*", folder, folder))
 	}
 	if around := at.Around(); around != "" {
-		add(fmt.Sprintf("stands in a route that asks for %q: spellings such as /admin;/x or /x/../admin, which Caddy and the application read differently, can pass beside it", around),
-			"give the matcher to the directive itself, as in websms_otp /admin/* { … }, outside of handle, route and the path of a site address; in JSON, add the matcher websms_doubtful")
+		add(fmt.Sprintf("stands in a route that asks for %q: spellings such as /admin;/x or /x/../admin, "+
+			"which Caddy and the application read differently, can pass beside it", around),
+			"give the matcher to the directive itself, as in websms_otp /admin/* { … }, "+
+				"outside of handle, route and the path of a site address; in JSON, add the matcher websms_doubtful")
 	}
 	if at.Beside != "" {
-		add(fmt.Sprintf("requests that another route takes first, with %q, never reach it: spellings such as /admin/../public, which Caddy and the application read differently, pass beside it", at.Beside),
+		add(fmt.Sprintf("requests that another route takes first, with %q, never reach it: spellings such as /admin/../public, "+
+			"which Caddy and the application read differently, pass beside it", at.Beside),
 			"put the gate in front of all of them, and let the public part through with bypass")
 	}
 	if at.Cached {

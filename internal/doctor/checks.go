@@ -62,7 +62,8 @@ func (file *configFile) checkStore(ctx context.Context) finding {
 		}
 		if time.Now().After(deadline) {
 			return finding{check, stateFailed, err.Error(),
-				"check that it runs, that address, user, password and tls are right, and that this machine can reach it; until then sessions work, and no code is sent"}
+				"check that it runs, that address, user, password and tls are right, and that this machine can reach it; " +
+					"until then sessions work, and no code is sent"}
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
+const openAdmin = "listens for other machines too: anybody who reaches it can read and change everything"
+
 // The admin endpoint is a risk where other machines reach it.
 func TestAdminRisks(t *testing.T) {
 	for listen, risks := range map[string]int{
@@ -17,7 +19,7 @@ func TestAdminRisks(t *testing.T) {
 		":2019": 1, "0.0.0.0:2019": 1, "10.0.0.1:2019": 1,
 	} {
 		list := adminRisks(&caddy.AdminConfig{Listen: listen})
-		if len(list) != risks || risks == 1 && list[0].Text != "listens for other machines too: anybody who reaches it can read and change everything" {
+		if len(list) != risks || risks == 1 && list[0].Text != openAdmin {
 			t.Errorf("%q: %v; want %d", listen, list, risks)
 		}
 		if list := adminRisks(&caddy.AdminConfig{Disabled: true, Listen: listen}); list != nil {
@@ -47,7 +49,7 @@ func TestRisksAreNamed(t *testing.T) {
 	}
 	want := []finding{
 		{"account", stateRisk, "a", "mend a"}, {"account", stateRisk, "b", "mend b"}, {"store", stateRisk, "c", "mend c"},
-		{"admin endpoint", stateRisk, "listens for other machines too: anybody who reaches it can read and change everything", "listen on localhost, or on a Unix socket"},
+		{"admin endpoint", stateRisk, openAdmin, "listen on localhost, or on a Unix socket"},
 		{"webhook", stateRisk, "d", "mend d"}, {"gate", stateRisk, "e", "mend e"},
 	}
 	if found := file.risks(); !slices.Equal(found, want) {

@@ -18,9 +18,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// sendCommand returns `caddy websms send`.
-func sendCommand(read Reader) *cobra.Command {
-	cmd := operator.Subcommand("send <number>", "Sends one real test code", `
+const sendHelp = `
 Sends one real code from the account of the configuration, and prints the answer
 of WebSMS. It costs as much as any SMS, unless the configuration has sandbox.
 The code opens nothing. The command does not print it: look at the phone.
@@ -28,7 +26,11 @@ The code opens nothing. The command does not print it: look at the phone.
     caddy websms send 021234567 --config /etc/caddy/Caddyfile
 
 WebSMS reports the delivery to the webhook of the running Caddy. Its logger
-websms.dlr logs the report with the message id that this command prints.`, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+websms.dlr logs the report with the message id that this command prints.`
+
+// sendCommand returns `caddy websms send`.
+func sendCommand(read Reader) *cobra.Command {
+	send := func(cmd *cobra.Command, args []string) error {
 		e164, err := operator.ReadNumber(cmd, args[0])
 		if err != nil {
 			return err
@@ -54,7 +56,8 @@ websms.dlr logs the report with the message id that this command prints.`, cobra
 			return errors.Join(err, operator.Exitf(operator.ExitFailed, "nothing was sent"))
 		}
 		return sendOne(cmd, client, e164, company)
-	})
+	}
+	cmd := operator.Subcommand("send <number>", "Sends one real test code", sendHelp, cobra.ExactArgs(1), send)
 	operator.WithConfig(cmd)
 	operator.WithNumber(cmd)
 	cmd.Flags().String("company", "", "Company that the message names (default: that of the first gate)")
@@ -69,7 +72,9 @@ func sendOne(cmd *cobra.Command, client *connexus.Client, e164, company string) 
 		return err
 	}
 	began := time.Now()
-	receipt, err := client.SendOTP(cmd.Context(), connexus.OTP{To: e164, Company: company, Comment: "A test.", Code: fmt.Sprintf("%06d", code)})
+	receipt, err := client.SendOTP(cmd.Context(), connexus.OTP{
+		To: e164, Company: company, Comment: "A test.", Code: fmt.Sprintf("%06d", code),
+	})
 	if err != nil {
 		var failure *connexus.Error
 		if errors.As(err, &failure) && failure.MaybeAccepted {

@@ -30,7 +30,8 @@ func ReadRequest(w http.ResponseWriter, r *http.Request, maxRealm int) (*Request
 	body.DisallowUnknownFields()
 	if err := body.Decode(&req); err != nil {
 		return nil, Error(http.StatusBadRequest,
-			`the body is not understood: send one JSON object such as {"number": "+6421234567"}, with the fields session, number, user, realm, budget`)
+			`the body is not understood: send one JSON object such as {"number": "+6421234567"}, `+
+				`with the fields session, number, user, realm, budget`)
 	}
 	if req.Budget && r.URL.Path != UnlockPath {
 		return nil, Error(http.StatusBadRequest, "budget goes with unlock alone")

@@ -21,13 +21,16 @@ func BypassRisks(sets caddyhttp.RawMatcherSets) (list []risk.Risk) {
 			case "path":
 				for _, pattern := range m.values {
 					if strings.HasPrefix(pattern, "*") {
-						add(fmt.Sprintf("the path %s begins with a wildcard, so it also opens pages that PHP and others serve for a longer path, as /admin.php for /admin.php/x%s", pattern, strings.Trim(pattern, "*")), "name the folder, such as /static/*")
+						add(fmt.Sprintf("the path %s begins with a wildcard, so it also opens pages that PHP and others serve "+
+							"for a longer path, as /admin.php for /admin.php/x%s", pattern, strings.Trim(pattern, "*")),
+							"name the folder, such as /static/*")
 					}
 				}
 			case "path_regexp":
 				for _, pattern := range m.values {
 					if !strings.HasPrefix(strings.TrimPrefix(pattern, "(?i)"), "^") {
-						add(fmt.Sprintf("the expression %s is not bound to the beginning of the path, so it also opens pages that PHP and others serve for a longer path", pattern), "begin it with ^")
+						add(fmt.Sprintf("the expression %s is not bound to the beginning of the path, so it also opens pages "+
+							"that PHP and others serve for a longer path", pattern), "begin it with ^")
 					}
 				}
 			case "not":
