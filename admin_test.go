@@ -3,7 +3,6 @@ package websms
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -275,18 +274,5 @@ func TestAdminAfterRefusal(t *testing.T) {
 		})
 		harness.WantStatus(t, name+": revoking", adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
 		harness.WantStatus(t, name+": the session, revoked", b.Get("/", harness.Page), http.StatusFound)
-	}
-}
-
-// docs/operations.md has every route of the admin endpoint.
-func TestAdminRoutesInDocs(t *testing.T) {
-	page, err := os.ReadFile("docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, route := range new(adminAPI).Routes() {
-		if !strings.Contains(string(page), route.Pattern+"`") {
-			t.Errorf("docs/operations.md does not have %s", route.Pattern)
-		}
 	}
 }

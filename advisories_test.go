@@ -127,7 +127,7 @@ func TestCVE_2026_30852(t *testing.T) {
 	const secret = "s3cr3t-of-the-environment"
 	t.Setenv("WEBSMS_TEST_SECRET", secret)
 	file := filepath.Join(t.TempDir(), "secret")
-	writeFile(t, file, "s3cr3t-of-a-file")
+	harness.WriteFile(t, file, "s3cr3t-of-a-file")
 	w := harness.Start(t, harness.Setup{
 		Gate: harness.Plenty, Global: "servers {\n trusted_proxies static private_ranges\n}",
 		Front: "log\n handle_errors {\n respond \"{err.message} {http.error.status_text}\" 500\n}",
@@ -210,9 +210,9 @@ func TestCVE_2026_27586(t *testing.T) {
 	b.Login("+6421234567")
 	dir := t.TempDir()
 	empty, blank, junk := filepath.Join(dir, "empty"), filepath.Join(dir, "blank"), filepath.Join(dir, "junk")
-	writeFile(t, empty, "")
-	writeFile(t, blank, " \n\t\n")
-	writeFile(t, junk, "\x00\xff\xfe+64")
+	harness.WriteFile(t, empty, "")
+	harness.WriteFile(t, blank, " \n\t\n")
+	harness.WriteFile(t, junk, "\x00\xff\xfe+64")
 	t.Setenv("WEBSMS_TEST_EMPTY", "")
 	if _, set := os.LookupEnv("WEBSMS_TEST_UNSET"); set {
 		t.Fatal("WEBSMS_TEST_UNSET is set")
@@ -245,7 +245,7 @@ func TestCVE_2026_27586(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(w.Dir, keysFile), "{}")
+	harness.WriteFile(t, filepath.Join(w.Dir, keysFile), "{}")
 	if err := harness.LoadCaddyfile(w.Config(harness.Plenty)); err == nil {
 		t.Error("it runs on keys that are none")
 	}

@@ -76,7 +76,7 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 		return b.Post("/.websms/send", []string{"phone", number, "rd", "/a"}, harness.Page)
 	})
 	settled("send by a person", 4)
-	resend := func(b *harness.Browser, _ string) harness.Answer { return resend(b) }
+	resend := func(b *harness.Browser, _ string) harness.Answer { return b.Resend() }
 	both("resend too early", resend)
 	now.Advance(30 * time.Second)
 	w.Sim.SetDelivery(websmstest.Undelivered)
@@ -135,7 +135,7 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	b.Ask(listed)
 	harness.Eventually(t, "a browser that verified the number sees the delivery", func() bool { return status(b) == "delivered" })
 	w.Sim.Next(websmstest.InsufficientFunds200())
-	resend(b)
+	b.Resend()
 	harness.Eventually(t, "and that a message failed", func() bool { return status(b) == "failed" })
 
 	b.Ask("+6421000777")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 	"github.com/caddy-websms/websms/websmstest"
@@ -178,7 +179,7 @@ func TestAttackByAMillion(t *testing.T) {
 		Global: harness.TrustLocal,
 		Gate:   "code {\n ttl 30s\n}\nlimits {\n per_number 1/24h\n per_ip 1/24h\n budget 2000000/24h\n}",
 	})
-	store, ring := activeEngine(t).store, activeEngine(t).vault.Ring
+	store, ring := harness.Held(t, "store").(otp.Store), harness.Held(t, "vault").(*vault.Vault).Ring
 	number := func(i int) string { return fmt.Sprintf("+6421%07d", i) }
 	address := func(i int) string { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String() }
 	once := []otp.Rate{{Count: 1, Window: 24 * time.Hour}}

@@ -36,7 +36,7 @@ func readExample(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "etc", "phones.csv"), "user,number\nalice,021 234 569\n")
+	harness.WriteFile(t, filepath.Join(dir, "etc", "phones.csv"), "user,number\nalice,021 234 569\n")
 	return strings.NewReplacer("/var/log/caddy/", dir+"/log/", "/etc/caddy/", dir+"/etc/").Replace(string(data))
 }
 

@@ -116,7 +116,7 @@ func TestEnumeration(t *testing.T) {
 		numbers[1] = append(numbers[1], fmt.Sprintf("+6421%04d567", 2001+2*i))
 	}
 	list := filepath.Join(t.TempDir(), "list")
-	writeFile(t, list, strings.Join(numbers[0], "\n"))
+	harness.WriteFile(t, list, strings.Join(numbers[0], "\n"))
 	w := harness.Start(t, harness.Setup{
 		Gate: "numbers {\n allow_file " + list + "\n}\n" + harness.Plenty,
 		API:  websmstest.Options{Latency: sendingTime},

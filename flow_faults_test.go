@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 		if len(messages) > 0 {
 			harness.WantStatus(t, walk.name+": the code", walk.browser.AnswerWith(messages[0].Code), http.StatusOK)
 		} else {
-			harness.WantStatus(t, walk.name+": a resend", resend(walk.browser), http.StatusAccepted)
+			harness.WantStatus(t, walk.name+": a resend", walk.browser.Resend(), http.StatusAccepted)
 			harness.WantStatus(t, walk.name+": its code", walk.browser.AnswerWith(w.CodeFor(walk.number, 1)), http.StatusOK)
 		}
 	}
@@ -113,7 +113,7 @@ func TestCredentialsAreRefused(t *testing.T) {
 		t.Error("the operator is not told")
 	}
 	w.Sim.Always(websmstest.Fault{})
-	resend(b)
+	b.Resend()
 	harness.WantStatus(t, "the code, once it is mended", b.AnswerWith(w.CodeFor("+6421234567", 1)), http.StatusOK)
 	w.WantNoSecrets()
 }
@@ -147,7 +147,7 @@ func TestRemoteCode(t *testing.T) {
 			continue
 		}
 		harness.WantStatus(t, name+": a code that nobody knows", b.AnswerWith(code), http.StatusUnprocessableEntity)
-		harness.WantStatus(t, name+": a resend", resend(b), http.StatusAccepted)
+		harness.WantStatus(t, name+": a resend", b.Resend(), http.StatusAccepted)
 		code = w.CodeFor(number, 2)
 		harness.Eventually(t, name+": the code is known", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
 		harness.WantStatus(t, name+": the next", b.AnswerWith(code), http.StatusOK)

@@ -21,11 +21,6 @@ func wantWait(t *testing.T, what string, a harness.Answer, slug string, d string
 	}
 }
 
-func resend(b *harness.Browser) harness.Answer {
-	b.T.Helper()
-	return b.Resend()
-}
-
 // A resend sends the same code, after a cooldown that doubles; the code then
 // lives on, up to ten minutes from its first sending.
 func TestResend(t *testing.T) {
@@ -33,16 +28,16 @@ func TestResend(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 5m\n}\n limits {\n per_number 100/24h\n cooldown 30s\n}"})
 	w.Sim.SetWebhook("", "")
 	b := w.Browser()
-	harness.WantProblem(t, "without a challenge", resend(b), http.StatusConflict, "no_challenge")
+	harness.WantProblem(t, "without a challenge", b.Resend(), http.StatusConflict, "no_challenge")
 	const number = "+6421234567"
 	b.Request(number)
 	code := w.CodeFor(number, 1)
 	b.AnswerWith(harness.OtherCode(code))
 
 	now.Advance(200 * time.Millisecond)
-	wantWait(t, "at once", resend(b), "rate_limited", "30") // 29.8 s, in whole seconds
+	wantWait(t, "at once", b.Resend(), "rate_limited", "30") // 29.8 s, in whole seconds
 	now.Advance(29 * time.Second)
-	wantWait(t, "a little early", resend(b), "rate_limited", "1")
+	wantWait(t, "a little early", b.Resend(), "rate_limited", "1")
 	for i, c := range []struct {
 		wait             time.Duration
 		expires, another string // of the sending that then is allowed
@@ -53,14 +48,14 @@ func TestResend(t *testing.T) {
 		{4 * time.Minute, "2026-07-01T09:10:00Z", "2026-07-01T09:15:32Z"},
 	} {
 		now.Advance(c.wait)
-		a := resend(b)
+		a := b.Resend()
 		if a.StatusCode != http.StatusAccepted || a.JSON("expires_at") != c.expires || a.JSON("resend_at") != c.another || a.JSON("attempts_left") != 4.0 {
 			t.Errorf("resend %d: %s %s; want it to expire at %s, the next from %s, 4 attempts left", i+1, a.Status, a.Text, c.expires, c.another)
 		}
 		if got := w.CodeFor(number, i+2); got != code {
 			t.Errorf("resend %d sends another code", i+1)
 		}
-		harness.WantStatus(t, "once more", resend(b), http.StatusTooManyRequests)
+		harness.WantStatus(t, "once more", b.Resend(), http.StatusTooManyRequests)
 	}
 	now.Advance(2*time.Minute + 28*time.Second) // 9:09:59.2
 	harness.WantStatus(t, "the code, in the last second", b.AnswerWith(code), http.StatusOK)
@@ -94,7 +89,7 @@ func TestPerNumber(t *testing.T) {
 	b := w.Browser()
 	b.Request(number)
 	now.Advance(time.Minute)
-	resend(b)
+	b.Resend()
 	now.Advance(time.Minute)
 	w.Browser().Request("021 234 567", harness.Host("other.test"))
 	w.CodeFor(number, 3)
@@ -107,7 +102,7 @@ func TestPerNumber(t *testing.T) {
 					wantWait(t, what+", asked at "+at, asker.Request("0064 21 234 567", harness.Host(at)), "rate_limited", after)
 				}
 			}
-			wantWait(t, what+", by resend", resend(b), "rate_limited", after)
+			wantWait(t, what+", by resend", b.Resend(), "rate_limited", after)
 			a := w.Browser().Post("/.websms/send", []string{"phone", number}, harness.Page)
 			if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != after || len(a.Cookies()) > 0 || !strings.Contains(a.Text, "Please wait a little") {
 				t.Errorf("%s, for a person: %s %s", what, a.Status, harness.Redact(a.Text))
@@ -126,7 +121,7 @@ func TestPerNumber(t *testing.T) {
 	w.CodeFor(number, 4)
 	refused("the fifth, with the fourth", "60")
 	now.Advance(time.Minute)
-	harness.WantStatus(t, "the fifth", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "the fifth", b.Resend(), http.StatusAccepted)
 	w.CodeFor(number, 5)
 	refused("the sixth", "2940") // an hour after the first
 	limited := 0
@@ -148,11 +143,11 @@ func TestBudget(t *testing.T) {
 	b := w.Browser()
 	harness.WantStatus(t, "the first", b.Request(harness.FreshNumber()), http.StatusAccepted)
 	now.Advance(4 * time.Minute)
-	harness.WantStatus(t, "the second", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "the second", b.Resend(), http.StatusAccepted)
 	for _, at := range []string{"localhost", "other.test"} {
 		wantWait(t, "the third, at "+at, w.Browser().Request(harness.FreshNumber(), harness.Host(at)), "rate_limited", "3360")
 	}
-	wantWait(t, "the third, by resend", resend(b), "rate_limited", "3360")
+	wantWait(t, "the third, by resend", b.Resend(), "rate_limited", "3360")
 	now.Advance(56 * time.Minute)
 	harness.WantStatus(t, "the third", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
 	wantWait(t, "the fourth", w.Browser().Request(harness.FreshNumber()), "rate_limited", "82800")

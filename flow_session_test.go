@@ -157,7 +157,7 @@ func TestNumberIsTakenOff(t *testing.T) {
 	check(false, true, true)
 	harness.WantProblem(t, "its session", in[0].Get("/.websms/session", harness.API), http.StatusUnauthorized, "unverified")
 	w.WantSends("a resend", 0, "+6421234568", func() {
-		harness.WantStatus(t, "a resend", resend(pending), http.StatusAccepted)
+		harness.WantStatus(t, "a resend", pending.Resend(), http.StatusAccepted)
 	})
 	if a := pending.AnswerWith(code); a.StatusCode == http.StatusOK || a.SetCookie("websms_session") != nil {
 		t.Errorf("its code: %s", a.Status)

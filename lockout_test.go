@@ -52,7 +52,7 @@ func TestLockout(t *testing.T) {
 	locked := func(what, wait string) {
 		t.Helper()
 		wantWait(t, what+": the right code", pending.AnswerWith(code), "rate_limited", wait)
-		wantWait(t, what+": a resend", resend(pending), "rate_limited", wait)
+		wantWait(t, what+": a resend", pending.Resend(), "rate_limited", wait)
 		wantWait(t, what+": another browser", w.Browser().Request(number), "rate_limited", wait)
 	}
 	w.WantSends("while it is locked", 0, harness.FreshNumber(), func() {
@@ -248,8 +248,8 @@ func TestPerIPCountsAsks(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "limits {\n per_ip 3/10m\n cooldown 0s\n}"})
 	b := w.Browser()
 	b.Ask(harness.FreshNumber())
-	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
-	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "a resend", b.Resend(), http.StatusAccepted)
+	harness.WantStatus(t, "a resend", b.Resend(), http.StatusAccepted)
 	harness.WantStatus(t, "the fourth", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 }
 

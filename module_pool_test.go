@@ -95,7 +95,7 @@ func activeEngine(t *testing.T) *engine {
 func TestFailureReleasesAll(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	damaged := t.TempDir()
-	writeFile(t, filepath.Join(damaged, keysFile), "no keys")
+	harness.WriteFile(t, filepath.Join(damaged, keysFile), "no keys")
 	gate := func(more ...string) map[string]any {
 		config := accountJSON(more...)
 		delete(config, "client_id")

@@ -43,18 +43,13 @@ func site(handler map[string]any) map[string]any {
 	}}}
 }
 
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	harness.WriteFile(t, name, text)
-}
-
 // A placeholder that stands for nothing refuses to load, and is named.
 func TestUnsetPlaceholders(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	t.Setenv("WEBSMS_EMPTY", "")
 	t.Setenv("WEBSMS_BLANK", " \t")
 	empty := filepath.Join(t.TempDir(), "empty")
-	writeFile(t, empty, "\n")
+	harness.WriteFile(t, empty, "\n")
 	hook := func(secret string) map[string]any {
 		return site(map[string]any{"handler": "websms_webhook", "secret": secret})
 	}
@@ -113,16 +108,16 @@ func TestMissingCredentials(t *testing.T) {
 func TestSecretsResolved(t *testing.T) {
 	t.Setenv("WEBSMS_ID", "cid_demo")
 	secret := filepath.Join(t.TempDir(), "secret")
-	writeFile(t, secret, "csk_demo\n")
+	harness.WriteFile(t, secret, "csk_demo\n")
 	w := harness.Start(t, harness.Setup{})
 	text := strings.Replace(w.Config(""), "client_id cid_demo", "client_id {env.WEBSMS_ID}", 1)
 	text = strings.Replace(text, "client_secret csk_demo", fmt.Sprintf("client_secret {file.%s}", secret), 1)
-	before := activeEngine(t)
+	before := harness.Held(t, "engine")
 	if err := harness.LoadCaddyfile(text); err != nil {
 		t.Fatal(err)
 	}
 	w.AwaitReload()
-	if activeEngine(t) != before {
+	if harness.Held(t, "engine") != before {
 		t.Error("the account is another one")
 	}
 	w.Browser().Login("+6421234567")
@@ -218,7 +213,7 @@ func TestStorageTrouble(t *testing.T) {
 	}
 	for _, keys := range []string{"", "{", "null", "{}", "[]", `{"keys":[]}`, `{"index":"AA==","keys":[{"id":1,"secret":"AA=="}]}`} {
 		dir := t.TempDir()
-		writeFile(t, filepath.Join(dir, keysFile), keys)
+		harness.WriteFile(t, filepath.Join(dir, keysFile), keys)
 		err := load(dir)
 		if err == nil || !strings.Contains(err.Error(), "websms/keys.json in Caddy's storage") ||
 			!strings.Contains(err.Error(), "restore it, or delete it to end all sessions and begin anew") {
@@ -230,7 +225,7 @@ func TestStorageTrouble(t *testing.T) {
 		wantPool(t, nil)
 	}
 	file := filepath.Join(t.TempDir(), "file")
-	writeFile(t, file, "")
+	harness.WriteFile(t, file, "")
 	err := load(filepath.Join(file, "below"))
 	if err == nil || !strings.Contains(err.Error(), "the keys that seal sessions: reading websms/keys.json in Caddy's storage") {
 		t.Errorf("a storage that cannot be: %v", err)

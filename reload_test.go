@@ -91,7 +91,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 				code := w.CodeFor(number, 1)
 				ok = check("status", b.Get("/.websms/status", harness.API), 200) &&
 					check("a wrong code", b.AnswerWith(harness.OtherCode(code)), 422) &&
-					check("resend", resend(b), 202) && check("the code", b.AnswerWith(code), 200)
+					check("resend", b.Resend(), 202) && check("the code", b.AnswerWith(code), 200)
 				for range 3 {
 					ok = ok && check("the app", b.Get("/", harness.API), 200) && check("somebody's", resident.Get("/", harness.API), 200)
 				}
@@ -183,7 +183,7 @@ func TestReloadToAnotherAccount(t *testing.T) {
 	}
 	w.Load(harness.Plenty)
 	harness.Eventually(t, "the message is on its way", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
-	harness.WantStatus(t, "a resend", resend(b), http.StatusAccepted)
+	harness.WantStatus(t, "a resend", b.Resend(), http.StatusAccepted)
 	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 }
 

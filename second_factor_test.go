@@ -151,8 +151,8 @@ func TestSecondFactorWarnings(t *testing.T) {
 func TestSecondFactorLoads(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.csv"), filepath.Join(dir, "bad.csv")
-	writeFile(t, good, "user,number\nalice,021 234 567\nzoe,0412 345 678\n")
-	writeFile(t, bad, "alice,021 234 567\nbob,09 555 1234\nalice,021 234 569\n")
+	harness.WriteFile(t, good, "user,number\nalice,021 234 567\nzoe,0412 345 678\n")
+	harness.WriteFile(t, bad, "alice,021 234 567\nbob,09 555 1234\nalice,021 234 569\n")
 	asJSON := func(path string) string {
 		text, err := json.Marshal(path)
 		if err != nil {

@@ -208,7 +208,7 @@ func TestStatusTellsOfEachChange(t *testing.T) {
 		t.Errorf("after a wrong code comes %v", event)
 	}
 	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond)) // or queued would be over before it is told
-	resend(b)
+	b.Resend()
 	if event, _ := stream.next(); event["status"] != "queued" || event["attempts_left"] != 2.0 {
 		t.Errorf("after a resend comes %v", event)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/internal/vault/vaulttest"
 	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/session"
@@ -141,7 +142,7 @@ func TestGateWithoutKeys(t *testing.T) {
 		}
 	}
 	a.Fail()
-	harness.Eventually(t, "the keys are known", activeEngine(t).vault.Ring.Ready)
+	harness.Eventually(t, "the keys are known", harness.Held(t, "vault").(*vault.Vault).Ring.Ready)
 	wantIn(t, "who was in before", in, true)
 	wantIn(t, "who had signed out", out, false)
 	w.Browser().Login("+6421234569")

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -93,7 +94,7 @@ func TestGateKeysDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, file, string(sound[:len(sound)/2]))
+	harness.WriteFile(t, file, string(sound[:len(sound)/2]))
 	w.Load("comment Changed.\n" + harness.Plenty)
 	b.Client.CloseIdleConnections()
 	wantIn(t, "who signed in before", b, true)
@@ -109,7 +110,7 @@ func TestGateKeysDamaged(t *testing.T) {
 	if said != 1 {
 		t.Errorf("it is said %d times", said)
 	}
-	writeFile(t, file, string(sound))
+	harness.WriteFile(t, file, string(sound))
 	now.Advance(30 * day)
 	w.Load(harness.Plenty)
 	if made := string(mustRead(t, file)); len(made) <= len(sound) {
@@ -137,7 +138,7 @@ func TestGateRevokedNumber(t *testing.T) {
 	lost.Login("+6421234567")
 	other.Login("+6421234568")
 	code := again.Ask("+6421234567")
-	v := activeEngine(t).vault
+	v := harness.Held(t, "vault").(*vault.Vault)
 	if err := v.RevokeNumber("localhost", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -165,10 +166,10 @@ func TestGateRevokedNumber(t *testing.T) {
 	}
 	w.Load(harness.Plenty)
 	check("after a restart")
-	if got := activeEngine(t).vault.NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
+	if got := harness.Held(t, "vault").(*vault.Vault).NotBefore(session.ByNumber, "localhost", "+6421234567"); !got.Equal(now.Now().Add(-1)) {
 		t.Errorf("the number is good from %s on", got)
 	}
-	if err := activeEngine(t).vault.RevokeNumber("elsewhere", "+6421234568", now.Now()); err != nil {
+	if err := harness.Held(t, "vault").(*vault.Vault).RevokeNumber("elsewhere", "+6421234568", now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	check("when another realm's is revoked")
