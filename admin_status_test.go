@@ -30,7 +30,7 @@ func TestAdminStatus(t *testing.T) {
 	const gate = "realm staff\nlimits {\n per_number 100/1h\n budget 50/1h 500/24h\n cooldown 0s\n}"
 	w := harness.Start(t, harness.Setup{Gate: gate, App: "timeout 1s\nstore memory {\n capacity 1000\n}"})
 	w.Sim.SetWebhook("", "")
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	first := adminStatus(t, admin)[0]
 	if first.Token != nil || first.LastError != nil || first.Challenges != 0 || first.Capacity != 1000 || !first.KeysReady ||
 		first.Store != (operator.StoreStatus{Kind: "memory", Up: true}) || first.BaseURL != w.Sim.URL || first.Sandbox {
@@ -76,7 +76,7 @@ func TestAdminChallenges(t *testing.T) {
 			}
 			w := harness.Start(t, harness.Setup{Gate: gate})
 			w.Sim.SetWebhook("", "")
-			admin := startAdmin(w, gate)
+			admin := harness.StartAdmin(w, gate)
 			b := w.Browser()
 			code := b.Ask("+6421000001")
 			b.AnswerWith(harness.OtherCode(code))
@@ -88,7 +88,7 @@ func TestAdminChallenges(t *testing.T) {
 				Sends      []operator.RateStatus
 			}
 			harness.Eventually(t, "both accepted", func() bool {
-				a := adminPost(t, admin, "/websms/challenges", body)
+				a := harness.AdminPost(t, admin, "/websms/challenges", body)
 				if err := json.Unmarshal([]byte(a.Text), &got); err != nil || a.StatusCode != http.StatusOK {
 					t.Fatalf("challenges: %s %s", a.Status, a.Text)
 				}
@@ -103,13 +103,13 @@ func TestAdminChallenges(t *testing.T) {
 			for body, status := range map[string]int{
 				`{"number":"021 000 001"}`: http.StatusBadRequest, `{"user":"alice"}`: http.StatusBadRequest, `{}`: http.StatusBadRequest,
 			} {
-				harness.WantStatus(t, body, adminPost(t, admin, "/websms/challenges", body), status)
+				harness.WantStatus(t, body, harness.AdminPost(t, admin, "/websms/challenges", body), status)
 			}
-			if a := adminPost(t, admin, "/websms/challenges", `{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
+			if a := harness.AdminPost(t, admin, "/websms/challenges", `{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
 				t.Errorf("realm %q: another has %s", realm, a.Text)
 			}
-			restart(w, gate) // pending challenges survive it, and whose they are
-			if a := adminPost(t, admin, "/websms/challenges", body); strings.Count(a.Text, `"id"`) != 2 {
+			harness.Restart(w, gate) // pending challenges survive it, and whose they are
+			if a := harness.AdminPost(t, admin, "/websms/challenges", body); strings.Count(a.Text, `"id"`) != 2 {
 				t.Errorf("realm %q: after a restart %s", realm, a.Text)
 			}
 			w.WantNoSecrets()

@@ -7,37 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-websms/websms/internal/harness"
 )
-
-// startAdmin turns on the admin endpoint of a world, and returns its address.
-func startAdmin(w *harness.World, gateOptions string) string {
-	w.T.Helper()
-	address := fmt.Sprintf("localhost:%d", harness.FreePort(w.T))
-	plain := w.Config
-	w.Config = func(options string) string {
-		return strings.Replace(plain(options), "admin off", "admin "+address, 1)
-	}
-	w.Load(gateOptions)
-	return "http://" + address
-}
-
-// restart ends Caddy, and with it all that it holds in memory, and starts it again.
-func restart(w *harness.World, gateOptions string) {
-	w.T.Helper()
-	if err := caddy.Stop(); err != nil {
-		w.T.Fatal(err)
-	}
-	w.Load(gateOptions)
-}
-
-// adminPost posts to the admin endpoint.
-func adminPost(t *testing.T, address, path, body string) harness.Answer {
-	t.Helper()
-	return (&harness.World{T: t, URL: address}).Browser().Send(path, "application/json", body)
-}
 
 // What is revoked is out at once, and after a restart; what is verified
 // afterwards is in, also within the same second.
@@ -46,21 +17,21 @@ func TestAdminRevokes(t *testing.T) {
 	now := harness.UseClock(t)
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: gate})
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	number, other := w.Browser(), w.Browser()
 	for b, e164 := range map[*harness.Browser]string{number: "+6421000001", other: "+6421000002"} {
 		b.As("carol").Login(e164)
 	}
-	harness.WantStatus(t, "revoking a number", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
+	harness.WantStatus(t, "revoking a number", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001"}`), http.StatusOK)
 	harness.WantStatus(t, "whose number it is", number.Get("/", harness.Page), http.StatusFound)
 	harness.WantStatus(t, "another number", other.Get("/", harness.Page), http.StatusOK)
 	now.Advance(time.Nanosecond)
 	number.Login("+6421000001")
 	harness.WantStatus(t, "who verifies it anew", number.Get("/", harness.Page), http.StatusOK)
 
-	harness.WantStatus(t, "in another realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
+	harness.WantStatus(t, "in another realm", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
 	harness.WantStatus(t, "whose realm it is not", number.Get("/", harness.Page), http.StatusOK)
-	harness.WantStatus(t, "in this realm", adminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
+	harness.WantStatus(t, "in this realm", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
 	harness.WantStatus(t, "whose realm it is", number.Get("/", harness.Page), http.StatusFound)
 
 	var id string
@@ -69,7 +40,7 @@ func TestAdminRevokes(t *testing.T) {
 			id = line["session"].(string)
 		}
 	}
-	harness.WantStatus(t, "revoking a session", adminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
+	harness.WantStatus(t, "revoking a session", harness.AdminPost(t, admin, "/websms/revoke", `{"session": "`+id+`"}`), http.StatusOK)
 	harness.WantStatus(t, "whose session it is", other.Get("/", harness.Page), http.StatusFound)
 
 	second := strings.Replace(harness.WithDirectory(file), harness.Plenty, gate, 1)
@@ -77,11 +48,11 @@ func TestAdminRevokes(t *testing.T) {
 	alice, bob := w.Browser(), w.Browser()
 	alice.LoginAs("alice", harness.AlicePhone)
 	bob.LoginAs("bob", harness.BobPhone)
-	harness.WantStatus(t, "revoking a user", adminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
+	harness.WantStatus(t, "revoking a user", harness.AdminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
 	for _, when := range []string{"at once", "after a restart"} {
 		harness.WantStatus(t, when+", alice", alice.Get("/", harness.Page), http.StatusFound)
 		harness.WantStatus(t, when+", bob", bob.Get("/", harness.Page), http.StatusOK)
-		restart(w, second)
+		harness.Restart(w, second)
 	}
 	now.Advance(time.Nanosecond)
 	alice.LoginAs("alice", harness.AlicePhone)
@@ -99,18 +70,18 @@ func TestAdminRevokes(t *testing.T) {
 // A number that is revoked makes strangers of its devices.
 func TestAdminRevokesDevices(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
-	admin := startAdmin(w, lockoutGate)
+	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
+	admin := harness.StartAdmin(w, harness.LockoutGate)
 	number := harness.FreshNumber()
 	owner := w.Browser()
 	owner.Login(number)
-	sendWrongs(w, number, 7)
+	harness.SendWrongs(w, number, 7)
 	harness.WantStatus(t, "the owner, while strangers are locked", owner.Request(number), http.StatusAccepted)
-	adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number))
+	harness.AdminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number))
 	harness.WantStatus(t, "the owner's device, revoked", owner.Request(number), http.StatusTooManyRequests)
 	now.Advance(15 * time.Minute)
 	owner.Login(number)
-	sendWrongs(w, number, 7)
+	harness.SendWrongs(w, number, 7)
 	harness.WantStatus(t, "the owner's device, verified anew", owner.Request(number), http.StatusAccepted)
 }
 
@@ -123,11 +94,11 @@ func TestAdminUnlocks(t *testing.T) {
 			gate += "\nrealm " + realm
 		}
 		w := harness.Start(t, harness.Setup{Gate: gate})
-		admin := startAdmin(w, gate)
+		admin := harness.StartAdmin(w, gate)
 		number := harness.FreshNumber()
 		owner := w.Browser()
 		owner.Login(number)
-		sendWrongs(w, number, 6)
+		harness.SendWrongs(w, number, 6)
 		for range 2 {
 			wrong := strings.Repeat("9", 6)
 			owner.Ask(number)
@@ -137,17 +108,17 @@ func TestAdminUnlocks(t *testing.T) {
 		}
 		harness.WantStatus(t, "a stranger", w.Browser().Request(number), http.StatusTooManyRequests)
 		harness.WantStatus(t, "the owner", owner.Request(number), http.StatusTooManyRequests)
-		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.StatusCode != http.StatusNotFound {
+		if a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.StatusCode != http.StatusNotFound {
 			t.Errorf("in another realm: %s %s", a.Status, a.Text)
 		}
 		harness.WantStatus(t, "a stranger, unlocked elsewhere", w.Browser().Request(number), http.StatusTooManyRequests)
-		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.JSON("unlocked") != true {
+		if a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.JSON("unlocked") != true {
 			t.Errorf("unlock: %s %s", a.Status, a.Text)
 		}
-		if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.StatusCode != http.StatusNotFound {
+		if a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(ask, number)); a.StatusCode != http.StatusNotFound {
 			t.Errorf("unlock again: %s %s", a.Status, a.Text)
 		}
-		sendWrongs(w, number, 5)
+		harness.SendWrongs(w, number, 5)
 		owner.Login(number)
 		w.Browser().Login(number)
 	}
@@ -162,17 +133,17 @@ func TestAdminClearsBudget(t *testing.T) {
 			gate += "\nrealm " + realm
 		}
 		w := harness.Start(t, harness.Setup{Gate: gate})
-		admin := startAdmin(w, gate)
+		admin := harness.StartAdmin(w, gate)
 		locked := harness.FreshNumber()
 		unlock := func(realm string, want int) {
 			t.Helper()
-			a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"budget": true, "realm": %q}`, realm))
+			a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"budget": true, "realm": %q}`, realm))
 			if a.StatusCode != want {
 				t.Errorf("unlock of the budget in %q: %s %s, want %d", realm, a.Status, a.Text, want)
 			}
 		}
 		unlock(realm, http.StatusNotFound)
-		sendWrongs(w, locked, 3)
+		harness.SendWrongs(w, locked, 3)
 		for range 2 {
 			harness.WantStatus(t, "within the budget", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
 		}
@@ -192,7 +163,7 @@ func TestAdminClearsBudget(t *testing.T) {
 // What an operator gets wrong is refused, with what to do, and changes nothing.
 func TestAdminMistakes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	admin := startAdmin(w, harness.Plenty)
+	admin := harness.StartAdmin(w, harness.Plenty)
 	b := w.Browser()
 	b.Login("+6421234567")
 	for _, c := range []struct{ path, body, want string }{
@@ -220,7 +191,7 @@ func TestAdminMistakes(t *testing.T) {
 		{"revoke", `{"user": "alice", "realm": "` + strings.Repeat("a", 200) + `"}`, "realm is longer"},
 		{"revoke", `{"user": "` + strings.Repeat("a", 9000) + `"}`, "not understood"},
 	} {
-		a := adminPost(t, admin, "/websms/"+c.path, c.body)
+		a := harness.AdminPost(t, admin, "/websms/"+c.path, c.body)
 		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.Text, c.want) || strings.Contains(a.Text, "21234567x") {
 			t.Errorf("%s %.80s: %s %s; want %q", c.path, c.body, a.Status, a.Text, c.want)
 		}
@@ -236,7 +207,7 @@ func TestAdminMistakes(t *testing.T) {
 		}
 	}
 	harness.WantStatus(t, "the session after all that", b.Get("/", harness.Page), http.StatusOK)
-	harness.WantStatus(t, "a number that is not locked", adminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
+	harness.WantStatus(t, "a number that is not locked", harness.AdminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
 	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "session_revoked" || line["event"] == "number_unlocked" {
 			t.Errorf("the audit log has %v", line)
@@ -256,7 +227,7 @@ func TestAdminAfterRefusal(t *testing.T) {
 		},
 	} {
 		w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-		admin := startAdmin(w, harness.Plenty)
+		admin := harness.StartAdmin(w, harness.Plenty)
 		b := w.Browser()
 		number := harness.FreshNumber()
 		b.Login(number)
@@ -272,7 +243,7 @@ func TestAdminAfterRefusal(t *testing.T) {
 			}
 			return err == nil
 		})
-		harness.WantStatus(t, name+": revoking", adminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
+		harness.WantStatus(t, name+": revoking", harness.AdminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
 		harness.WantStatus(t, name+": the session, revoked", b.Get("/", harness.Page), http.StatusFound)
 	}
 }

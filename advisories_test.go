@@ -159,7 +159,7 @@ func TestCVE_2026_30852(t *testing.T) {
 		want("our own path", b.Get("/.websms/"+url.PathEscape(text), harness.Page, headers))
 		want("an asset", b.Get("/.websms/assets/"+url.PathEscape(text), harness.Page, headers))
 		want("a form", b.Post("/x", []string{"a", text}, harness.Page, headers))
-		if a := want("login", b.Get("/.websms/login?rd=/"+escaped, harness.Page, headers)); !strings.Contains(unescapeHTML(a.Text), `value="/`+text+`"`) && !strings.Contains(text, `\`) {
+		if a := want("login", b.Get("/.websms/login?rd=/"+escaped, harness.Page, headers)); !strings.Contains(harness.UnescapeHTML(a.Text), `value="/`+text+`"`) && !strings.Contains(text, `\`) {
 			t.Errorf("%s: the form keeps another target: %s", text, harness.Redact(a.Text))
 		}
 		want("send", b.Post("/.websms/send", []string{"phone", text, "rd", text}, harness.Page, headers))
@@ -245,7 +245,7 @@ func TestCVE_2026_27586(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	harness.WriteFile(t, filepath.Join(w.Dir, keysFile), "{}")
+	harness.WriteFile(t, filepath.Join(w.Dir, harness.KeysFile), "{}")
 	if err := harness.LoadCaddyfile(w.Config(harness.Plenty)); err == nil {
 		t.Error("it runs on keys that are none")
 	}

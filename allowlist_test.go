@@ -14,14 +14,6 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// Two numbers that look alike when they are masked: one is on the list.
-const (
-	listed   = "+6421234567"
-	unlisted = "+6421235567"
-)
-
-const listGate = "numbers {\n allow " + listed + " +6421000777\n}\n"
-
 // seenBy is all of an answer that a browser sees, but for what is sealed in cookies.
 func seenBy(a harness.Answer) string {
 	var lines []string
@@ -48,11 +40,11 @@ func seenBy(a harness.Answer) string {
 // is, whatever is tried; and nothing is sent to it.
 func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: listGate + "code {\n ttl 10m\n}\n limits {\n per_number 3/10m\n cooldown 30s\n}"})
+	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + "code {\n ttl 10m\n}\n limits {\n per_number 3/10m\n cooldown 30s\n}"})
 	inside, outside := w.Browser(), w.Browser()
 	both := func(what string, do func(b *harness.Browser, number string) harness.Answer) {
 		t.Helper()
-		if in, out := seenBy(do(inside, listed)), seenBy(do(outside, unlisted)); in != out {
+		if in, out := seenBy(do(inside, harness.Listed)), seenBy(do(outside, harness.Unlisted)); in != out {
 			t.Errorf("%s: one on the list gets\n%s\none that is not\n%s", what, in, out)
 		}
 	}
@@ -87,7 +79,7 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	both("one too many, of a person", func(b *harness.Browser, number string) harness.Answer {
 		return b.Post("/.websms/send", []string{"phone", number}, harness.Page)
 	})
-	wrong := harness.OtherCode(w.MessagesTo(listed)[0].Code)
+	wrong := harness.OtherCode(w.MessagesTo(harness.Listed)[0].Code)
 	for range 3 {
 		both("a wrong code", func(b *harness.Browser, _ string) harness.Answer { return b.AnswerWith(wrong) })
 	}
@@ -112,27 +104,27 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	both("an expired challenge", path("/.websms/verify", harness.Page))
 	both("an expired challenge's code", func(b *harness.Browser, _ string) harness.Answer { return b.AnswerWith(wrong) })
 
-	if n := len(w.MessagesTo(unlisted)); n != 0 {
+	if n := len(w.MessagesTo(harness.Unlisted)); n != 0 {
 		t.Errorf("%d messages went to a number off the list", n)
 	}
 	if n := w.Sim.Counts().OTPRequests; n != 6 { // two sent, one resent, three refused
 		t.Errorf("WebSMS was asked to send %d messages; want 6", n)
 	}
-	w.WantNoSecrets(unlisted[2:])
+	w.WantNoSecrets(harness.Unlisted[2:])
 }
 
 // Delivery shows only to a browser that has verified this very number before.
 func TestDeliveryShowsToKnownBrowser(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
+	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty})
 	reports := func(n int) {
 		t.Helper()
 		harness.Eventually(t, "the network reports", func() bool { return len(w.Logged("websms.dlr")) >= n })
 	}
 	status := func(b *harness.Browser) any { return b.Get("/.websms/status", harness.API).JSON("status") }
 	b := w.Browser()
-	b.Login(listed)
+	b.Login(harness.Listed)
 	reports(2)
-	b.Ask(listed)
+	b.Ask(harness.Listed)
 	harness.Eventually(t, "a browser that verified the number sees the delivery", func() bool { return status(b) == "delivered" })
 	w.Sim.Next(websmstest.InsufficientFunds200())
 	b.Resend()
@@ -145,11 +137,11 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 		t.Errorf("of another number it sees %v", got)
 	}
 	b.Post("/.websms/logout", nil, harness.API)
-	b.Ask(listed)
+	b.Ask(harness.Listed)
 	harness.Eventually(t, "it knows the number also when signed out", func() bool { return status(b) == "delivered" })
 
 	stranger := w.Browser()
-	stranger.Ask(listed)
+	stranger.Ask(harness.Listed)
 	reports(10)
 	harness.Eventually(t, "the message is on its way", func() bool { return status(stranger) != "queued" })
 	if got := status(stranger); got != "accepted" {
@@ -161,15 +153,15 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("when the list is gone, a stranger sees %v", got)
 	}
-	stranger.Ask(listed)
+	stranger.Ask(harness.Listed)
 	harness.Eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
 }
 
 // Outsiders are counted as others are: they use up a gate's budget.
 func TestOutsidersAreCounted(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: listGate + "limits {\n budget 2/1h\n cooldown 0s\n}"})
-	harness.WantStatus(t, "an outsider", w.Browser().Request(unlisted), http.StatusAccepted)
-	harness.WantStatus(t, "an insider", w.Browser().Request(listed), http.StatusAccepted)
+	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + "limits {\n budget 2/1h\n cooldown 0s\n}"})
+	harness.WantStatus(t, "an outsider", w.Browser().Request(harness.Unlisted), http.StatusAccepted)
+	harness.WantStatus(t, "an insider", w.Browser().Request(harness.Listed), http.StatusAccepted)
 	harness.WantProblem(t, "an outsider", w.Browser().Request("+6421999999"), http.StatusTooManyRequests, "rate_limited")
 	harness.WantProblem(t, "an insider", w.Browser().Request("+6421000777"), http.StatusTooManyRequests, "rate_limited")
 }
@@ -183,7 +175,7 @@ func median(list []time.Duration) time.Duration {
 // sending takes.
 func TestOutsiderIsAcceptedInTime(t *testing.T) {
 	const latency = 120 * time.Millisecond
-	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty, API: websmstest.Options{Latency: latency}})
+	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty, API: websmstest.Options{Latency: latency}})
 	waits := func(number string, times int) []time.Duration {
 		took := make([]time.Duration, times)
 		var group sync.WaitGroup
@@ -192,22 +184,22 @@ func TestOutsiderIsAcceptedInTime(t *testing.T) {
 				b := w.Browser()
 				begun := time.Now()
 				b.Request(number)
-				stream := openEvents(b, t.Context())
-				defer stream.close()
-				stream.until("accepted")
+				stream := harness.OpenEvents(b, t.Context())
+				defer stream.Close()
+				stream.Until("accepted")
 				took[i] = time.Since(begun)
 			})
 		}
 		group.Wait()
 		return took
 	}
-	in, out := waits(listed, 15), waits(unlisted, 15)
+	in, out := waits(harness.Listed, 15), waits(harness.Unlisted, 15)
 	if ratio := float64(median(in)) / float64(median(out)); ratio < 0.5 || ratio > 2 {
 		t.Errorf("it is accepted after %s on the list and %s off it", median(in), median(out))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.Sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == unlisted }); err == nil {
+	if _, err := w.Sim.WaitMessage(ctx, func(m websmstest.Message) bool { return "+"+m.To == harness.Unlisted }); err == nil {
 		t.Error("a message went to a number off the list")
 	}
 }

@@ -58,14 +58,14 @@ func TestExampleIsSound(t *testing.T) {
 	if err := harness.Validate(t, config); err != nil {
 		t.Error(err)
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 	for _, name := range []string{"WEBSMS_CLIENT_ID", "WEBSMS_CLIENT_SECRET", "WEBSMS_WEBHOOK_SECRET", "ALICE_PASSWORD_HASH"} {
 		t.Run("without "+name, func(t *testing.T) {
 			t.Setenv(name, "")
 			if err := harness.Validate(t, config); err == nil {
 				t.Errorf("it loads without %s", name)
 			}
-			wantPool(t, nil)
+			harness.WantPool(t, nil)
 		})
 	}
 	for _, option := range append(knownOptions(t, "websms_otp"), knownOptions(t, "websms_webhook")...) {
@@ -165,7 +165,7 @@ func TestExampleWorks(t *testing.T) {
 	harness.Eventually(t, "their access log", func() bool { return strings.Count(read("access.log"), `"uri":"/websms"`) == 2 })
 	w.HookPath, w.URL = "/websms?secret="+harness.WebhookSecret, fmt.Sprintf("http://localhost:%d", hooks)
 	other := w.Browser()
-	wantAnswer(t, "a reply", postHook(other, http.MethodPost, w.HookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, acknowledged)
+	harness.WantAnswer(t, "a reply", harness.PostHook(other, http.MethodPost, w.HookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, harness.Acknowledged)
 	if a := other.Get("/elsewhere", nil); a.StatusCode != http.StatusNotFound {
 		t.Errorf("elsewhere: %s", a.Status)
 	}

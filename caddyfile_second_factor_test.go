@@ -174,10 +174,10 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 // Its error ends the loading of the configuration.
 func TestGuestDirectory(t *testing.T) {
 	for ink, want := range map[string]string{"blue": "", "none": "websms_otp: second_factor: directory: there is no ink in it"} {
-		err := harness.Validate(t, handlerJSON(t, "websms_otp", `{"company":"A","second_factor":{"directory":{"module":"phone_book","ink":"`+ink+`"}}}`))
+		err := harness.Validate(t, harness.HandlerJSON(t, "websms_otp", `{"company":"A","second_factor":{"directory":{"module":"phone_book","ink":"`+ink+`"}}}`))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("ink %s: %v, want %q", ink, err, want)
 		}
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }

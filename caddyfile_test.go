@@ -59,7 +59,7 @@ func TestCaddyfileAdapts(t *testing.T) {
 			if err := harness.Validate(t, caddyconfig.JSON(config, nil)); err != nil {
 				t.Errorf("the JSON does not load: %v", err)
 			}
-			wantPool(t, nil)
+			harness.WantPool(t, nil)
 		})
 	}
 }

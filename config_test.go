@@ -16,17 +16,6 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// handlerJSON is a configuration with one handler, and an account.
-func handlerJSON(t *testing.T, handler, options string) []byte {
-	t.Helper()
-	config := make(map[string]any)
-	if err := json.Unmarshal([]byte(options), &config); err != nil {
-		t.Fatalf("%v in %s", err, options)
-	}
-	config["handler"] = handler
-	return caddyconfig.JSON(map[string]any{"apps": map[string]any{"websms": accountJSON(), "http": site(config)}}, nil)
-}
-
 func appJSON(options string) []byte {
 	return fmt.Appendf(nil, `{"apps":{"websms":%s}}`, options)
 }
@@ -40,28 +29,28 @@ func TestJSONUnknownFields(t *testing.T) {
 	}{
 		{appJSON(`{"clientid":"x"}`), "clientid"},
 		{appJSON(`{"store":{"module":"memory","size":1}}`), "size"},
-		{handlerJSON(t, gate, `{"company":"A","compny":"A"}`), "compny"},
-		{handlerJSON(t, gate, `{"company":"A","code":{"lenght":6}}`), "lenght"},
-		{handlerJSON(t, gate, `{"company":"A","numbers":{"country":"NZ"}}`), "country"},
-		{handlerJSON(t, gate, `{"company":"A","session":{"name":"x"}}`), "name"},
-		{handlerJSON(t, gate, `{"company":"A","limits":{"per_day":[]}}`), "per_day"},
-		{handlerJSON(t, gate, `{"company":"A","headers":{"phone":"x"}}`), "phone"},
-		{handlerJSON(t, hook, `{"secret":"x","pass":true}`), "pass"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","compny":"A"}`), "compny"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","code":{"lenght":6}}`), "lenght"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","numbers":{"country":"NZ"}}`), "country"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","session":{"name":"x"}}`), "name"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","limits":{"per_day":[]}}`), "per_day"},
+		{harness.HandlerJSON(t, gate, `{"company":"A","headers":{"phone":"x"}}`), "phone"},
+		{harness.HandlerJSON(t, hook, `{"secret":"x","pass":true}`), "pass"},
 	} {
 		if err := harness.Validate(t, c.config); err == nil || !strings.Contains(err.Error(), `unknown field "`+c.field+`"`) {
 			t.Errorf("%s: %v", c.config, err)
 		}
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }
 
 // The edges of every range, in JSON.
 func TestJSONRanges(t *testing.T) {
 	gate := func(options string) func() []byte {
-		return func() []byte { return handlerJSON(t, "websms_otp", `{"company":"A",`+options+`}`) }
+		return func() []byte { return harness.HandlerJSON(t, "websms_otp", `{"company":"A",`+options+`}`) }
 	}
 	hook := func(options string) func() []byte {
-		return func() []byte { return handlerJSON(t, "websms_webhook", `{"secret":"x",`+options+`}`) }
+		return func() []byte { return harness.HandlerJSON(t, "websms_webhook", `{"secret":"x",`+options+`}`) }
 	}
 	app := func(options string) func() []byte {
 		return func() []byte { return appJSON(`{` + options + `}`) }
@@ -106,7 +95,7 @@ func TestJSONRanges(t *testing.T) {
 			}
 		}
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }
 
 // The fixture with every option comes unchanged through our structs, and

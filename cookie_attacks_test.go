@@ -231,22 +231,22 @@ func TestCookieSwaps(t *testing.T) {
 // A browser knows a number by its device cookie alone: what else it holds, and
 // another realm's device cookie, do not show it what is delivered.
 func TestDeviceCookieSwaps(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
-	w.Serve(listGate+harness.Plenty, "")
+	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty})
+	w.Serve(harness.ListGate+harness.Plenty, "")
 	b := w.Browser()
 	b.Client.Jar = nil
 	signIn := func(at string) held {
 		t.Helper()
-		before := len(w.MessagesTo(listed))
-		challenge := b.Request(listed, harness.Host(at)).SetCookie("websms_session_challenge")
-		a := b.AnswerWith(w.CodeFor(listed, before+1), harness.Host(at), harness.With("Cookie", challenge.Name+"="+challenge.Value))
+		before := len(w.MessagesTo(harness.Listed))
+		challenge := b.Request(harness.Listed, harness.Host(at)).SetCookie("websms_session_challenge")
+		a := b.AnswerWith(w.CodeFor(harness.Listed, before+1), harness.Host(at), harness.With("Cookie", challenge.Name+"="+challenge.Value))
 		harness.WantStatus(t, "verify", a, http.StatusOK)
 		return held{session: a.SetCookie("websms_session").Value, device: a.SetCookie("websms_session_device").Value}
 	}
 	here, elsewhere := signIn("a.example.test"), signIn("b.example.test")
-	before := len(w.MessagesTo(listed))
-	challenge := b.Request(listed, harness.Host("a.example.test")).SetCookie("websms_session_challenge").Value
-	w.CodeFor(listed, before+1)
+	before := len(w.MessagesTo(harness.Listed))
+	challenge := b.Request(harness.Listed, harness.Host("a.example.test")).SetCookie("websms_session_challenge").Value
+	w.CodeFor(harness.Listed, before+1)
 	harness.Eventually(t, "it is reported on", func() bool { return len(w.Logged("websms.dlr")) >= 2*(before+1) })
 	harness.Eventually(t, "it is accepted, for all to see", func() bool {
 		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"), harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))

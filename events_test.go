@@ -101,7 +101,7 @@ func TestEvents(t *testing.T) {
 		return map[string]any{"realm": "staff", "number": "+64•••555", "user": "", "client_ip": "127.0.0.1", "challenge": challenge, name: value}
 	}
 	want("websms.sent", whose("message_id", message.ID))
-	deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
+	harness.Deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
 	want("websms.dlr", map[string]any{"message_id": message.ID, "status": "DELIVRD", "status_code": 1, "state": "delivered", "timestamp": "2009-02-13T23:31:30Z"})
 	harness.WantStatus(t, "verify", b.AnswerWith(code), http.StatusOK)
 	var session any
@@ -115,7 +115,7 @@ func TestEvents(t *testing.T) {
 	})
 	want("websms.verified", whose("session", session))
 	for range 2 { // the second is a repetition
-		deliver(b, `{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
+		harness.Deliver(b, `{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
 	}
 	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321", "body": "STOP {env.HOME} $(id)", "timestamp": ""})
 	w.Sim.Next(websmstest.InvalidRequest())
@@ -149,7 +149,7 @@ func TestEventHandlersInTrouble(t *testing.T) {
 	b := w.Browser()
 	began := time.Now()
 	for i := range 4 {
-		wantAnswer(t, "a reply", deliver(b, fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, acknowledged)
+		harness.WantAnswer(t, "a reply", harness.Deliver(b, fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, harness.Acknowledged)
 	}
 	b.Login("+6421000558")
 	harness.WantStatus(t, "the app", b.Get("/", harness.Page), http.StatusOK)

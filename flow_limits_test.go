@@ -222,21 +222,21 @@ func TestStoreIsFull(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 2\n}", Gate: harness.Plenty})
 	first, second := w.Browser(), w.Browser()
-	code := askFor(w, first)
+	code := harness.AskFor(w, first)
 	now.Advance(time.Minute)
-	askFor(w, second)
+	harness.AskFor(w, second)
 	sent := w.Sim.Counts().OTPRequests
 	wantWait(t, "a third", w.Browser().Request(harness.FreshNumber()), "unavailable", "240")
 	a := w.Browser().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page)
 	if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") != "240" {
 		t.Errorf("a third, for a person: %s", a.Status)
 	}
-	askFor(w, second) // in place of its own
+	harness.AskFor(w, second) // in place of its own
 	harness.WantStatus(t, "the first", first.AnswerWith(code), http.StatusOK)
-	askFor(w, w.Browser())
+	harness.AskFor(w, w.Browser())
 	harness.WantStatus(t, "a fourth", w.Browser().Request(harness.FreshNumber()), http.StatusServiceUnavailable)
 	now.Advance(5 * time.Minute)
-	askFor(w, w.Browser())
+	harness.AskFor(w, w.Browser())
 	if got := w.Sim.Counts().OTPRequests - sent; got != 3 {
 		t.Errorf("%d messages were sent; want 3", got)
 	}
@@ -246,7 +246,7 @@ func TestStoreIsFull(t *testing.T) {
 // drown his log.
 func TestRefusalsInTheLog(t *testing.T) {
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 1\n}", Gate: harness.Plenty})
-	askFor(w, w.Browser())
+	harness.AskFor(w, w.Browser())
 	began := time.Now()
 	for range 50 {
 		harness.WantStatus(t, "another", w.Browser().Request(harness.FreshNumber()), http.StatusServiceUnavailable)

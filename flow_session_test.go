@@ -14,21 +14,6 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// isIn reports whether the gate lets a browser pass, and whether it renewed the
-// browser's session.
-func isIn(b *harness.Browser) (passed, renewed bool) {
-	b.T.Helper()
-	a := b.Get("/", harness.API)
-	return a.StatusCode == http.StatusOK, a.SetCookie("websms_session") != nil
-}
-
-func wantIn(t *testing.T, what string, b *harness.Browser, want bool) {
-	t.Helper()
-	if in, _ := isIn(b); in != want {
-		t.Errorf("%s: in is %t", what, in)
-	}
-}
-
 // A session ends when it rests, and at its absolute end whatever it does; it
 // is renewed at most once a minute.
 func TestSessionEnds(t *testing.T) {
@@ -43,24 +28,24 @@ func TestSessionEnds(t *testing.T) {
 		renewed bool
 	}{{59 * time.Second, false}, {time.Second, true}, {time.Second, false}, {58 * time.Second, false}, {time.Second, true}, {18 * time.Minute, true}} {
 		now.Advance(c.step)
-		if in, renewed := isIn(busy); !in || renewed != c.renewed {
+		if in, renewed := harness.IsIn(busy); !in || renewed != c.renewed {
 			t.Errorf("%s later: in is %t, renewed %t; want %t", c.step, in, renewed, c.renewed)
 		}
 	} // 20 minutes
-	wantIn(t, "who rested for 20 minutes", resting, false)
+	harness.WantIn(t, "who rested for 20 minutes", resting, false)
 	now.Advance(20*time.Minute - time.Second)
-	wantIn(t, "who rested for a second less", busy, true)
+	harness.WantIn(t, "who rested for a second less", busy, true)
 	for range 6 { // 2:39:59
 		now.Advance(20*time.Minute - time.Second)
-		wantIn(t, "who is busy", busy, true)
+		harness.WantIn(t, "who is busy", busy, true)
 	}
 	now.Advance(19 * time.Minute)
-	wantIn(t, "in the last minute of the absolute life", busy, true)
+	harness.WantIn(t, "in the last minute of the absolute life", busy, true)
 	if a := busy.Get("/.websms/session", harness.API); a.JSON("expires_at") != "2026-07-01T12:00:00Z" {
 		t.Errorf("session: %s", a.Text)
 	}
 	now.Advance(67 * time.Second)
-	wantIn(t, "at the end of the absolute life", busy, false)
+	harness.WantIn(t, "at the end of the absolute life", busy, false)
 }
 
 // What the session options make of a session's life.
@@ -113,14 +98,14 @@ func TestSessionLifeChanges(t *testing.T) {
 	b := w.Browser()
 	b.Login(harness.FreshNumber())
 	now.Advance(2 * time.Hour)
-	wantIn(t, "after 2 of 4 hours", b, true)
+	harness.WantIn(t, "after 2 of 4 hours", b, true)
 	w.Load("session {\n ttl 1h\n idle 0\n}\n" + harness.Plenty)
-	wantIn(t, "after 2 of 1 hours", b, false)
+	harness.WantIn(t, "after 2 of 1 hours", b, false)
 	w.Load("session {\n ttl 4h\n idle 0\n}\n" + harness.Plenty)
-	wantIn(t, "after 2 of 4 hours again", b, true)
+	harness.WantIn(t, "after 2 of 4 hours again", b, true)
 	now.Advance(2 * time.Hour)
 	w.Load("session {\n ttl 24h\n idle 0\n}\n" + harness.Plenty)
-	wantIn(t, "after its 4 hours", b, false)
+	harness.WantIn(t, "after its 4 hours", b, false)
 }
 
 // A number that is taken off the list is out at once; the others stay.
@@ -147,7 +132,7 @@ func TestNumberIsTakenOff(t *testing.T) {
 	check := func(want ...bool) {
 		t.Helper()
 		for i, b := range in {
-			wantIn(t, numbers[i], b, want[i])
+			harness.WantIn(t, numbers[i], b, want[i])
 		}
 	}
 	check(true, true, true)
@@ -177,7 +162,7 @@ func TestLogout(t *testing.T) {
 	other.Login("+6421234567") // the same number in another browser
 	b.Ask("+6421234567")
 	thief.Header.Set("Cookie", "websms_session="+b.Cookie("websms_session").Value)
-	wantIn(t, "who copied the cookie", thief, true)
+	harness.WantIn(t, "who copied the cookie", thief, true)
 
 	a := b.Post("/.websms/logout", nil, harness.API)
 	if a.StatusCode != http.StatusNoContent || a.Text != "" || a.Header.Get("Cache-Control") != "no-store" {
@@ -186,9 +171,9 @@ func TestLogout(t *testing.T) {
 	if b.Cookie("websms_session") != nil || b.Cookie("websms_session_challenge") != nil {
 		t.Error("logout leaves cookies")
 	}
-	wantIn(t, "who signed out", b, false)
-	wantIn(t, "who copied the cookie", thief, false)
-	wantIn(t, "another browser", other, true)
+	harness.WantIn(t, "who signed out", b, false)
+	harness.WantIn(t, "who copied the cookie", thief, false)
+	harness.WantIn(t, "another browser", other, true)
 	harness.WantProblem(t, "the thief's session", thief.Get("/.websms/session", harness.API), http.StatusUnauthorized, "unverified")
 	for range 2 { // twice, and of nobody
 		harness.WantStatus(t, "logout of nobody", b.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
@@ -198,16 +183,16 @@ func TestLogout(t *testing.T) {
 		t.Errorf("logout of a person: %s to %q", a.Status, a.Header.Get("Location"))
 	}
 	w.Load("comment Changed.\n" + harness.Plenty)
-	wantIn(t, "the thief after a reload", thief, false)
+	harness.WantIn(t, "the thief after a reload", thief, false)
 
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	w.Load(harness.Plenty)
-	wantIn(t, "the thief after a restart", thief, false)
-	wantIn(t, "another browser after a restart", other, true)
+	harness.WantIn(t, "the thief after a restart", thief, false)
+	harness.WantIn(t, "another browser after a restart", other, true)
 	b.Login("+6421234567")
-	wantIn(t, "who signs in anew", b, true)
+	harness.WantIn(t, "who signs in anew", b, true)
 }
 
 // A session that rests ends for good when its browser signs out: no later
@@ -223,8 +208,8 @@ func TestLogoutOfResting(t *testing.T) {
 	now.Advance(20 * time.Minute)
 	harness.WantStatus(t, "logout", leaves.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	w.Load(fmt.Sprintf(gate, "1h"))
-	wantIn(t, "who only rested, by a longer idle", stays, true)
-	wantIn(t, "who signed out while it rested", thief, false)
+	harness.WantIn(t, "who only rested, by a longer idle", stays, true)
+	harness.WantIn(t, "who signed out while it rested", thief, false)
 }
 
 // A new verification makes a new session, and who holds none is given none.
@@ -235,13 +220,13 @@ func TestSessionIsNew(t *testing.T) {
 	first := b.Cookie("websms_session").Value
 	thief := w.Browser()
 	thief.Header.Set("Cookie", "websms_session="+first)
-	wantIn(t, "the first session", thief, true)
+	harness.WantIn(t, "the first session", thief, true)
 	b.Login("+6421234567")
 	if b.Cookie("websms_session").Value == first {
 		t.Error("the session stays the same at a new verification")
 	}
-	wantIn(t, "the first session, whose place is taken", thief, false)
-	wantIn(t, "the second session", b, true)
+	harness.WantIn(t, "the first session, whose place is taken", thief, false)
+	harness.WantIn(t, "the second session", b, true)
 	if strings.Contains(first, "21234567") {
 		t.Error("the cookie can be read")
 	}

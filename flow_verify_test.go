@@ -48,7 +48,7 @@ func TestWrongCodes(t *testing.T) {
 		w := harness.Start(t, harness.Setup{Gate: fmt.Sprintf("code {\n attempts %d\n}\n%s", attempts, harness.Plenty)})
 		for _, person := range []bool{false, true} {
 			b := w.Browser()
-			code := askFor(w, b)
+			code := harness.AskFor(w, b)
 			wrong := []string{harness.OtherCode(code), "", "1", code + "0", code[1:], "abcdef", strings.Repeat("9", 5000), "０００００００"}
 			for left := attempts - 1; left >= 0; left-- {
 				if person {
@@ -73,19 +73,9 @@ func TestWrongCodes(t *testing.T) {
 			harness.WantStatus(t, "its page", b.Get("/.websms/verify", harness.Page), http.StatusTooManyRequests)
 			harness.WantProblem(t, "its resend", b.Post("/.websms/resend", nil, harness.API), http.StatusTooManyRequests, "too_many_attempts")
 			harness.WantStatus(t, "the app", b.Get("/", harness.API), http.StatusUnauthorized)
-			harness.WantStatus(t, "a new code", b.AnswerWith(askFor(w, b)), http.StatusOK)
+			harness.WantStatus(t, "a new code", b.AnswerWith(harness.AskFor(w, b)), http.StatusOK)
 		}
 	}
-}
-
-// askFor asks for a code to a fresh number and returns it.
-func askFor(w *harness.World, b *harness.Browser) string {
-	w.T.Helper()
-	number := harness.FreshNumber()
-	if a := b.Request(number); a.StatusCode != http.StatusAccepted {
-		w.T.Fatalf("send: %s %s", a.Status, a.Text)
-	}
-	return w.CodeFor(number, 1)
 }
 
 // How people and programs write the right code.
@@ -99,7 +89,7 @@ func TestRightCodes(t *testing.T) {
 		func(code string) string { return code[:3] + "\u00a0" + code[3:] + "\r\n" },
 	} {
 		b := w.Browser()
-		code := askFor(w, b)
+		code := harness.AskFor(w, b)
 		if a := b.AnswerWith(spell(code)); a.StatusCode != http.StatusOK {
 			t.Errorf("%q for %q: %s", spell("123456"), "123456", a.Status)
 		}
@@ -107,7 +97,7 @@ func TestRightCodes(t *testing.T) {
 	// As a number of JSON, where it does not begin with a zero.
 	for {
 		b := w.Browser()
-		if code := askFor(w, b); code[0] != '0' {
+		if code := harness.AskFor(w, b); code[0] != '0' {
 			harness.WantStatus(t, "a number", b.Send("/.websms/verify", "application/json", `{"code":`+code+`}`), http.StatusOK)
 			break
 		}
@@ -139,7 +129,7 @@ func TestVerified(t *testing.T) {
 		`false`: "2026-07-01T11:00:00Z", `null`: "2026-07-01T11:00:00Z", `""`: "2026-07-01T11:00:00Z", `0`: "2026-07-01T11:00:00Z", `"false"`: "2026-07-01T11:00:00Z",
 	} {
 		b := w.Browser()
-		a := b.Send("/.websms/verify", "application/json", `{"code":"`+askFor(w, b)+`","remember":`+remember+`}`)
+		a := b.Send("/.websms/verify", "application/json", `{"code":"`+harness.AskFor(w, b)+`","remember":`+remember+`}`)
 		if a.JSON("expires_at") != expires {
 			t.Errorf("remember %s: %s %s; want it to expire at %s", remember, a.Status, a.Text, expires)
 		}
@@ -147,7 +137,7 @@ func TestVerified(t *testing.T) {
 	// Where remembering is not offered, ticking a box that is not there does nothing.
 	w.Load("session {\n ttl 2h\n}\n" + harness.Plenty)
 	b = w.Browser()
-	if a := b.Post("/.websms/verify", []string{"code", askFor(w, b), "remember", "1"}, harness.API); a.JSON("expires_at") != "2026-07-01T11:00:00Z" {
+	if a := b.Post("/.websms/verify", []string{"code", harness.AskFor(w, b), "remember", "1"}, harness.API); a.JSON("expires_at") != "2026-07-01T11:00:00Z" {
 		t.Errorf("remember where it is off: %s %s", a.Status, a.Text)
 	}
 }
@@ -199,12 +189,12 @@ func TestThousandRightCodes(t *testing.T) {
 func TestChallengeIsReplaced(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b, neighbour := w.Browser(), w.Browser()
-	theirs := askFor(w, neighbour)
-	first := askFor(w, b)
+	theirs := harness.AskFor(w, neighbour)
+	first := harness.AskFor(w, b)
 	old := b.Cookies()
-	second := askFor(w, b)
+	second := harness.AskFor(w, b)
 	if first == second {
-		second = askFor(w, b) // one in a million
+		second = harness.AskFor(w, b) // one in a million
 	}
 	stale := w.Browser()
 	harness.WantProblem(t, "the replaced challenge", stale.AnswerWith(first, harness.With("Cookie", old)), http.StatusConflict, "no_challenge")
@@ -214,11 +204,11 @@ func TestChallengeIsReplaced(t *testing.T) {
 	harness.WantStatus(t, "the neighbour's", neighbour.AnswerWith(theirs), http.StatusOK)
 
 	// A code belongs to the browser that asked: nobody else can use it or use it up.
-	code := askFor(w, b)
+	code := harness.AskFor(w, b)
 	for range 10 {
 		harness.WantProblem(t, "a stranger with the code", w.Browser().AnswerWith(code), http.StatusConflict, "no_challenge")
 		x := w.Browser()
-		askFor(w, x)
+		harness.AskFor(w, x)
 		x.AnswerWith(harness.OtherCode(code))
 	}
 	harness.WantStatus(t, "the browser that asked", b.AnswerWith(code), http.StatusOK)
@@ -242,7 +232,7 @@ func TestExpiredCode(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 2m\n}\n" + harness.Plenty})
 	b := w.Browser()
-	code := askFor(w, b)
+	code := harness.AskFor(w, b)
 	now.Advance(2*time.Minute - time.Second)
 	harness.WantProblem(t, "in the last second", b.AnswerWith(harness.OtherCode(code)), http.StatusUnprocessableEntity, "wrong_code")
 	now.Advance(time.Second)
@@ -255,16 +245,16 @@ func TestExpiredCode(t *testing.T) {
 		if a.StatusCode != http.StatusGone || !strings.Contains(a.Text, "This code has expired") {
 			t.Errorf("its page: %s %s", a.Status, harness.Redact(a.Text))
 		}
-		askFor(w, w.Browser()) // the store makes room, and forgets it
+		harness.AskFor(w, w.Browser()) // the store makes room, and forgets it
 	}
-	harness.WantStatus(t, "a new one", b.AnswerWith(askFor(w, b)), http.StatusOK)
+	harness.WantStatus(t, "a new one", b.AnswerWith(harness.AskFor(w, b)), http.StatusOK)
 }
 
 // Looking at a page, however often, sends nothing and costs no attempt.
 func TestReloadingSendsNothing(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
-	code := askFor(w, b)
+	code := harness.AskFor(w, b)
 	w.WantSends("looking", 0, "+64274000001", func() {
 		for range 3 {
 			for _, path := range []string{"", "/", "/login", "/login?phone=%2B6421234567", "/verify", "/verify?code=" + code, "/status", "/session", "/send?phone=021234567", "/resend", "/logout"} {
@@ -303,7 +293,7 @@ func TestPageHeaders(t *testing.T) {
 	check("a wrong number", b.Post("/.websms/send", []string{"phone", "1"}, harness.Page))
 	check("not found", b.Get("/.websms/x", harness.Page))
 	check("a form that was not sent", b.Post("/x", nil, harness.Page))
-	code := askFor(w, b)
+	code := harness.AskFor(w, b)
 	check("verify", b.Get("/.websms/verify", harness.Page))
 	check("a wrong code", b.Post("/.websms/verify", []string{"code", harness.OtherCode(code)}, harness.Page))
 }

@@ -9,30 +9,16 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// runBeside adds a site of its own to the world, and returns a world that asks there.
-func runBeside(w *harness.World, gateOptions, port, directives string) *harness.World {
-	w.T.Helper()
-	number := harness.FreePort(w.T)
-	plain := w.Config
-	w.Config = func(options string) string {
-		return plain(options) + fmt.Sprintf("\nhttp://%s:%d {\n%s\n}\n", port, number, directives)
-	}
-	w.Load(gateOptions)
-	there := *w
-	there.URL = fmt.Sprintf("http://localhost:%d", number)
-	return &there
-}
-
 // A gate of a realm opens for no session that was made at a host of the same
 // name, whoever claims to be that host.
 func TestHostIsNoRealm(t *testing.T) {
 	const gate = "realm staff\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
-	weak := runBeside(w, gate, "", "websms_otp {\n company Weak\n code {\n length 4\n}\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond weak")
+	weak := harness.RunBeside(w, gate, "", "websms_otp {\n company Weak\n code {\n length 4\n}\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond weak")
 	b := weak.Browser()
 	b.Header.Set("Host", "staff")
 	before := len(w.Sim.Messages())
-	harness.WantStatus(t, "asking at the weak gate", b.Request(listed), http.StatusAccepted)
+	harness.WantStatus(t, "asking at the weak gate", b.Request(harness.Listed), http.StatusAccepted)
 	a := b.AnswerWith(b.Code(before))
 	harness.WantStatus(t, "verifying there", a, http.StatusOK)
 	for _, name := range []string{"websms_session", "websms_session_device"} {
@@ -51,7 +37,7 @@ func TestSecondGateLiftsNoLock(t *testing.T) {
 	waiting := w.Browser() // at the lax gate, before the lock
 	harness.WantStatus(t, "asking at the lax gate", waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
 	w.CodeFor(number, 1)
-	sendWrongs(w, number, 10)
+	harness.SendWrongs(w, number, 10)
 	waiting.Post("/lax/.websms/verify", []string{"code", "00"}, harness.API)
 	wantWait(t, "the strict gate", w.Browser().Request(number), "rate_limited", "2592000")
 }
@@ -62,13 +48,13 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	harness.UseClock(t)
 	gate := "second_factor {\n directory " + harness.PhoneFile(t, "alice,"+harness.AlicePhone) + "\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: gate})
-	public := runBeside(w, gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
-	sendWrongs(public, harness.AlicePhone, 10)
+	public := harness.RunBeside(w, gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
+	harness.SendWrongs(public, harness.AlicePhone, 10)
 	harness.WantStatus(t, "a stranger", public.Browser().Request(harness.AlicePhone), http.StatusTooManyRequests)
 	alice := w.Browser()
 	alice.LoginAs("alice", harness.AlicePhone)
 	// It locks all the same, and an operator unlocks it.
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	for range 2 {
 		b := w.Browser().As("alice")
 		wrong := harness.OtherCode(harness.AlicePhone[1:7])
@@ -77,7 +63,7 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 			b.AnswerWith(wrong)
 		}
 	}
-	if a := adminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, harness.AlicePhone)); a.JSON("unlocked") != true {
+	if a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q}`, harness.AlicePhone)); a.JSON("unlocked") != true {
 		t.Errorf("unlock: %s %s", a.Status, a.Text)
 	}
 }
@@ -86,7 +72,7 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 // the placeholders of one itself, and the number in them is the person's choice.
 func TestNumberGateIsNoFirstFactor(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
-	two := runBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+harness.AlicePhone+"\n}\n"+harness.Passwords+`
+	two := harness.RunBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+harness.AlicePhone+"\n}\n"+harness.Passwords+`
 		route {
 			websms_otp {
 				company First
@@ -122,17 +108,17 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 // its realm that has none.
 func TestListShowsAtNoGate(t *testing.T) {
 	open := "websms_otp /open/* {\n company Open\n realm staff\n prefix /open/.websms\n " + harness.Unhindered(harness.Plenty) + "\n}"
-	w := harness.Start(t, harness.Setup{Front: open, Gate: "realm staff\n" + listGate + harness.Plenty})
-	for _, number := range []string{listed, unlisted} {
+	w := harness.Start(t, harness.Setup{Front: open, Gate: "realm staff\n" + harness.ListGate + harness.Plenty})
+	for _, number := range []string{harness.Listed, harness.Unlisted} {
 		b := w.Browser()
 		harness.WantStatus(t, "asking", b.Request(number), http.StatusAccepted)
 		status := func() any { return b.Get("/open/.websms/status", harness.API).JSON("status") }
 		harness.Eventually(t, "it is accepted", func() bool { return status() != "queued" })
-		if number == listed {
+		if number == harness.Listed {
 			harness.Eventually(t, "the network reports", func() bool { return len(w.Logged("websms.dlr")) >= 2 })
 		}
 		if got := status(); got != "accepted" {
-			t.Errorf("listed %t: it shows %v at the gate without a list", number == listed, got)
+			t.Errorf("listed %t: it shows %v at the gate without a list", number == harness.Listed, got)
 		}
 	}
 }

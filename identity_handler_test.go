@@ -32,14 +32,14 @@ func TestIdentityBesideTheMatcher(t *testing.T) {
 		seen := w.App.Seen()
 		return seen[len(seen)-1].Header
 	}
-	if found := identities(last("/public"), "X-Verified-Number", "X-Verified-User", "X-Hr-Number"); len(found) != 0 {
+	if found := harness.Identities(last("/public"), "X-Verified-Number", "X-Verified-User", "X-Hr-Number"); len(found) != 0 {
 		t.Errorf("beside the gates a client passes for %v", found)
 	}
 	harness.WantStatus(t, "a stranger", b.Get("/admin/x", harness.Page), http.StatusFound)
 	b.Login("+6421234567")
 	for path, want := range map[string]string{"/admin/x": "X-Verified-Number", "/hr/x": "X-Hr-Number"} {
 		h := last(path)
-		found := identities(h, "X-Verified-Number", "X-Verified-User", "X-Hr-Number")
+		found := harness.Identities(h, "X-Verified-Number", "X-Verified-User", "X-Hr-Number")
 		if len(found) != 1 || h.Get(want) != "+6421234567" || h.Get("X-Other") != "kept" {
 			t.Errorf("%s: the application is told %v", path, found)
 		}

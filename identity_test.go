@@ -11,17 +11,6 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// identities returns the headers of h that an upstream could read as one of names.
-func identities(h http.Header, names ...string) map[string][]string {
-	found := make(map[string][]string)
-	for name, values := range h {
-		if slices.ContainsFunc(names, func(of string) bool { return harness.CGIName(name) == harness.CGIName(of) }) {
-			found[name] = values
-		}
-	}
-	return found
-}
-
 // CVE-2026-30851 and its aliases: a client cannot set an identity header, in any
 // spelling and on any way through the gate.
 func TestForgedIdentity(t *testing.T) {
@@ -66,7 +55,7 @@ func TestForgedIdentity(t *testing.T) {
 					if a.StatusCode != http.StatusOK {
 						t.Fatalf("%s with %q: %s", way.path, forged, a.Status)
 					}
-					got := identities(w.App.Seen()[before].Header, c.number, c.user)
+					got := harness.Identities(w.App.Seen()[before].Header, c.number, c.user)
 					canonical := http.CanonicalHeaderKey(c.number)
 					if len(got) != len(way.want) || !slices.Equal(got[canonical], way.want) {
 						t.Errorf("%s with %q: the app is told %v; want %v", way.path, forged, got, way.want)
@@ -94,7 +83,7 @@ func TestForgedIdentityHTTP2(t *testing.T) {
 		t.Fatalf("%s %s", a.Proto, a.Status)
 	}
 	seen := w.App.Seen()
-	got := identities(seen[len(seen)-1].Header, "X-Verified-Number", "X-Verified-User")
+	got := harness.Identities(seen[len(seen)-1].Header, "X-Verified-Number", "X-Verified-User")
 	if len(got) != 1 || !slices.Equal(got["X-Verified-Number"], []string{"+6421234567"}) {
 		t.Errorf("the app is told %v", got)
 	}
@@ -133,7 +122,7 @@ func TestForgedTrailers(t *testing.T) {
 		if got := seen[i]["X-Verified-Number"]; !slices.Equal(got, []string{"+6421234567"}) {
 			t.Errorf("the app is told %q", got)
 		}
-		if got := identities(seen[i+1], "X-Verified-Number", "X-Verified-User"); len(got) > 0 {
+		if got := harness.Identities(seen[i+1], "X-Verified-Number", "X-Verified-User"); len(got) > 0 {
 			t.Errorf("the app is told by trailers: %v", got)
 		}
 	}

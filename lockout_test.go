@@ -13,39 +13,18 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// sendWrongs answers with so many wrong codes, asking for new ones as it needs to,
-// each time in a new browser. It returns the last answer.
-func sendWrongs(w *harness.World, number string, count int) (last harness.Answer) {
-	w.T.Helper()
-	for done := 0; done < count; {
-		b := w.Browser()
-		wrong := harness.OtherCode(b.Ask(number))
-		for range 5 {
-			if last = b.AnswerWith(wrong); last.StatusCode != http.StatusUnprocessableEntity {
-				w.T.Fatalf("wrong code %d: %s %s", done+1, last.Status, harness.Redact(last.Text))
-			}
-			if done++; done == count {
-				break
-			}
-		}
-	}
-	return last
-}
-
-const lockoutGate = "code {\n ttl 10m\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n lockout 7 15m\n max_failures 16\n}"
-
 // Wrong codes in a row lock a number: across challenges, browsers, resends
 // and reloads. What locks it, and what is refused while it is, is true to the
 // second, and nothing that an asker can do ends it sooner.
 func TestLockout(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	number := harness.FreshNumber()
 	pending := w.Browser()
 	code := pending.Ask(number) // it goes on waiting in its browser
-	sendWrongs(w, number, 6)
-	w.Load(lockoutGate + "\ncomment Changed.")
-	last := sendWrongs(w, number, 1)
+	harness.SendWrongs(w, number, 6)
+	w.Load(harness.LockoutGate + "\ncomment Changed.")
+	last := harness.SendWrongs(w, number, 1)
 	if last.JSON("attempts_left") != 4.0 || last.Header.Get("Retry-After") != "900" {
 		t.Errorf("the code that locks: %s, Retry-After %q", last.Text, last.Header.Get("Retry-After"))
 	}
@@ -58,7 +37,7 @@ func TestLockout(t *testing.T) {
 	w.WantSends("while it is locked", 0, harness.FreshNumber(), func() {
 		locked("at once", "900")
 		now.Advance(8 * time.Minute)
-		w.Load(lockoutGate)
+		w.Load(harness.LockoutGate)
 		locked("later", "420")
 	})
 	a := pending.Post("/.websms/verify", []string{"code", code}, harness.Page)
@@ -71,9 +50,9 @@ func TestLockout(t *testing.T) {
 	harness.WantProblem(t, "a code that outlived its life in the lock", pending.AnswerWith(code), http.StatusGone, "code_expired")
 
 	// Seven more lock it again, and two more after that for good.
-	sendWrongs(w, number, 7)
+	harness.SendWrongs(w, number, 7)
 	now.Advance(15 * time.Minute)
-	if last = sendWrongs(w, number, 2); last.Header.Get("Retry-After") != "86400" {
+	if last = harness.SendWrongs(w, number, 2); last.Header.Get("Retry-After") != "86400" {
 		t.Errorf("the code that locks for good: Retry-After %q", last.Header.Get("Retry-After"))
 	}
 	for _, wait := range []time.Duration{0, time.Hour, 300 * 24 * time.Hour} {
@@ -95,10 +74,10 @@ func TestLockout(t *testing.T) {
 
 // The right code ends a run: what is counted is in a row.
 func TestSuccessEndsRun(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	number := harness.FreshNumber()
 	for range 3 {
-		sendWrongs(w, number, 6)
+		harness.SendWrongs(w, number, 6)
 		w.Browser().Login(number)
 	}
 }
@@ -107,12 +86,12 @@ func TestSuccessEndsRun(t *testing.T) {
 // the number before; nor do that one's mistakes lock others (OWASP: device cookies).
 func TestDeviceHasItsOwnRun(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	number := harness.FreshNumber()
 	owner := w.Browser()
 	owner.Login(number)
 	owner.Post("/.websms/logout", nil, harness.API)
-	sendWrongs(w, number, 7)
+	harness.SendWrongs(w, number, 7)
 	wantWait(t, "a stranger", w.Browser().Request(number), "rate_limited", "900")
 	owner.Login(number)
 	wantWait(t, "a stranger, after the owner came in", w.Browser().Request(number), "rate_limited", "900")
@@ -130,7 +109,7 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 	// A device cookie of another number, of another realm, or made up, is a stranger's.
 	elsewhere := w.Browser()
 	elsewhere.Login(harness.FreshNumber())
-	sendWrongs(w, number, 7)
+	harness.SendWrongs(w, number, 7)
 	wantWait(t, "a device of another number", elsewhere.Request(number), "rate_limited", "900")
 	forged := w.Browser()
 	forged.Header.Set("Cookie", "websms_session_device="+strings.Repeat("A", 100))
@@ -172,14 +151,14 @@ func TestStolenDevice(t *testing.T) {
 // verified first.
 func TestDeviceForgets(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: lockoutGate})
+	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	numbers := []string{harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber(), harness.FreshNumber()}
 	b := w.Browser()
 	for _, number := range numbers {
 		b.Login(number)
 	}
 	for i, number := range numbers {
-		sendWrongs(w, number, 7)
+		harness.SendWrongs(w, number, 7)
 		want := http.StatusAccepted
 		if i == 0 {
 			want = http.StatusTooManyRequests
@@ -187,7 +166,7 @@ func TestDeviceForgets(t *testing.T) {
 		harness.WantStatus(t, fmt.Sprintf("number %d of five", i+1), b.Request(number), want)
 	}
 	now.Advance(180 * 24 * time.Hour)
-	sendWrongs(w, numbers[4], 7)
+	harness.SendWrongs(w, numbers[4], 7)
 	harness.WantStatus(t, "after 180 days", b.Request(numbers[4]), http.StatusTooManyRequests)
 }
 

@@ -100,7 +100,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	const gate = "numbers {\n allow +6421000001 +6421000002 +6421000003 +6421000004\n}\nbypass {\n path /healthz\n}\n" +
 		"code {\n attempts 2\n}\nlimits {\n per_number 100/10m\n cooldown 30s\n lockout 3 15m\n}"
 	w := harness.Start(t, harness.Setup{Gate: gate})
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	b := w.Browser()
 	gateRequests := func(decision string) string { return metric + `gate_requests_total{decision="` + decision + `"}` }
 	sent := func(result string) string { return metric + `sends_total{result="` + result + `"}` }
@@ -132,10 +132,10 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	moves(t, admin, "too early a resend", func() { b.Post("/.websms/resend", nil) }, map[string]float64{sent("rate_limited"): 1})
 	moves(t, admin, "a wrong code", func() { answer(harness.OtherCode(right)) }, map[string]float64{code("wrong_code"): 1})
 	moves(t, admin, "the report", func() {
-		deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+		harness.Deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
 	}, map[string]float64{hook("dlr", "handled"): 1, metric + "delivery_seconds": 1})
 	moves(t, admin, "the report again", func() {
-		deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
+		harness.Deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, message.ID))
 	}, map[string]float64{hook("dlr", "repeated"): 1})
 	moves(t, admin, "the right code", func() { answer(right) }, map[string]float64{code("verified"): 1, live: -1})
 	moves(t, admin, "a session", func() { b.Get("/", harness.Page) }, map[string]float64{gateRequests("passed"): 1})
@@ -168,12 +168,12 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	moves(t, admin, "a recovery code", func() { recoverWith(b, recovery) }, map[string]float64{code("recovery_code"): 1, live: -1})
 	moves(t, admin, "it again", func() { recoverWith(b, recovery) }, map[string]float64{code("wrong_code"): 1})
 
-	moves(t, admin, "a reply", func() { deliver(b, `{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
-	moves(t, admin, "an unknown event", func() { deliver(b, `{"type":"balance of `+strings.Repeat("x", 50)+`"}`) }, map[string]float64{hook("unknown", "handled"): 1})
-	moves(t, admin, "no JSON", func() { deliver(b, `hello`) }, map[string]float64{hook("none", "invalid"): 1})
-	moves(t, admin, "too much", func() { deliver(b, strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
-	moves(t, admin, "no secret", func() { postHook(b, http.MethodPost, w.HookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
-	moves(t, admin, "a GET", func() { postHook(b, http.MethodGet, w.HookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
+	moves(t, admin, "a reply", func() { harness.Deliver(b, `{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
+	moves(t, admin, "an unknown event", func() { harness.Deliver(b, `{"type":"balance of `+strings.Repeat("x", 50)+`"}`) }, map[string]float64{hook("unknown", "handled"): 1})
+	moves(t, admin, "no JSON", func() { harness.Deliver(b, `hello`) }, map[string]float64{hook("none", "invalid"): 1})
+	moves(t, admin, "too much", func() { harness.Deliver(b, strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
+	moves(t, admin, "no secret", func() { harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
+	moves(t, admin, "a GET", func() { harness.PostHook(b, http.MethodGet, w.HookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
 
 	wantHarmlessLabels(t, admin)
 }
@@ -181,7 +181,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 // The credentials are asked for with the first code.
 func TestMetricsOfCredentials(t *testing.T) {
 	w := harness.Start(t, harness.Setup{API: websmstest.Options{ClientSecret: "another"}})
-	admin := startAdmin(w, "")
+	admin := harness.StartAdmin(w, "")
 	moves(t, admin, "a wrong secret", func() { w.Browser().Post("/.websms/send", []string{"phone", "+6421000001"}) }, map[string]float64{
 		metric + `sends_total{result="refused_credentials"}`:                   1,
 		metric + `token_refreshes_total{result="failed"}`:                      1,
@@ -194,8 +194,8 @@ func TestMetricsOfCredentials(t *testing.T) {
 func TestMetricsAcrossReloads(t *testing.T) {
 	const gate = "realm one\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
-	admin := startAdmin(w, gate)
-	second := runBeside(w, gate, "", "websms_otp {\n company Other\n realm two\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond other")
+	admin := harness.StartAdmin(w, gate)
+	second := harness.RunBeside(w, gate, "", "websms_otp {\n company Other\n realm two\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond other")
 	challenged := map[string]float64{metric + `gate_requests_total{decision="challenged"}`: 2}
 	both := func() { w.Browser().Get("/", harness.Page); second.Browser().Get("/", harness.Page) }
 	moves(t, admin, "two gates", both, challenged)

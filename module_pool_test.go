@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/internal/harness"
-	"github.com/caddy-websms/websms/internal/shared"
 	"github.com/caddy-websms/websms/otp"
 )
 
@@ -54,32 +53,6 @@ func (p *probe) Validate() error { return p.fail("validate") }
 func (p *probe) Start() error    { return p.fail("start") }
 func (p *probe) Stop() error     { return nil }
 
-// references returns how many references to each kind of thing pool holds.
-func references() map[string]int {
-	var keys []string
-	shared.Pool.Range(func(key, _ any) bool {
-		keys = append(keys, key.(string))
-		return true
-	})
-	counts := make(map[string]int)
-	for _, key := range keys {
-		n, _ := shared.Pool.References(key)
-		kind, _, _ := strings.Cut(key, " ")
-		counts[kind] += n
-	}
-	return counts
-}
-
-// running is what one configuration holds.
-var running = map[string]int{"engine": 1, "vault": 1, "store": 1, "tokens": 1}
-
-func wantPool(t *testing.T, want map[string]int) {
-	t.Helper()
-	if got := references(); !maps.Equal(got, want) {
-		t.Errorf("pool holds %v, want %v", got, want)
-	}
-}
-
 // activeEngine returns the engine of the configuration that runs.
 func activeEngine(t *testing.T) *engine {
 	t.Helper()
@@ -95,9 +68,9 @@ func activeEngine(t *testing.T) *engine {
 func TestFailureReleasesAll(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	damaged := t.TempDir()
-	harness.WriteFile(t, filepath.Join(damaged, keysFile), "no keys")
+	harness.WriteFile(t, filepath.Join(damaged, harness.KeysFile), "no keys")
 	gate := func(more ...string) map[string]any {
-		config := accountJSON(more...)
+		config := harness.AccountJSON(more...)
 		delete(config, "client_id")
 		delete(config, "client_secret")
 		config["handler"], config["company"] = "websms_otp", "Acme"
@@ -109,31 +82,31 @@ func TestFailureReleasesAll(t *testing.T) {
 		apps    map[string]any
 		want    string
 	}{
-		{"unknown store", storage, map[string]any{"websms": accountJSON("store", `{"module":"none"}`)}, "websms.stores.none"},
-		{"option of the store", storage, map[string]any{"websms": accountJSON("store", `{"module":"memory","capacity":-1}`)}, "capacity is -1: give 1 to 10000000"},
-		{"timeout", storage, map[string]any{"websms": accountJSON("timeout", `"2m"`)}, "timeout is 2m: give 1s to 60s"},
-		{"address", storage, map[string]any{"websms": accountJSON("base_url", `"ftp://x"`)}, "base_url needs a scheme and a host"},
-		{"account that the client refuses", storage, map[string]any{"websms": accountJSON("client_id", `"cid\n"`)}, "the client id begins or ends with white space"},
-		{"damaged keys", harness.FileStorage(damaged), map[string]any{"websms": accountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
-		{"no account", storage, map[string]any{"http": site(gate())}, "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
-		{"list of numbers", storage, map[string]any{"websms": accountJSON(), "http": site(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
-		{"another handler", storage, map[string]any{"websms": accountJSON(), "http": site(map[string]any{"handler": "nope"})}, "nope"},
-		{"another app, provisioning", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"provision"}}, errProbe.Error()},
-		{"another app, validating", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"validate"}}, errProbe.Error()},
-		{"another app, starting", storage, map[string]any{"websms": accountJSON(), "websms_probe": probe{"start"}}, errProbe.Error()},
+		{"unknown store", storage, map[string]any{"websms": harness.AccountJSON("store", `{"module":"none"}`)}, "websms.stores.none"},
+		{"option of the store", storage, map[string]any{"websms": harness.AccountJSON("store", `{"module":"memory","capacity":-1}`)}, "capacity is -1: give 1 to 10000000"},
+		{"timeout", storage, map[string]any{"websms": harness.AccountJSON("timeout", `"2m"`)}, "timeout is 2m: give 1s to 60s"},
+		{"address", storage, map[string]any{"websms": harness.AccountJSON("base_url", `"ftp://x"`)}, "base_url needs a scheme and a host"},
+		{"account that the client refuses", storage, map[string]any{"websms": harness.AccountJSON("client_id", `"cid\n"`)}, "the client id begins or ends with white space"},
+		{"damaged keys", harness.FileStorage(damaged), map[string]any{"websms": harness.AccountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
+		{"no account", storage, map[string]any{"http": harness.SiteJSON(gate())}, "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
+		{"list of numbers", storage, map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
+		{"another handler", storage, map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(map[string]any{"handler": "nope"})}, "nope"},
+		{"another app, provisioning", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"provision"}}, errProbe.Error()},
+		{"another app, validating", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"validate"}}, errProbe.Error()},
+		{"another app, starting", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"start"}}, errProbe.Error()},
 	}
 	fail := func(t *testing.T, held map[string]int) {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				for range 2 {
-					err := caddy.Load(configJSON(c.storage, c.apps), true)
+					err := caddy.Load(harness.ConfigJSON(c.storage, c.apps), true)
 					if err == nil || !strings.Contains(err.Error(), c.want) {
 						t.Errorf("the error is %v, want %s", err, c.want)
 					}
 					if err != nil && strings.Contains(err.Error(), "csk_test") {
 						t.Errorf("the error holds the secret: %v", err)
 					}
-					wantPool(t, held)
+					harness.WantPool(t, held)
 				}
 			})
 		}
@@ -143,12 +116,12 @@ func TestFailureReleasesAll(t *testing.T) {
 		w := harness.Start(t, harness.Setup{})
 		b := w.Browser()
 		code := b.Ask("+6421234567")
-		fail(t, running)
+		fail(t, harness.OneConfiguration)
 		if a := b.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
 			t.Errorf("the one that runs was disturbed: %s %s", a.Status, a.Text)
 		}
 	})
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }
 
 // Two configurations with the same account and store share one engine, and
@@ -158,9 +131,9 @@ func TestEngineShared(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	load := func(app map[string]any) (seen *engine, held map[string]int) {
 		t.Helper()
-		probed = func(e *engine) { seen, held = e, references() }
+		probed = func(e *engine) { seen, held = e, harness.References() }
 		defer func() { probed = func(*engine) {} }()
-		if err := caddy.Load(configJSON(storage, map[string]any{"websms": app, "websms_probe": probe{}}), true); err != nil {
+		if err := caddy.Load(harness.ConfigJSON(storage, map[string]any{"websms": app, "websms_probe": probe{}}), true); err != nil {
 			t.Fatal(err)
 		}
 		return seen, held
@@ -169,26 +142,26 @@ func TestEngineShared(t *testing.T) {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
-		wantPool(t, nil)
+		harness.WantPool(t, nil)
 	})
-	first, held := load(accountJSON())
-	if !maps.Equal(held, running) {
-		t.Errorf("one configuration holds %v, want %v", held, running)
+	first, held := load(harness.AccountJSON())
+	if !maps.Equal(held, harness.OneConfiguration) {
+		t.Errorf("one configuration holds %v, want %v", held, harness.OneConfiguration)
 	}
-	second, held := load(accountJSON())
+	second, held := load(harness.AccountJSON())
 	if want := map[string]int{"engine": 2, "vault": 2, "store": 2, "tokens": 2}; second != first || !maps.Equal(held, want) {
 		t.Errorf("two alike: same engine %t, holding %v, want %v", second == first, held, want)
 	}
-	wantPool(t, running)
+	harness.WantPool(t, harness.OneConfiguration)
 	for _, c := range []struct {
 		name string
 		app  map[string]any
 	}{
-		{"timeout", accountJSON("timeout", `"5s"`)},
-		{"sandbox", accountJSON("sandbox", `true`)},
-		{"secret", accountJSON("client_secret", `"csk_other"`)},
-		{"id", accountJSON("client_id", `"cid_other"`)},
-		{"address", accountJSON("base_url", `"https://websms.example"`)},
+		{"timeout", harness.AccountJSON("timeout", `"5s"`)},
+		{"sandbox", harness.AccountJSON("sandbox", `true`)},
+		{"secret", harness.AccountJSON("client_secret", `"csk_other"`)},
+		{"id", harness.AccountJSON("client_id", `"cid_other"`)},
+		{"address", harness.AccountJSON("base_url", `"https://websms.example"`)},
 	} {
 		before := activeEngine(t)
 		other, held := load(c.app)
@@ -198,16 +171,16 @@ func TestEngineShared(t *testing.T) {
 		if other.vault != before.vault {
 			t.Errorf("another %s: the keys are others", c.name)
 		}
-		wantPool(t, running)
+		harness.WantPool(t, harness.OneConfiguration)
 	}
 	before := activeEngine(t)
-	if same, _ := load(accountJSON("base_url", `"https://websms.example"`, "store", `{"module":"memory","capacity":5}`)); same != before {
+	if same, _ := load(harness.AccountJSON("base_url", `"https://websms.example"`, "store", `{"module":"memory","capacity":5}`)); same != before {
 		t.Error("another capacity makes another engine")
 	}
 	// The app of before needs no name: it is in the environment.
 	t.Setenv("WEBSMS_CLIENT_SECRET", "csk_test")
-	first, _ = load(accountJSON())
-	if same, _ := load(accountJSON("client_secret", `"{env.WEBSMS_CLIENT_SECRET}"`)); same != first {
+	first, _ = load(harness.AccountJSON())
+	if same, _ := load(harness.AccountJSON("client_secret", `"{env.WEBSMS_CLIENT_SECRET}"`)); same != first {
 		t.Error("the same secret, out of the environment, makes another engine")
 	}
 }
@@ -247,7 +220,7 @@ func TestReload(t *testing.T) {
 	if n := w.Sim.Counts().TokenRequests; n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
-	wantPool(t, running)
+	harness.WantPool(t, harness.OneConfiguration)
 }
 
 // Looking whether a configuration is sound changes nothing of the one that
@@ -269,7 +242,7 @@ func TestValidateDisturbsNothing(t *testing.T) {
 		if err := caddy.Validate(cfg); err != nil {
 			t.Fatal(err)
 		}
-		wantPool(t, running)
+		harness.WantPool(t, harness.OneConfiguration)
 	}
 	w.Browser().Ask("+6421234568") // its capacity of 1 was not applied
 	if a := b.Post("/.websms/verify", []string{"code", code}, harness.API); a.StatusCode != http.StatusOK {
@@ -294,11 +267,11 @@ func (unopenedStore) Open() (otp.Store, func() error, error) {
 
 // A store that fails to open leaves nothing behind.
 func TestStoreFailsToOpen(t *testing.T) {
-	err := caddy.Load(configJSON(harness.FileStorage(t.TempDir()), map[string]any{"websms": accountJSON("store", `{"module":"unopened"}`)}), true)
+	err := caddy.Load(harness.ConfigJSON(harness.FileStorage(t.TempDir()), map[string]any{"websms": harness.AccountJSON("store", `{"module":"unopened"}`)}), true)
 	if err == nil || !strings.Contains(err.Error(), "opening the store: "+context.DeadlineExceeded.Error()) {
 		t.Errorf("the error is %v", err)
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }
 
 func (unopenedStore) Start(otp.Store) {}

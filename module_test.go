@@ -10,38 +10,10 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/websmstest"
 )
-
-// accountJSON is an app's configuration that is complete.
-func accountJSON(more ...string) map[string]any {
-	config := map[string]any{"client_id": "cid_test", "client_secret": "csk_test"}
-	for i := 0; i+1 < len(more); i += 2 {
-		config[more[i]] = json.RawMessage(more[i+1])
-	}
-	return config
-}
-
-// configJSON is a configuration with these apps, in that storage.
-func configJSON(storage json.RawMessage, apps map[string]any) []byte {
-	return caddyconfig.JSON(map[string]any{
-		"admin":   map[string]any{"disabled": true, "config": map[string]bool{"persist": false}},
-		"logging": map[string]any{"logs": map[string]any{"default": map[string]any{"writer": map[string]string{"output": "discard"}}}},
-		"storage": storage,
-		"apps":    apps,
-	}, nil)
-}
-
-// site is an http app with one handler. It listens on a free port.
-func site(handler map[string]any) map[string]any {
-	return map[string]any{"servers": map[string]any{"s": map[string]any{
-		"listen": []string{"127.0.0.1:0"}, "automatic_https": map[string]bool{"disable": true},
-		"routes": []any{map[string]any{"handle": []any{handler}}},
-	}}}
-}
 
 // A placeholder that stands for nothing refuses to load, and is named.
 func TestUnsetPlaceholders(t *testing.T) {
@@ -51,7 +23,7 @@ func TestUnsetPlaceholders(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	harness.WriteFile(t, empty, "\n")
 	hook := func(secret string) map[string]any {
-		return site(map[string]any{"handler": "websms_webhook", "secret": secret})
+		return harness.SiteJSON(map[string]any{"handler": "websms_webhook", "secret": secret})
 	}
 	for _, c := range []struct{ value, want string }{
 		{"{env.WEBSMS_NOT_SET_ANYWHERE}", "{env.WEBSMS_NOT_SET_ANYWHERE} is empty: set it where Caddy runs, or correct its name"},
@@ -68,14 +40,14 @@ func TestUnsetPlaceholders(t *testing.T) {
 			"client_secret": {"websms": map[string]any{"client_id": "cid", "client_secret": c.value}},
 			"secret":        {"http": hook(c.value)},
 		} {
-			err := caddy.Load(configJSON(storage, apps), true)
+			err := caddy.Load(harness.ConfigJSON(storage, apps), true)
 			if err == nil || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s %q: %v, want %s", option, c.value, err, c.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "9f8e7d") {
 				t.Errorf("%s: the error holds a part of the secret: %v", option, err)
 			}
-			wantPool(t, nil)
+			harness.WantPool(t, nil)
 		}
 	}
 }
@@ -83,7 +55,7 @@ func TestUnsetPlaceholders(t *testing.T) {
 // A gate without an account says what is missing; so does a webhook without a secret.
 func TestMissingCredentials(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
-	gate := site(map[string]any{"handler": "websms_otp", "company": "Acme"})
+	gate := harness.SiteJSON(map[string]any{"handler": "websms_otp", "company": "Acme"})
 	const where = "add to the block websms of the global options: "
 	for _, c := range []struct {
 		app  map[string]any
@@ -93,13 +65,13 @@ func TestMissingCredentials(t *testing.T) {
 		{map[string]any{"client_id": "cid"}, where + "client_secret {env.WEBSMS_CLIENT_SECRET}"},
 		{map[string]any{"client_secret": "csk"}, where + "client_id {env.WEBSMS_CLIENT_ID}"},
 	} {
-		err := caddy.Load(configJSON(storage, map[string]any{"websms": c.app, "http": gate}), true)
+		err := caddy.Load(harness.ConfigJSON(storage, map[string]any{"websms": c.app, "http": gate}), true)
 		if err == nil || !strings.HasSuffix(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %s", c.app, err, c.want)
 		}
 	}
-	hook := site(map[string]any{"handler": "websms_webhook"})
-	if err := caddy.Load(configJSON(storage, map[string]any{"http": hook}), true); err == nil || !strings.Contains(err.Error(), "websms_webhook: secret is missing") {
+	hook := harness.SiteJSON(map[string]any{"handler": "websms_webhook"})
+	if err := caddy.Load(harness.ConfigJSON(storage, map[string]any{"http": hook}), true); err == nil || !strings.Contains(err.Error(), "websms_webhook: secret is missing") {
 		t.Errorf("a webhook without a secret: %v", err)
 	}
 }
@@ -135,8 +107,8 @@ func TestSecretsNotLogged(t *testing.T) {
 		t.Fatalf("verify: %s %s", a.Status, a.Text)
 	}
 	b.Get("/timesheet", harness.Page)
-	deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`)
-	deliver(b, `no`)
+	harness.Deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`)
+	harness.Deliver(b, `no`)
 	w.Sim.RevokeTokens()
 	w.Sim.Next(websmstest.InsufficientFunds200())
 	w.Browser().Post("/.websms/send", []string{"phone", "+6421234568"}, harness.API)
@@ -167,7 +139,7 @@ func TestSecretsNotLogged(t *testing.T) {
 // keysOf returns what the storage of a world holds of keys.
 func keysOf(w *harness.World) string {
 	w.T.Helper()
-	name := filepath.Join(w.Dir, keysFile)
+	name := filepath.Join(w.Dir, harness.KeysFile)
 	data, err := os.ReadFile(name)
 	if err != nil {
 		w.T.Fatal(err)
@@ -177,7 +149,7 @@ func keysOf(w *harness.World) string {
 		w.T.Fatal(err)
 	}
 	if mode := info.Mode().Perm(); mode != 0o600 {
-		w.T.Errorf("%s can be read by others: %o", keysFile, mode)
+		w.T.Errorf("%s can be read by others: %o", harness.KeysFile, mode)
 	}
 	return string(data)
 }
@@ -192,7 +164,7 @@ func TestKeysReused(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 	w.Load("")
 	b.Client.CloseIdleConnections()
 	if again := keysOf(w); again != keys {
@@ -209,20 +181,20 @@ func TestKeysReused(t *testing.T) {
 // What is wrong with the storage is said, with what to do.
 func TestStorageTrouble(t *testing.T) {
 	load := func(dir string) error {
-		return caddy.Load(configJSON(harness.FileStorage(dir), map[string]any{"websms": accountJSON()}), true)
+		return caddy.Load(harness.ConfigJSON(harness.FileStorage(dir), map[string]any{"websms": harness.AccountJSON()}), true)
 	}
 	for _, keys := range []string{"", "{", "null", "{}", "[]", `{"keys":[]}`, `{"index":"AA==","keys":[{"id":1,"secret":"AA=="}]}`} {
 		dir := t.TempDir()
-		harness.WriteFile(t, filepath.Join(dir, keysFile), keys)
+		harness.WriteFile(t, filepath.Join(dir, harness.KeysFile), keys)
 		err := load(dir)
 		if err == nil || !strings.Contains(err.Error(), "websms/keys.json in Caddy's storage") ||
 			!strings.Contains(err.Error(), "restore it, or delete it to end all sessions and begin anew") {
 			t.Errorf("keys %q: %v", keys, err)
 		}
-		if text, _ := os.ReadFile(filepath.Join(dir, keysFile)); string(text) != keys {
+		if text, _ := os.ReadFile(filepath.Join(dir, harness.KeysFile)); string(text) != keys {
 			t.Errorf("keys %q were overwritten", keys)
 		}
-		wantPool(t, nil)
+		harness.WantPool(t, nil)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	harness.WriteFile(t, file, "")
@@ -230,5 +202,5 @@ func TestStorageTrouble(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the keys that seal sessions: reading websms/keys.json in Caddy's storage") {
 		t.Errorf("a storage that cannot be: %v", err)
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }

@@ -126,21 +126,21 @@ func TestStatusStreamOverEachProtocol(t *testing.T) {
 		b := overProtocol(w.Browser(), protocol)
 		begun, number := time.Now(), harness.FreshNumber()
 		code := b.Ask(number)
-		stream := openEvents(b, t.Context())
-		if stream.res.StatusCode != http.StatusOK || stream.res.Proto != protocol || stream.res.Header.Get("Content-Type") != "text/event-stream" {
-			t.Fatalf("%s: %s %s %v", protocol, stream.res.Proto, stream.res.Status, stream.res.Header)
+		stream := harness.OpenEvents(b, t.Context())
+		if stream.Response.StatusCode != http.StatusOK || stream.Response.Proto != protocol || stream.Response.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("%s: %s %s %v", protocol, stream.Response.Proto, stream.Response.Status, stream.Response.Header)
 		}
-		stream.until("accepted")
+		stream.Until("accepted")
 		report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.MessagesTo(number)[0].ID)
-		harness.WantStatus(t, "a report", deliver(b, report), http.StatusOK)
-		stream.until("delivered")
+		harness.WantStatus(t, "a report", harness.Deliver(b, report), http.StatusOK)
+		stream.Until("delivered")
 		harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
-		stream.ends(protocol)
-		stream.close()
+		stream.Ends(protocol)
+		stream.Close()
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("%s: that took %s", protocol, took)
 		}
-		if strings.Contains(stream.all.String(), code) {
+		if strings.Contains(stream.All.String(), code) {
 			t.Errorf("%s: the stream tells the code", protocol)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // recoveryCode asks an operator for a recovery code.
 func recoveryCodeOf(t *testing.T, admin, body string) string {
 	t.Helper()
-	a := adminPost(t, admin, "/websms/recovery-code", body)
+	a := harness.AdminPost(t, admin, "/websms/recovery-code", body)
 	var made struct {
 		Code      string    `json:"code"`
 		ExpiresAt time.Time `json:"expires_at"`
@@ -45,7 +45,7 @@ func TestMeans(t *testing.T) {
 		Front: "@recovered expression {http.websms.means} == \"recovery_code\"\n request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
 		Gate:  harness.Plenty,
 	})
-	code := recoveryCodeOf(t, startAdmin(w, ""), `{"number":"+6421000779"}`)
+	code := recoveryCodeOf(t, harness.StartAdmin(w, ""), `{"number":"+6421000779"}`)
 	by := map[string]*harness.Browser{"sms": w.Browser(), "recovery_code": w.Browser()}
 	by["sms"].Login("+6421000778")
 	harness.WantStatus(t, "the recovery code", recoverWith(by["recovery_code"], code), http.StatusOK)
@@ -85,7 +85,7 @@ func TestMeans(t *testing.T) {
 func TestRecoveryCode(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
-	admin := startAdmin(w, "")
+	admin := harness.StartAdmin(w, "")
 	const number = "+6421000777"
 	code := recoveryCodeOf(t, admin, fmt.Sprintf(`{"number":%q}`, number))
 	b := w.Browser()
@@ -130,7 +130,7 @@ func TestRecoveryCode(t *testing.T) {
 // The first of many wins.
 func TestRecoveryCodeOnce(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
-	code := recoveryCodeOf(t, startAdmin(w, ""), `{"number":"+6421000778"}`)
+	code := recoveryCodeOf(t, harness.StartAdmin(w, ""), `{"number":"+6421000778"}`)
 	var in atomic.Int32
 	var wg sync.WaitGroup
 	for range 9 { // one less than the tries that an address has
@@ -151,7 +151,7 @@ func TestRecoveryCodeOnce(t *testing.T) {
 func TestRecoveryCodeOfAUser(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
-	admin := startAdmin(w, harness.WithDirectory(file))
+	admin := harness.StartAdmin(w, harness.WithDirectory(file))
 	code := recoveryCodeOf(t, admin, `{"user":"alice"}`)
 	bob, alice, nobody := w.Browser().As("bob"), w.Browser().As("alice"), w.Browser().As("carol")
 	harness.WantStatus(t, "bob", recoverWith(bob, code), http.StatusUnprocessableEntity)
@@ -166,7 +166,7 @@ func TestRecoveryCodeOfAUser(t *testing.T) {
 func TestRecoveryCodeWhere(t *testing.T) {
 	const gate = "realm staff\nnumbers {\n allow +6421000100\n}"
 	w := harness.Start(t, harness.Setup{Gate: gate})
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	for body, status := range map[string]int{
 		`{"number":"+6421000100"}`:                                 http.StatusNotFound,
 		`{"number":"+6421000100","realm":"guests"}`:                http.StatusNotFound,
@@ -178,7 +178,7 @@ func TestRecoveryCodeWhere(t *testing.T) {
 		`{"user":"a\u0000b","realm":"staff"}`:                      http.StatusBadRequest,
 		`{"number":"+6421000100","realm":"staff","more":"fields"}`: http.StatusBadRequest,
 	} {
-		harness.WantStatus(t, body, adminPost(t, admin, "/websms/recovery-code", body), status)
+		harness.WantStatus(t, body, harness.AdminPost(t, admin, "/websms/recovery-code", body), status)
 	}
 	listed := recoveryCodeOf(t, admin, `{"number":"+6421000100","realm":"staff"}`)
 	unlisted := recoveryCodeOf(t, admin, `{"number":"+6421000101","realm":"staff"}`)
@@ -191,11 +191,11 @@ func TestRecoveryCodeWhere(t *testing.T) {
 func TestRecoveryCodeLimits(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
-	admin := startAdmin(w, "")
+	admin := harness.StartAdmin(w, "")
 	for range 5 {
 		recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	}
-	harness.WantStatus(t, "the sixth within an hour", adminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`), http.StatusTooManyRequests)
+	harness.WantStatus(t, "the sixth within an hour", harness.AdminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`), http.StatusTooManyRequests)
 	now.Advance(time.Hour)
 	code := recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	for range 10 {

@@ -66,7 +66,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	var pending []waiting
 	for range 20 {
 		b := steadyBrowser()
-		pending = append(pending, waiting{b, askFor(w, b)})
+		pending = append(pending, waiting{b, harness.AskFor(w, b)})
 	}
 	resident := steadyBrowser()
 	resident.Login(harness.FreshNumber())
@@ -134,7 +134,7 @@ func TestRefusedConfiguration(t *testing.T) {
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 2\n}", Gate: harness.Plenty})
 	b, waiting, asking := w.Browser(), w.Browser(), w.Browser()
 	b.Login("+6421234567")
-	code := askFor(w, waiting)
+	code := harness.AskFor(w, waiting)
 	for name, change := range map[string][2]string{
 		"a bad option":             {"company Acme", "company Acme\n code {\n length 99\n}"},
 		"an unknown option":        {"company Acme", "company Acme\n colour red"},
@@ -176,7 +176,7 @@ func TestReloadToAnotherAccount(t *testing.T) {
 	w.Sim.SetWebhook("", "")
 	b := w.Browser()
 	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond))
-	code := askFor(w, b) // it is there before WebSMS has said so
+	code := harness.AskFor(w, b) // it is there before WebSMS has said so
 	plain := w.Config
 	w.Config = func(options string) string {
 		return strings.Replace(plain(options), "client_id cid_demo", "timeout 9s\n\t\tclient_id cid_demo", 1)
@@ -196,22 +196,22 @@ func TestNothingLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("life", func(t *testing.T) {
 		t.Cleanup(wantPoolEmpty(t))
-		w := harness.Start(t, harness.Setup{Gate: listGate + harness.Plenty})
+		w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty})
 		b := w.Browser()
-		b.Login(listed)
-		w.Browser().Request(unlisted)
-		b.Ask(listed)
-		stream := openEvents(b, t.Context())
-		defer stream.close()
+		b.Login(harness.Listed)
+		w.Browser().Request(harness.Unlisted)
+		b.Ask(harness.Listed)
+		stream := harness.OpenEvents(b, t.Context())
+		defer stream.Close()
 		w.Load("comment Changed.\n" + harness.Plenty)
-		askFor(w, b)
-		again := openEvents(b, t.Context())
-		defer again.close()
+		harness.AskFor(w, b)
+		again := harness.OpenEvents(b, t.Context())
+		defer again.Close()
 		b.Post("/.websms/logout", nil, harness.API)
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
-		again.ends("stopped")
+		again.Ends("stopped")
 	})
 	if err := goleak.Find(before, roller, keeper); err != nil {
 		t.Error(err)

@@ -19,7 +19,7 @@ func stopAndStart(w *harness.World) {
 	if err := caddy.Stop(); err != nil {
 		w.T.Fatal(err)
 	}
-	wantPool(w.T, nil)
+	harness.WantPool(w.T, nil)
 	w.Load(harness.Plenty)
 }
 
@@ -42,9 +42,9 @@ func TestRestart(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	w.Sim.SetWebhook("", "")
 	b, guesser := w.Browser(), w.Browser()
-	code := askFor(w, b)
+	code := harness.AskFor(w, b)
 	harness.WantStatus(t, "a wrong code", b.AnswerWith(harness.OtherCode(code)), http.StatusUnprocessableEntity)
-	askFor(w, guesser)
+	harness.AskFor(w, guesser)
 	left := 5
 	for range 2 {
 		stopAndStart(w)

@@ -22,7 +22,7 @@ func TestReturnThroughFlow(t *testing.T) {
 		what := harness.Redact(rd)
 
 		// The query of the login page is in its form.
-		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page); !strings.Contains(unescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
+		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page); !strings.Contains(harness.UnescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
 			t.Errorf("%q: the form posts back something else than %q", what, want)
 		}
 
@@ -60,10 +60,6 @@ func TestReturnThroughFlow(t *testing.T) {
 			t.Errorf("%q: JSON says %v; want %q", rd, a.JSON("rd"), want)
 		}
 	}
-}
-
-func unescapeHTML(s string) string {
-	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#34;", `"`, "&#39;", "'", "&#43;", "+", "&amp;", "&").Replace(s)
 }
 
 // What a stranger asked for is where the login leads back to.

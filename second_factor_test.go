@@ -179,10 +179,10 @@ func TestSecondFactorLoads(t *testing.T) {
 		{`{"company":"A","second_factor":{"directory":{"module":"file","file":"x"}}}`, `unknown field "file"`},
 		{`{"company":"A","second_factor":{"phones":"x"}}`, `unknown field "phones"`},
 	} {
-		err := harness.Validate(t, handlerJSON(t, "websms_otp", c.options))
+		err := harness.Validate(t, harness.HandlerJSON(t, "websms_otp", c.options))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.options, err, c.want)
 		}
 	}
-	wantPool(t, nil)
+	harness.WantPool(t, nil)
 }

@@ -132,16 +132,16 @@ func TestBodyTimeEnds(t *testing.T) {
 			b := overProtocol(w.Browser(), protocol)
 			number := harness.FreshNumber()
 			code := b.Ask(number)
-			stream := openEvents(b, t.Context())
-			stream.until("accepted")
+			stream := harness.OpenEvents(b, t.Context())
+			stream.Until("accepted")
 			begun := time.Now()
 			harness.Eventually(t, "the time of a body is over", func() bool { return time.Since(begun) > 2*request.BodyTime })
 			report := fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":1}`, w.MessagesTo(number)[0].ID)
-			harness.WantStatus(t, protocol+": a report", deliver(b, report), http.StatusOK)
-			stream.until("delivered")
+			harness.WantStatus(t, protocol+": a report", harness.Deliver(b, report), http.StatusOK)
+			stream.Until("delivered")
 			harness.WantStatus(t, protocol+": the code", b.AnswerWith(code), http.StatusOK)
-			stream.ends(protocol)
-			stream.close()
+			stream.Ends(protocol)
+			stream.Close()
 		}
 	}
 }

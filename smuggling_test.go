@@ -80,7 +80,7 @@ func checkForgery(w *harness.World, t *testing.T, way way, forgery string, befor
 // wantTold checks by which headers the app is told of which number, "" for none.
 func wantTold(t *testing.T, what string, h http.Header, number string) {
 	t.Helper()
-	got := identities(h, "X-Verified-Number", "X-Verified-User")
+	got := harness.Identities(h, "X-Verified-Number", "X-Verified-User")
 	if number == "" && len(got) > 0 || number != "" && (len(got) != 1 || !slices.Equal(got["X-Verified-Number"], []string{number})) {
 		t.Errorf("%s: the app is told %v; want %q", what, got, number)
 	}

@@ -71,7 +71,7 @@ func TestGateWithoutKeys(t *testing.T) {
 	a := useArchives(t, "csk_demo")[0]
 	gate := "bypass {\n path /open\n}\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{App: "store test_archive", Gate: gate})
-	admin := startAdmin(w, gate)
+	admin := harness.StartAdmin(w, gate)
 	w.Sim.SetWebhook("", "")
 	in, out := w.Browser(), w.Browser()
 	in.Login("+6421234567")
@@ -84,7 +84,7 @@ func TestGateWithoutKeys(t *testing.T) {
 	harness.WantStatus(t, "signing out", out.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	seen := len(w.App.Seen())
 	a.Fail(vaulttest.Everything...)
-	restart(w, gate)
+	harness.Restart(w, gate)
 	for _, b := range []*harness.Browser{in, out} {
 		b.Client.CloseIdleConnections()
 	}
@@ -136,15 +136,15 @@ func TestGateWithoutKeys(t *testing.T) {
 		t.Error("the event is not logged")
 	}
 	for _, path := range []string{"/websms/revoke", "/websms/unlock"} {
-		got := adminPost(t, admin, path, `{"number": "+6421234567"}`)
+		got := harness.AdminPost(t, admin, path, `{"number": "+6421234567"}`)
 		if harness.WantStatus(t, path, got, http.StatusServiceUnavailable); !strings.Contains(got.Text, "the keys are not known yet") {
 			t.Errorf("%s: %s", path, got.Text)
 		}
 	}
 	a.Fail()
 	harness.Eventually(t, "the keys are known", harness.Held(t, "vault").(*vault.Vault).Ring.Ready)
-	wantIn(t, "who was in before", in, true)
-	wantIn(t, "who had signed out", out, false)
+	harness.WantIn(t, "who was in before", in, true)
+	harness.WantIn(t, "who had signed out", out, false)
 	w.Browser().Login("+6421234569")
 	const away, back = "the keys that seal sessions are not known", "keys and ended sessions are up to date with the store again"
 	harness.Eventually(t, "the end is told", func() bool { return linesTold(w, "info", back) == 1 })
@@ -175,24 +175,24 @@ func TestGateArchiveFails(t *testing.T) {
 		harness.Eventually(t, "it is told that it is away", func() bool { return linesTold(w, "warn", away) == round })
 		asked := a.Count("Keys")
 		harness.Eventually(t, "it is asked again", func() bool { return a.Count("Keys") > asked+5 })
-		wantIn(t, "away, who is in", in, true)
+		harness.WantIn(t, "away, who is in", in, true)
 		harness.WantStatus(t, "signing out while it is away", later.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
-		wantIn(t, "away, a copy of who signed out", stolen, false)
+		harness.WantIn(t, "away, a copy of who signed out", stolen, false)
 		a.Empty()
 		a.Fail()
 		harness.Eventually(t, "it is told that it is back", func() bool { return linesTold(w, "info", back) == round })
 		harness.Eventually(t, "all is in it again", func() bool { return len(a.Names()) == 2 })
-		wantIn(t, "back, who is in", in, true)
-		wantIn(t, "back, a copy of who signed out", stolen, false)
+		harness.WantIn(t, "back, who is in", in, true)
+		harness.WantIn(t, "back, a copy of who signed out", stolen, false)
 	}
 	if n := linesTold(w, "warn", away); n != 2 {
 		t.Errorf("that it is away is told %d times", n)
 	}
-	restart(w, harness.Plenty)
+	harness.Restart(w, harness.Plenty)
 	in.Client.CloseIdleConnections()
 	stolen.Client.CloseIdleConnections()
-	wantIn(t, "after a restart, who is in", in, true)
-	wantIn(t, "after a restart, a copy of who signed out", stolen, false)
+	harness.WantIn(t, "after a restart, who is in", in, true)
+	harness.WantIn(t, "after a restart, a copy of who signed out", stolen, false)
 	w.WantNoSecrets()
 }
 
@@ -221,14 +221,14 @@ func TestGateMovesToArchive(t *testing.T) {
 			t.Helper()
 			in.Client.CloseIdleConnections()
 			stolen.Client.CloseIdleConnections()
-			wantIn(t, when+", who is in", in, true)
-			wantIn(t, when+", a copy of who signed out", stolen, false)
+			harness.WantIn(t, when+", who is in", in, true)
+			harness.WantIn(t, when+", a copy of who signed out", stolen, false)
 		}
 		check("after the reload")
 		opened[i].Fail()
 		harness.Eventually(t, "all is in the archive", func() bool { return len(opened[i].Names()) == 1 })
 		check("when it is there")
-		restart(w, harness.Plenty)
+		harness.Restart(w, harness.Plenty)
 		check("after a restart")
 	}
 	if n := archivesHeld.Load(); n != 1 {
@@ -261,11 +261,11 @@ func TestGateMovesToStorage(t *testing.T) {
 			t.Helper()
 			in.Client.CloseIdleConnections()
 			stolen.Client.CloseIdleConnections()
-			wantIn(t, when+", who is in", in, true)
-			wantIn(t, when+", a copy of who signed out", stolen, false)
+			harness.WantIn(t, when+", who is in", in, true)
+			harness.WantIn(t, when+", a copy of who signed out", stolen, false)
 		}
 		check(what + ", after the reload")
-		restart(w, harness.Plenty)
+		harness.Restart(w, harness.Plenty)
 		check(what + ", after a restart")
 	}
 	w.WantNoSecrets()

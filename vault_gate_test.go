@@ -15,9 +15,6 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// keysFile is where the vault keeps the keys in Caddy's storage.
-const keysFile = "websms/keys.json"
-
 const day = 24 * time.Hour
 
 // loginToStay signs in on a device that is to be remembered.
@@ -49,9 +46,9 @@ func TestGateRotation(t *testing.T) {
 		}
 	}
 	now.Advance(31 * day)
-	wantIn(t, "before any rotation", before, true)
+	harness.WantIn(t, "before any rotation", before, true)
 	reload("One.") // which makes a key
-	wantIn(t, "who is a month old", before, true)
+	harness.WantIn(t, "who is a month old", before, true)
 	loginToStay(during, "+6421234568")
 	if sealingKey(during) != sealingKey(before) {
 		t.Error("the new key seals at once")
@@ -66,20 +63,20 @@ func TestGateRotation(t *testing.T) {
 	}
 	all := map[string]*harness.Browser{"before": before, "during": during, "after": after}
 	for name, b := range all {
-		wantIn(t, "signed in "+name+" the rotation", b, true)
+		harness.WantIn(t, "signed in "+name+" the rotation", b, true)
 	}
 	harness.WantStatus(t, "a code that was on its way", pending.AnswerWith(code), http.StatusOK)
-	wantIn(t, "who answered it", pending, true)
+	harness.WantIn(t, "who answered it", pending, true)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	reload("Three.")
 	for name, b := range all {
-		wantIn(t, "after a restart, signed in "+name+" the rotation", b, true)
+		harness.WantIn(t, "after a restart, signed in "+name+" the rotation", b, true)
 	}
 	now.Advance(29*day - session.Settling)
-	wantIn(t, "at the end of its own life", before, false)
-	wantIn(t, "a month younger", during, true)
+	harness.WantIn(t, "at the end of its own life", before, false)
+	harness.WantIn(t, "a month younger", during, true)
 	w.WantNoSecrets()
 }
 
@@ -89,7 +86,7 @@ func TestGateKeysDamaged(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
 	b.Login("+6421234567")
-	file := filepath.Join(w.Dir, filepath.FromSlash(keysFile))
+	file := filepath.Join(w.Dir, filepath.FromSlash(harness.KeysFile))
 	sound, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -97,10 +94,10 @@ func TestGateKeysDamaged(t *testing.T) {
 	harness.WriteFile(t, file, string(sound[:len(sound)/2]))
 	w.Load("comment Changed.\n" + harness.Plenty)
 	b.Client.CloseIdleConnections()
-	wantIn(t, "who signed in before", b, true)
+	harness.WantIn(t, "who signed in before", b, true)
 	other := w.Browser()
 	other.Login("+6421234568")
-	wantIn(t, "who signs in now", other, true)
+	harness.WantIn(t, "who signs in now", other, true)
 	said := 0
 	for _, line := range w.Logged("websms") {
 		if line["level"] == "error" && strings.Contains(line["error"].(string), "websms/keys.json in Caddy's storage is not JSON") {
@@ -142,8 +139,8 @@ func TestGateRevokedNumber(t *testing.T) {
 	if err := v.RevokeNumber("localhost", "+6421234567", now.Now()); err != nil {
 		t.Fatal(err)
 	}
-	wantIn(t, "who holds the lost phone's session", lost, false)
-	wantIn(t, "somebody else", other, true)
+	harness.WantIn(t, "who holds the lost phone's session", lost, false)
+	harness.WantIn(t, "somebody else", other, true)
 	now.Advance(time.Nanosecond)
 	harness.WantStatus(t, "a code from before", again.AnswerWith(code), http.StatusOK)
 	check := func(when string) {
@@ -151,9 +148,9 @@ func TestGateRevokedNumber(t *testing.T) {
 		for _, b := range []*harness.Browser{lost, again, other} {
 			b.Client.CloseIdleConnections()
 		}
-		wantIn(t, when+", who holds the lost phone's session", lost, false)
-		wantIn(t, when+", who verified again", again, true)
-		wantIn(t, when+", somebody else", other, true)
+		harness.WantIn(t, when+", who holds the lost phone's session", lost, false)
+		harness.WantIn(t, when+", who verified again", again, true)
+		harness.WantIn(t, when+", somebody else", other, true)
 	}
 	check("within the second")
 	if a := lost.Get("/.websms/session", harness.API); a.StatusCode != http.StatusUnauthorized {

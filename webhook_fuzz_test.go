@@ -105,10 +105,10 @@ func FuzzWebhook(f *testing.F) {
 				t.Errorf("%d bytes: %d, %d lines", len(body), first.Code, logged)
 			}
 		case !isEvent:
-			if first.Code != http.StatusBadRequest || first.Body.String() != invalidPayload || logged != 0 {
+			if first.Code != http.StatusBadRequest || first.Body.String() != harness.InvalidPayload || logged != 0 {
 				t.Errorf("no event: %d %s, %d lines", first.Code, first.Body, logged)
 			}
-		case first.Code != http.StatusOK || first.Body.String() != acknowledged || logged != 1:
+		case first.Code != http.StatusOK || first.Body.String() != harness.Acknowledged || logged != 1:
 			t.Errorf("an event: %d %s, %d lines", first.Code, first.Body, logged)
 		}
 		for _, line := range lines.All() {

@@ -82,7 +82,7 @@ func TestWebhookPassthrough(t *testing.T) {
 	t.Run("body intact and the next handler's answer", func(t *testing.T) {
 		body := event()
 		next.answer(http.StatusAccepted, "taken")
-		a := deliver(b, body)
+		a := harness.Deliver(b, body)
 		if a.StatusCode != http.StatusAccepted || a.Text != "taken" || a.Header.Get("X-Next") != "yes" {
 			t.Errorf("the answer is %s %q, not the next handler's", a.Status, a.Text)
 		}
@@ -99,7 +99,7 @@ func TestWebhookPassthrough(t *testing.T) {
 	t.Run("chunked body", func(t *testing.T) {
 		body := event()
 		header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
-		postHook(b, http.MethodPost, w.HookPath, io.MultiReader(strings.NewReader(body)), header)
+		harness.PostHook(b, http.MethodPost, w.HookPath, io.MultiReader(strings.NewReader(body)), header)
 		seen := next.seen()
 		if last := seen[len(seen)-1]; last.Body != body {
 			t.Errorf("the next handler got %q", last.Body)
@@ -108,9 +108,9 @@ func TestWebhookPassthrough(t *testing.T) {
 
 	t.Run("taken once", func(t *testing.T) {
 		body := event()
-		deliver(b, body)
+		harness.Deliver(b, body)
 		before := len(next.seen())
-		wantAnswer(t, "a repetition", deliver(b, body), http.StatusOK, acknowledged)
+		harness.WantAnswer(t, "a repetition", harness.Deliver(b, body), http.StatusOK, harness.Acknowledged)
 		if n := len(next.seen()); n != before {
 			t.Errorf("%d repetitions reached the next handler", n-before)
 		}
@@ -119,7 +119,7 @@ func TestWebhookPassthrough(t *testing.T) {
 	t.Run("nothing to tell apart", func(t *testing.T) {
 		before := len(next.seen())
 		for _, body := range []string{`{"type":"voice"}`, `{"type":"voice"}`, `{"type":"mo"}`, `{"type":"mo"}`} {
-			if a := deliver(b, body); a.StatusCode != http.StatusAccepted {
+			if a := harness.Deliver(b, body); a.StatusCode != http.StatusAccepted {
 				t.Errorf("%s: %s", body, a.Status)
 			}
 		}
@@ -130,9 +130,9 @@ func TestWebhookPassthrough(t *testing.T) {
 
 	t.Run("refused before", func(t *testing.T) {
 		before := len(next.seen())
-		wantAnswer(t, "no JSON", deliver(b, "no"), http.StatusBadRequest, invalidPayload)
-		a := postHook(b, http.MethodPost, w.HookPath, strings.NewReader(event()), nil)
-		wantAnswer(t, "no secret", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+		harness.WantAnswer(t, "no JSON", harness.Deliver(b, "no"), http.StatusBadRequest, harness.InvalidPayload)
+		a := harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(event()), nil)
+		harness.WantAnswer(t, "no secret", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 		if n := len(next.seen()); n != before {
 			t.Errorf("%d reached the next handler", n-before)
 		}
@@ -156,17 +156,17 @@ func TestWebhookPassthrough(t *testing.T) {
 		t.Run(failing.name, func(t *testing.T) {
 			body, before, logged := event(), len(next.seen()), len(w.Logged("websms.mo"))
 			next.then(failing.do)
-			if a := deliver(b, body); a.StatusCode != failing.status {
+			if a := harness.Deliver(b, body); a.StatusCode != failing.status {
 				t.Errorf("the answer is %s", a.Status)
 			}
-			if a := deliver(b, body); a.StatusCode != failing.status {
+			if a := harness.Deliver(b, body); a.StatusCode != failing.status {
 				t.Errorf("the answer to the repetition is %s", a.Status)
 			}
 			next.answer(http.StatusOK, "at last")
-			if a := deliver(b, body); a.Text != "at last" {
+			if a := harness.Deliver(b, body); a.Text != "at last" {
 				t.Errorf("the answer to the next repetition is %s %q", a.Status, a.Text)
 			}
-			wantAnswer(t, "a repetition of what was taken", deliver(b, body), http.StatusOK, acknowledged)
+			harness.WantAnswer(t, "a repetition of what was taken", harness.Deliver(b, body), http.StatusOK, harness.Acknowledged)
 			if n := len(next.seen()) - before; n != 3 {
 				t.Errorf("the next handler was asked %d times, want 3", n)
 			}
@@ -197,7 +197,7 @@ func TestWebhookPassthrough(t *testing.T) {
 			res.Body.Close()
 		}
 		next.answer(http.StatusOK, "at last")
-		if a := deliver(b, body); a.Text != "at last" {
+		if a := harness.Deliver(b, body); a.Text != "at last" {
 			t.Errorf("the answer to the repetition is %s %q", a.Status, a.Text)
 		}
 	})
@@ -208,7 +208,7 @@ func TestWebhookPassthroughToNothing(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Webhook: "passthrough", Gate: "bypass {\n\t\t\tpath /webhook\n\t\t}"})
 	b := w.Browser()
 	for range 2 {
-		if a := deliver(b, `{"type":"mo","messageId":"MO1"}`); a.StatusCode != http.StatusOK {
+		if a := harness.Deliver(b, `{"type":"mo","messageId":"MO1"}`); a.StatusCode != http.StatusOK {
 			t.Errorf("the answer is %s %s", a.Status, a.Text)
 		}
 	}
@@ -244,7 +244,7 @@ func TestWebhookInTime(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		inTime("slow next handler", func() {
-			if a := deliver(b, body); a.StatusCode < 500 {
+			if a := harness.Deliver(b, body); a.StatusCode < 500 {
 				t.Errorf("slow next handler: %s", a.Status)
 			}
 		})
@@ -260,8 +260,8 @@ func TestWebhookInTime(t *testing.T) {
 			defer feed.Close()
 			go io.WriteString(feed, `{"type":`)
 			header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
-			a := postHook(w.Browser(), http.MethodPost, w.HookPath, body, header)
-			wantAnswer(t, "slow body over "+a.Proto, a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
+			a := harness.PostHook(w.Browser(), http.MethodPost, w.HookPath, body, header)
+			harness.WantAnswer(t, "slow body over "+a.Proto, a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
 			if a.ProtoMajor != 2 {
 				t.Errorf("that was %s", a.Proto)
 			}
@@ -270,7 +270,7 @@ func TestWebhookInTime(t *testing.T) {
 	all.Wait()
 	// It was not taken, so its repetition is handled.
 	next.answer(http.StatusOK, "at last")
-	if a := deliver(b, body); a.Text != "at last" {
+	if a := harness.Deliver(b, body); a.Text != "at last" {
 		t.Errorf("the answer to the repetition is %s %q", a.Status, a.Text)
 	}
 }
@@ -296,5 +296,5 @@ func trickleAnswers(w *harness.World, bytes bool) {
 		}()
 	}
 	a := readAnswer(w.T, bufio.NewReader(conn))
-	wantAnswer(w.T, "slow body", a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
+	harness.WantAnswer(w.T, "slow body", a, http.StatusRequestTimeout, `{"error":"the body did not arrive"}`)
 }

@@ -46,8 +46,8 @@ func (r reported) becomes(t *testing.T, status string) {
 // report posts a delivery report, which is handled when it is acknowledged.
 func (r reported) report(t *testing.T, code int) {
 	t.Helper()
-	wantAnswer(t, fmt.Sprintf("report %d", code),
-		deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, acknowledged)
+	harness.WantAnswer(t, fmt.Sprintf("report %d", code),
+		harness.Deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, harness.Acknowledged)
 }
 
 func (r reported) verifies(t *testing.T) {
@@ -129,7 +129,7 @@ func TestReportExpired(t *testing.T) {
 	w.Sim.SetDelivery(websmstest.Silent)
 	r := askAs(w, t, numbered(0))
 	r.becomes(t, "accepted")
-	deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"EXPIRED","statusCode":4}`, r.message.ID))
+	harness.Deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"EXPIRED","statusCode":4}`, r.message.ID))
 	if got := r.status(); got != "failed" {
 		t.Errorf("expired: %v", got)
 	}
@@ -194,7 +194,7 @@ func TestReportBeforeReply(t *testing.T) {
 func TestReportOfStranger(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
-	wantAnswer(t, "a stranger's report", deliver(b, `{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, acknowledged)
+	harness.WantAnswer(t, "a stranger's report", harness.Deliver(b, `{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, harness.Acknowledged)
 	if n := len(w.Logged("websms.dlr")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}

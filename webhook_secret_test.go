@@ -50,7 +50,7 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 		if c.authorization != "" {
 			header.Set("Authorization", c.authorization)
 		}
-		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(`{"type":"mo"}`), header)
+		a := harness.PostHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(`{"type":"mo"}`), header)
 		if a.StatusCode != http.StatusOK {
 			t.Errorf("%s %s: %s %s", c.query, c.authorization, a.Status, a.Text)
 			continue
@@ -92,7 +92,7 @@ func TestWebhookSecretHiddenFromErrorRoutes(t *testing.T) {
 		Webhook: "passthrough", Gate: "bypass {\n path /webhook\n}", Hook: "error 503",
 		Front: "handle_errors {\n respond \"{uri} {http.request.orig_uri} {header.Authorization} {query}\" 503\n}",
 	})
-	a := postHook(w.Browser(), http.MethodPost, w.HookPath+"?a=1&secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`),
+	a := harness.PostHook(w.Browser(), http.MethodPost, w.HookPath+"?a=1&secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`),
 		http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}})
 	if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.Text, "a=1") || strings.Contains(a.Text, harness.WebhookSecret) {
 		t.Errorf("the error route answers %s %q", a.Status, a.Text)

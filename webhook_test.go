@@ -18,53 +18,6 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// deliver posts an event to the webhook as WebSMS does.
-func deliver(b *harness.Browser, body string) harness.Answer {
-	b.T.Helper()
-	return postHook(b, http.MethodPost, b.HookPath, strings.NewReader(body), http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}})
-}
-
-// postHook sends any request to the webhook, a body of unknown length in chunks.
-func postHook(b *harness.Browser, method, target string, body io.Reader, header http.Header) harness.Answer {
-	b.T.Helper()
-	req, err := http.NewRequest(method, b.URL+target, body)
-	if err != nil {
-		b.T.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	maps.Copy(req.Header, header)
-	res, err := b.Client.Do(req)
-	if err != nil {
-		b.T.Fatalf("%s %s: %v", method, target, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		b.T.Fatalf("%s %s: reading the body: %v", method, target, err)
-	}
-	return harness.Answer{Response: res, Text: string(text)}
-}
-
-const (
-	acknowledged   = `{"ok":true}`
-	invalidPayload = `{"error":"invalid payload"}`
-)
-
-// wantAnswer checks an answer of the webhook, which is always JSON that no
-// cache keeps.
-func wantAnswer(t *testing.T, what string, a harness.Answer, status int, body string) {
-	t.Helper()
-	if a.StatusCode != status || a.Text != body {
-		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, harness.Redact(a.Text), status, body)
-	}
-	if kind := a.Header.Get("Content-Type"); kind != "application/json" {
-		t.Errorf("%s: Content-Type is %q", what, kind)
-	}
-	if cache := a.Header.Get("Cache-Control"); cache != "no-store" {
-		t.Errorf("%s: Cache-Control is %q", what, cache)
-	}
-}
-
 // webhookLines returns what the webhook has logged, under any of its loggers.
 func webhookLines(w *harness.World) []map[string]any {
 	w.T.Helper()
@@ -75,13 +28,13 @@ func TestWebhookMethods(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"} {
-		a := postHook(b, method, w.HookPath+"?secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`), nil)
-		wantAnswer(t, method, a, http.StatusMethodNotAllowed, `{"error":"method not allowed"}`)
+		a := harness.PostHook(b, method, w.HookPath+"?secret="+harness.WebhookSecret, strings.NewReader(`{"type":"mo"}`), nil)
+		harness.WantAnswer(t, method, a, http.StatusMethodNotAllowed, `{"error":"method not allowed"}`)
 		if allow := a.Header.Get("Allow"); allow != "POST" {
 			t.Errorf("%s: Allow is %q", method, allow)
 		}
 	}
-	if a := postHook(b, http.MethodHead, w.HookPath, nil, nil); a.StatusCode != http.StatusMethodNotAllowed {
+	if a := harness.PostHook(b, http.MethodHead, w.HookPath, nil, nil); a.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("HEAD: %s", a.Status)
 	}
 	if lines := webhookLines(w); len(lines) != 0 {
@@ -113,8 +66,8 @@ func TestWebhookSecret(t *testing.T) {
 		{"?secret=wrong", basic("websms", harness.WebhookSecret)},
 	}
 	for i, c := range right {
-		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
-		wantAnswer(t, fmt.Sprintf("right secret, way %d", i), a, http.StatusOK, acknowledged)
+		a := harness.PostHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
+		harness.WantAnswer(t, fmt.Sprintf("right secret, way %d", i), a, http.StatusOK, harness.Acknowledged)
 	}
 	if n := len(w.Logged("websms.mo")); n != len(right) {
 		t.Errorf("%d events handled, want %d", n, len(right))
@@ -146,8 +99,8 @@ func TestWebhookSecret(t *testing.T) {
 		{"", http.Header{"X-Secret": {harness.WebhookSecret}, "Cookie": {"secret=" + harness.WebhookSecret}}},
 	} {
 		// One answer for all: nothing tells how wrong a secret was.
-		a := postHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
-		wantAnswer(t, c.query+c.header.Get("Authorization"), a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+		a := harness.PostHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
+		harness.WantAnswer(t, c.query+c.header.Get("Authorization"), a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 		if challenge := a.Header.Get("WWW-Authenticate"); challenge == "" { // RFC 9110, 15.5.2
 			t.Errorf("%q: 401 without WWW-Authenticate", c.query)
 		}
@@ -166,16 +119,16 @@ func TestWebhookSize(t *testing.T) {
 	}
 	chunked := func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) } // hides the length
 	header := http.Header{"Authorization": {"Bearer " + harness.WebhookSecret}}
-	a := postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10)), header)
-	wantAnswer(t, "64 KiB", a, http.StatusOK, acknowledged)
-	a = postHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10)), header)
-	wantAnswer(t, "64 KiB in chunks", a, http.StatusOK, acknowledged)
-	a = postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), header)
-	wantAnswer(t, "over 64 KiB", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
-	a = postHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10+1)), header)
-	wantAnswer(t, "over 64 KiB in chunks", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
-	a = postHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), nil)
-	wantAnswer(t, "over 64 KiB from a stranger", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
+	a := harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10)), header)
+	harness.WantAnswer(t, "64 KiB", a, http.StatusOK, harness.Acknowledged)
+	a = harness.PostHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10)), header)
+	harness.WantAnswer(t, "64 KiB in chunks", a, http.StatusOK, harness.Acknowledged)
+	a = harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), header)
+	harness.WantAnswer(t, "over 64 KiB", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
+	a = harness.PostHook(b, http.MethodPost, w.HookPath, chunked(pad(64<<10+1)), header)
+	harness.WantAnswer(t, "over 64 KiB in chunks", a, http.StatusRequestEntityTooLarge, `{"error":"payload too large"}`)
+	a = harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(pad(64<<10+1)), nil)
+	harness.WantAnswer(t, "over 64 KiB from a stranger", a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}
@@ -189,7 +142,7 @@ func TestWebhookInvalid(t *testing.T) {
 		`{"type":{}}`, `{"type":["mo"]}`, `{"Type":"mo"}`, `{"type":"mo"`, `{"type":"mo"} x`, `{"type":"mo"}{"type":"mo"}`, `{'type':'mo'}`,
 		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`, strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
 	} {
-		wantAnswer(t, harness.Redact(body), deliver(b, body), http.StatusBadRequest, invalidPayload)
+		harness.WantAnswer(t, harness.Redact(body), harness.Deliver(b, body), http.StatusBadRequest, harness.InvalidPayload)
 	}
 	if lines := webhookLines(w); len(lines) != 0 {
 		t.Errorf("these were handled: %v", lines)
@@ -244,7 +197,7 @@ func TestWebhookLogs(t *testing.T) {
 	} {
 		logger := c.want["logger"].(string)
 		before := len(w.Logged(logger))
-		wantAnswer(t, harness.Redact(c.body), deliver(b, c.body), http.StatusOK, acknowledged)
+		harness.WantAnswer(t, harness.Redact(c.body), harness.Deliver(b, c.body), http.StatusOK, harness.Acknowledged)
 		// It is logged before it is acknowledged, so there is nothing to wait for.
 		lines := w.Logged(logger)
 		if len(lines) != before+1 {
@@ -273,7 +226,7 @@ func TestWebhookDedupe(t *testing.T) {
 	}
 	step := func(what, body string, replies, reports int) {
 		t.Helper()
-		wantAnswer(t, what, deliver(b, body), http.StatusOK, acknowledged)
+		harness.WantAnswer(t, what, harness.Deliver(b, body), http.StatusOK, harness.Acknowledged)
 		if r, d := len(w.Logged("websms.mo")), len(w.Logged("websms.dlr")); r != replies || d != reports {
 			t.Errorf("%s: %d replies and %d reports logged, want %d and %d", what, r, d, replies, reports)
 		}
@@ -311,26 +264,26 @@ func TestWebhookCrowd(t *testing.T) {
 		all.Go(func() {
 			ready.Done()
 			ready.Wait()
-			answers[i] = deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`)
+			answers[i] = harness.Deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`)
 		})
 	}
 	all.Wait()
 	taken := 0
 	for i, a := range answers {
 		if a.StatusCode == http.StatusServiceUnavailable { // while the first was in work
-			wantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusServiceUnavailable, `{"error":"the event is in work"}`)
+			harness.WantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusServiceUnavailable, `{"error":"the event is in work"}`)
 			if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after < 1 || after > 10 {
 				t.Errorf("post %d: Retry-After is %q", i, a.Header.Get("Retry-After"))
 			}
 			continue
 		}
 		taken++
-		wantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusOK, acknowledged)
+		harness.WantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusOK, harness.Acknowledged)
 	}
 	if taken == 0 {
 		t.Error("none was acknowledged")
 	}
-	wantAnswer(t, "a repetition", deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, acknowledged)
+	harness.WantAnswer(t, "a repetition", harness.Deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, harness.Acknowledged)
 	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines for %d identical events", n, crowd)
 	}
@@ -362,8 +315,8 @@ func TestWebhookWithoutAccount(t *testing.T) {
 		}
 	}()
 	b := w.Browser()
-	wantAnswer(t, "a reply", deliver(b, `{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, acknowledged)
-	wantAnswer(t, "a report", deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, acknowledged)
+	harness.WantAnswer(t, "a reply", harness.Deliver(b, `{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, harness.Acknowledged)
+	harness.WantAnswer(t, "a report", harness.Deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, harness.Acknowledged)
 	if n := len(webhookLines(w)); n != 2 {
 		t.Errorf("%d lines, want 2", n)
 	}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -22,4 +23,31 @@ func Held(t *testing.T, kind string) any {
 		t.Fatalf("the pool holds %d of the kind %s, want 1", len(found), kind)
 	}
 	return found[0]
+}
+
+// References returns how many references the shared pool holds to each kind of thing.
+func References() map[string]int {
+	var keys []string
+	shared.Pool.Range(func(key, _ any) bool {
+		keys = append(keys, key.(string))
+		return true
+	})
+	counts := make(map[string]int)
+	for _, key := range keys {
+		n, _ := shared.Pool.References(key)
+		kind, _, _ := strings.Cut(key, " ")
+		counts[kind] += n
+	}
+	return counts
+}
+
+// OneConfiguration is what one running configuration holds in the shared pool.
+var OneConfiguration = map[string]int{"engine": 1, "vault": 1, "store": 1, "tokens": 1}
+
+// WantPool checks how many references the shared pool holds to each kind.
+func WantPool(t *testing.T, want map[string]int) {
+	t.Helper()
+	if got := References(); !maps.Equal(got, want) {
+		t.Errorf("pool holds %v, want %v", got, want)
+	}
 }
