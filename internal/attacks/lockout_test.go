@@ -1,4 +1,4 @@
-package websms
+package attacks_test
 
 import (
 	"context"

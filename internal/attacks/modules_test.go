@@ -1,0 +1,3 @@
+package attacks_test
+
+import _ "github.com/caddy-websms/websms" // the modules that are attacked
