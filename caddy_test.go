@@ -1,4 +1,4 @@
-package websms
+package websms_test
 
 import (
 	"net/http"

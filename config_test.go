@@ -1,4 +1,4 @@
-package websms
+package websms_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-websms/websms"
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
@@ -123,7 +124,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	for i, c := range []struct {
 		data json.RawMessage
 		into any
-	}{{config.Apps.WebSMS, new(App)}, {handlers[0], new(Webhook)}, {handlers[1], new(Gate)}} {
+	}{{config.Apps.WebSMS, new(websms.App)}, {handlers[0], new(websms.Webhook)}, {handlers[1], new(websms.Gate)}} {
 		want := make(map[string]any)
 		if err := json.Unmarshal(c.data, &want); err != nil {
 			t.Fatal(err)
@@ -137,7 +138,7 @@ func TestJSONRoundTrip(t *testing.T) {
 			t.Errorf("%d: becomes\n%s, want\n%s", i, got, want)
 		}
 	}
-	var g Gate
+	var g websms.Gate
 	text := `{"code":{"ttl":"4m"},"session":{"ttl":"1d","idle":"0s","remember":"30d"},"limits":{"cooldown":"90s","budget":["5/1d"]}}`
 	if err := caddy.StrictUnmarshalJSON([]byte(text), &g); err != nil {
 		t.Fatal(err)

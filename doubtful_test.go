@@ -1,4 +1,4 @@
-package websms
+package websms_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"pgregory.net/rapid"
 
+	"github.com/caddy-websms/websms"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/request"
 )
@@ -124,15 +125,15 @@ var atoms = []string{
 
 // matching returns a gate's matcher sets, and the matcher of doubtful paths
 // beside them.
-func matching(t testing.TB, config string) (caddyhttp.MatcherSets, *MatchDoubtful) {
+func matching(t testing.TB, config string) (caddyhttp.MatcherSets, *websms.MatchDoubtful) {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
-	var raw MatchDoubtful
+	var raw websms.MatchDoubtful
 	if err := json.Unmarshal([]byte(`{"match":[`+config+`]}`), &raw); err != nil {
 		t.Fatal(err)
 	}
-	both := &MatchDoubtful{SetsRaw: append(caddyhttp.RawMatcherSets{}, raw.SetsRaw...)}
+	both := &websms.MatchDoubtful{SetsRaw: append(caddyhttp.RawMatcherSets{}, raw.SetsRaw...)}
 	loaded, err := ctx.LoadModule(&raw, "SetsRaw")
 	if err != nil {
 		t.Fatal(err)

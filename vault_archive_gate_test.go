@@ -1,4 +1,4 @@
-package websms
+package websms_test
 
 import (
 	"net/http"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms"
 	"github.com/caddy-websms/websms/internal/harness"
 	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/internal/vault/vaulttest"
@@ -35,7 +36,7 @@ func (s *archiveStore) OpenArchive(secret string) (string, session.Archive, func
 	return "test " + secret, archives[secret], func() error { archivesHeld.Add(-1); return nil }, nil
 }
 
-var _ ArchiveModule = (*archiveStore)(nil)
+var _ websms.ArchiveModule = (*archiveStore)(nil)
 
 // useArchives makes an archive for each secret. Vaults sync with them all the time.
 func useArchives(t *testing.T, secrets ...string) (opened []*vaulttest.Archive) {
