@@ -1,9 +1,14 @@
 package redisstore
 
 import (
+	"context"
+	"errors"
+	"math"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/caddy-websms/websms/otp"
 )
 
 // lives is how many challenges more live, or fewer, than this node has told,
@@ -64,4 +69,44 @@ func (l *lives) changed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.change) > 0
+}
+
+// run tells how many challenges live, as long as the node lives.
+func (s *store) run() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.node.ctx.Done():
+			return
+		case <-ticker.C:
+			if s.lives.changed() {
+				s.tellLives(time.Now(), math.MaxInt32) // who asks judges by a clock that may be another
+			}
+		}
+	}
+}
+
+// Live implements otp.Store, of all nodes: what each has told last, twice a
+// second. It counts a challenge until the minute is over in which it dies.
+func (s *store) Live(_ context.Context, now time.Time) (int, error) {
+	n, err := s.tellLives(now, minute(now.Add(otp.MaxLife+otp.Skew).UnixMicro())).int()
+	return int(n), err
+}
+
+// tellLives counts no challenge that died before now, nor any that dies after
+// the last minute.
+func (s *store) tellLives(now time.Time, last int64) reply {
+	s.lives.telling.Lock()
+	defer s.lives.telling.Unlock()
+	change := s.lives.take()
+	args := []string{strconv.FormatInt(minute(now.UnixMicro()), 10), strconv.FormatInt(last, 10), millis(2 * otp.MaxLife)}
+	for m, n := range change {
+		args = append(args, strconv.FormatInt(m, 10), strconv.Itoa(n))
+	}
+	r := s.node.do(call(scriptLive, []string{s.live()}, args))
+	if r.failed != nil && !errors.Is(r.failed, errLost) {
+		s.lives.putBack(change)
+	}
+	return r
 }

@@ -1,0 +1,78 @@
+package redisstore
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/otp"
+	"github.com/caddy-websms/websms/session"
+)
+
+// Report implements otp.Store. What cannot be told now is told when Redis is
+// there again: who brought the report does not come twice for it.
+func (s *store) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
+	var of sent
+	r := s.node.do(s.report(messageID, state, now, &of))
+	if r.failed != nil {
+		s.node.owe(debt{op: s.report(messageID, state, now, new(sent)), begun: time.Now(), due: time.Now()})
+		return 0, false, r.failed
+	}
+	if of == (sent{}) {
+		return 0, false, nil
+	}
+	moved, err := r.int()
+	if err != nil {
+		return 0, false, err
+	}
+	if moved == 1 {
+		s.wakes.Wake(of.id)
+	}
+	return max(0, now.Sub(of.taken)), moved == 1, nil
+}
+
+// report applies a delivery report, to what it sets of. A message id and its
+// challenge are in two slots, so it takes two steps; they commute with those
+// of Settle.
+func (s *store) report(messageID string, state connexus.State, now time.Time, of *sent) operation {
+	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		r := scriptHeard.Exec(ctx, c, []string{s.message(messageID)},
+			[]string{micros(now), millis(messageLife), strconv.Itoa(int(state)), superseded(state)})
+		stands, err := r.ToString()
+		if err != nil {
+			return r
+		}
+		if *of = parseSent(stands); *of == (sent{}) {
+			return r
+		}
+		args := appendState([]string{micros(now), s.wake(of.id), of.sending}, state)
+		return scriptArrive.Exec(ctx, c, []string{s.challenge(of.scope, of.id)}, args)
+	}
+}
+
+// sent is what a message id stands for: the sending of a challenge.
+type sent struct {
+	id      otp.ID
+	sending string
+	taken   time.Time
+	scope   string
+}
+
+// parseSent reads a message id's sending, as Settle writes it. It returns the
+// zero value for what is none.
+func parseSent(text string) sent {
+	parts := strings.SplitN(text, " ", 4)
+	if len(parts) != 4 {
+		return sent{}
+	}
+	id, known := session.ParseID(parts[0])
+	at, err := strconv.ParseInt(parts[2], 10, 64)
+	if !known || err != nil {
+		return sent{}
+	}
+	return sent{id, parts[1], time.UnixMicro(at), parts[3]}
+}
