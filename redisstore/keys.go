@@ -18,7 +18,7 @@ import (
 //	websms:{realm:<scope>}:returned:<limit>:<digest>
 //	                                         sorted set of sendings, by when they were given back
 //	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
-//	websms:{realm:<scope>}:failures:<digest> hash, see run.lua
+//	websms:{realm:<scope>}:failures:<digest> hash, see failures.lua
 //	websms:{realm:<scope>}:asked:<digest>    sorted set of a number's challenges, by when they end at the latest
 //	websms:live                              hash, by minute: how many challenges die in it
 //	websms:message:<digest>                  string, what a message id stands for

@@ -15,9 +15,9 @@ import (
 var sources embed.FS
 
 var (
-	scriptReserve   = script("head", "wake", "change", "record", "run", "counters", "reserve")
-	scriptResend    = script("head", "wake", "change", "record", "run", "counters", "resend")
-	scriptAttempt   = script("wake", "attempt", "head", "change", "record", "run", "judge")
+	scriptReserve   = script("head", "wake", "change", "record", "failures", "counters", "reserve")
+	scriptResend    = script("head", "wake", "change", "record", "failures", "counters", "resend")
+	scriptAttempt   = script("wake", "attempt", "head", "change", "record", "failures", "judge")
 	scriptLook      = script("head", "change", "record", "look")
 	scriptSettle    = script("head", "wake", "change", "counters", "report", "settle")
 	scriptArrive    = script("head", "wake", "report", "arrive")
