@@ -28,8 +28,8 @@ func memberOf(id otp.ID) string { return string(id[:]) }
 // is of letters and digits.
 func newNonce() string { return rand.Text() }
 
-// runOf returns whose wrong codes count, as run() in failures.lua reads it.
-func runOf(r *otp.Failures) string {
+// failuresOf returns whose wrong codes count, as failures() in failures.lua reads it.
+func failuresOf(r *otp.Failures) string {
 	if r.Number == (otp.Digest{}) {
 		return ""
 	}

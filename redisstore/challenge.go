@@ -35,7 +35,7 @@ func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 	args := []string{
 		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
 		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
-		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), runOf(&r.Failures),
+		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), failuresOf(&r.Failures),
 		micros(r.Now.Add(otp.MaxLife)), millis(otp.MaxLife),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
@@ -65,7 +65,7 @@ func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record
 	keys := []string{s.challenge(r.Scope, id), s.failures(r.Scope, r.Failures.Number), s.windows(r.Scope)}
 	args := []string{
 		micros(r.Now), s.wake(id), nonce,
-		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member, runOf(&r.Failures),
+		span(r.TTL), span(r.Cooldown), span(otp.MaxLife), strconv.Itoa(maxSendings), member, failuresOf(&r.Failures),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
 	answer, err := s.node.do(call(scriptResend, keys, args)).strings()
@@ -89,7 +89,7 @@ func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record
 func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	nonce := newNonce()
 	keys := []string{s.challenge(a.Scope, id), s.failures(a.Scope, a.Failures.Number)}
-	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), runOf(&a.Failures)}
+	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), failuresOf(&a.Failures)}
 	answer, died, err := s.node.do(call(scriptAttempt, keys, args)).verdict()
 	if err != nil {
 		s.node.takeBack(err, call(scriptUnmeet, keys[:1], []string{args[1], nonce}))

@@ -1,10 +1,15 @@
--- A run of failures is a hash by number, of streaks: s for strangers, d… for
--- a device, o for the devices beyond the fourth. A streak is
--- 'until count moment moment …': when its latest lock ends (-1: when an
--- operator ends it), how many wrong codes, and when the latest hundred came.
--- Another field is of a version of this program that knows more.
+-- The failures of a number (its wrong codes) are a hash. Its fields are
+--   s   the failures without a known device
+--   d…  those of one device; the rest of the name is the device's digest
+--   o   those that all devices beyond the fourth share
+-- A value is 'until count moment moment …':
+--   until   when the latest lock ends; -1: only an operator ends it
+--   count   how many wrong codes there were
+--   moment  when each of the latest hundred wrong codes came
+-- Other fields belong to a version of this program that knows more.
 local most, devices, years = 100, 4, 365 * 24 * 3600 * 1000
 
+-- parse reads a value as a list of numbers: until, count, moments.
 local function parse(text)
   local s = {}
   for n in string.gmatch(text, '%S+') do s[#s + 1] = tonumber(n) end
@@ -17,9 +22,9 @@ local function write(key, field, s)
   redis.call('HSET', key, field, table.concat(text, ' '))
 end
 
--- settle moves what is in the future to now, and reports whether anything was.
--- The lock that one of them has made ends as much later than now as it would
--- have after that one; a lock of before they came stands as it is.
+-- settle moves each moment that is in the future to now, and reports whether
+-- there was one. If such a moment caused the latest lock, settle brings the end
+-- of the lock forward by as much. It leaves a lock alone that began before.
 local function settle(s)
   local moved, maker = false, 0
   for i = 3, #s do
@@ -34,7 +39,8 @@ local function settle(s)
   return true
 end
 
--- by returns when the lock ends that this lockout makes of a streak.
+-- by returns when the lock ends that the lockout l causes for the failures s.
+-- It returns 0 if there is none.
 local function by(s, l)
   if l.count <= 0 or s[2] < l.count then return 0 end
   local i = #s - s[2] % l.count
@@ -42,8 +48,8 @@ local function by(s, l)
   return s[i] + l.span
 end
 
--- locked returns the limit that refuses, and for how long (0: until an
--- operator unlocks it).
+-- locked returns the limit that refuses the failures s, and the wait in
+-- microseconds. A wait of 0 lasts until an operator unlocks the number.
 local function locked(s, l)
   if not s then return end
   if s[1] < 0 or l.max > 0 and s[2] >= l.max then return 'max_failures', 0 end
@@ -51,12 +57,13 @@ local function locked(s, l)
   if wait > 0 then return 'lockout', wait end
 end
 
--- run reads whose failures count, and by which lockout: 'count span max field',
--- or '' where nobody's do.
-local function run(key, text)
+-- failures reads the failures that text names, as failuresOf in args.go writes
+-- it: 'count span max field', or '' if wrong codes do not count. It returns the
+-- lockout together with the known failures, which are nil if there are none.
+local function failures(key, text)
   if text == '' then return end
   local count, span, max, field = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
-  local r = {key = key, field = field, count = tonumber(count), span = tonumber(span), max = tonumber(max)}
+  local f = {key = key, field = field, count = tonumber(count), span = tonumber(span), max = tonumber(max)}
   text = redis.call('HGET', key, field)
   if not text and field ~= 's' then
     local known = 0
@@ -64,31 +71,33 @@ local function run(key, text)
       if name == 'o' or string.sub(name, 1, 1) == 'd' then known = known + 1 end
     end
     if known >= devices then
-      r.field = 'o'
+      f.field = 'o'
       text = redis.call('HGET', key, 'o')
     end
   end
   if text then
-    r.streak = parse(text)
-    if settle(r.streak) then write(key, r.field, r.streak) end
+    f.known = parse(text)
+    if settle(f.known) then write(key, f.field, f.known) end
   end
-  return r
+  return f
 end
 
--- fail counts a wrong code, and locks the run if that is one too many.
-local function fail(r)
-  local s = r.streak or {0, 0}
+-- fail counts a wrong code, and sets the lock if the lockout demands one. Redis
+-- keeps the hash for a year after the latest failure. It keeps a hash with a lock
+-- that only an operator ends for 100 years.
+local function fail(f)
+  local s = f.known or {0, 0}
   s[2] = s[2] + 1
   s[#s + 1] = now
   if #s - 2 > most then table.remove(s, 3) end
-  if r.max > 0 and s[2] >= r.max then
+  if f.max > 0 and s[2] >= f.max then
     s[1] = -1
   elseif s[1] >= 0 then
-    s[1] = math.max(s[1], by(s, r))
+    s[1] = math.max(s[1], by(s, f))
   end
-  r.streak = s
-  write(r.key, r.field, s)
+  f.known = s
+  write(f.key, f.field, s)
   local life = years
   if s[1] < 0 then life = 100 * years end
-  if redis.call('PTTL', r.key) < life then redis.call('PEXPIRE', r.key, int(life)) end
+  if redis.call('PTTL', f.key) < life then redis.call('PEXPIRE', f.key, int(life)) end
 end

@@ -12,9 +12,9 @@ local sendings, dies = tonumber(c[7]), tonumber(c[4])
 local limit, wait = nil, tonumber(c[5]) - now
 if sendings >= tonumber(ARGV[7]) then wait = math.max(wait, dies - now) end
 if wait > 0 then limit = 'cooldown' end
-local r = run(KEYS[2], ARGV[9])
-if r then
-  local lock, left = locked(r.streak, r)
+local f = failures(KEYS[2], ARGV[9])
+if f then
+  local lock, left = locked(f.known, f)
   if lock and left == 0 then return answer(c, 'limit', lock, 0) end
   if lock and (not limit or left > wait) then limit, wait = lock, left end
 end

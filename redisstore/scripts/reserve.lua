@@ -6,8 +6,8 @@
 -- 13 its latest end, 14 its longest life in milliseconds, 15 counters.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'ok'} end -- asked again
 local limit, wait
-local r = run(KEYS[3], ARGV[12])
-if r then limit, wait = locked(r.streak, r) end
+local f = failures(KEYS[3], ARGV[12])
+if f then limit, wait = locked(f.known, f) end
 if limit and wait == 0 then return {'limit', limit, '0'} end
 local list = counters(15, 6)
 limit, wait = refuses(list, limit, wait)
