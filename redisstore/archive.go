@@ -22,14 +22,16 @@ import (
 )
 
 // archive is the session.Archive of all processes that share a Redis and a
-// client secret. The secret seals the keys, and names them: who has another
-// one has other keys.
+// client secret. The client secret encrypts the sealing keys. The key names in
+// Redis contain a hash of it, so processes with another secret have other keys.
 //
 //	websms:{keys:<name>}:ring     string, the keys of the ring, sealed
-//	websms:{keys:<name>}:epoch    string, another one after Redis was emptied
-//	websms:{keys:<name>}:sequence number of the latest record
-//	websms:{keys:<name>}:log      sorted set of the records' names, by number
-//	websms:{keys:<name>}:values   hash, by name: what was kept
+//	websms:{keys:<name>}:epoch    string, a new one after Redis was emptied
+//	websms:{keys:<name>}:sequence string, the number of the latest entry
+//	websms:{keys:<name>}:log      sorted set, the names of the entries by number
+//	websms:{keys:<name>}:values   hash, the entries by name
+//
+// An entry is a revocation, or other data that the caller keeps under a name.
 type archive struct {
 	node *node
 	tag  string // begins every key
@@ -37,7 +39,7 @@ type archive struct {
 }
 
 const (
-	// followEvery is how often a node asks for what others have revoked.
+	// followEvery is how often a node asks for the revocations of other nodes.
 	followEvery = 500 * time.Millisecond
 
 	// archiveLife is how long Redis keeps keys that no node asks for. No session
@@ -46,7 +48,7 @@ const (
 	// before the ring does.
 	archiveLife = session.MaxLife + 24*time.Hour
 
-	// recordsAtOnce bounds one answer of Redis.
+	// recordsAtOnce bounds the entries in one reply of Redis.
 	recordsAtOnce = 10_000
 )
 
@@ -118,18 +120,18 @@ func (a *archive) sealedKeys(ctx context.Context) (string, error) {
 	}).string()
 }
 
-// envelope begins sealed keys that a later release has sealed in another way. Its
-// version and a space follow. This release writes no envelope, so that the release
-// before can read the keys; the keys inside have a version of their own.
+// envelope begins keys that a later release has sealed in another way. A version and
+// a space follow it. This release writes no envelope, so that the release before it
+// can read the keys. The keys inside have a version of their own.
 const (
 	envelope        = "websms keys "
 	envelopeVersion = 0
 )
 
-// open returns the keys, or nil if there are none. Keys that do not open, because
-// somebody has changed them, count as none: a node that knows the right ones puts
-// them back. For keys of a later release it returns a *session.VersionError, and
-// nobody replaces them.
+// open returns the keys, or nil if there are none. Keys that do not open count as
+// none, because somebody has changed them in Redis. A node that knows the right keys
+// then writes them again. For keys of a later release, open returns a
+// *session.VersionError, and no node replaces them.
 func (a *archive) open(sealed string) ([]byte, error) {
 	if sealed == "" {
 		return nil, nil
@@ -137,32 +139,37 @@ func (a *archive) open(sealed string) ([]byte, error) {
 	if rest, ok := strings.CutPrefix(sealed, envelope); ok {
 		text, _, _ := strings.Cut(rest, " ")
 		if version, err := strconv.ParseUint(text, 10, 31); err == nil && version > envelopeVersion {
-			return nil, fmt.Errorf("%sring in redis: %w", a.tag, &session.VersionError{Found: int(version), Known: envelopeVersion})
+			newer := &session.VersionError{Found: int(version), Known: envelopeVersion}
+			return nil, fmt.Errorf("%sring in redis: %w", a.tag, newer)
 		}
 	}
 	keys, err := a.aead.Open(nil, nil, []byte(sealed), []byte(a.tag))
 	if err != nil {
-		a.node.logger().Error("the keys in redis do not open, because they were changed there; this process puts back those it knows", zap.String("key", a.tag+"ring"))
+		a.node.logger().Error("the keys in redis do not open, because they were changed there; "+
+			"this process puts back those it knows", zap.String("key", a.tag+"ring"))
 		return nil, nil
 	}
 	return keys, nil
 }
 
-// Records implements session.Archive. A mark is an epoch and a number.
+// Records implements session.Archive. A mark is an epoch, a space, and the number of
+// an entry.
 func (a *archive) Records(ctx context.Context, mark string) (names []string, next string, emptied bool, err error) {
 	return allRecords(mark, a.page)
 }
 
-// allRecords reads page after page. Each page has a time-out of its own, so there
-// may be any number of records.
-func allRecords(mark string, page func(epoch, number string) (records, error)) (names []string, next string, emptied bool, err error) {
+// allRecords reads page after page. Each page has its own timeout, so the number of
+// entries has no bound. After an error, next is the mark to continue from.
+func allRecords(
+	mark string, page func(epoch, number string) (records, error),
+) (names []string, next string, emptied bool, err error) {
 	for {
 		epoch, number, _ := strings.Cut(mark, " ")
 		if number == "" {
 			number = "0"
 		}
 		part, err := page(epoch, number)
-		if err != nil { // the next call goes on from this mark
+		if err != nil { // the next call continues from this mark
 			return names, mark, emptied, err
 		}
 		if part.emptied {
@@ -182,7 +189,7 @@ func allRecords(mark string, page func(epoch, number string) (records, error)) (
 	}
 }
 
-// page reads up to recordsAtOnce records that were kept after a mark.
+// page reads up to recordsAtOnce entries that were kept after a mark.
 func (a *archive) page(epoch, number string) (records, error) {
 	fresh := make([]byte, 8)
 	rand.Read(fresh) // never fails: crypto/rand ends the program instead
@@ -195,12 +202,12 @@ func (a *archive) page(epoch, number string) (records, error) {
 	return readRecords(reply)
 }
 
-// records is what follow.lua answers.
+// records is a reply of follow.lua.
 type records struct {
 	epoch   string
 	emptied bool
 	names   []string
-	last    string // number of the last of them, "" if there are none
+	last    string // number of the last entry; "" without entries
 }
 
 func readRecords(reply []rueidis.RedisMessage) (r records, err error) {

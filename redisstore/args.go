@@ -10,25 +10,26 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// What scripts are told, as they read it.
+// The functions below write the arguments of scripts.
 
 func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
 
 func span(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
 
-// millis rounds up: nothing is forgotten early.
+// millis rounds up, so that Redis forgets nothing too early.
 func millis(d time.Duration) string {
 	return strconv.FormatInt((d + time.Millisecond - 1).Milliseconds(), 10)
 }
 
-// memberOf begins the name of a challenge's sendings where they are counted.
+// memberOf begins the members of sorted sets that stand for the sendings of a challenge.
 func memberOf(id otp.ID) string { return string(id[:]) }
 
-// newNonce marks one change, so that asking for it again changes no more. It
-// is of letters and digits.
+// newNonce identifies one change. If the node asks for a change again, the script
+// sees the nonce and changes nothing more. A nonce has only letters and digits.
 func newNonce() string { return rand.Text() }
 
-// failuresOf returns whose wrong codes count, as failures() in failures.lua reads it.
+// failuresOf names the failures that a wrong code counts to, as failures() in
+// failures.lua reads it: "count span max field".
 func failuresOf(r *otp.Failures) string {
 	if r.Number == (otp.Digest{}) {
 		return ""
@@ -43,8 +44,8 @@ func failuresOf(r *otp.Failures) string {
 	return string(append(append(text, 'd'), r.Device[:16]...))
 }
 
-// appendCounters appends what a sending is counted under, as counters() in
-// counters.lua reads it.
+// appendCounters appends the counters of a sending, as counters() in counters.lua
+// reads them.
 func (k keys) appendCounters(keys, args []string, scope string, list []otp.Counter) ([]string, []string) {
 	args = append(args, strconv.Itoa(len(list)))
 	for i := range list {
@@ -60,7 +61,7 @@ func (k keys) appendCounters(keys, args []string, scope string, list []otp.Count
 
 // appendState appends a delivery report, as report() in report.lua reads it.
 func appendState(args []string, s connexus.State) []string {
-	effect := otp.Accepted // the network has it
+	effect := otp.Accepted // the mobile network has the message
 	switch {
 	case s == connexus.StateDelivered:
 		effect = otp.Delivered
@@ -70,7 +71,7 @@ func appendState(args []string, s connexus.State) []string {
 	return append(args, strconv.Itoa(int(s)), superseded(s), string(effect))
 }
 
-// superseded lists the states that s follows: ",0,1,".
+// superseded lists the states that s supersedes, such as ",0,1,".
 func superseded(s connexus.State) string {
 	var list strings.Builder
 	list.WriteByte(',')

@@ -12,11 +12,11 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// backends holds what outlives a configuration: a way to Redis, and the store
-// on it. Configurations that connect in the same way share one.
+// backends holds the connections to Redis and their stores, by StoreKey. They
+// outlive a configuration: configurations that reach Redis in the same way share one.
 var backends = caddy.NewUsagePool()
 
-// backend is a store with its way to Redis.
+// backend is a store with its connection to Redis.
 type backend struct {
 	node  *node
 	store *store
@@ -28,12 +28,12 @@ func (b *backend) Destruct() error {
 	return nil
 }
 
-// startTime is how long the first configuration that uses a Redis waits for its
-// answer. A Redis that works answers in this time, so the first request finds it
-// connected. A Redis that does not answer delays the start by no more than this.
+// startTime is how long the first configuration with a Redis waits for its answer. A
+// working Redis answers in this time, so the first request finds it connected. A
+// Redis that does not answer delays the start by no more than this.
 const startTime = requestBudget
 
-// acquire opens the way to Redis, or joins the one that is open.
+// acquire opens the connection to Redis, or joins one that is open already.
 func (s *Store) acquire() (*backend, func() error, error) {
 	option, err := s.clientOption()
 	if err != nil {
@@ -41,7 +41,8 @@ func (s *Store) acquire() (*backend, func() error, error) {
 	}
 	key := s.StoreKey()
 	value, joined, err := backends.LoadOrNew(key, func() (caddy.Destructor, error) {
-		n := newNode(s.prefix()+"alive", func() (rueidis.Client, error) { return rueidis.NewClient(option) }, logger)
+		dial := func() (rueidis.Client, error) { return rueidis.NewClient(option) }
+		n := newNode(s.prefix()+"alive", dial, logger)
 		return &backend{node: n, store: newStore(n, s.prefix())}, nil
 	})
 	if err != nil {
@@ -60,12 +61,12 @@ func (s *Store) acquire() (*backend, func() error, error) {
 	}, nil
 }
 
-// logger returns the logger of the configuration that runs: a way to Redis
-// outlives the one that opened it.
+// logger returns the logger of the running configuration. A node calls it for each
+// message, because a node outlives the configuration that opened it.
 func logger() *zap.Logger { return caddy.Log().Named("websms.redis") }
 
-// Open returns the store, and a function that lets go of it, to be called
-// once. That Redis is away is no error.
+// Open returns the store and a function that releases it. The caller must call that
+// function exactly once. Open succeeds even if Redis is away.
 func (s *Store) Open() (otp.Store, func() error, error) {
 	b, release, err := s.acquire()
 	if err != nil {
@@ -74,12 +75,14 @@ func (s *Store) Open() (otp.Store, func() error, error) {
 	return b.store, release, nil
 }
 
-// OpenArchive returns where the keys and revocations are that all Caddys
-// share, what identifies it, and a function that lets go of it. The secret
-// seals the keys; it is the client secret of WebSMS, which all of them have.
+// OpenArchive returns the archive of the keys and revocations that all Caddys share.
+// It also returns a text that identifies the archive, and a function that releases it
+// and must be called exactly once. secret is the client secret of WebSMS, which all
+// Caddys have. It encrypts the sealing keys.
 func (s *Store) OpenArchive(secret string) (string, session.Archive, func() error, error) {
 	if secret == "" {
-		return "", nil, nil, errors.New("store redis needs client_secret, also for a webhook alone: it seals the keys that are kept in Redis")
+		return "", nil, nil, errors.New("store redis needs client_secret, also for a webhook alone: " +
+			"it seals the keys that are kept in Redis")
 	}
 	b, release, err := s.acquire()
 	if err != nil {
@@ -92,8 +95,9 @@ func (s *Store) OpenArchive(secret string) (string, session.Archive, func() erro
 	return s.StoreKey() + " " + a.tag, a, release, nil
 }
 
-// Start and Stop do nothing: every option is one of the way to Redis.
+// Start does nothing. A store has no options that change while it is open, because
+// all options decide how Redis is reached.
 func (s *Store) Start(otp.Store) {}
 
-// Stop does nothing.
+// Stop does nothing, as Start does.
 func (s *Store) Stop(otp.Store) {}

@@ -13,21 +13,22 @@ import (
 )
 
 const (
-	// beatEvery is how often it is tried whether Redis is there, and writable.
+	// beatEvery is how often the node checks that Redis answers and can be written to.
 	beatEvery = 500 * time.Millisecond
 
-	// beatTries and beatPause are how often a beat is tried where a connection
-	// breaks. One broken connection does not show that Redis is away. A beat asks
-	// twice, and each of a client's four connections may have to be dialled anew.
+	// beatTries is how often a beat asks again after a broken connection, and
+	// beatPause is the time in between. One broken connection does not mean that
+	// Redis is away. A beat sends two commands, and the client may have to dial
+	// each of its four connections anew.
 	beatTries = 8
 	beatPause = 10 * time.Millisecond
 
-	// renewAfter is how long a connection may fail before all is dialled anew:
-	// a name may stand for another machine by then.
+	// renewAfter is how long beats may fail before the node makes a new client.
+	// The host name may resolve to another address by then.
 	renewAfter = 5 * time.Second
 )
 
-// ping has it tried now whether Redis is there.
+// ping makes run check Redis at once.
 func (n *node) ping() {
 	select {
 	case n.poke <- struct{}{}:
@@ -35,11 +36,11 @@ func (n *node) ping() {
 	}
 }
 
-// run tries again and again whether Redis is there.
+// run checks every beatEvery whether Redis is there, until the node closes.
 func (n *node) run() {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
-	var since time.Time // it is away
+	var since time.Time // when Redis went away; zero: it is there
 	for first := true; ; first = false {
 		err := n.beat()
 		if n.ctx.Err() != nil {
@@ -53,7 +54,7 @@ func (n *node) run() {
 			for range n.kept.Swap(0) {
 				<-n.places
 			}
-			n.pay(n.ctx) // first: nobody shall meet what is to be undone
+			n.pay(n.ctx) // before arrive: no request must see a change that is to be undone
 			n.arrive(since)
 			since = time.Time{}
 		case since.IsZero():
@@ -61,7 +62,7 @@ func (n *node) run() {
 			n.leave(err)
 		case time.Since(since) > renewAfter && time.Since(n.dialled) > renewAfter:
 			if client := n.client.Swap(nil); client != nil {
-				go (*client).Close() // which waits for what hangs
+				go (*client).Close() // in the background: Close waits for commands without an answer
 			}
 		}
 		if first {
@@ -76,8 +77,9 @@ func (n *node) run() {
 	}
 }
 
-// beat writes to Redis, because a Redis that can only be read is of no use. It also
-// fails if a newer build keeps data there that this one does not understand.
+// beat checks Redis by writing to it, because a Redis that can only be read is of no
+// use. It also fails if a newer build keeps data there that this build does not
+// understand.
 func (n *node) beat() error {
 	client := n.client.Load()
 	if client == nil {
@@ -101,7 +103,7 @@ func (n *node) beat() error {
 			n.greeted = true
 			n.greet(ctx, c)
 		}
-		if err == nil && !(n.up.Load() && n.hurries()) { // it was checked by the beat before
+		if err == nil && !(n.up.Load() && n.hurries()) { // else the beat before has checked the schema
 			err = n.checkSchema(ctx, c)
 		}
 		if newer := (*schemaError)(nil); errors.As(err, &newer) {
@@ -115,18 +117,18 @@ func (n *node) beat() error {
 	}
 }
 
-// greet opens the connections of a client to the server that holds n.alive. It
-// would open each, chosen by chance, with the first request on it, and who asks
-// then waits for the handshake without regard to any deadline.
+// greet opens all connections of a client to the server that holds n.alive. Without
+// greet, the client opens each connection with the first command on it, and that
+// command waits for the handshake even beyond its deadline.
 func (n *node) greet(ctx context.Context, c rueidis.Client) {
 	var all sync.WaitGroup
-	for range 64 { // of 4 connections, one is left out once in 25 million times
+	for range 64 { // the client picks one of 4 by chance: the odds to miss one are 1 in 25 million
 		all.Go(func() { c.Do(ctx, c.B().Pttl().Key(n.alive).Build()) })
 	}
 	all.Wait()
 }
 
-// arrive says that Redis is there.
+// arrive notes that Redis is there, and logs it if Redis was away since a time.
 func (n *node) arrive(since time.Time) {
 	if n.up.Swap(true) {
 		return
@@ -135,11 +137,12 @@ func (n *node) arrive(since time.Time) {
 	close(n.back)
 	n.mu.Unlock()
 	if !since.IsZero() {
-		n.logger().Info("redis is there again: codes are sent and verified", zap.Duration("away", time.Since(since)))
+		n.logger().Info("redis is there again: codes are sent and verified",
+			zap.Duration("away", time.Since(since)))
 	}
 }
 
-// leave says that it is away.
+// leave notes and logs that Redis is away.
 func (n *node) leave(err error) {
 	if n.up.Swap(false) {
 		n.mu.Lock()
@@ -147,19 +150,21 @@ func (n *node) leave(err error) {
 		n.mu.Unlock()
 	}
 	if newer := (*schemaError)(nil); errors.As(err, &newer) {
-		n.logger().Error("redis holds the data of a newer version: this process leaves it as it is, and sends and verifies no code; sessions go on", zap.Error(err))
+		n.logger().Error("redis holds the data of a newer version: this process leaves it as it is, "+
+			"and sends and verifies no code; sessions go on", zap.Error(err))
 		return
 	}
-	n.logger().Error("redis is away or cannot be written to: no code is sent or verified until it is back; sessions go on", zap.Error(err))
+	n.logger().Error("redis is away or cannot be written to: no code is sent or verified until it is back; "+
+		"sessions go on", zap.Error(err))
 }
 
-// advise warns of a Redis that forgets what it was given, or is too old.
+// advise logs a warning if Redis may evict keys, or is older than 6.2.
 func (n *node) advise(c rueidis.Client) {
 	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 	defer cancel()
 	text, err := c.Do(ctx, c.B().Info().Build()).ToString()
 	if err != nil {
-		return // an ACL may forbid to ask
+		return // an ACL may forbid INFO
 	}
 	info := make(map[string]string)
 	for line := range strings.Lines(text) {
@@ -167,10 +172,11 @@ func (n *node) advise(c rueidis.Client) {
 		info[name] = value
 	}
 	if policy := info["maxmemory_policy"]; info["maxmemory"] != "0" && policy != "" && policy != "noeviction" {
-		n.logger().Warn("redis forgets keys when its memory is full, and with them limits and locks: set maxmemory-policy noeviction", zap.String("maxmemory_policy", policy))
+		n.logger().Warn("redis forgets keys when its memory is full, and with them limits and locks: "+
+			"set maxmemory-policy noeviction", zap.String("maxmemory_policy", policy))
 	}
 	if version := info["redis_version"]; olderThan(version, 6, 2) {
-		n.logger().Warn("redis is older than 6.2, which this was made for", zap.String("redis_version", version))
+		n.logger().Warn("redis is older than 6.2, which this store needs: upgrade it", zap.String("redis_version", version))
 	}
 }
 

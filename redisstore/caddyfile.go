@@ -29,7 +29,7 @@ import (
 //		}]
 //	}
 func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
+	d.Next() // the name of the store
 	if d.NextArg() {
 		return block.At(d, "store redis", block.ErrInline)
 	}
@@ -62,7 +62,8 @@ func (s *Store) parseSentinel(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if d.NextArg() {
-		return fmt.Errorf("sentinel takes the name of the master alone: give the sentinels as address, and their username and password in a block, { … }")
+		return fmt.Errorf("sentinel takes the name of the master alone: " +
+			"give the sentinels as address, and their username and password in a block, { … }")
 	}
 	return block.Read(d, "sentinel", block.Options{
 		"username": block.Text(&c.Username),
@@ -70,7 +71,7 @@ func (s *Store) parseSentinel(d *caddyfile.Dispenser) error {
 	}, c.check)
 }
 
-// database reads the number of one, which may be 0.
+// database reads the number of a database, from 0.
 func database(into *int) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option, value := d.Val(), ""

@@ -11,16 +11,18 @@ import (
 )
 
 const (
-	// maxSendings bounds the doubling of the cooldown; sixteen sendings of one
-	// challenge within its ten minutes are beyond any sane limit.
+	// maxSendings bounds the sendings of one challenge, because each of them
+	// doubles the cooldown. A challenge lives for ten minutes at most, and no
+	// sane limit allows sixteen sendings in that time.
 	maxSendings = 16
 
-	// settleTime is how long Redis may be away before it is given up to tell
-	// it how a sending went: as long as a graceful end waits for sendings.
+	// settleTime is how long Settle tries to reach Redis. Caddy waits as long
+	// for sendings when it shuts down.
 	settleTime = 10 * time.Second
 
-	// messageLife is how long a message id is remembered, and a report that
-	// came before it: a challenge's longest life, and a minute for clocks.
+	// messageLife is how long Redis keeps a message id, or a report that came
+	// before Settle. It is the longest life of a challenge, and one minute more
+	// because the clocks of nodes differ.
 	messageLife = otp.MaxLife + time.Minute
 )
 
@@ -31,7 +33,10 @@ func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 		former, formerKey = name(r.Replaces), s.challenge(r.Scope, r.Replaces)
 	}
 	member := memberOf(r.ID)
-	keys := []string{s.challenge(r.Scope, r.ID), formerKey, s.failures(r.Scope, r.Failures.Number), s.windows(r.Scope), s.asked(r.Scope, r.Failures.Number)}
+	keys := []string{
+		s.challenge(r.Scope, r.ID), formerKey, s.failures(r.Scope, r.Failures.Number),
+		s.windows(r.Scope), s.asked(r.Scope, r.Failures.Number),
+	}
 	args := []string{
 		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
 		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
@@ -96,15 +101,15 @@ func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record
 		return otp.Record{}, err
 	}
 	s.wakes.Wake(id)
-	if answer == nil { // right
+	if answer == nil { // the code was right
 		s.lives.add(died, -1)
 		return otp.Record{}, nil
 	}
 	return read(id, answer)
 }
 
-// Settle implements otp.Store. It is off the request path, and waits for Redis
-// to come back.
+// Settle implements otp.Store. No request waits for it, so it waits up to
+// settleTime for Redis to come back.
 func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()

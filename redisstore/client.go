@@ -12,24 +12,25 @@ import (
 )
 
 const (
-	// connectTimeout is for one connection with its handshake.
+	// connectTimeout bounds the time to open one connection, with its handshake.
 	connectTimeout = 2 * time.Second
-	// silence is how long a connection may say nothing before it is asked, and
-	// answerTimeout how long it may then be silent before it is given up: so
-	// one that is half open is found out in two seconds.
+	// The client sends PING on a connection that was silent for the time silence.
+	// It gives the connection up if no answer comes within answerTimeout. So it
+	// detects a half-open connection within two seconds.
 	silence       = time.Second
 	answerTimeout = time.Second
-	// masterInterval is how often the sentinels are asked again: what they
-	// publish of a failover is said once, and may be missed.
+	// masterInterval is how often the client asks the sentinels for the master.
+	// They publish a failover only once, and the client may miss that message.
 	masterInterval = 5 * time.Second
 )
 
-// clientOption returns what a client is made of. It is called after Provision.
+// clientOption returns the options of a client. Provision must be called before.
 //
-// rueidis.NewClient asks a single address for the slots of a cluster, once,
-// over a connection that it then keeps: a server that says it is no cluster,
-// or that the user may not ask, is taken for a single one. So a user of a
-// cluster's ACL needs +cluster|slots and, from Redis 8 on, +cluster|shards.
+// rueidis.NewClient asks a single address once for the slots of a cluster, over a
+// connection that it then keeps. It takes the server for a single one if the server
+// replies that it is not part of a cluster, or that the user may not ask. So in a
+// cluster the ACL of the user needs +cluster|slots and, from Redis 8 on,
+// +cluster|shards.
 func (s *Store) clientOption() (rueidis.ClientOption, error) {
 	if s.resolved == nil {
 		return rueidis.ClientOption{}, errors.New("store redis: not provisioned")
@@ -43,28 +44,29 @@ func (s *Store) clientOption() (rueidis.ClientOption, error) {
 		SelectDB:    o.DB,
 		TLSConfig:   s.resolved.tls,
 
-		// Its KeepAlive is also how often rueidis sends PING.
+		// The KeepAlive of the dialer is also how often rueidis sends PING.
 		Dialer:           dialer,
 		ConnWriteTimeout: answerTimeout,
 
-		// A script that counts an attempt must not run twice because its
-		// answer got lost.
+		// The node itself asks again after a lost answer, and only for operations
+		// that change nothing the second time.
 		DisableRetry: true,
-		// Nothing that is read may be older than what was written, and a
-		// client that tracks keys would need +client|tracking.
+		// A cached value may be older than the latest write. And a client that
+		// tracks keys would need the permission +client|tracking.
 		DisableCache: true,
-		// Otherwise a lone call waits with the deadline of its context on the
-		// connection itself, and closes it for all when that has passed.
+		// Without pipelining, a lone command sets the deadline of its context on
+		// the connection. When the deadline passes, that closes the connection for
+		// all other commands too.
 		AlwaysPipelining: true,
-		// Of 2^12 places, more than may be under way at once (maxAsking).
+		// 2^12 places: more commands than may be under way at once (maxAsking).
 		RingScaleEachConn: 12,
-		// Beside the pipelines, for what blocks or holds a connection, which
-		// is a subscription at most. The default is 1024.
+		// The pool of connections beside the pipelines serves commands that block or
+		// hold a connection. Here that is one subscription. The default is 1024.
 		BlockingPoolSize: 4,
 
-		// The name is part of HELLO, which every user may send. CLIENT SETINFO
-		// needs a permission, and Redis 7.2; so does CLIENT NO-TOUCH, which
-		// would change nothing for keys that all have a time to live.
+		// The name is part of HELLO, which every user may send. CLIENT SETINFO and
+		// CLIENT NO-TOUCH need a permission and Redis 7.2. NO-TOUCH would change
+		// nothing, because all keys have a time to live.
 		ClientName:    "websms",
 		ClientSetInfo: rueidis.DisableClientSetInfo,
 	}

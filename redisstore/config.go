@@ -13,12 +13,12 @@ import (
 	"github.com/caddy-websms/websms/internal/block"
 )
 
-// placeholder is what the options take: the environment and files do not
-// change from one node or moment to the next as {system.hostname} or
-// {time.now} do, which would part the keys of one store.
+// placeholder matches the placeholders that options may contain: {env.NAME} and
+// {file./path}. Others, such as {system.hostname} or {time.now}, differ from node to
+// node or change with time, so the nodes would not share one store.
 var placeholder = regexp.MustCompile(`\{(env|file)\.[^{}]+\}`)
 
-// check returns what is wrong with the options as they were written.
+// check returns an error for options that are wrong as they are written.
 func (s *Store) check() error {
 	if len(s.Address) == 0 {
 		return block.Wrongf("address", "is missing: say where Redis is, such as localhost:6379")
@@ -40,7 +40,8 @@ func (s *Store) check() error {
 		return block.Wrongf("db", "is %d: give the number of a database, from 0", s.DB)
 	}
 	if s.DB != 0 && len(s.Address) > 1 && s.Sentinel == nil {
-		return block.Wrongf("db", "is %d beside several addresses, which are those of a cluster, and that has only 0: remove it, or give one address", s.DB)
+		return block.Wrongf("db", "is %d beside several addresses, which are those of a cluster, and that has only 0: "+
+			"remove it, or give one address", s.DB)
 	}
 	if len(s.KeyPrefix) > maxPrefix || !plain(placeholder.ReplaceAllString(s.KeyPrefix, "")) {
 		return wrongPrefix()
@@ -61,10 +62,12 @@ func wrongAddress(i, of int, err error) error {
 }
 
 func wrongPrefix() error {
-	return block.Wrongf("key_prefix", "is too long, or holds a space, a brace or what is not ASCII: give up to %d characters, such as %s", maxPrefix, DefaultKeyPrefix)
+	return block.Wrongf("key_prefix", "is too long, or holds a space, a brace or a character that is not ASCII: "+
+		"give up to %d characters, such as %s", maxPrefix, DefaultKeyPrefix)
 }
 
-// checkSocket returns what a Unix socket does not go with.
+// checkSocket returns an error if the address is a Unix socket, and another option
+// does not go with it.
 func (s *Store) checkSocket() error {
 	if !slices.ContainsFunc(s.Address, isSocket) {
 		return nil
@@ -73,7 +76,7 @@ func (s *Store) checkSocket() error {
 	case len(s.Address) > 1:
 		return block.Wrongf("address", "has a Unix socket beside others: give the socket alone")
 	case s.TLS != nil:
-		return block.Wrongf("tls", "stands beside the address of a Unix socket, which leaves the machine nowhere: remove it")
+		return block.Wrongf("tls", "stands beside the address of a Unix socket, which is always on this machine: remove it")
 	case s.Sentinel != nil:
 		return block.Wrongf("sentinel", "stands beside the address of a Unix socket: give the sentinels as host:port")
 	}
@@ -85,20 +88,21 @@ func (c *Sentinel) check() error {
 	case c.Master == "":
 		return block.Wrongf("master", "is missing: give the name under which the sentinels watch it, such as mymaster")
 	case !plain(placeholder.ReplaceAllString(c.Master, "")):
-		return block.Wrongf("master", "holds a space, a brace or what is not ASCII: give the name under which the sentinels watch it, such as mymaster")
+		return block.Wrongf("master", "holds a space, a brace or a character that is not ASCII: "+
+			"give the name under which the sentinels watch it, such as mymaster")
 	case c.Username != "" && c.Password == "":
 		return block.Wrongf("username", "stands without password: add it, such as {env.SENTINEL_PASSWORD}")
 	}
 	return nil
 }
 
-// plain reports whether text is printable ASCII without spaces, and without
-// braces, which say what part of a key a cluster hashes.
+// plain reports whether text is printable ASCII without spaces and braces. Braces
+// are not allowed because a cluster hashes only the part of a key between braces.
 func plain(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' })
 }
 
-// port is what an address has that names none.
+// port returns the port of addresses that are written without one.
 func (s *Store) port() string {
 	if s.Sentinel != nil {
 		return "26379"
@@ -106,22 +110,22 @@ func (s *Store) port() string {
 	return "6379"
 }
 
-// socket begins the address of a Unix socket, as in Caddy's own addresses.
+// socket is the prefix of a Unix socket's address, as in Caddy's own addresses.
 const socket = "unix/"
 
 func isSocket(address string) bool { return strings.HasPrefix(address, socket) }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$`)
 
-// isHost reports whether text is a host's name, with the underscores that
-// containers are given, or an IP address.
+// isHost reports whether text is an IP address or a host name. A host name may
+// contain underscores, because names of containers do.
 func isHost(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil || hostName.MatchString(text)
 }
 
-// parseAddress returns an address with its port, or a Unix socket as it is
-// written. The error does not repeat what may hold a password.
+// parseAddress returns an address with its port, or a Unix socket as it is written.
+// The error does not repeat the text, because a URL may contain a password.
 func parseAddress(text, port string) (string, error) {
 	if path, ok := strings.CutPrefix(text, socket); ok && strings.HasPrefix(path, "/") && !strings.ContainsRune(path, 0) {
 		return text, nil

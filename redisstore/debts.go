@@ -8,25 +8,27 @@ import (
 )
 
 const (
-	// maxOwed bounds what is to be done when Redis is there again.
+	// maxOwed bounds the debts of a node.
 	maxOwed = 10_000
 
-	// owedAgain is when it is done once more: what a network has held up
-	// may reach Redis after what was sent later.
+	// owedAgain is how long after a debt was paid the node pays it once more. The
+	// network may have delayed the first command, so that it reached Redis after
+	// the debt was paid.
 	owedAgain = 3 * time.Second
 )
 
-// debt is what is to be done, or taken back, and when.
+// debt is an operation that the node must carry out when Redis is back. It makes up
+// for a change that did not reach Redis, or undoes one that may have.
 type debt struct {
 	op    operation
-	begun time.Time
-	due   time.Time
-	again bool
-	life  time.Duration // how long it is of use, where that is longer than messageLife
+	begun time.Time     // when the debt was made
+	due   time.Time     // when to pay it
+	again bool          // it was paid once already
+	life  time.Duration // how long it is of use, if that is longer than messageLife
 }
 
-// takeBack sees to it that a change whose outcome is not known is undone, if
-// it was done, when Redis is there again.
+// takeBack makes the undoing of a change a debt, if err says that the outcome of the
+// change is unknown.
 func (n *node) takeBack(err error, undo operation) {
 	if !errors.Is(err, errLost) {
 		return
@@ -35,15 +37,15 @@ func (n *node) takeBack(err error, undo operation) {
 	n.ping()
 }
 
-// hurries reports whether something is owed that was not paid once: until then
-// a request may be told that there is no such challenge.
+// hurries reports whether there are debts that were not paid once. Until they are
+// paid, a request may be refused with ErrNoChallenge by mistake.
 func (n *node) hurries() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.owed, func(d debt) bool { return !d.again })
 }
 
-// pay does what is owed and due, until ctx ends.
+// pay pays the debts that are due, until ctx ends.
 func (n *node) pay(ctx context.Context) {
 	n.mu.Lock()
 	owed := n.owed
@@ -51,7 +53,7 @@ func (n *node) pay(ctx context.Context) {
 	n.mu.Unlock()
 	for i, d := range owed {
 		if time.Since(d.begun) > max(messageLife, d.life) {
-			continue // what it would undo is over
+			continue // the change that it would undo has expired
 		}
 		if time.Now().Before(d.due) {
 			n.owe(d)
@@ -64,7 +66,7 @@ func (n *node) pay(ctx context.Context) {
 		case errors.Is(r.failed, errLost):
 			n.owe(owed[i:]...)
 			return
-		case r.failed != nil: // of its slot, perhaps
+		case r.failed != nil: // perhaps only the slot of its keys cannot be reached
 			d.due = time.Now().Add(owedAgain)
 			n.owe(d)
 		case !d.again:

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Report implements otp.Store. What cannot be told now is told when Redis is
-// there again: who brought the report does not come twice for it.
+// Report implements otp.Store. If Redis is away, the node applies the report
+// later, because WebSMS sends each report only once.
 func (s *store) Report(_ context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
 	var of sent
 	r := s.node.do(s.report(messageID, state, now, &of))
@@ -35,9 +35,10 @@ func (s *store) Report(_ context.Context, messageID string, state connexus.State
 	return max(0, now.Sub(of.taken)), moved == 1, nil
 }
 
-// report applies a delivery report, to what it sets of. A message id and its
-// challenge are in two slots, so it takes two steps; they commute with those
-// of Settle.
+// report returns the operation that applies a delivery report. The operation sets
+// of to the sending of the message. It takes two steps, because the message id and
+// its challenge are in two slots. Settle takes two steps as well, and all orders
+// of these steps have the same result.
 func (s *store) report(messageID string, state connexus.State, now time.Time, of *sent) operation {
 	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		r := scriptHeard.Exec(ctx, c, []string{s.message(messageID)},
@@ -54,7 +55,7 @@ func (s *store) report(messageID string, state connexus.State, now time.Time, of
 	}
 }
 
-// sent is what a message id stands for: the sending of a challenge.
+// sent is the sending of a challenge that has a message id.
 type sent struct {
 	id      otp.ID
 	sending string
@@ -62,8 +63,8 @@ type sent struct {
 	scope   string
 }
 
-// parseSent reads a message id's sending, as Settle writes it. It returns the
-// zero value for what is none.
+// parseSent reads the value of a message id as Settle writes it. It returns the
+// zero value if text is anything else.
 func parseSent(text string) sent {
 	parts := strings.SplitN(text, " ", 4)
 	if len(parts) != 4 {

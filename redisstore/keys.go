@@ -9,25 +9,25 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// keys names what the store keeps. What is of one scope has its name in
-// braces, which puts it into one slot of a Redis Cluster.
+// keys makes the names of the keys in Redis. The names of one scope contain it in
+// braces, so that all of them are in one slot of a Redis Cluster.
 //
 //	websms:{realm:<scope>}:challenge:<id>    hash, see record.lua
 //	websms:{realm:<scope>}:taken:<limit>:<digest>
-//	                                         sorted set of sendings, by when they were taken
+//	                                         sorted set of sendings, by the time when they were counted
 //	websms:{realm:<scope>}:returned:<limit>:<digest>
-//	                                         sorted set of sendings, by when they were given back
-//	websms:{realm:<scope>}:windows           hash, by limit: the longest window asked with
+//	                                         sorted set of sendings, by the time when they were given back
+//	websms:{realm:<scope>}:windows           hash, by limit: the longest window of any gate
 //	websms:{realm:<scope>}:failures:<digest> hash, see failures.lua
-//	websms:{realm:<scope>}:asked:<digest>    sorted set of a number's challenges, by when they end at the latest
+//	websms:{realm:<scope>}:asked:<digest>    sorted set of a number's challenges, by the latest time of their end
 //	websms:live                              hash, by minute: how many challenges die in it
-//	websms:message:<digest>                  string, what a message id stands for
+//	websms:message:<digest>                  string, the sending that has this message id
 //	websms:seen:<digest>                     string, see mark.lua
-//	websms:alive                             string, written to see that Redis takes it
+//	websms:alive                             string, written by each beat
 //	websms:{websms:alive}:schema             string, see schema.go
-//	websms:wake:<id>                         channel of a challenge's changes
+//	websms:wake:<id>                         channel, a message for each change of the challenge
 //
-// What the archive keeps is named in archive.go.
+// The keys of the archive are named in archive.go.
 type keys struct{ prefix string }
 
 func (k keys) scope(scope string) string {
@@ -65,8 +65,8 @@ func (k keys) live() string               { return k.prefix + "live" }
 
 const wakeChannel = "wake:"
 
-// name writes an id as it stands in a key.
+// name returns an id as it is written in a key.
 func name(id otp.ID) string { return hex.EncodeToString(id[:]) }
 
-// short writes a digest at half its length, 128 bits, in 22 letters.
+// short returns the first half of a digest, 128 bits, in 22 characters.
 func short(d otp.Digest) string { return base64.RawURLEncoding.EncodeToString(d[:16]) }

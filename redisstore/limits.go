@@ -48,7 +48,7 @@ func (s *store) Used(_ context.Context, scope string, c otp.Counter, now time.Ti
 	return used, nil
 }
 
-// count returns how many members of a sorted set are of a later time.
+// count returns how many members of a sorted set are later than after.
 func (s *store) count(key string, after time.Time) (int, error) {
 	n, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Zcount().Key(key).Min("("+micros(after)).Max("+inf").Build())

@@ -12,17 +12,18 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// listener hears of the changes that other nodes make to challenges that
-// somebody watches here: it has one connection, with a channel for each.
+// listener receives the changes that other nodes make to the challenges that are
+// watched here. It subscribes to one channel for each challenge, all over one
+// connection.
 type listener struct {
 	node    *node
-	channel string // begins the name of every channel
+	channel string // prefix of the name of every channel
 	wake    func(otp.ID)
-	touched chan struct{} // something is in changed
+	touched chan struct{} // has a value if changed is not empty
 
 	mu      sync.Mutex
-	wanted  map[otp.ID]int      // watchers
-	changed map[otp.ID]struct{} // whose number went from or to none
+	wanted  map[otp.ID]int      // how many watchers a challenge has
+	changed map[otp.ID]struct{} // challenges with their first watcher, or without one again
 }
 
 func newListener(n *node, channel string, wake func(otp.ID)) *listener {
@@ -34,8 +35,8 @@ func newListener(n *node, channel string, wake func(otp.ID)) *listener {
 	return l
 }
 
-// want begins to listen for a challenge, until the function it returns is
-// called; that may be called more than once.
+// want subscribes to the changes of a challenge, until the caller calls forget. It
+// may call forget more than once.
 func (l *listener) want(id otp.ID) (forget func()) {
 	l.count(id, 1)
 	return sync.OnceFunc(func() { l.count(id, -1) })
@@ -58,7 +59,7 @@ func (l *listener) count(id otp.ID, by int) {
 	}
 }
 
-// run keeps a connection as long as the node lives.
+// run keeps a connection open until the node closes.
 func (l *listener) run() {
 	for l.node.ctx.Err() == nil {
 		select {
@@ -76,7 +77,7 @@ func (l *listener) run() {
 	}
 }
 
-// session listens on one connection, until it is lost.
+// session listens on one connection until the connection is lost.
 func (l *listener) session(client rueidis.Client) {
 	connection, release := client.Dedicate()
 	defer release()
@@ -87,7 +88,7 @@ func (l *listener) session(client rueidis.Client) {
 	}
 	lost := connection.SetPubSubHooks(rueidis.PubSubHooks{
 		OnMessage: func(m rueidis.PubSubMessage) { heard(m.Channel) },
-		// What changed before it was listened for is asked for again.
+		// A change may have come before the subscription, so the watchers must read again.
 		OnSubscription: func(s rueidis.PubSubSubscription) {
 			if s.Kind == "subscribe" {
 				heard(s.Channel)
@@ -99,8 +100,8 @@ func (l *listener) session(client rueidis.Client) {
 		l.changed[id] = struct{}{}
 	}
 	l.mu.Unlock()
-	// One channel that nothing is said on, so that the connection is there
-	// before somebody needs it.
+	// Nobody publishes on this channel. Subscribing to it opens the connection
+	// before a watcher needs it.
 	ctx, cancel := context.WithTimeout(l.node.ctx, time.Second)
 	err := connection.Do(ctx, connection.B().Subscribe().Channel(l.channel).Build()).Error()
 	cancel()
@@ -112,14 +113,16 @@ func (l *listener) session(client rueidis.Client) {
 		select {
 		case <-l.node.ctx.Done():
 			return
-		case <-lost:
+		case reason := <-lost:
+			_ = reason // run opens the next connection in any case; the beat logs if Redis is away
 			return
 		case <-l.touched:
 		}
 	}
 }
 
-// follow subscribes to what is wanted, and no longer to what is not.
+// follow subscribes to challenges that are now watched, and unsubscribes from those
+// that are watched no more. have holds the subscriptions of the connection.
 func (l *listener) follow(c rueidis.DedicatedClient, have map[otp.ID]bool) error {
 	var join, leave []string
 	l.mu.Lock()

@@ -11,13 +11,13 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// lives is how many challenges more live, or fewer, than this node has told,
-// by the minute in which they die. It is told twice a second and not with
-// each change: the count serves operators, and no decision hangs on it. Where
-// an answer was lost it may be off by one, until that minute is over.
+// lives counts how many live challenges this node has added or removed since it
+// last told Redis, by the minute in which they die. The node tells Redis twice a
+// second instead of with each change, because the count only serves operators. A
+// lost reply can make the count wrong by one until that minute is over.
 type lives struct {
-	// telling is held while Redis is told: what is on its way is in change no
-	// longer, and not in Redis yet.
+	// telling is held while the node tells Redis. In that time the changes on
+	// their way are neither in change nor in Redis.
 	telling sync.Mutex
 
 	mu     sync.Mutex
@@ -27,18 +27,18 @@ type lives struct {
 // minute returns the minute of a time in microseconds.
 func minute(micros int64) int64 { return micros / time.Minute.Microseconds() }
 
-// add counts n challenges more, which die at that time in microseconds.
+// add counts n more challenges. dies is when they die, in microseconds since 1970.
 func (l *lives) add(dies string, n int) {
 	at, err := strconv.ParseInt(dies, 10, 64)
 	if err != nil {
-		return // what scripts answer is a number
+		return // cannot happen: scripts return a number
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count(minute(at), n)
 }
 
-// putBack counts again what was taken and could not be told.
+// putBack counts changes again that take returned and Redis did not get.
 func (l *lives) putBack(change map[int64]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +56,7 @@ func (l *lives) count(m int64, n int) {
 	}
 }
 
-// take returns what is to be told, and takes it as told.
+// take returns the changes that Redis does not know yet, and forgets them here.
 func (l *lives) take() map[int64]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *lives) changed() bool {
 	return len(l.change) > 0
 }
 
-// run tells how many challenges live, as long as the node lives.
+// run tells Redis twice a second how many challenges live, until the node closes.
 func (s *store) run() {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
@@ -81,21 +81,23 @@ func (s *store) run() {
 			return
 		case <-ticker.C:
 			if s.lives.changed() {
-				s.tellLives(time.Now(), math.MaxInt32) // who asks judges by a clock that may be another
+				s.tellLives(time.Now(), math.MaxInt32) // Live bounds the minute by the clock of its caller
 			}
 		}
 	}
 }
 
-// Live implements otp.Store, of all nodes: what each has told last, twice a
-// second. It counts a challenge until the minute is over in which it dies.
+// Live implements otp.Store. It returns the count of all nodes, as each of them told
+// it last, at most half a second ago. A challenge counts until the end of the minute
+// in which it dies.
 func (s *store) Live(_ context.Context, now time.Time) (int, error) {
 	n, err := s.tellLives(now, minute(now.Add(otp.MaxLife+otp.Skew).UnixMicro())).int()
 	return int(n), err
 }
 
-// tellLives counts no challenge that died before now, nor any that dies after
-// the last minute.
+// tellLives tells Redis the changes of this node, and returns how many challenges
+// of all nodes live. It leaves out those that died before the minute of now, and
+// those that die after the minute last.
 func (s *store) tellLives(now time.Time, last int64) reply {
 	s.lives.telling.Lock()
 	defer s.lives.telling.Unlock()

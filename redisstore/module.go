@@ -1,7 +1,7 @@
-// Package redisstore keeps challenges, limits, keys and revocations in Redis
-// or Valkey, so that several Caddys are one: the guest module
-// websms.stores.redis. It works with a single server from Redis 6.2 on, with
-// Redis Sentinel and with Redis Cluster.
+// Package redisstore is the guest module websms.stores.redis. It keeps challenges,
+// limits, keys and revocations in Redis or Valkey, so that several Caddys share them.
+// It works with a single server (Redis 6.2 or later), Redis Sentinel and Redis
+// Cluster.
 package redisstore
 
 import (
@@ -16,55 +16,54 @@ func init() {
 	caddy.RegisterModule(Store{})
 }
 
-// Store keeps challenges in Redis or Valkey, for all Caddys that use the same
-// one: a code that was asked for at one of them is good at the others.
+// Store keeps challenges in Redis or Valkey. All Caddys that use the same Redis share
+// them: a code that one Caddy has sent can be verified at any other.
 //
-// Texts take the placeholders `{env.NAME}` and `{file./path}`, which are
-// replaced when the configuration is loaded.
+// Texts may contain the placeholders `{env.NAME}` and `{file./path}`. Caddy replaces
+// them when it loads the configuration.
 type Store struct {
-	// Where Redis is: `host:port`, with 6379 for the port that is left out, or
-	// `unix//path` for a socket. One server; several nodes of a cluster, of
-	// which one is enough; or, with sentinel, the sentinels, whose port is
-	// 26379 if it is left out. Required.
+	// The addresses of Redis: `host:port`, or `unix//path` for a socket. Give one
+	// server, one or more nodes of a cluster, or (with sentinel) the sentinels. The
+	// default port is 6379, and 26379 for sentinels. Required.
 	Address []string `json:"address,omitempty"`
 
-	// The user of Redis's ACL. Default: Redis's own, `default`.
+	// The user in the ACL of Redis. Default: `default`, as in Redis itself.
 	Username string `json:"username,omitempty"`
 
-	// The user's password. Give it as `{env.REDIS_PASSWORD}` or
-	// `{file./run/secrets/redis}`, so that it stands in no configuration.
+	// The password of the user. Give it as `{env.REDIS_PASSWORD}` or
+	// `{file./run/secrets/redis}` to keep it out of the configuration.
 	Password string `json:"password,omitempty"`
 
 	// The number of the database. A cluster has only 0. Default: 0.
 	DB int `json:"db,omitempty"`
 
-	// Encrypts the connections, those to sentinels too.
+	// Encrypts the connections, also those to sentinels.
 	TLS *TLS `json:"tls,omitempty"`
 
-	// What all keys begin with: up to 64 printable ASCII characters without
-	// spaces and braces. Default: `websms:`.
+	// The prefix of all keys: up to 64 printable ASCII characters without spaces
+	// and braces. Default: `websms:`.
 	KeyPrefix string `json:"key_prefix,omitempty"`
 
-	// Has sentinels tell which server is the master.
+	// Asks Redis Sentinel for the address of the master.
 	Sentinel *Sentinel `json:"sentinel,omitempty"`
 
 	resolved *resolved // by Provision
 }
 
-// Sentinel is how to ask Redis Sentinel for the master.
+// Sentinel has the options for asking Redis Sentinel for the master.
 type Sentinel struct {
 	// The name under which the sentinels watch the master. Required.
 	Master string `json:"master,omitempty"`
 
-	// The user of the sentinels' own ACL.
+	// The user in the ACL of the sentinels. It may differ from the user of Redis.
 	Username string `json:"username,omitempty"`
 
-	// The password of the sentinels themselves.
+	// The password of that user. The sentinels have a password of their own.
 	Password string `json:"password,omitempty"`
 }
 
 const (
-	// DefaultKeyPrefix is what keys begin with unless key_prefix says otherwise.
+	// DefaultKeyPrefix is the prefix of all keys, unless key_prefix gives another.
 	DefaultKeyPrefix = "websms:"
 	maxPrefix        = 64
 )
@@ -77,8 +76,8 @@ func (Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision replaces the placeholders, and reads the files of tls. It does not
-// connect: Redis may be away when Caddy starts.
+// Provision replaces the placeholders and reads the files of tls. It does not
+// connect, because Redis may be away when Caddy starts.
 func (s *Store) Provision(caddy.Context) error {
 	r, err := s.resolve()
 	if err != nil {
@@ -88,12 +87,12 @@ func (s *Store) Provision(caddy.Context) error {
 	return nil
 }
 
-// Validate reports options that are missing, malformed or at odds.
+// Validate returns an error if options are missing, malformed or contradict each other.
 func (s *Store) Validate() error { return block.Within("store redis", s.check()) }
 
-// StoreKey identifies what Open returns: all that decides how Redis is
-// reached. What is kept there does not depend on who reaches it, so another
-// password or certificate makes another way to the same challenges.
+// StoreKey identifies the store that Open returns. It is a hash of all options, since
+// each of them decides how Redis is reached. With another password or certificate,
+// Open returns another store with the same challenges.
 func (s *Store) StoreKey() string { return fmt.Sprintf("store redis %x", s.resolved.digest) }
 
 // prefix returns what every key begins with.

@@ -15,53 +15,55 @@ import (
 )
 
 const (
-	// requestBudget is how long a request waits for Redis, in all.
+	// requestBudget is how long one request waits for Redis in total.
 	requestBudget = 250 * time.Millisecond
 
-	// maxPause is the longest pause before Redis is asked again.
+	// maxPause is the longest pause before a node asks Redis again.
 	maxPause = 50 * time.Millisecond
 
-	// movingEvery is how often it is logged that a slot is moved.
+	// movingEvery is how often a node logs that the cluster moves a slot.
 	movingEvery = time.Minute
 
-	// maxAsking bounds what Redis has yet to answer: rueidis makes whoever finds
-	// its ring full wait for a place without regard to any deadline.
+	// maxAsking bounds the commands that wait for an answer of Redis. If the ring of
+	// rueidis is full, a command waits for a place beyond its deadline. This bound
+	// is smaller than the ring, so that never happens.
 	maxAsking = 512
 )
 
-// node is this process's way to Redis. While Redis is away it refuses at once,
-// and it comes back by itself.
+// node connects this process to Redis. While Redis is away, it refuses requests at
+// once. It finds out by itself when Redis is back.
 type node struct {
 	dial     func() (rueidis.Client, error)
 	logger   func() *zap.Logger
-	budget   time.Duration // how long a request waits, in all
+	budget   time.Duration // how long a request waits in total
 	patience time.Duration // how long run waits for one answer
 
-	alive  string // key that is written to see whether Redis is there
+	alive  string // key that each beat writes
 	client atomic.Pointer[rueidis.Client]
 	up     atomic.Bool
-	ails   atomic.Pointer[error] // what the latest try failed with
+	ails   atomic.Pointer[error] // the error of the latest beat that failed
 	turn   atomic.Pointer[turn]
-	known  chan struct{} // closed when it is first known whether Redis is there
-	poke   chan struct{}
-	places chan struct{} // one for each that Redis has yet to answer
-	kept   atomic.Int64  // places of those who gave up waiting for their answer
-	moving atomic.Int64  // when it was last logged that a slot is moved, in nanoseconds since 1970
+	known  chan struct{} // closed after the first beat
+	poke   chan struct{} // asks run for a beat now
+	places chan struct{} // has a value for each command without an answer
+	kept   atomic.Int64  // places of commands that gave up waiting
+	moving atomic.Int64  // when the node last logged a moving slot, in nanoseconds since 1970
 	stop   context.CancelFunc
 	ctx    context.Context
 	tasks  sync.WaitGroup
 
-	// Of run alone:
+	// Only run uses these:
 	dialled time.Time // when the client was made
-	greeted bool      // its connections were opened
-	advised bool      // the operator was warned, if need be
+	greeted bool      // the connections of the client are open
+	advised bool      // advise was called
 
 	mu   sync.Mutex
-	back chan struct{} // closed when Redis is there; another one while it is away
+	back chan struct{} // closed when Redis is there; a new one each time it goes away
 	owed []debt
 }
 
-// operation is something that Redis is asked for. Asked again, it does no more.
+// operation is a command or a script. The node may ask for it more than once, and it
+// must then change no more than the first time.
 type operation func(context.Context, rueidis.Client) rueidis.RedisResult
 
 // newNode returns a node that tries to reach Redis until close.
@@ -69,14 +71,20 @@ func newNode(alive string, dial func() (rueidis.Client, error), logger func() *z
 	return newNodeWithin(requestBudget, alive, dial, logger)
 }
 
-func newNodeWithin(budget time.Duration, alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger) *node {
-	n := &node{alive: alive, dial: dial, logger: logger, budget: budget, patience: max(beatEvery, budget), known: make(chan struct{}), poke: make(chan struct{}, 1), places: make(chan struct{}, maxAsking), back: make(chan struct{})}
+func newNodeWithin(
+	budget time.Duration, alive string, dial func() (rueidis.Client, error), logger func() *zap.Logger,
+) *node {
+	n := &node{
+		alive: alive, dial: dial, logger: logger, budget: budget, patience: max(beatEvery, budget),
+		known: make(chan struct{}), poke: make(chan struct{}, 1), back: make(chan struct{}),
+		places: make(chan struct{}, maxAsking),
+	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.tasks.Go(n.run)
 	return n
 }
 
-// close ends the node. What is owed is paid once more, where that is quick.
+// close ends the node. If Redis is there, it pays the debts first, for up to patience.
 func (n *node) close() {
 	if n.up.Load() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.patience)
@@ -90,10 +98,10 @@ func (n *node) close() {
 	}
 }
 
-// errAway says that Redis is away, or may not be written to.
+// errAway means that Redis is away, or cannot be written to.
 var errAway = errors.New("redis is away")
 
-// awayFor returns errAway with its reason, if that is known.
+// awayFor returns errAway, with the reason if it is known.
 func (n *node) awayFor() error {
 	if why := n.ails.Load(); why != nil {
 		return fmt.Errorf("%w: %w", errAway, *why)
@@ -101,18 +109,18 @@ func (n *node) awayFor() error {
 	return errAway
 }
 
-// errBusy says that as many wait for Redis as may.
-var errBusy = errors.New("too many wait for redis")
+// errBusy means that maxAsking commands wait for Redis already.
+var errBusy = errors.New("too many requests wait for redis")
 
-// errLost says that it is not known whether what was asked for was done.
+// errLost means that it is unknown whether Redis has carried out an operation.
 var errLost = errors.New("redis did not answer")
 
 func unavailable(err error) error {
 	return &otp.UnavailableError{Reason: "redis cannot be asked", RetryAfter: 2 * time.Second, Err: err}
 }
 
-// do asks Redis, within the budget. It knows nothing of who asked, and whether
-// he is gone: half a change would be worse than one that nobody waits for.
+// do asks Redis within the budget of a request. It takes no context, so a client that
+// disconnects does not cancel an operation in the middle.
 func (n *node) do(op operation) reply {
 	if !n.up.Load() {
 		return reply{failed: unavailable(n.awayFor())}
@@ -120,28 +128,29 @@ func (n *node) do(op operation) reply {
 	return n.ask(n.within(), op)
 }
 
-// turn is a short time: all who begin to ask in it have the same end.
+// turn is a short span of time. All requests that begin in it share one context.
 type turn struct {
 	ctx  context.Context
-	over time.Time
+	over time.Time // when the next turn begins
 }
 
-// within returns a context that ends with the budget of a request that begins
-// now, or up to a twenty-fifth of it earlier: a context and a timer for each
-// would cost a tenth of the throughput (BenchmarkVerify).
+// within returns a context for a request that begins now. The context ends after the
+// budget, or up to a twenty-fifth of the budget earlier, because the requests of one
+// turn share it. A context and a timer for each request would cost a tenth of the
+// throughput (BenchmarkVerify).
 func (n *node) within() context.Context {
 	now := time.Now()
 	if t := n.turn.Load(); t != nil && now.Before(t.over) {
 		return t.ctx
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.budget)
-	_ = cancel // it ends by itself, under all who share it
+	_ = cancel // no request may cancel the context for the others; it ends by itself
 	n.turn.Store(&turn{ctx, now.Add(n.budget / 25)})
 	return ctx
 }
 
-// ask asks Redis. Until ctx ends it asks again if a connection breaks, or while a
-// cluster moves the slot of the keys to another node.
+// ask asks Redis. If the connection breaks, or while a cluster moves the slot of the
+// keys to another node, it asks again until ctx ends.
 func (n *node) ask(ctx context.Context, op operation) reply {
 	select {
 	case n.places <- struct{}{}:
@@ -154,15 +163,15 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 	}
 	defer func() {
 		if ctx.Err() != nil {
-			// What was asked for may still stand in the ring. Whoever is next
-			// shall not stand behind it before Redis has answered somebody.
+			// The command may still be in the ring of rueidis, and others would wait
+			// behind it. So it keeps its place until a beat gets an answer.
 			n.kept.Add(1)
 			n.ping()
 			return
 		}
 		<-n.places
 	}()
-	var lost error // of an earlier turn, which may have been done
+	var lost error // of an earlier round, which Redis may have carried out
 	failed := func(err error) reply {
 		if lost != nil {
 			err = fmt.Errorf("%w: %w", errLost, errors.Join(lost, err))
@@ -181,7 +190,7 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 		}
 		if refusal, ok := rueidis.IsRedisErr(err); ok && !refusal.IsTryAgain() {
 			return failed(err)
-		} else if ok { // and nothing was done
+		} else if ok { // TRYAGAIN: Redis has changed nothing
 			n.tellMoving(err)
 			err = fmt.Errorf("the cluster moves the slot of these keys to another node: %w", err)
 		} else {
@@ -198,7 +207,8 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 	}
 }
 
-// moved returns err if Redis refused because it moves a slot, else nil.
+// moved returns err if Redis itself has refused, because it moves a slot. Otherwise it
+// returns nil.
 func moved(err error) error {
 	if refusal := (*rueidis.RedisError)(nil); errors.As(err, &refusal) {
 		return err
@@ -206,16 +216,18 @@ func moved(err error) error {
 	return nil
 }
 
-// tellMoving logs that a slot is moved, at most once in movingEvery.
+// tellMoving logs that the cluster moves a slot, at most once in movingEvery.
 func (n *node) tellMoving(err error) {
 	now := time.Now().UnixNano()
 	last := n.moving.Load()
 	if now-last > int64(movingEvery) && n.moving.CompareAndSwap(last, now) {
-		n.logger().Warn("the redis cluster moves a slot to another node, and refuses what needs several of its keys (TRYAGAIN): requests of a realm in it wait, and are refused if that takes too long", zap.Error(err))
+		n.logger().Warn("the redis cluster moves a slot to another node, and refuses scripts on its keys (TRYAGAIN): "+
+			"requests of a realm in that slot wait, and are refused if that takes too long", zap.Error(err))
 	}
 }
 
-// insist asks Redis as soon as it is there, until ctx ends.
+// insist waits until Redis is there and asks it, again and again until it succeeds or
+// ctx ends.
 func (n *node) insist(ctx context.Context, op operation) reply {
 	for {
 		select {
@@ -241,7 +253,7 @@ func (n *node) insist(ctx context.Context, op operation) reply {
 	}
 }
 
-// arrival returns a channel that is closed when Redis is there.
+// arrival returns a channel that is closed while Redis is there.
 func (n *node) arrival() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -24,15 +24,15 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	rec, err := readRecord(id, fields[:8])
-	// If a time is so far in the future, a clock may have been ahead.
+	// A time so far in the future may come from a clock that was ahead.
 	if err == nil && max(rec.ExpiresAt.Sub(now), rec.ResendAt.Sub(now)) > otp.Skew {
 		return s.look(scope, id, now)
 	}
 	return rec, overdue(&rec, err, now)
 }
 
-// look is Get for a challenge whose times may have to be corrected, because they
-// are far in the future.
+// look is Get for a challenge with times far in the future. It corrects them as
+// otp.Store demands.
 func (s *store) look(scope string, id otp.ID, now time.Time) (otp.Record, error) {
 	fields, err := s.node.do(call(scriptLook, []string{s.challenge(scope, id)}, []string{micros(now)})).strings()
 	if err != nil {
@@ -85,10 +85,10 @@ func (s *store) Of(ctx context.Context, scope string, number otp.Digest, now tim
 	return list, nil
 }
 
-// errReply says that a script has answered what it never does.
-var errReply = unavailable(errors.New("redis answered what is not understood"))
+// errReply means that a reply of Redis has another form than its script returns.
+var errReply = unavailable(errors.New("redis gave a reply of an unexpected form"))
 
-// read returns what answer() in record.lua tells.
+// read parses a reply that answer() in record.lua has made.
 func read(id otp.ID, reply []string) (rec otp.Record, err error) {
 	if len(reply) == 0 {
 		return rec, errReply

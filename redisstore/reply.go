@@ -7,7 +7,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// reply is what came of an operation. Its errors are *otp.UnavailableError.
+// reply is the outcome of an operation. Its errors are *otp.UnavailableError.
 type reply struct {
 	result rueidis.RedisResult
 	failed error
@@ -23,7 +23,7 @@ func (r reply) strings() ([]string, error) {
 	return list, understood(err)
 }
 
-// string returns "" for what is not there.
+// string returns "" if the key or the field does not exist.
 func (r reply) string() (string, error) {
 	if r.failed != nil {
 		return "", r.failed
@@ -43,16 +43,17 @@ func (r reply) int() (int64, error) {
 	return n, understood(err)
 }
 
-// understood makes of an answer of another shape an error of ours.
+// understood returns an *otp.UnavailableError if err says that a reply has an
+// unexpected form.
 func understood(err error) error {
 	if err == nil {
 		return nil
 	}
-	return unavailable(fmt.Errorf("redis answered what is not understood: %w", err))
+	return unavailable(fmt.Errorf("redis gave a reply of an unexpected form: %w", err))
 }
 
-// verdict returns what attempt.lua answers: if the code was right a number,
-// when the challenge was to die; else a list.
+// verdict parses a reply of attempt.lua. For a right code, died is when the challenge
+// was to die, in microseconds since 1970. Otherwise answer is a list for read.
 func (r reply) verdict() (answer []string, died string, err error) {
 	if r.failed != nil {
 		return nil, "", r.failed

@@ -13,15 +13,15 @@ import (
 	"github.com/caddy-websms/websms/internal/secret"
 )
 
-// resolved is what the options come to when a configuration is loaded.
+// resolved holds the options after a configuration was loaded.
 type resolved struct {
 	options Store       // with the defaults, without placeholders
 	tls     *tls.Config // nil without tls
 	digest  [sha256.Size]byte
 }
 
-// resolve replaces the placeholders, judges what comes out, and reads the
-// files of tls.
+// resolve replaces the placeholders, checks the resulting options, and reads the files
+// of tls.
 func (s *Store) resolve() (*resolved, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Store) resolve() (*resolved, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if !plain(o.KeyPrefix) { // not even a placeholder that stood in a file
+	if !plain(o.KeyPrefix) { // check allows placeholders, and a file may contain one
 		return nil, wrongPrefix()
 	}
 	for i, text := range o.Address {
@@ -72,7 +72,7 @@ func (s *Store) resolve() (*resolved, error) {
 	return r, nil
 }
 
-// replaceInto replaces the placeholders of the texts that stand alone.
+// replaceInto replaces the placeholders in all options but the addresses.
 func (s *Store) replaceInto(o *Store) error {
 	for _, err := range []error{
 		replace(&o.Username, "username", s.Username),
@@ -111,21 +111,24 @@ func replace(into *string, option, value string) (err error) {
 	return err
 }
 
-// Risks returns the risks of the options: a password that travels unencrypted, and
-// with it the sealing keys and limits in the store.
+// Risks returns the risks of the options. There is one: a connection to another
+// machine without TLS, which shows the password and the sealing keys.
 func (s *Store) Risks() []risk.Risk {
 	if s.TLS != nil {
 		return nil
 	}
 	for _, address := range s.Address {
 		host, _, err := net.SplitHostPort(address)
-		if err != nil || host == "localhost" { // a socket leaves the machine nowhere
+		if err != nil || host == "localhost" { // an error means a socket, which is on this machine
 			continue
 		}
 		if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
 			continue
 		}
-		return []risk.Risk{{Text: "store redis asks " + host + " without TLS: its password and the sealing keys can be read on the way", Do: "add tls"}}
+		return []risk.Risk{{
+			Text: "store redis asks " + host + " without TLS: its password and the sealing keys can be read on the way",
+			Do:   "add tls",
+		}}
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ import (
 // refuse to work, and change nothing.
 //
 //	1  the first builds; they wrote no such key
-//	2  a challenge has the time of its latest sending (z); if z is missing, as in
-//	   version 1, that is the time when the challenge was made
+//	2  a challenge has the time of its latest sending (z). In version 1 z is
+//	   missing, and the time when the challenge was made (b) stands for it
 //
 // A build leaves alone the fields of a hash that it does not know, and any text
 // behind the two numbers.
@@ -31,16 +31,16 @@ const (
 	schemaOldest  = 1
 
 	// schemaLife is the life of the schema key. It is as long as that of the
-	// longest-lived keys: runs that only an operator ends.
+	// longest-lived keys: failures with a lock that only an operator can end.
 	schemaLife = 100 * otp.FailuresLife
 )
 
-// schemaError says that this build must not touch the data in Redis.
+// schemaError means that this build must not touch the data in Redis.
 type schemaError struct{ key, text string }
 
 func (e *schemaError) Error() string {
 	return fmt.Sprintf("%s is %.40q, and this build understands up to %d: a newer build of the plugin keeps its data here; "+
-		"run that one, or give this one a key_prefix of its own", e.key, e.text, schemaVersion)
+		"run that build, or give this one another key_prefix", e.key, e.text, schemaVersion)
 }
 
 // schemaKey returns the name of the schema key. It is in the slot of the key
@@ -72,7 +72,7 @@ func (n *node) checkSchema(ctx context.Context, c rueidis.Client) error {
 		ours := fmt.Sprint(schemaVersion, " ", schemaOldest)
 		err = c.Do(ctx, c.B().Set().Key(key).Value(ours).Nx().PxMilliseconds(schemaLife.Milliseconds()).Build()).Error()
 		if rueidis.IsRedisNil(err) {
-			err = nil // another node was first: the next beat reads it
+			err = nil // another node was first: the next beat reads its schema
 		}
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A change of several steps is one script, on keys of one slot: Redis runs it
-// wholly, and nothing else at the same time.
+// Each change of several steps is one script on the keys of one slot. Redis runs a
+// script as a whole, and no other command at the same time.
 //
 //go:embed scripts/*.lua
 var sources embed.FS
@@ -38,13 +38,13 @@ var (
 	scriptSwap      = script("swap")
 )
 
-// script returns the script that these pieces make, without their comments.
+// script joins the files of these names to one script, without their comments.
 func script(pieces ...string) *rueidis.Lua {
 	var text strings.Builder
 	for _, piece := range pieces {
 		source, err := sources.ReadFile("scripts/" + piece + ".lua")
 		if err != nil {
-			panic(err) // it is embedded
+			panic(err) // cannot happen: the files are embedded
 		}
 		for line := range strings.Lines(string(source)) {
 			line, _, _ = strings.Cut(strings.TrimRight(line, "\n"), "--")
@@ -56,7 +56,7 @@ func script(pieces ...string) *rueidis.Lua {
 	return rueidis.NewLuaScript(text.String())
 }
 
-// call runs a script on a node's Redis.
+// call returns the operation that runs a script.
 func call(s *rueidis.Lua, keys, args []string) operation {
 	return func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
 		return s.Exec(ctx, client, keys, args)

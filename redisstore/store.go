@@ -4,8 +4,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// store is the otp.Store of all processes that share a Redis. What it does in
-// Redis is in scripts.
+// store is the otp.Store of all processes that share a Redis. Each change of
+// several steps is one script in scripts/.
 type store struct {
 	keys
 	node   *node

@@ -9,11 +9,11 @@ import (
 	"github.com/caddy-websms/websms/internal/block"
 )
 
-// TLS is how connections are encrypted. The server's certificate is always
-// verified. Files are read when the configuration is loaded.
+// TLS has the options for encrypted connections. The store always verifies the
+// server's certificate. Caddy reads the files when it loads the configuration.
 type TLS struct {
-	// A PEM file with the certificates of the authorities that the server's
-	// must come from. Default: those of the system.
+	// A PEM file with the certificates of the authorities that may issue the server's
+	// certificate. Default: the authorities of the system.
 	CA string `json:"ca,omitempty"`
 
 	// A PEM file with this client's certificate, for servers that ask for one.
@@ -22,9 +22,9 @@ type TLS struct {
 	// A PEM file with the private key of that certificate.
 	Key string `json:"key,omitempty"`
 
-	// The name that the server's certificate must have. Default: the host of
-	// the address that is connected to; in a cluster that is often an IP
-	// address, as its nodes announce themselves.
+	// The name that the server's certificate must have. Default: the host in the
+	// address of the server. The nodes of a cluster announce their own addresses to
+	// clients, and these are often IP addresses.
 	ServerName string `json:"server_name,omitempty"`
 }
 
@@ -40,7 +40,7 @@ func (c *TLS) check() error {
 	return nil
 }
 
-// load returns the configuration, and writes what it has read to sum.
+// load returns the TLS configuration. It writes the content of the files to sum.
 func (c *TLS) load(sum io.Writer) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
 	read := func(option, path string) ([]byte, error) {

@@ -28,8 +28,8 @@ func (s *store) Begin(_ context.Context, key otp.Digest, l otp.Lease) error {
 	return nil
 }
 
-// Done implements otp.Store. What cannot be marked now is marked when Redis is
-// there again, as long as the mark would count.
+// Done implements otp.Store. If Redis is away, the node marks the key when Redis is
+// back, unless ttl is over by then.
 func (s *store) Done(_ context.Context, key otp.Digest, ttl time.Duration, now time.Time) error {
 	return s.orOwe(ttl, call(scriptDone, []string{s.seen(key)}, []string{micros(now), micros(now.Add(ttl)), newNonce()}))
 }
@@ -39,7 +39,8 @@ func (s *store) Forget(_ context.Context, key otp.Digest, holder string) error {
 	return s.orOwe(0, call(scriptForget, []string{s.seen(key)}, []string{holder}))
 }
 
-// orOwe makes Redis do op now. If Redis is away, op is owed and done later.
+// orOwe runs op now or, if Redis is away, as soon as it is back. life is how long
+// a late op is still of use, if that is longer than messageLife.
 func (s *store) orOwe(life time.Duration, op operation) error {
 	r := s.node.do(op)
 	if r.failed != nil {

@@ -1,12 +1,13 @@
--- Counts an attempt, and then compares. The proofs are keyed hashes, which
--- nobody outside can choose, and equal strings are one string to Lua: how
--- long it takes to compare tells nothing of them. If the code was right it
--- returns when the challenge was to die.
--- KEYS: challenge, run. ARGV: now, channel, nonce, proof, run.
+-- Counts an attempt and compares the proofs. If the code was right, it returns
+-- when the challenge was to die. Otherwise judge.lua goes on.
+-- The time of the comparison tells nothing about the proofs: they are keyed
+-- hashes, which nobody outside can choose, and Lua compares equal strings by
+-- their address.
+-- KEYS: challenge, failures. ARGV: now, channel, nonce, proof, failures.
 
--- The common case comes first, and costs as little as it can: right, and
--- nothing is counted against whoever answers. No code lives for longer than
--- ten minutes, but by a clock that was ahead.
+-- The common case comes first and is cheap: the code is right, and the number
+-- has no failures. A code lives for ten minutes at most; a longer life means that
+-- a clock was ahead, and judge.lua corrects that.
 local k = redis.call('HGET', KEYS[1], 'k')
 local life = k and k ~= '' and tonumber(string.sub(k, 33)) - tonumber(ARGV[1])
 if life and life > 0 and life <= 600000000 and string.sub(k, 1, 32) == ARGV[4]

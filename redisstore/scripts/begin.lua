@@ -1,5 +1,5 @@
--- Gives a key into the work of a holder, or renews its lease. It returns 0, -1
--- if the key is done, or how long the lease of another holder still runs.
+-- Gives a key to a holder, or renews the lease of that holder. It returns 0, or -1
+-- if the key is done, or the microseconds until the lease of another holder ends.
 -- KEYS: key. ARGV: now, holder, lease.
 local m = judged(KEYS[1])
 if m and not m.work then return -1 end

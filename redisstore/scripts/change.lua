@@ -1,5 +1,5 @@
--- change writes fields of a challenge, and what follows from them: the key k,
--- which the common attempt needs and nothing else.
+-- change writes fields of a challenge, and the field k that depends on them.
+-- attempt.lua reads only k in the common case.
 local function change(key, ...)
   redis.call('HSET', key, ...)
   local c = redis.call('HMGET', key, 'p', 'd', 'm', 'a', 'o')

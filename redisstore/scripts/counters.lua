@@ -1,5 +1,6 @@
--- counters reads what a sending is counted under at ARGV[a], and where from
--- KEYS[k] on: two sorted sets each, of what was taken and what was given back.
+-- counters reads the counters of a sending from ARGV[a] on, and their keys from
+-- KEYS[k] on. Each counter has two sorted sets: the sendings that were counted
+-- (taken), and those that were given back (returned).
 local function counters(a, k)
   local list = {}
   for i = 1, tonumber(ARGV[a]) do
@@ -15,24 +16,25 @@ local function counters(a, k)
   return list
 end
 
--- room returns how long it takes until one more is within every rate: the
--- event that must have left a window is the count-th from its end. What a
--- clock that was ahead has counted is moved to now; what another node's clock
--- has, that may be ahead, counts as now, and stays for that node.
+-- room returns the microseconds until every rate allows one more sending. A rate
+-- allows it when the count-th latest sending has left the window. room moves
+-- sendings far in the future to now, because a clock was ahead. A sending that is
+-- less than half an hour in the future comes from the clock of another node. It
+-- counts as now, and stays as it is for that node.
 local function room(key, rates)
-  for _, event in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(ahead), '+inf')) do
-    redis.call('ZADD', key, int(now), event)
+  for _, sending in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(ahead), '+inf')) do
+    redis.call('ZADD', key, int(now), sending)
   end
   local longest = 0
   for _, r in ipairs(rates) do
-    local event = redis.call('ZREVRANGE', key, int(r.count - 1), int(r.count - 1), 'WITHSCORES')
-    if event[2] then longest = math.max(longest, math.min(tonumber(event[2]), now) + r.window - now) end
+    local sending = redis.call('ZREVRANGE', key, int(r.count - 1), int(r.count - 1), 'WITHSCORES')
+    if sending[2] then longest = math.max(longest, math.min(tonumber(sending[2]), now) + r.window - now) end
   end
   return longest
 end
 
--- widen makes a counter remember as long as the most demanding gate of the
--- scope asks, whoever counts: windows holds the longest of each limit.
+-- widen makes a counter remember for as long as the gate with the longest window
+-- in the scope needs. The hash windows holds the longest window of each limit.
 local function widen(c, windows)
   local known = tonumber(redis.call('HGET', windows, c.limit) or 0)
   if c.longest < known then
@@ -43,16 +45,16 @@ local function widen(c, windows)
   redis.call('PEXPIRE', windows, int(365 * 24 * 3600 * 1000))
 end
 
--- add counts an event now, and forgets what nobody asks for: not by a node
--- whose clock is up to half an hour behind either.
+-- add counts a member now, and forgets members that no rate needs. It keeps them
+-- half an hour longer, for nodes whose clock is behind.
 local function add(key, member, longest)
   redis.call('ZADD', key, int(now), member)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest - 1800000000))
   redis.call('PEXPIRE', key, int(math.ceil(longest / 1000) + 1860000))
 end
 
--- refuses returns the limit that keeps the asker waiting longest, and how
--- long; limit and wait are of one that refuses already.
+-- refuses returns the limit with the longest wait, and that wait in microseconds.
+-- limit and wait are those of a refusal that the caller has found already, or nil.
 local function refuses(list, limit, wait)
   for _, c in ipairs(list) do
     local w = room(c.taken, c.rates)
@@ -61,7 +63,7 @@ local function refuses(list, limit, wait)
   return limit, wait
 end
 
--- take counts one sending under each.
+-- take counts one sending in each counter.
 local function take(list, member, windows)
   for _, c in ipairs(list) do
     widen(c, windows)

@@ -1,5 +1,5 @@
--- Marks a key as done until some time. This may come late: what was marked
--- since, until later, stays.
+-- Marks a key as done until a time. The script may run late, so it keeps a mark
+-- that ends later.
 -- KEYS: key. ARGV: now, until, nonce.
 local m = mark(KEYS[1])
 if m and not m.work and m.till >= tonumber(ARGV[2]) then return 0 end

@@ -1,4 +1,4 @@
--- Forgets records.
+-- Deletes entries of the archive.
 -- KEYS: log, values. ARGV: names.
 for _, name in ipairs(ARGV) do
   redis.call('HDEL', KEYS[2], name)

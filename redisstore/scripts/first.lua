@@ -1,4 +1,4 @@
--- Reports whether a key is new until some time, and remembers it.
+-- Marks a key until a time. It returns 1 if the key was unknown, else 0.
 -- KEYS: key. ARGV: now, until, nonce.
 local m = judged(KEYS[1])
 if m and not m.work then

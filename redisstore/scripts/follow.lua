@@ -1,7 +1,8 @@
--- Returns the records that were kept since a mark, and whether all was lost
--- since: Redis was emptied, or a replica that knew less has taken over.
+-- Returns the epoch, whether Redis has lost entries since a mark, and the entries
+-- since that mark. Redis loses entries if it is emptied, or if a replica takes over
+-- that did not have all of them. The script then returns all entries.
 -- KEYS: epoch, sequence, log, values, keys.
--- ARGV: a new epoch, the mark's, the mark's number, life in ms, most.
+-- ARGV: a new epoch, the epoch of the mark, its number, life in ms, most entries.
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
   epoch = ARGV[1]

@@ -1,6 +1,6 @@
--- Returns what a message id stands for; '' if that is not known yet, and then
--- keeps the state of its report.
--- KEYS: message. ARGV: now, for how long in ms, state, what it supersedes.
+-- Returns the sending of a message id. If it is not known yet, the script keeps
+-- the state of the report for Settle, and returns ''.
+-- KEYS: message. ARGV: now, life in ms, state, the states it supersedes.
 local known = redis.call('GET', KEYS[1]) or '0'
 local early, sent = string.match(known, '^(%d+) ?(.*)$')
 if sent ~= '' then return sent end

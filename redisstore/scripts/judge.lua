@@ -1,4 +1,4 @@
--- What is left of an attempt: all that is not that simple.
+-- Handles all attempts that attempt.lua leaves: all but the common right code.
 local c = read(KEYS[1], 'p', 'o', 'x')
 local wrong = c[12] or ''
 if c[9] and string.find(c[9], ARGV[3], 1, true) then return tonumber(c[4]) end -- asked again
@@ -13,7 +13,7 @@ if f then
   local limit, wait = locked(f.known, f)
   if limit then return answer(c, 'limit', limit, wait) end
 end
-if ARGV[4] == c[10] and c[11] ~= '0' then -- what was refused each time, nobody can know
+if ARGV[4] == c[10] and c[11] ~= '0' then -- if WebSMS refused every sending, nobody can know the code
   change(KEYS[1], 'm', ARGV[3] .. ' ')
   if f and f.known and f.field ~= 'o' then redis.call('HDEL', KEYS[2], f.field) end
   wake(ARGV[2])

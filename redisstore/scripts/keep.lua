@@ -1,6 +1,7 @@
--- Keeps a record.
--- Its number is never one that was given before, also where a replica that
--- knew less has taken over: it is the time, or the next one.
+-- Keeps an entry of the archive.
+-- No number is given twice, even if a replica has taken over that did not have the
+-- latest numbers. So the number is the time in microseconds, or the next number if
+-- that is higher.
 -- KEYS: sequence, log, values. ARGV: life in ms, name, value, now in microseconds.
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])

@@ -1,6 +1,7 @@
--- Counts challenges by the minute in which they die. What dies later than the
--- last minute was counted by a clock that was ahead.
--- KEYS: live. ARGV: this minute, the last, life in ms, then minutes and how many more.
+-- Counts live challenges by the minute in which they die. Challenges that die after
+-- the last minute were counted by a clock that was ahead, and do not count.
+-- KEYS: live. ARGV: this minute, the last minute, life in ms, then pairs: a minute
+-- and the change of its count.
 for i = 4, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local live = 0

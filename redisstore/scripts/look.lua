@@ -1,3 +1,3 @@
--- Returns a challenge as it counts now.
+-- Returns a challenge, after moving times in the future to now.
 -- KEYS: challenge. ARGV: now.
 return read(KEYS[1])

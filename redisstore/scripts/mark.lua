@@ -1,7 +1,7 @@
--- A mark says what became of a key. It is 'until nonce made' of a key that is
--- done, and '0 nonce made until' of one that is in work, for a lease; nonce is
--- its holder's. Versions before leases wrote no 'made'. To them a lease is
--- over: they do twice what another node may just do, and lose nothing.
+-- A mark is the state of a key. It is 'until nonce made' for a key that is done, and
+-- '0 holder made until' for a key that a holder has leased. Versions of this program
+-- before leases wrote no 'made'. To them a lease looks like a mark that is over. So
+-- they may do work twice, and lose nothing.
 local function mark(key)
   local till, nonce, made, lease = string.match(redis.call('GET', key) or '', '^(%d+) (%S*) ?(%d*) ?(%d*)$')
   if not till then return end

@@ -1,18 +1,30 @@
--- A challenge is a hash:
---   u status        l length of the code   a attempts left    d when it dies
---   e resend after, as of the latest sending at z (none: b)   t settled              n sendings         s the code, sealed
---   m what ended it: the attempts that met it and the ids of its successors,
---     several where an answer was lost; or ''
---   p proof         o sendings that may have arrived          b born
---   g attempts that were left when the latest sending began   r delivery state
---   w the latest sending that WebSMS made the code for        f refused sendings
---   x the wrong attempts, y the resends: nonces, so that each is done once
---   k proof and d in one, while the right code opens it; or '', see change.lua
--- A version of this program that knows more fields keeps them there: what is
--- not read here is not touched.
+-- A stored challenge is a hash:
+--   u  status
+--   l  length of the code
+--   a  attempts that are left
+--   d  when it dies
+--   e  when it may be sent again, after the latest sending
+--   z  when the latest sending was counted; missing: b
+--   t  1 if the latest sending is settled
+--   n  number of sendings
+--   s  the code, sealed
+--   m  the nonces of the right attempts and the ids of the successors that ended
+--      it; there are several if answers were lost; '': it has not ended
+--   p  proof
+--   o  number of sendings that may have arrived
+--   b  when it was made
+--   g  attempts that were left when the latest sending began
+--   r  delivery state
+--   w  the latest sending that WebSMS made the code for
+--   f  the sendings that WebSMS refused
+--   x  nonces of the wrong attempts, so that each counts once
+--   y  nonces of the resends, so that each counts once
+--   k  p and d in one while the right code opens the challenge, else ''; see change.lua
+-- A later version of this program may have more fields. The scripts do not touch
+-- fields that they do not know.
 
--- begin has a challenge begin now that a clock which was ahead has made, or
--- sent again: it lives for as long, and no longer.
+-- begin corrects a challenge that a clock which was ahead has made or sent again:
+-- its life and its cooldown begin now, and last as long as before.
 local function begin(key)
   local c = redis.call('HMGET', key, 'b', 'z', 'd', 'e')
   local born, sent, dies, resend = tonumber(c[1]), tonumber(c[2] or c[1]), tonumber(c[3]), tonumber(c[4])
@@ -34,21 +46,21 @@ local function read(key, ...)
   return redis.call('HMGET', key, 'u', 'l', 'a', 'd', 'e', 't', 'n', 's', 'm', ...)
 end
 
--- over says why there is no challenge to speak of, nil if there is one.
+-- over returns why a challenge cannot be used, or nil if it can.
 local function over(c)
   if not c[1] or c[9] ~= '' then return 'none' end
   if now >= tonumber(c[4]) then return 'expired' end
   if c[3] == '0' then return 'dead' end
 end
 
--- answer is what a script returns: its outcome, which limit refused and for
--- how long, and the challenge.
+-- answer makes the reply of a script: the outcome, the limit that refuses, the wait
+-- in microseconds, and the challenge.
 local function answer(c, outcome, limit, wait)
   return {outcome, limit or '', int(wait or 0), c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]}
 end
 
--- keep says how long Redis keeps a challenge that dies at that time: a minute
--- more, in which its code is known to have expired.
+-- keep makes Redis keep a challenge until a minute after it dies. In that minute the
+-- answer is that the code has expired.
 local function keep(key, dies)
   redis.call('PEXPIRE', key, int(math.max(0, math.ceil((dies - now) / 1000)) + 60000))
 end

@@ -1,6 +1,7 @@
--- report applies a delivery report of one sending: its state, the states that
--- it supersedes, and the status that it makes. Of a sending that was followed
--- by another only its arrival matters: the code is the same.
+-- report applies a delivery report of one sending. superseded lists the states that
+-- its state supersedes, and effect is the status that follows from it. It returns 1
+-- if the status changed. For a sending that is not the latest, only its arrival
+-- counts, because both sendings have the same code.
 local function report(key, sending, state, superseded, effect)
   local c = redis.call('HMGET', key, 'n', 'r', 'u', 'm')
   if not c[1] or c[4] ~= '' then return 0 end

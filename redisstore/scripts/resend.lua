@@ -1,8 +1,8 @@
--- Takes another sending of a challenge from the counters.
--- It returns when the challenge was to die before, too.
--- KEYS: challenge, run, windows, then counters.
+-- Counts another sending of a challenge, and extends its life. After the challenge
+-- it returns when the challenge was to die before.
+-- KEYS: challenge, failures, windows, then counters.
 -- ARGV: now, channel, nonce, ttl, 5 cooldown, longest life, most sendings,
--- 8 counters' member but for the sending, 9 run, 10 counters.
+-- 8 member of the counters without the sending's number, 9 failures, 10 counters.
 local c = read(KEYS[1], 'b', 'o', 'y')
 local resends = c[12] or ''
 if string.find(resends, ARGV[3], 1, true) then return answer(c, 'ok') end -- asked again

@@ -1,9 +1,10 @@
--- Makes a challenge, and takes its sending from every counter.
--- It returns when the challenge dies that it replaces, if it does.
--- KEYS: challenge, former, run, windows, the number's challenges, then counters.
--- ARGV: now, id, former's id or '', channel of former, counters' member,
--- 6 sealed, proof, length, attempts, dies, resend after, 12 run,
--- 13 its latest end, 14 its longest life in milliseconds, 15 counters.
+-- Makes a challenge, and counts its sending in every counter. If it replaces another
+-- challenge, it returns when that one was to die.
+-- KEYS: challenge, former challenge, failures, windows, the number's challenges, then
+-- counters.
+-- ARGV: now, id, the former's id or '', channel of the former, member of the counters,
+-- 6 sealed, proof, length, attempts, dies, resend after, 12 failures,
+-- 13 latest possible end, 14 longest life in ms, 15 counters.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'ok'} end -- asked again
 local limit, wait
 local f = failures(KEYS[3], ARGV[12])
@@ -13,13 +14,14 @@ local list = counters(15, 6)
 limit, wait = refuses(list, limit, wait)
 if limit then return {'limit', limit, int(wait)} end
 
--- What an attempt needs comes first: a small hash is searched from its begin.
+-- The fields of an attempt come first, because Redis searches a small hash from its
+-- beginning.
 redis.call('HSET', KEYS[1], 'k', ARGV[7] .. ARGV[10], 'm', '', 'p', ARGV[7], 'd', ARGV[10], 'a', ARGV[9], 'o', '1',
   'u', 'queued', 'l', ARGV[8], 'e', ARGV[11], 't', '0', 'n', '1', 'g', ARGV[9], 'b', ARGV[1], 'w', '0', 'r', '0', 'f', ',',
   's', ARGV[6])
 keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
-if ARGV[12] ~= '' then -- whose it is can be asked by an operator; as many as anybody looks at
+if ARGV[12] ~= '' then -- an operator can list the latest challenges of a number
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', int(now))
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. int(tonumber(ARGV[13]) + ahead - now), '+inf')) do
     redis.call('ZADD', KEYS[5], ARGV[13], id)
@@ -30,7 +32,7 @@ if ARGV[12] ~= '' then -- whose it is can be asked by an operator; as many as an
 end
 if ARGV[3] ~= '' then
   local former = redis.call('HMGET', KEYS[2], 'd', 'm')
-  if former[1] then -- also one that ended: what ended it may be taken back
+  if former[1] then -- also if it has ended, because its end may be taken back
     change(KEYS[2], 'm', former[2] .. ARGV[2] .. ' ')
   end
   if former[2] == '' then

@@ -1,5 +1,5 @@
--- revive takes back one of the things that ended a challenge. Nothing of its
--- name is a pattern: it is of letters and digits.
+-- revive takes back an attempt or a successor that ended a challenge. ender is its
+-- nonce or its id. Both have only letters and digits, so gsub sees no pattern.
 local function revive(key, ender)
   local m = redis.call('HGET', key, 'm')
   if not m then return 0 end

@@ -1,8 +1,9 @@
--- Records how a sending went, and gives back what it says.
+-- Records the outcome of a sending, and gives a refused one back to the counters.
 -- KEYS: challenge, windows, then counters.
--- ARGV: now, channel, sending, status, refused, 6 the code that WebSMS made:
--- sealed, proof, length; 9 a report that came before: state, what it
--- supersedes, its effect; 12 counters' member, when that was taken, 14 counters.
+-- ARGV: now, channel, sending, status, refused,
+-- 6 the code that WebSMS made: sealed, proof, length,
+-- 9 a report that came before: state, the states it supersedes, its status,
+-- 12 member of the counters, the time when it was counted, 14 counters.
 local c = redis.call('HMGET', KEYS[1], 'n', 'r', 'm', 'd', 'a', 'g', 'o', 'w', 'f')
 if not c[1] or c[3] ~= '' then return 0 end
 local sending, latest = tonumber(ARGV[3]), ARGV[3] == c[1]
@@ -13,7 +14,7 @@ if ARGV[6] ~= '' and sending > tonumber(c[8]) then
 end
 if latest then put('t', '1') end
 if latest and c[2] == '0' then put('u', ARGV[4]) end
-local refused = ARGV[5] == '1' and not string.find(c[9], ',' .. ARGV[3] .. ',', 1, true) -- once
+local refused = ARGV[5] == '1' and not string.find(c[9], ',' .. ARGV[3] .. ',', 1, true) -- each sending once
 if refused then
   set[2] = c[9] .. ARGV[3] .. ','
   put('o', int(math.max(0, tonumber(c[7]) - 1)))

@@ -1,5 +1,5 @@
--- Opens a challenge again whose right answer nobody got word of: no session
--- came of it.
+-- Opens a challenge again after a right attempt whose answer was lost, because no
+-- session came of that attempt.
 -- KEYS: challenge. ARGV: channel, nonce.
 if revive(KEYS[1], ARGV[2]) == 0 then return 0 end
 wake(ARGV[1])

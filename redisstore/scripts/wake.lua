@@ -1,3 +1,3 @@
--- wake tells the nodes where somebody watches the challenge. Who may not
--- publish (an ACL) may do everything else.
+-- wake tells the nodes that watch the challenge about a change. pcall ignores an
+-- error: a user whose ACL forbids PUBLISH can still do everything else.
 local function wake(channel) redis.pcall('PUBLISH', channel, '') end
