@@ -13,10 +13,10 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// node is what a screen reader is told of an element.
+// node is an element as a screen reader presents it.
 type node struct{ Role, Name, Description, Invalid string }
 
-// said lists the controls and alerts of the page as a screen reader meets them.
+// said lists the controls and alerts of the page in the order in which a screen reader reads them.
 func said(b *browser.Tab) []node {
 	b.T.Helper()
 	value := func(v *accessibility.Value) string {
@@ -128,7 +128,7 @@ func TestFocus(t *testing.T) {
 	}
 }
 
-// What a keyboard can reach shows where the focus is.
+// Every element that the keyboard can reach has a visible focus outline.
 func TestFocusIsVisible(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
@@ -149,8 +149,8 @@ func TestFocusIsVisible(t *testing.T) {
 	}
 }
 
-// layoutFaults finds, in the page as it is drawn, text of too little contrast, targets
-// too small for a finger, fields on which iOS zooms, and what is cut off.
+// layoutFaults is a script that checks the layout of the page. It finds text of too little
+// contrast, targets that are too small for a finger, fields on which iOS zooms, and cut-off text.
 const layoutFaults = `(() => {
 	const found = [];
 	const channels = (css) => css.match(/[\d.]+/g).map(Number);
@@ -198,7 +198,8 @@ func TestLayout(t *testing.T) {
 		s.show(v)
 		b.Open(s.URL + prefix + "/page")
 		for scheme, width := range map[string]int64{"light": 320, "dark": 1280} {
-			// Colours that are still on their way are not what the page looks like.
+			// Reduced motion turns the colour transitions off, so that the final colours are
+			// measured.
 			browser.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 			}})

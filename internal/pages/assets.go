@@ -16,18 +16,18 @@ type asset struct {
 	body        []byte
 }
 
-// contentTypes are written out rather than asked of package mime, whose answers
-// depend on the machine.
+// contentTypes maps file extensions to content types. The answers of package mime depend on the
+// machine.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
 	".svg": "image/svg+xml",
 }
 
-// fingerprint reads the embedded assets. The first map holds them by the name
-// under which they are served, the second leads from a file's plain name to it.
-// The name carries 64 bits of the content's SHA-256, so that it changes with the
-// content and can be cached for ever (RFC 8246).
+// fingerprint reads the embedded assets. The first map holds the assets by the name under which
+// they are served. The second map leads from the plain name of a file, such as "style.css", to that
+// name. The served name carries 64 bits of the content's SHA-256. So it changes with the content,
+// and browsers can cache it without asking again (RFC 8246).
 func fingerprint() (assets map[string]asset, names map[string]string, err error) {
 	entries, err := files.ReadDir("assets")
 	if err != nil {
@@ -48,10 +48,9 @@ func fingerprint() (assets map[string]asset, names map[string]string, err error)
 	return assets, names, nil
 }
 
-// ServeAsset answers with the asset of that name: what follows "assets/" in the
-// request's path, such as "style.0123456789abcdef.css". It reports false, having
-// written nothing, when there is none, and the caller answers 404. Methods other
-// than GET and HEAD get 405.
+// ServeAsset answers with one asset. The name is the part of the request's path after "assets/",
+// such as "style.0123456789abcdef.css". If there is no such asset, ServeAsset writes nothing and
+// returns false, and the caller answers 404. Methods other than GET and HEAD get 405.
 func (p *Pages) ServeAsset(w http.ResponseWriter, r *http.Request, name string) bool {
 	a, ok := p.assets[name]
 	if !ok {
@@ -69,7 +68,7 @@ func (p *Pages) ServeAsset(w http.ResponseWriter, r *http.Request, name string) 
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodGet {
-		// A client that has gone away is nobody's error.
+		// Ignore the error: the client has closed the connection.
 		_, _ = w.Write(a.body)
 	}
 	return true

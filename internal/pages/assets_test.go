@@ -66,7 +66,7 @@ func TestNoSuchAsset(t *testing.T) {
 	}
 }
 
-// The prefix is the base of every link, whatever it is.
+// All links and assets begin with the prefix of the gate.
 func TestPrefix(t *testing.T) {
 	p, err := New("/team/sign-in", "Harbour Bank")
 	if err != nil {
@@ -74,7 +74,7 @@ func TestPrefix(t *testing.T) {
 	}
 	for name, v := range everyView() {
 		if name == "form not sent" {
-			continue // its link is the caller's
+			continue // the caller chooses the link of this page
 		}
 		if body := write(t, p, 200, v).Body.String(); strings.Contains(body, prefix) || !strings.Contains(body, `"/team/sign-in/assets/`) {
 			t.Errorf("%s leads elsewhere:\n%s", name, body)

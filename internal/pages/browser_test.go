@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// The whole walk, with and without JavaScript.
+// A user goes from the number form to the app, with and without JavaScript.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	for _, script := range []bool{true, false} {
@@ -51,7 +51,7 @@ func TestWalk(t *testing.T) {
 			b.Click(`form[action$="/verify"] button`)
 			b.UntilShown("#problem")
 			if !script {
-				// The button waits for nobody without JavaScript.
+				// Without JavaScript the button is never disabled.
 				b.Click("#resend button")
 				b.UntilShown(".notice.good")
 			}
@@ -82,14 +82,14 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// On plain HTTP browsers send no Sec-Fetch-Site, so a gate has only Origin to
-// tell a form of its own from another's. Without the meta element it is "null".
+// Browsers send no Sec-Fetch-Site on plain HTTP, so there a gate tells its own forms from others by
+// Origin alone. Without the meta element, Origin would be "null".
 func TestOriginOnPlainHTTP(t *testing.T) {
 	t.Parallel()
 	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
 	plain := "http://" + browser.PlainHost + ":" + port
-	// Browsers say on plain HTTP that they take no Cross-Origin-Opener-Policy.
+	// On plain HTTP, browsers complain that they ignore Cross-Origin-Opener-Policy.
 	b.Problems.Forgive("Cross-Origin-Opener-Policy")
 	b.Open(plain + prefix + "/login")
 	b.Fill("#phone", "021 234 567")
@@ -100,8 +100,8 @@ func TestOriginOnPlainHTTP(t *testing.T) {
 	}
 }
 
-// The right code may lead through the app to another origin, such as its single
-// sign-on. A policy with form-action 'self' would stop the user at the form.
+// The right code may lead through the app to another origin, such as a single sign-on page. A
+// policy with form-action 'self' would stop the user at the form.
 func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -121,7 +121,7 @@ func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
 	b.UntilShown("#sso")
 }
 
-// A reload of the page that answered a post only reads it.
+// Reloading the answer to a post requests the form with GET.
 func TestReloadPostsNothing(t *testing.T) {
 	t.Parallel()
 	wrongNumber := Login{ReturnTo: "/app?a=1&b=2", Problem: InvalidNumber("021 234 567")}
@@ -155,7 +155,7 @@ func TestReloadPostsNothing(t *testing.T) {
 	}
 }
 
-// sameAddress compares two addresses whatever they escape.
+// sameAddress compares two addresses. Differences in escaping do not count.
 func sameAddress(t *testing.T, a, b string) bool {
 	ua, err := url.Parse(a)
 	if err != nil {
@@ -168,8 +168,8 @@ func sameAddress(t *testing.T, a, b string) bool {
 	return ua.Host == ub.Host && ua.Path == ub.Path && ua.Query().Encode() == ub.Query().Encode()
 }
 
-// After signing in elsewhere, reloading the page that says a form was not sent
-// sends it, as the page says: the script must not have changed its address.
+// The page that says that a form was not sent tells the user to reload it after signing in. The
+// reload must send the form again, so the script must not change the address of this page.
 func TestReloadSendsTheAppsForm(t *testing.T) {
 	t.Parallel()
 	s, b := newSite(t, NotFound()), browser.NewPlainTab(t)
@@ -183,7 +183,7 @@ func TestReloadSendsTheAppsForm(t *testing.T) {
 		return nil
 	})
 	b.Problems.Expect(http.StatusUnprocessableEntity)
-	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script sends it, not a person
+	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script sends the form, without a click of a person
 	b.Open(s.URL + "/app")
 	b.Run(`document.body.innerHTML = "<form method=post action=/forms/7><input name=text value=long></form>"; document.forms[0].submit()`)
 	b.UntilShown(".action")

@@ -46,7 +46,7 @@ func TestContrastFormula(t *testing.T) {
 
 var token = regexp.MustCompile(`--([a-z-]+):\s*([^;]+);`)
 
-// schemes reads the colour tokens of the style sheet: light, and dark over it.
+// schemes reads the colour tokens of the style sheet for the light and the dark scheme.
 func schemes(t *testing.T, css string) map[string]map[string]string {
 	t.Helper()
 	blocks := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(css, -1)
@@ -91,7 +91,7 @@ func TestContrastOfTokens(t *testing.T) {
 		}
 	}
 
-	// No colour escapes the tokens, so that the pairs above are all there is.
+	// All colours are tokens, so the pairs above cover every colour.
 	rest := token.ReplaceAllString(string(css), "")
 	if m := regexp.MustCompile(`#[0-9a-fA-F]{3,8}\b|rgba?\(|hsla?\(|oklch\(|opacity`).FindString(rest); m != "" {
 		t.Errorf("the style sheet has a colour of its own: %s", m)
@@ -116,7 +116,7 @@ func TestStyleSheet(t *testing.T) {
 			t.Errorf("the style sheet has %s", bad)
 		}
 	}
-	// Motion is asked for, never taken for granted.
+	// Transitions and animations are allowed only inside the prefers-reduced-motion query.
 	before, _, _ := strings.Cut(string(css), "@media (prefers-reduced-motion")
 	if m := regexp.MustCompile(`(transition|animation)[a-z-]*:`).FindString(before); m != "" {
 		t.Error(fmt.Sprint(m, " outside of prefers-reduced-motion"))

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The words of the pages. They say what happened and what to do next, blame
-// nobody, and never tell whether a number is known here.
+// These are the texts of the pages. A text says what happened and what to do next. It blames nobody
+// and never shows whether a number is known to the gate.
 
-// deliveries are what the code page says in each state of the message.
+// deliveries returns the delivery texts of the code page, by status.
 func deliveries(masked string) map[string]string {
 	return map[string]string{
 		"queued":    "Sending the code…",
@@ -19,11 +19,11 @@ func deliveries(masked string) map[string]string {
 	}
 }
 
-// toLogin is an action that leads to the number form.
+// toLogin returns an action that leads to the number form.
 func toLogin(label string) *Action { return &Action{Label: label, Href: "login"} }
 
-// InvalidNumber is the problem of a number that is no mobile number. The
-// example is one that would be, or empty.
+// InvalidNumber says that the input is not a mobile number. The example is a valid number, or it is
+// empty.
 func InvalidNumber(example string) *Problem {
 	detail := "Enter a mobile number that can receive text messages."
 	if example != "" {
@@ -32,7 +32,7 @@ func InvalidNumber(example string) *Problem {
 	return &Problem{Slug: "invalid_number", Title: "Check the number", Detail: detail}
 }
 
-// CountryNotAllowed is the problem of a number of a country that gets no codes.
+// CountryNotAllowed says that the gate sends no codes to the number's country.
 func CountryNotAllowed() *Problem {
 	return &Problem{
 		Slug:   "country_not_allowed",
@@ -41,7 +41,7 @@ func CountryNotAllowed() *Problem {
 	}
 }
 
-// WrongCode is the problem of a code that is not the one that was sent.
+// WrongCode says that the code is wrong, and how many tries are left.
 func WrongCode(attemptsLeft int) *Problem {
 	return &Problem{
 		Slug:   "wrong_code",
@@ -50,7 +50,7 @@ func WrongCode(attemptsLeft int) *Problem {
 	}
 }
 
-// WrongRecovery is the problem of a recovery code that lets nobody in.
+// WrongRecovery says that the recovery code is wrong, used or expired.
 func WrongRecovery(company string) *Problem {
 	return &Problem{
 		Slug:   "wrong_code",
@@ -59,8 +59,7 @@ func WrongRecovery(company string) *Problem {
 	}
 }
 
-// TooManyTries is the problem of a place from which too many recovery codes
-// were tried.
+// TooManyTries says that too many recovery codes were tried from one IP address.
 func TooManyTries(retryAfter time.Duration) *Problem {
 	return &Problem{
 		Slug:       "rate_limited",
@@ -70,7 +69,7 @@ func TooManyTries(retryAfter time.Duration) *Problem {
 	}
 }
 
-// triesLeft says how often the code may still be tried.
+// triesLeft says how many times the user may still try the code.
 func triesLeft(n int) string {
 	switch {
 	case n <= 0:
@@ -82,7 +81,7 @@ func triesLeft(n int) string {
 	}
 }
 
-// Expired is the page of a code that came too late.
+// Expired is the page for a code that was entered after its lifetime.
 func Expired() Message {
 	return Message{
 		Heading: "This code has expired",
@@ -91,7 +90,7 @@ func Expired() Message {
 	}
 }
 
-// TooManyAttempts is the page of a challenge that died of wrong codes.
+// TooManyAttempts is the page for a challenge that ended after too many wrong codes.
 func TooManyAttempts() Message {
 	return Message{
 		Heading: "Too many wrong codes",
@@ -100,7 +99,7 @@ func TooManyAttempts() Message {
 	}
 }
 
-// NoChallenge is the page of a browser that no code is waiting for.
+// NoChallenge is the page for a browser that has no challenge.
 func NoChallenge() Message {
 	return Message{
 		Heading: "No code is waiting",
@@ -111,8 +110,8 @@ func NoChallenge() Message {
 	}
 }
 
-// RateLimited is the page of a user who must wait before the next code. A
-// retryAfter of 0 leaves open how long.
+// RateLimited is the page for a user who has to wait before the next code. A retryAfter of 0 means
+// that the wait is unknown.
 func RateLimited(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "Please wait a little",
@@ -124,8 +123,8 @@ func RateLimited(retryAfter time.Duration) Message {
 	}
 }
 
-// LockedOut is the page of a number that too many wrong codes were entered
-// for. A retryAfter of 0 leaves it locked until company unlocks it.
+// LockedOut is the page for a number that is locked after too many wrong codes. A retryAfter of 0
+// means that the number stays locked until company unlocks it.
 func LockedOut(retryAfter time.Duration, company string) Message {
 	m := Message{
 		Heading: "Too many wrong codes",
@@ -140,7 +139,7 @@ func LockedOut(retryAfter time.Duration, company string) Message {
 	return m
 }
 
-// NoNumber is the page of a user for whom no mobile number is kept.
+// NoNumber is the page for a user without a mobile number.
 func NoNumber(company string) Message {
 	return Message{
 		Heading: "We have no mobile number for you",
@@ -152,7 +151,7 @@ func NoNumber(company string) Message {
 	}
 }
 
-// NoUser is the page of a request in which the sign-in in front named nobody.
+// NoUser is the page for a request in which the first factor names no user.
 func NoUser(company string) Message {
 	return Message{
 		Heading: "We do not know who you are",
@@ -164,8 +163,8 @@ func NoUser(company string) Message {
 	}
 }
 
-// CodeUnavailable is the page of a gate that cannot check a code just now. A
-// retryAfter of 0 leaves open how long.
+// CodeUnavailable is the page for a code that the gate cannot check at the moment. A retryAfter of
+// 0 means that the wait is unknown.
 func CodeUnavailable(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "We cannot check your code right now",
@@ -177,8 +176,8 @@ func CodeUnavailable(retryAfter time.Duration) Message {
 	}
 }
 
-// Unavailable is the page of a gate that cannot send or check codes just now. A
-// retryAfter of 0 leaves open how long.
+// Unavailable is the page for a gate that cannot send or check codes at the moment. A retryAfter of
+// 0 means that the wait is unknown.
 func Unavailable(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "We cannot do this right now",
@@ -190,7 +189,7 @@ func Unavailable(retryAfter time.Duration) Message {
 	}
 }
 
-// tryAgain says when to come back.
+// tryAgain says when the user can try again. An after of 0 means that the wait is unknown.
 func tryAgain(after time.Duration) string {
 	if after <= 0 {
 		return "Try again in a few minutes."
@@ -198,7 +197,7 @@ func tryAgain(after time.Duration) string {
 	return "Try again in " + duration(after) + "."
 }
 
-// CrossOrigin is the page of a form that another site has posted.
+// CrossOrigin is the page for a form that another site has posted.
 func CrossOrigin() Message {
 	return Message{
 		Heading: "That came from another site",
@@ -207,8 +206,8 @@ func CrossOrigin() Message {
 	}
 }
 
-// TooEarly is the page for a form that was posted in TLS early data. Browsers
-// send the form again by themselves.
+// TooEarly is the page for a form that was posted in TLS early data. Most users never see it,
+// because browsers send such a form again by themselves.
 func TooEarly() Message {
 	return Message{
 		Heading: "Please send that again",
@@ -217,7 +216,7 @@ func TooEarly() Message {
 	}
 }
 
-// NotFound is the page of an address that leads nowhere.
+// NotFound is the page for an address that does not exist.
 func NotFound() Message {
 	return Message{
 		Heading: "Page not found",
@@ -226,8 +225,7 @@ func NotFound() Message {
 	}
 }
 
-// MethodNotAllowed is the page of an address that was used in a way it does not
-// know.
+// MethodNotAllowed is the page for an address that does not take the request's method.
 func MethodNotAllowed() Message {
 	return Message{
 		Heading: "That does not work here",
@@ -236,7 +234,7 @@ func MethodNotAllowed() Message {
 	}
 }
 
-// TooLarge is the page of a request that is too long.
+// TooLarge is the page for a request that is too long.
 func TooLarge() Message {
 	return Message{
 		Heading: "That was too long",
@@ -245,7 +243,7 @@ func TooLarge() Message {
 	}
 }
 
-// BadRequest is the page of a request that cannot be read.
+// BadRequest is the page for a request that cannot be read.
 func BadRequest() Message {
 	return Message{
 		Heading: "We could not read that",
@@ -254,9 +252,8 @@ func BadRequest() Message {
 	}
 }
 
-// FormNotSent is the page of a form of the app that was posted without a
-// session. It stands in the tab that the form was in, so signing in opens a tab
-// of its own, from loginHref.
+// FormNotSent is the page for a form of the app that was posted without a session. It replaces the
+// form in its tab. So the link to sign in, loginHref, opens a new tab.
 func FormNotSent(loginHref string) Message {
 	return Message{
 		Heading: "Your form was not sent",

@@ -30,7 +30,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 	}
 }
 
-// Who is locked out reads for how long, or whom to ask.
+// The page of a locked number says how long to wait or whose help to ask for.
 func TestLockedOut(t *testing.T) {
 	for after, want := range map[time.Duration]string{15 * time.Minute: "Try again in 15 minutes.", 0: "Ask Acme to unlock your number."} {
 		m := LockedOut(after, "Acme")
@@ -73,7 +73,7 @@ func TestFieldProblems(t *testing.T) {
 	}
 }
 
-// A caller that changes a page's action must not change it for everybody.
+// A caller may change the action of its page. Other pages must not change with it.
 func TestMessagesShareNothing(t *testing.T) {
 	m := Expired()
 	m.Action.Href = "login?rd=%2Fmine"

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// duration says a time span as people do, in one unit and rounded up: "30
-// seconds", "5 minutes", "30 days". The script has the same rule for the
-// countdown, so that the text does not jump when it takes over.
+// duration writes a time span in one unit, rounded up: "30 seconds", "5 minutes", "30 days". The
+// countdown in the script follows the same rule, so the text does not jump when the script takes
+// over.
 func duration(d time.Duration) string {
 	unit, name := time.Second, "second"
 	switch {

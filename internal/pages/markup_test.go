@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// Helpers that look at a page as a browser does.
+// These helpers read a page as a browser does.
 
 func parse(t *testing.T, page string) *html.Node {
 	t.Helper()
@@ -46,8 +46,8 @@ func has(n *html.Node, key string) bool {
 	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == key })
 }
 
-// find returns the elements of that name with these attributes, given as
-// key, value pairs.
+// find returns the elements of that name with these attributes. The attributes are key, value
+// pairs.
 func find(doc *html.Node, name string, attrs ...string) []*html.Node {
 	var found []*html.Node
 next:
@@ -65,7 +65,7 @@ next:
 	return found
 }
 
-// one is find for what must be there exactly once.
+// one is find for an element that must be there exactly once.
 func one(t *testing.T, doc *html.Node, name string, attrs ...string) *html.Node {
 	t.Helper()
 	found := find(doc, name, attrs...)
@@ -75,7 +75,7 @@ func one(t *testing.T, doc *html.Node, name string, attrs ...string) *html.Node 
 	return found[0]
 }
 
-// text is the text of a node, its white space as a reader sees it.
+// text returns the text of a node, with white space as a reader sees it.
 func text(n *html.Node) string {
 	var b strings.Builder
 	for d := range n.Descendants() {
@@ -91,7 +91,7 @@ func page(t *testing.T, v View) *html.Node {
 	return parse(t, write(t, newPages(t), 200, v).Body.String())
 }
 
-// What holds for every page, whatever it says.
+// These rules hold for every page.
 func TestMarkupOfEveryPage(t *testing.T) {
 	p := newPages(t)
 	for name, v := range everyView() {
@@ -133,8 +133,7 @@ func countAttr(doc *html.Node, key string) (n int) {
 	return n
 }
 
-// checkReferences holds ids to be unique and everything that names one to name
-// one that is there.
+// checkReferences checks that ids are unique, and that every reference leads to an id on the page.
 func checkReferences(t *testing.T, doc *html.Node) {
 	t.Helper()
 	ids := make(map[string]bool)
@@ -157,8 +156,8 @@ func checkReferences(t *testing.T, doc *html.Node) {
 	}
 }
 
-// checkControls holds every form to be posted below the prefix, and every field
-// and link to have a name.
+// checkControls checks that every form posts below the prefix, and that every field and link has a
+// name.
 func checkControls(t *testing.T, doc *html.Node) {
 	t.Helper()
 	for _, form := range find(doc, "form") {
@@ -183,8 +182,8 @@ func checkControls(t *testing.T, doc *html.Node) {
 	}
 }
 
-// checkNothingForeign holds the page to what the policy of its headers allows:
-// no inline script or style, and nothing from elsewhere.
+// checkNothingForeign checks that the page keeps to its own Content Security Policy: no inline
+// script or style, and no resource of another origin.
 func checkNothingForeign(t *testing.T, p *Pages, doc *html.Node) {
 	t.Helper()
 	for n := range elements(doc) {
@@ -210,12 +209,11 @@ func checkNothingForeign(t *testing.T, p *Pages, doc *html.Node) {
 	}
 }
 
-// voidElements have no end tag (HTML, section 13.1.2). Those of the pages.
+// voidElements are those of the pages' elements that have no end tag (HTML, section 13.1.2).
 var voidElements = []string{"meta", "link", "input"}
 
-// wellFormed reports the first tag that is not closed where it was opened, and
-// the first attribute that stands twice in a tag: what a browser would mend in
-// silence.
+// wellFormed reports the first tag that is not closed where it was opened, and the first attribute
+// that a tag has twice. A browser would repair both in silence.
 func wellFormed(page string) error {
 	var open []string
 	z := html.NewTokenizer(strings.NewReader(page))

@@ -1,19 +1,17 @@
-// Package pages writes the web pages of a gate: the number form, the code form
-// and the page that says what went wrong and what to do next.
+// Package pages writes the web pages of a gate: the number form, the code form, the recovery code
+// form, and the pages that report an error and its next step.
 //
-// What it promises:
+// Its promises:
 //
-//   - Every page works without JavaScript. With it the code page also takes the
-//     code from the SMS (WebOTP), counts down to the next resend and follows the
-//     delivery of the message.
-//   - Every page comes from this origin alone: no framework, no font, no image of
-//     somebody else's, and no inline script or style, so that the Content Security
-//     Policy can forbid all of them.
-//   - All data is escaped by html/template for the place it stands in.
+//   - Every page works without JavaScript. With it, the code page also takes the code from the SMS
+//     (WebOTP), counts down to the next resend, and follows the delivery of the message.
+//   - Every page loads files of this origin only: no framework, no font and no image of another
+//     site. It has no inline script or style, so the Content Security Policy forbids all of them.
+//   - html/template escapes all data for its context.
 //   - No page holds a code.
 //
-// The package imports nothing but the standard library. It knows no request, no
-// session and no challenge: a caller fills a [View] and says where it goes.
+// The package imports the standard library only. It knows no request, no session and no challenge:
+// a caller fills a [View] and chooses where to write it.
 package pages
 
 import (
@@ -32,8 +30,8 @@ import (
 //go:embed templates assets
 var files embed.FS
 
-// Pages holds the parsed templates and the fingerprinted assets of one gate.
-// It is safe for concurrent use.
+// Pages holds the parsed templates and the fingerprinted assets of one gate. It is safe for
+// concurrent use.
 type Pages struct {
 	company   string
 	templates map[string]*template.Template // by View.view
@@ -41,18 +39,16 @@ type Pages struct {
 	buffers   sync.Pool
 }
 
-// A View is one page: a [Login], a [Verify] or a [Message].
+// A View is one page: a [Login], a [Verify], a [Recover] or a [Message].
 type View interface {
-	view() string  // the template's name
-	title() string // what stands before the company in the browser's title bar
-	model() any    // what the template sees
+	view() string  // name of the template
+	title() string // text before the company in the browser's title bar
+	model() any    // data for the template
 }
 
-// New parses the pages of a gate that lives below prefix and speaks for company.
-//
-// The prefix is the base of every link and asset: an absolute path without a
-// slash at its end, such as "/.websms". The company heads every page and must
-// not be empty.
+// New parses the pages of one gate. All links and assets begin with prefix. It is an absolute path
+// without a slash at its end, such as "/.websms". The company heads every page and must not be
+// empty.
 func New(prefix, company string) (*Pages, error) {
 	if !strings.HasPrefix(prefix, "/") || strings.HasPrefix(prefix, "//") || strings.HasSuffix(prefix, "/") {
 		return nil, fmt.Errorf("pages: prefix %q: use an absolute path without a slash at its end, such as /.websms", prefix)
@@ -106,15 +102,14 @@ func New(prefix, company string) (*Pages, error) {
 	return p, nil
 }
 
-// plain escapes s for the text of an element. html/template would also write a
-// plus sign as a character reference, which the text of an element does not need;
-// without it a masked number is found in a page's source as it is shown.
+// plain escapes s for the text of an element. html/template would also escape a plus sign, which
+// the text of an element does not need. Without that, the page's source shows a masked number as
+// the reader sees it.
 func plain(s string) template.HTML { return template.HTML(html.EscapeString(s)) }
 
-// Write answers with the view as an HTML page: its headers, the status and the
-// body. Headers that the caller has set before, such as Set-Cookie and
-// Retry-After, stay. The page is complete before the first byte leaves, so when
-// Write fails to render it nothing has been written yet.
+// Write answers with the view as an HTML page: headers, status and body. It keeps headers that the
+// caller has set before, such as Set-Cookie and Retry-After. Write renders the whole page before it
+// writes the first byte. So if rendering fails, nothing has been written.
 func (p *Pages) Write(w http.ResponseWriter, status int, v View) error {
 	buf := p.buffers.Get().(*bytes.Buffer)
 	defer p.buffers.Put(buf)

@@ -14,7 +14,7 @@ import (
 
 const prefix = "/.websms"
 
-// noon is the server's clock in the tests that need one.
+// noon is the time of the server's clock in the tests that need one.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newPages(t testing.TB) *Pages {
@@ -26,7 +26,7 @@ func newPages(t testing.TB) *Pages {
 	return p
 }
 
-// codeForm is a code page as it comes just after a number was entered.
+// codeForm returns the code page just after the number was entered.
 func codeForm() Verify {
 	return Verify{
 		Masked: "+64•••567", ReturnTo: "/reports?year=2026&page=2", CodeLength: 6, AttemptsLeft: 5,
@@ -34,7 +34,7 @@ func codeForm() Verify {
 	}
 }
 
-// everyView names one view for every way a page can look.
+// everyView returns one view for each way that a page can look.
 func everyView() map[string]View {
 	code := func(change func(*Verify)) View {
 		v := codeForm()
@@ -150,7 +150,7 @@ func TestWriteHeaders(t *testing.T) {
 	}
 }
 
-// gone is a client that has hung up.
+// gone is a client that has closed the connection.
 type gone struct{ http.ResponseWriter }
 
 func (gone) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
@@ -161,7 +161,7 @@ func TestWriteReportsALostClient(t *testing.T) {
 	}
 }
 
-// A view that does not render must leave the answer to the caller.
+// If a view cannot be rendered, the caller can still write an answer of its own.
 func TestWriteRendersBeforeItAnswers(t *testing.T) {
 	p := newPages(t)
 	p.templates["message"] = template.Must(template.New("").Parse(`half a page {{.Nothing}}`))
@@ -172,7 +172,7 @@ func TestWriteRendersBeforeItAnswers(t *testing.T) {
 	if rec.Body.Len() > 0 || len(rec.Header()) > 0 {
 		t.Errorf("already written: %v %q", rec.Header(), rec.Body)
 	}
-	// The half page is not left for the next one.
+	// The buffer of the failed page is not reused with its content.
 	if body := write(t, p, 200, Login{}).Body.String(); strings.Contains(body, "half a page") {
 		t.Error("the next page begins with the one that failed")
 	}
@@ -199,7 +199,7 @@ func TestWriteConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// Every string that a caller can fill is data, whatever is in it.
+// Every string of the caller is escaped.
 func TestEverythingIsEscaped(t *testing.T) {
 	for _, attack := range []string{
 		`<script>alert(1)</script>`,
@@ -229,7 +229,7 @@ func TestEverythingIsEscaped(t *testing.T) {
 			code, limited,
 			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, NewTab: true},
 		} {
-			// The page's own elements and attributes are the only ones.
+			// The attack adds no element and no attribute.
 			harmless := write(t, newPages(t), 200, withoutAttack(v)).Body.String()
 			if got, want := skeleton(t, write(t, p, 200, v).Body.String()), skeleton(t, harmless); got != want {
 				t.Errorf("%q changes the markup of %s:\n%s\nwant\n%s", attack, v.view(), got, want)
@@ -245,7 +245,7 @@ func TestEverythingIsEscaped(t *testing.T) {
 	}
 }
 
-// withoutAttack is the view with plain words where the attack stood.
+// withoutAttack returns the view with harmless text in place of the attack.
 func withoutAttack(v View) View {
 	plain := func(p *Problem) *Problem {
 		if p == nil {
@@ -277,8 +277,7 @@ func withoutAttack(v View) View {
 	panic("unknown view")
 }
 
-// skeleton is the page's markup without its text and the values of its
-// attributes.
+// skeleton returns the markup of the page without its text and the values of its attributes.
 func skeleton(t *testing.T, page string) string {
 	var b strings.Builder
 	for n := range elements(parse(t, page)) {

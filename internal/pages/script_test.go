@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// stubWebOTP stands in for the browser's prompt: the test holds its answer.
+// stubWebOTP replaces the browser's prompt. The test decides how the prompt is answered.
 const stubWebOTP = `
 	navigator.credentials.get = (options) => new Promise((resolve, reject) => {
 		window.asked = options;
@@ -22,7 +22,7 @@ const stubWebOTP = `
 		});
 	});`
 
-// clockAhead lets a test move the browser's clock on.
+// clockAhead lets a test set the browser's clock forward.
 const clockAhead = `
 	window.ahead = 0;
 	const wall = Date.now.bind(Date);
@@ -33,7 +33,7 @@ func TestWebOTPFillsAndSubmits(t *testing.T) {
 	v := codeForm()
 	v.Remember, v.Remembered = 720*time.Hour, true
 	s, b := newSite(t, v), browser.NewPlainTab(t)
-	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script goes on, not a person
+	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script goes to the next page, without a click of a person
 	b.Ahead(stubWebOTP)
 	b.Open(s.URL + prefix + "/verify")
 	b.Until(`window.asked !== undefined`)
@@ -63,7 +63,8 @@ func TestWebOTPIsAbortedOnSubmit(t *testing.T) {
 	}
 }
 
-// Refusals and browsers without WebOTP leave the form to the user, in silence.
+// If the user declines or the browser has no WebOTP, the script leaves the form alone and reports
+// no error.
 func TestWithoutWebOTP(t *testing.T) {
 	t.Parallel()
 	b := browser.NewPlainTab(t)
@@ -79,7 +80,7 @@ func TestWithoutWebOTP(t *testing.T) {
 		s := newSite(t, codeForm())
 		unstub := b.Ahead(stub)
 		b.Open(s.URL + prefix + "/verify")
-		// The script ran to its end: the countdown has begun.
+		// The countdown has begun, so the script ran to its end.
 		b.Until(`document.querySelector("#resend button").disabled`)
 		b.Fill("#code", "482174")
 		b.Click(`form[action$="/verify"] button`)
@@ -120,7 +121,7 @@ func TestPaste(t *testing.T) {
 		"4 8 2 1 7 4":                    "482174",
 		"Harbour Bank: 482174. Valid 5m": "482174",
 		"Your code: 482174\n@bank.example #482174": "482174",
-		"0800 838 383":      "unchanged", // for the browser to paste and the input event to clean
+		"0800 838 383":      "unchanged", // the browser pastes it, and the input event cleans it
 		"nothing like that": "unchanged",
 	} {
 		got := browser.Eval[string](b, `(() => {
@@ -146,7 +147,8 @@ func TestCountdown(t *testing.T) {
 	b.Until(`document.querySelector("#resend button").disabled`)
 	b.Until(`/^You can send it again in (80|7\d) seconds\.$/.test(wait.textContent)`)
 
-	// A clock set back does not hold the button up, nor does it show nonsense.
+	// If the clock is set back, the button does not stay disabled, and the page shows no impossible
+	// time.
 	b.Run(`ahead = -3600_000`)
 	b.Until(`/^You can send it again in (7\d|6\d) seconds\.$/.test(wait.textContent)`)
 
@@ -158,7 +160,7 @@ func TestCountdown(t *testing.T) {
 	b.Run(`ahead = 81_000`)
 	b.Until(`!document.querySelector("#resend button").disabled`)
 	untilWords(b, "wait", "Messages can take a minute. You can send it again now.")
-	// Nothing of it is read out second by second.
+	// A screen reader does not read the countdown aloud every second.
 	if n := browser.Eval[int](b, `document.querySelectorAll("#resend [aria-live], #resend [role]").length`); n != 0 {
 		t.Errorf("%d live regions in the countdown", n)
 	}
@@ -169,12 +171,12 @@ func TestCountdown(t *testing.T) {
 	}
 }
 
-// The script counts in the units in which the server wrote the page.
+// The script uses the same units as the server.
 func TestCountdownUnits(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	s, b := newSite(t, v), browser.NewPlainTab(t)
-	// Time stands still, so that nothing has passed when the script looks.
+	// The clock is stopped, so that no time has passed when the script reads it.
 	b.Ahead(`performance.now = () => 0; Date.now = () => 0;`)
 	for _, d := range []time.Duration{time.Second, 90 * time.Second, 100 * time.Second, 4 * time.Minute, 10 * time.Minute} {
 		v.ExpiresAt, v.ResendAt = v.Now.Add(2*d), v.Now.Add(d)
@@ -201,7 +203,7 @@ func TestDeliveryStream(t *testing.T) {
 	untilWords(b, "delivery", "The code is on its way.")
 	s.events <- "not json"
 	s.events <- challenge("unheard-of", v.ExpiresAt, noon)
-	// The event brought the time of the resend forward, and that is all it did.
+	// The event brought the time of the resend forward and changed nothing else.
 	b.Until(`!document.querySelector("#resend button").disabled`)
 	untilWords(b, "delivery", "The code is on its way.")
 	s.events <- challenge("failed", v.ExpiresAt, noon)
@@ -211,7 +213,7 @@ func TestDeliveryStream(t *testing.T) {
 	if got := browser.Eval[string](b, `delivery.dataset.state`); got != "delivered" {
 		t.Errorf("the state is %q", got)
 	}
-	// Nothing comes after a delivery, so the browser hangs up.
+	// The script closes the stream after the delivery, because no other event follows.
 	select {
 	case <-s.left:
 	case <-time.After(patience):
@@ -279,8 +281,8 @@ func TestExpiryIsSaid(t *testing.T) {
 func TestSecondSubmitIsHeldBack(t *testing.T) {
 	t.Parallel()
 	s, b := newSite(t, Login{Example: "021 234 567"}), browser.NewPlainTab(t)
-	// Counts what would leave the page, and holds it back in place of a slow
-	// network; keeps what the script puts off for ten seconds.
+	// This script counts the submits that would leave the page, and stops them to simulate a slow
+	// network. It keeps the functions that the page's script puts off for ten seconds.
 	b.Ahead(`
 		window.sent = 0;
 		addEventListener("submit", (event) => {
@@ -302,7 +304,7 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 	if n := browser.Eval[int](b, `sent`); n != 1 {
 		t.Errorf("submitted %d times", n)
 	}
-	// A submit that never ends does not leave the user with a dead button.
+	// The button works again if a submit never ends.
 	b.Run(`givingUp()`)
 	b.Until(`document.querySelector("button").ariaDisabled === null`)
 	b.Click("button")
@@ -311,7 +313,7 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 	}
 }
 
-// A page that comes back from the browser's cache works again.
+// A page that the browser restores from its cache works again.
 func TestBackFromTheCache(t *testing.T) {
 	t.Parallel()
 	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// patience bounds what is waited for outside of the browser.
+// patience bounds each wait outside of the browser.
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
@@ -22,21 +22,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// untilWords waits until an element has these words and no others.
+// untilWords waits until the text of an element is exactly these words.
 func untilWords(b *browser.Tab, id, want string) {
 	b.T.Helper()
 	b.Until(`document.getElementById("` + id + `")?.textContent === ` + browser.Quote(want))
 }
 
-// A site is a gate without its insides: it shows a view and notes what is posted.
+// A site is a stub of a gate. It shows a view and records the posts.
 type site struct {
 	*httptest.Server
 	events chan string   // data of status events; closed to end the stream
-	left   chan struct{} // gets a value when a browser leaves the stream
+	left   chan struct{} // gets a value when a browser closes the stream
 
 	mu     sync.Mutex
-	view   View                                           // what GET shows below the prefix
-	onPost func(w http.ResponseWriter, path string) error // nil: 303 to /app
+	view   View                                           // view that GET shows below the prefix
+	onPost func(w http.ResponseWriter, path string) error // answers posts; nil: 303 to /app
 	posts  []post
 	paths  []string
 }
@@ -95,7 +95,7 @@ func newSite(t *testing.T, v View) *site {
 	return s
 }
 
-// status streams the site's events.
+// status streams the events of the site.
 func (s *site) status(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -109,7 +109,7 @@ func (s *site) status(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			select {
 			case s.left <- struct{}{}:
-			default: // nobody counts so many
+			default: // more than any test counts
 			}
 			return
 		}
@@ -126,5 +126,5 @@ func (s *site) answer(f func(w http.ResponseWriter, path string) error) {
 
 func (s *site) posted() []post { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.posts) }
 
-// requests are the methods and paths asked for so far, in order.
+// requests returns the method and path of each request so far, in order.
 func (s *site) requests() []string { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.paths) }

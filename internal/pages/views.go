@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Login is the page that asks for a mobile number or, as a second factor, for
-// leave to text the number that is known already.
+// Login is the page that asks for a mobile number. With a second factor the number is known
+// already, and the page asks whether to text it.
 type Login struct {
-	ReturnTo  string   // where the user wanted to go; posted back as rd
+	ReturnTo  string   // path that the user asked for; posted back as rd
 	Masked    string   // second factor: the masked number; there is no number field
-	Example   string   // a number as people here write it, such as "021 234 567"
-	Problem   *Problem // what was wrong with the last try
+	Example   string   // a number in local spelling, such as "021 234 567"
+	Problem   *Problem // error of the last try
 	SignedOut bool     // the user has just signed out
 }
 
@@ -33,20 +33,20 @@ func (v Login) model() any {
 
 // Verify is the page that asks for the code.
 type Verify struct {
-	Masked       string // the number the code goes to, such as "+64•••567"
-	ReturnTo     string // where the user wanted to go, kept by "Use another number"; may be empty
+	Masked       string // the number that gets the code, such as "+64•••567"
+	ReturnTo     string // path that the user asked for, kept by "Use another number"; may be empty
 	CodeLength   int    // digits of the code
-	AttemptsLeft int    // tries left; told when it is 1 or 2
-	Status       string // queued, accepted, delivered or failed; another is taken for queued
+	AttemptsLeft int    // tries left; the page shows 1 and 2 only
+	Status       string // queued, accepted, delivered or failed; any other value counts as queued
 
-	// When the code stops working, when it may be sent again, and the server's
-	// clock as the page is written. The browser's clock is not trusted.
+	// ExpiresAt is the end of the code's life. ResendAt is when the code may be sent again. Now is
+	// the server's clock when the page is written, because the browser's clock may be wrong.
 	ExpiresAt, ResendAt, Now time.Time
 
-	Remember     time.Duration // offers to trust the device for so long; 0 does not
-	Remembered   bool          // the offer was taken on the last try
-	SecondFactor bool          // the number is given: there is no other to use
-	Problem      *Problem      // what was wrong with the last try
+	Remember     time.Duration // how long to trust the device; 0 hides the offer
+	Remembered   bool          // the user ticked the offer on the last try
+	SecondFactor bool          // the number is fixed, so the page offers no other number
+	Problem      *Problem      // error of the last try
 	Sent         bool          // the code has just been sent again
 }
 
@@ -77,21 +77,21 @@ func (v Verify) model() any {
 	return m
 }
 
-// verifyModel is a Verify with what follows from it.
+// verifyModel is a Verify with the values that the template needs besides.
 type verifyModel struct {
 	Verify
 	State      string            // Status, or "expired"
-	Deliveries map[string]string // what to say in each state
+	Deliveries map[string]string // text of each state
 	Life, Wait time.Duration
-	Wrong      bool // the problem is the code itself
-	MaxLength  int  // room for a code pasted with a space between any two digits
+	Wrong      bool // the code itself was wrong
+	MaxLength  int  // room for a pasted code with a space between each two digits
 }
 
-// Recover is the page that asks for a recovery code: what the company whose
-// pages these are has given to somebody whom no SMS reaches.
+// Recover is the page that asks for a recovery code. The company gives such a code to a user who
+// gets no SMS.
 type Recover struct {
-	ReturnTo string   // where the user wanted to go; posted back as rd
-	Problem  *Problem // what was wrong with the last try
+	ReturnTo string   // path that the user asked for; posted back as rd
+	Problem  *Problem // error of the last try
 }
 
 func (Recover) view() string { return "recover" }
@@ -109,27 +109,27 @@ func (v Recover) model() any { return v }
 type Message struct {
 	Heading string
 	Body    []string // paragraphs
-	Steps   []string // what to do in order, when it takes more than one thing
+	Steps   []string // steps to take in order, if there are several
 	Action  *Action
-	NewTab  bool // the action opens in a new tab, and this one stays as it is
+	NewTab  bool // the action opens in a new tab, and this tab stays as it is
 }
 
-// Action is the one thing to do on a [Message] page.
+// Action is the single next step on a [Message] page.
 type Action struct {
 	Label string
-	Href  string // a path; without a leading slash it stands below the prefix
+	Href  string // a path; without a leading slash it is relative to the prefix
 }
 
 func (Message) view() string    { return "message" }
 func (v Message) title() string { return v.Heading }
 func (v Message) model() any    { return v }
 
-// Problem says on a form what was wrong with the last try. A problem of a field
-// is shown at the field, another one above the form.
+// Problem is the error of the last try on a form. An error of a field is shown at the field. Any
+// other error is shown above the form.
 type Problem struct {
 	Slug       string // such as "wrong_code"
 	Title      string // a few words, for the browser's title bar
-	Detail     string // what to do now
+	Detail     string // text that says what to do now
 	RetryAfter time.Duration
 }
 

@@ -21,7 +21,7 @@ func TestNumberForm(t *testing.T) {
 	if text(one(t, form, "button")) != "Text me a code" {
 		t.Error("the button does not say what it does")
 	}
-	// A reload of the answer to a post becomes a plain look at the form.
+	// Reloading the answer to a post requests the form with GET.
 	u, err := url.Parse(attr(one(t, doc, "main"), "data-url"))
 	if err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/reports?year=2026&page=2" {
 		t.Errorf("the page's own address is %v (%v)", u, err)
@@ -152,7 +152,7 @@ func TestDeliveryStates(t *testing.T) {
 		if got := text(region); got != want {
 			t.Errorf("%s says %q, want %q", state, got, want)
 		}
-		// The script finds the words of the other states here.
+		// The script reads the texts of the other states here.
 		for other, want := range words {
 			if got := attr(region, "data-"+other); got != want {
 				t.Errorf("data-%s is %q, want %q", other, got, want)
@@ -187,7 +187,7 @@ func TestWrongCode(t *testing.T) {
 	}
 }
 
-// A problem of no field stands above the form and takes the focus there.
+// An error that belongs to no field is shown above the form and takes the focus.
 func TestProblemOfTheWholeForm(t *testing.T) {
 	for _, v := range []View{
 		Login{Example: "021", Problem: &Problem{Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second}},
@@ -273,7 +273,7 @@ func TestMessage(t *testing.T) {
 		t.Errorf("heading %q", got)
 	}
 
-	// A relative action stands below the prefix.
+	// A relative action leads below the prefix.
 	if link := one(t, page(t, Expired()), "a", "href", prefix+"/login"); has(link, "target") {
 		t.Error("opens a new tab unasked")
 	}
