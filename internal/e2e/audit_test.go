@@ -22,13 +22,13 @@ var audit string
 // A device is a viewport, in CSS pixels.
 type device struct {
 	width, height int64
-	scale         float64 // pixels of a picture to one of these
+	scale         float64 // pixels of a picture for one CSS pixel
 	mobile        bool
 }
 
 var (
 	smartphone = device{360, 740, 2, true}
-	// WCAG 2.2, 1.4.10: no scrolling in two directions at 320 CSS pixels.
+	// WCAG 2.2, 1.4.10: at 320 CSS pixels the page scrolls in one direction only.
 	narrow  = device{320, 640, 2, true}
 	desktop = device{1024, 768, 1, false}
 )
@@ -41,8 +41,8 @@ func (b *tab) use(d device) {
 	b.Until(fmt.Sprintf("Math.round(visualViewport.width * visualViewport.scale) === %d", d.width))
 }
 
-// prefer sets what the page is told of the user's wishes. Without motion there
-// are no colours half way from one to the other.
+// prefer sets the user's preferences that the page sees. Without motion, no colour is measured
+// halfway through a transition.
 func (b *tab) prefer(scheme string) {
 	b.T.Helper()
 	browser.Call(b.Tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
@@ -51,8 +51,8 @@ func (b *tab) prefer(scheme string) {
 	b.Until("matchMedia('(prefers-color-scheme: " + scheme + ")').matches")
 }
 
-// inspect audits the page as it is now, in light and in dark on each of the
-// devices, and pictures it on the first where pictures are asked for.
+// inspect audits the page in light and in dark on each of the devices. If WEBSMS_SCREENSHOTS is
+// set, it takes pictures on the first device.
 func (b *tab) inspect(name string, devices ...device) {
 	b.T.Helper()
 	for i, d := range devices {
@@ -66,7 +66,7 @@ func (b *tab) inspect(name string, devices ...device) {
 				b.picture(name + "-" + scheme)
 			}
 		}
-		// A page that does not fit makes the browser zoom out, or scroll.
+		// If a page does not fit, the browser zooms out or scrolls.
 		if widths := browser.Eval[[]int64](b.Tab, "[innerWidth, document.documentElement.scrollWidth]"); slices.Max(widths) > d.width {
 			b.T.Errorf("%s is %d wide on a screen of %d", name, slices.Max(widths), d.width)
 		}
@@ -75,8 +75,7 @@ func (b *tab) inspect(name string, devices ...device) {
 	b.use(devices[0])
 }
 
-// names checks that each control has a name in the tree that Chromium gives to
-// screen readers.
+// names checks that each control has a name in the tree that Chromium gives to screen readers.
 func (b *tab) names(page string) {
 	b.T.Helper()
 	roles := []string{`"textbox"`, `"combobox"`, `"checkbox"`, `"button"`, `"link"`, `"spinbutton"`, `"Date"`, `"DisclosureTriangle"`}
@@ -95,7 +94,8 @@ func (b *tab) names(page string) {
 	}
 }
 
-// picture writes the whole page as a PNG, where WEBSMS_SCREENSHOTS names a folder.
+// picture writes the whole page as a PNG into the folder WEBSMS_SCREENSHOTS. If that is not set, it
+// does nothing.
 func (b *tab) picture(name string) {
 	b.T.Helper()
 	dir := os.Getenv("WEBSMS_SCREENSHOTS")
@@ -108,7 +108,7 @@ func (b *tab) picture(name string) {
 	}
 }
 
-// The audit finds what it is for.
+// The audit finds each kind of fault on a page that has them all.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	b := newTab(t)

@@ -7,17 +7,18 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// A tab is a tab of a browser that has cookies of its own.
+// A tab is a tab with cookies of its own.
 type tab struct{ *browser.Tab }
 
-// newTab opens a browser, so to say: nothing of other tests is in it.
+// newTab opens a tab that sees nothing of other tests.
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	needChromium(t)
 	return &tab{browser.NewTab(t)}
 }
 
-// needChromium skips a test that has no browser, or fails it where one is required.
+// needChromium skips a test if there is no browser. If the environment requires one, it fails the
+// test.
 func needChromium(t *testing.T) {
 	t.Helper()
 	process.NeedCaddy(t)

@@ -21,13 +21,13 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// said is what a command printed, and how it ended.
+// said is the output and the exit code of a command.
 type said struct {
 	out, err string
 	code     int
 }
 
-// caddy runs a command of Caddy's, as an operator does in a shell.
+// caddy runs a Caddy command, as an operator does in a shell.
 func (s *site) caddy(t *testing.T, stdin string, args ...string) said {
 	t.Helper()
 	program, err := process.SharedCaddy(root)
@@ -49,7 +49,7 @@ func (s *site) caddy(t *testing.T, stdin string, args ...string) said {
 	return said{out.String(), failures.String(), cmd.ProcessState.ExitCode()}
 }
 
-// variant writes the site's Caddyfile with other texts in place of some.
+// variant writes the Caddyfile of the site with some texts replaced.
 func (s *site) variant(t *testing.T, oldNew ...string) string {
 	t.Helper()
 	data, err := os.ReadFile(s.file)
@@ -70,7 +70,7 @@ func (s *site) variant(t *testing.T, oldNew ...string) string {
 	return file
 }
 
-// The doctor finds the demo well: each line says so, and it ends with 0.
+// The doctor finds no fault in the demo: each line is ok, and the exit code is 0.
 func TestDoctorOfTheDemo(t *testing.T) {
 	t.Parallel()
 	s := demo(t)
@@ -90,7 +90,7 @@ func TestDoctorOfTheDemo(t *testing.T) {
 	}
 }
 
-// What is ill is found, and named, with what to do; and no secret is shown.
+// The doctor names each fault and says how to repair it. It shows no secret.
 func TestDoctorFinds(t *testing.T) {
 	t.Parallel()
 	s := demo(t)
@@ -101,7 +101,7 @@ func TestDoctorFinds(t *testing.T) {
 	redis := redistest.Server(t, "--requirepass", "redis-password")
 	for name, c := range map[string]struct {
 		changes []string
-		finds   []string // the beginning of a line, and words of it
+		finds   []string // the beginning of a line, and words in it
 	}{
 		"a wrong secret": {[]string{"\t\tclient_secret csk_demo\n\t\tbase_url", "\t\tclient_secret csk_wrong\n\t\tbase_url"},
 			[]string{"✗ WebSMS:", "credentials are refused"}},
@@ -173,7 +173,7 @@ func (s *site) visitor(t *testing.T) *visitor {
 	return &visitor{t, s, http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// post posts to an endpoint of the gate, and returns the status of the answer.
+// post posts to an endpoint of the gate and returns the status of the answer.
 func (v *visitor) post(endpoint string, fields ...string) int {
 	v.t.Helper()
 	form := url.Values{}
@@ -208,7 +208,7 @@ func (v *visitor) status(req *http.Request) int {
 	return res.StatusCode
 }
 
-// want checks how a command ended, and what it said.
+// want checks the exit code and the output of a command.
 func (g said) want(t *testing.T, what string, code int, words ...string) {
 	t.Helper()
 	if g.code != code {
@@ -221,8 +221,7 @@ func (g said) want(t *testing.T, what string, code int, words ...string) {
 	}
 }
 
-// An operator's day: somebody locked out, somebody without a phone, somebody
-// who left.
+// An operator helps three people: one is locked out, one has no phone, one has left the company.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t, "limits {", "limits {\nlockout 3 15m\ncooldown 0s", "\t\t# Messages are bound", "\t\tcode {\n\t\t\tattempts 10\n\t\t}\n\t\t# Messages are bound")

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// The code form follows the message without a reload, and so does the inbox.
+// The code form and the inbox show the delivery status without a reload.
 func TestDeliveryIsShownLive(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -37,14 +37,14 @@ func TestDeliveryIsShownLive(t *testing.T) {
 					t.Errorf("%s was loaded again", browser.Eval[string](tab.Tab, "location.href"))
 				}
 			}
-			// A report decides nothing: the code works either way.
+			// The code works whether or not the delivery report says that it was delivered.
 			enterCode(b, phone.messages(to.e164)[0].Code)
 			b.UntilAt("/")
 		})
 	}
 }
 
-// A reply that a person writes in the inbox reaches the webhook.
+// A reply that is written in the inbox reaches the webhook.
 func TestReplyFromThePhone(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -65,7 +65,7 @@ func TestReplyFromThePhone(t *testing.T) {
 	}
 }
 
-// A device is trusted for as long as the page offers, and only when asked to.
+// A device is trusted only if the user asks for it, and for as long as the page offers.
 func TestRememberThisDevice(t *testing.T) {
 	t.Parallel()
 	s := demo(t)
@@ -117,9 +117,9 @@ func checkSessionCookie(t *testing.T, b *tab, remember bool) {
 	}
 }
 
-// Ctrl-C ends the demo, although pages hold event streams open. It may take five
-// seconds: so long net/http waits for a connection on which nothing was asked
-// yet, and Chromium opens one ahead of need.
+// Ctrl-C ends the demo although pages hold event streams open. That may take five seconds: net/http
+// waits that long for a new connection without a request, and Chromium opens such connections in
+// advance.
 func TestStopsWithOpenPages(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t)
@@ -135,7 +135,7 @@ func TestStopsWithOpenPages(t *testing.T) {
 	if took := time.Since(began); took > 7*time.Second {
 		t.Errorf("the demo took %v to stop", took)
 	}
-	// From now on the pages have nobody to talk to, and may say so.
+	// From now on the server is gone, and the pages may report that.
 	b.Problems.Forget()
 	phone.Problems.Forget()
 }

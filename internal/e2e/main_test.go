@@ -12,10 +12,10 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// root is the repository's root, seen from this package.
+// root is the root of the repository, relative to this package.
 const root = "../.."
 
-// shared is the demo as it is, which the first test that needs it starts.
+// shared is the unchanged demo. The first test that needs it starts it.
 var shared = sync.OnceValues(func() (*site, error) {
 	text, err := demoCaddyfile()
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// A phone is the simulator's inbox, in a tab of its own.
+// A phone is the simulator's inbox in a tab of its own.
 type phone struct{ *tab }
 
-// sms is a message as the inbox shows it.
+// sms is a message in the inbox.
 type sms struct {
 	ID, Code, State string
-	Text            string // as shown, lines and all
+	Text            string // as shown, with its lines
 }
 
-// pickUp opens the inbox beside another tab.
+// pickUp opens the inbox in a second tab.
 func (b *tab) pickUp(s *site) *phone {
 	b.T.Helper()
 	p := &phone{&tab{b.Beside()}}
@@ -30,7 +30,7 @@ func (b *tab) pickUp(s *site) *phone {
 	return p
 }
 
-// messages returns what stands in the inbox for a number, newest first.
+// messages returns the messages to a number in the inbox, newest first.
 func (p *phone) messages(number string) []sms {
 	p.T.Helper()
 	return browser.Eval[[]sms](p.Tab, `[...document.querySelectorAll("#messages .message[data-to=`+browser.Quote(number)+`]")].map(m => ({
@@ -38,8 +38,8 @@ func (p *phone) messages(number string) []sms {
 	}))`)
 }
 
-// await waits until so many messages have come to a number, and returns the
-// newest. The page is to show them by itself; without JavaScript it is reloaded.
+// await waits until count messages have come to a number, and returns the newest. The page shows
+// them by itself. Without JavaScript, await reloads it.
 func (p *phone) await(number string, count int) sms {
 	p.T.Helper()
 	ctx, cancel := context.WithTimeout(p.Ctx, browser.Patience)
@@ -64,16 +64,16 @@ func (p *phone) await(number string, count int) sms {
 	}
 }
 
-// awaitState waits until the newest message to a number is said to be in a state.
+// awaitState waits until the inbox shows this state for the newest message to a number.
 func (p *phone) awaitState(number, state string) {
 	p.T.Helper()
 	p.UntilText("#messages .message[data-to="+browser.Quote(number)+"] .state", state)
 }
 
-// chooseDelivery chooses what becomes of the next message.
+// chooseDelivery chooses the delivery result of the next message.
 func (p *phone) chooseDelivery(value string) {
 	p.T.Helper()
-	if p.Scripts() { // as it begins to listen, the page shows the choice that stands
+	if p.Scripts() { // when it begins to listen, the page shows the current choice
 		p.UntilText("#reload", "Live")
 	}
 	p.Do(chromedp.SetValue(chromedp.CSS("#next"), value))
@@ -91,7 +91,7 @@ func (p *phone) reply(m sms, words string) {
 	p.UntilText(bubble+".replies li", words)
 }
 
-// another returns a code of the same length that is not this one.
-func another(code string) string {
+// otherCode returns a wrong code: it has the same length and differs in each digit.
+func otherCode(code string) string {
 	return strings.Map(func(digit rune) rune { return '0' + (digit-'0'+1)%10 }, code)
 }

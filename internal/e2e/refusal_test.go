@@ -10,7 +10,8 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// A number that is none is refused at its field, and what was typed can be mended.
+// The form refuses a number that is not valid and shows the error at the field. The user can
+// correct it.
 func TestWrongNumber(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -31,8 +32,8 @@ func TestWrongNumber(t *testing.T) {
 	b.UntilAt("/.websms/verify")
 }
 
-// wrongField checks that a field is marked as the one to mend, says why to
-// those who do not see it, and has the focus.
+// wrongField checks that the field is marked as wrong, that a screen reader reads the error, and
+// that the field has the focus.
 func (b *tab) wrongField(css string) {
 	b.T.Helper()
 	b.Until("document.activeElement === document.querySelector(" + browser.Quote(css) + ")")
@@ -51,7 +52,7 @@ func (b *tab) wrongField(css string) {
 	}
 }
 
-// A wrong code costs a try; the right one still works.
+// A wrong code costs a try. The right code still works.
 func TestWrongCodeThenRight(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -60,22 +61,22 @@ func TestWrongCodeThenRight(t *testing.T) {
 	code := phone.await(c.e164, 1).Code
 	for _, left := range []string{"4 tries", "3 tries"} {
 		b.Problems.Expect(422)
-		enterCode(b, another(code))
+		enterCode(b, otherCode(code))
 		b.UntilText("#problem", left+" left")
 		b.wrongField("#code")
 	}
-	// Coming back to the page neither sends a code nor gives a try back.
+	// Reloading the page sends no code and gives back no try.
 	b.Do(chromedp.Reload())
 	b.Until(`document.querySelector("#code") && !document.querySelector("#problem")`)
 	b.Problems.Expect(422)
-	enterCode(b, another(code))
+	enterCode(b, otherCode(code))
 	b.UntilText("#problem", "2 tries left")
 	enterCode(b, code)
 	b.UntilAt("/timesheet")
 	phone.await(c.e164, 1)
 }
 
-// Five wrong codes end a challenge: the right one does not help any more.
+// Five wrong codes end a challenge. After that, the right code does not work either.
 func TestTooManyWrongCodes(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -86,11 +87,11 @@ func TestTooManyWrongCodes(t *testing.T) {
 	second.Open(s.app + "/.websms/verify")
 	for left := 4; left > 0; left-- {
 		b.Problems.Expect(422)
-		enterCode(b, another(code))
+		enterCode(b, otherCode(code))
 		b.UntilText("#problem", fmt.Sprintf("You have %s left.", map[bool]string{true: "one try", false: fmt.Sprint(left, " tries")}[left == 1]))
 	}
 	b.Problems.Expect(422)
-	enterCode(b, another(code))
+	enterCode(b, otherCode(code))
 	b.UntilText("h1", "Too many wrong codes")
 
 	second.Problems.Expect(429)
@@ -100,7 +101,7 @@ func TestTooManyWrongCodes(t *testing.T) {
 	b.UntilAt("/.websms/login")
 }
 
-// The code can be sent again once the countdown is over, and is the same one.
+// The user can send the code again when the countdown is over. It is the same code.
 func TestResend(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t, "limits {", "limits {\ncooldown 2s")
@@ -126,7 +127,7 @@ func TestResend(t *testing.T) {
 	b.UntilAt("/timesheet")
 }
 
-// Who asks for too many codes is told how long to wait, and nothing is sent.
+// A user with too many requests sees how long to wait, and no SMS is sent.
 func TestAskedTooOften(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t, "per_number 20/10m", "per_number 1/10m")
@@ -146,8 +147,8 @@ func TestAskedTooOften(t *testing.T) {
 	phone.await(c.e164, 1)
 }
 
-// A form of the app that is sent without a session does not get through. The
-// page says how not to lose what was typed, and that is true.
+// The gate stops a form of the app that is sent without a session. The page says how to keep the
+// input, and those steps work.
 func TestFormSentAfterSigningOut(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// The demo behind a password: the passwords are aroha-pass and wiremu-pass,
-// hashed at the least cost.
+// behindPassword puts the demo behind a password. The passwords are aroha-pass and wiremu-pass,
+// hashed with the lowest cost.
 const behindPassword = `basic_auth {
 		aroha $2a$04$k/5i/WipWvlRogS11rZBeOAxd38S7LGQc8m2qd1/u4TnNz6elSmPa
 		wiremu $2a$04$ZOu7tzAhjoSJpxfM9T8exu8cDlg.xx0lUNU/.IrScUhUbQQf/oIg.
@@ -24,15 +24,15 @@ const behindPassword = `basic_auth {
 			directory DIRECTORY
 		}`
 
-// as signs a tab in to the first factor, as the browser's own dialogue would.
+// as signs a tab in to the first factor, as the browser's own dialogue does.
 func (b *tab) as(user string) {
 	b.T.Helper()
 	credentials := base64.StdEncoding.EncodeToString([]byte(user + ":" + user + "-pass"))
 	browser.Call(b.Tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": "Basic " + credentials}})
 }
 
-// With a first factor in front nobody types a number: a page names it masked,
-// a button has the code sent, and the session is good for that user alone.
+// Behind a first factor nobody types a number. A page shows the masked number, a button sends the
+// code, and the session is valid for that user alone.
 func TestSecondFactor(t *testing.T) {
 	t.Parallel()
 	needChromium(t)
@@ -77,7 +77,7 @@ func TestSecondFactor(t *testing.T) {
 	b.Click("#user button")
 	b.UntilText(".notice", "signed out")
 
-	// Her own mistakes lock her number.
+	// Her own wrong codes lock her number.
 	b.Open(s.app + "/timesheet")
 	b.UntilAt("/.websms/login")
 	b.Click("button.primary")
@@ -85,11 +85,11 @@ func TestSecondFactor(t *testing.T) {
 	m = phone.await(c.e164, 2)
 	for _, words := range []string{"4 tries", "3 tries"} {
 		b.Problems.Expect(422)
-		enterCode(b, another(m.Code))
+		enterCode(b, otherCode(m.Code))
 		b.UntilText("#problem", words)
 	}
 	b.Problems.Expect(422)
-	enterCode(b, another(m.Code))
+	enterCode(b, otherCode(m.Code))
 	b.UntilText("h1", "Too many wrong codes")
 	b.UntilText("main", "15 minutes")
 	b.inspect("locked-out", smartphone, narrow)

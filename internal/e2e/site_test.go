@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// stopTime is from the signal to the end of the process.
+// stopTime is the longest time from the signal to the end of the process.
 const stopTime = 10 * time.Second
 
 // A site is a Caddy process that runs a demo.
@@ -20,12 +20,12 @@ type site struct {
 	app   string // URL of the gated legacy app
 	inbox string // URL of the simulator's inbox
 	admin string // address of Caddy's admin endpoint
-	file  string // its Caddyfile
+	file  string // path of its Caddyfile
 	*process.Process
 }
 
-// startSite runs the Caddyfile of a demo, with free ports in place of its own,
-// and waits until both of its sites answer. Caddy's data goes into dir.
+// startSite runs the Caddyfile of a demo and waits until both of its sites answer. Free ports
+// replace the ports of the Caddyfile. Caddy keeps its data in dir.
 func startSite(caddyfile, dir string) (*site, error) {
 	var ports, oldNew []string
 	for _, own := range []string{"localhost:8080", "localhost:8025", "localhost:2019"} {
@@ -39,7 +39,7 @@ func startSite(caddyfile, dir string) (*site, error) {
 		ports = append(ports, strconv.Itoa(port))
 		oldNew = append(oldNew, own, "localhost:"+strconv.Itoa(port))
 	}
-	caddyfile = strings.NewReplacer(oldNew...).Replace(caddyfile) // at once: a port of ours may begin as one of its own
+	caddyfile = strings.NewReplacer(oldNew...).Replace(caddyfile) // all in one pass, because a free port may begin with one of the replaced ports
 	s := &site{
 		app: "http://localhost:" + ports[0], inbox: "http://localhost:" + ports[1],
 		admin: "localhost:" + ports[2], file: filepath.Join(dir, "Caddyfile"),
@@ -55,11 +55,11 @@ func startSite(caddyfile, dir string) (*site, error) {
 	return s, err
 }
 
-// stop ends the process as Ctrl-C does, and fails if it has to be killed.
+// stop ends the process as Ctrl-C does. The test fails if the process has to be killed.
 func (s *site) stop() error { return s.Interrupt(stopTime) }
 
-// demo returns the demo as it is. All tests share it, so each has a number of
-// its own; one that chooses how a message is delivered runs a demo of its own.
+// demo returns the unchanged demo. All tests share it, so each test uses a number of its own. A
+// test that chooses the delivery result runs a demo of its own.
 func demo(t *testing.T) *site {
 	t.Helper()
 	needChromium(t)
@@ -70,7 +70,7 @@ func demo(t *testing.T) *site {
 	return s
 }
 
-// ownDemo runs a demo for one test, with other text in place of some of its Caddyfile's.
+// ownDemo runs a demo for one test, with some texts of its Caddyfile replaced.
 func ownDemo(t *testing.T, oldNew ...string) *site {
 	t.Helper()
 	needChromium(t)

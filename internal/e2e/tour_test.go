@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// All pages of the gate, and the inbox, on a phone: legible in light and dark,
-// with names for all that can be used, and no wider than the screen.
+// This test opens the pages of the gate and the inbox on a phone. They are readable in light and
+// dark, each control has a name, and no page is wider than the screen.
 func TestPagesOnAPhone(t *testing.T) {
 	t.Parallel()
 	s := ownDemo(t, "limits {", "limits {\ncooldown 1s", "per_number 20/10m", "per_number 2/10m")
@@ -40,7 +40,7 @@ func TestPagesOnAPhone(t *testing.T) {
 	b.UntilText("#delivery", "delivered")
 	inspect("code")
 	b.Problems.Expect(422)
-	enterCode(b, another(m.Code))
+	enterCode(b, otherCode(m.Code))
 	b.UntilText("#problem", "not the code")
 	inspect("code-wrong")
 	b.Until(`!document.querySelector("#resend button").disabled`)
@@ -64,13 +64,13 @@ func TestPagesOnAPhone(t *testing.T) {
 	inspect("code-failed")
 	for range 4 {
 		b.Problems.Expect(422)
-		enterCode(b, another(m.Code))
+		enterCode(b, otherCode(m.Code))
 		b.UntilText("#problem", "left.")
 		b.Do(chromedp.Reload())
 		b.Until(`!document.querySelector("#problem")`)
 	}
 	b.Problems.Expect(422)
-	enterCode(b, another(m.Code))
+	enterCode(b, otherCode(m.Code))
 	b.UntilText("h1", "Too many wrong codes")
 	inspect("too-many")
 	b.Open(s.app + "/.websms/recover")
@@ -86,8 +86,7 @@ func TestPagesOnAPhone(t *testing.T) {
 	composePicture(t)
 }
 
-// What is left of the gate's pages, and the legacy app on a desk, for which it
-// was made.
+// This test opens the remaining pages of the gate, and the legacy app on a desktop screen.
 func TestPagesOfTheApp(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -131,7 +130,7 @@ func TestPagesOfTheApp(t *testing.T) {
 	b.inspect("no-challenge", smartphone, narrow)
 }
 
-// composePicture joins the pictures of the two forms to one for the README.
+// composePicture joins the pictures of the two forms into one for the README.
 func composePicture(t *testing.T) {
 	t.Helper()
 	dir := os.Getenv("WEBSMS_SCREENSHOTS")

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// A caller is a number of one test alone, as a person types it and as it is.
+// A caller is a number that one test uses alone, in local spelling and in E.164.
 type caller struct{ local, e164, masked string }
 
 var callers atomic.Int64
@@ -42,7 +42,7 @@ func enterCode(b *tab, code string) {
 	b.Click("main button.primary")
 }
 
-// The walk by hand, from a page of the legacy app and back to it.
+// A user signs in by hand, from a page of the legacy app and back to it.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	for name, scripts := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
@@ -68,7 +68,7 @@ func TestWalk(t *testing.T) {
 			b.Click("#content a[href='/timesheet.html']")
 			b.UntilAt("/timesheet.html")
 			signOut(b)
-			// Six digits may also be a fraction of a second.
+			// A time may hold six digits too, as a fraction of a second.
 			if log := s.Log(); regexp.MustCompile(`[^.\d]`+message.Code+`\D`).MatchString(log) || strings.Contains(log, c.e164) {
 				t.Error("the log holds a code or a whole number")
 			}
@@ -76,8 +76,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// checkMessage checks what a person and a browser read in an SMS. A browser
-// takes the code from the last line (Web OTP API, "origin-bound one-time codes").
+// checkMessage checks the two parts of an SMS: the text for the person, and the last line, from
+// which a browser takes the code (Web OTP API, "origin-bound one-time codes").
 func checkMessage(t *testing.T, m sms) {
 	t.Helper()
 	lines := strings.Split(m.Text, "\n")
@@ -89,11 +89,11 @@ func checkMessage(t *testing.T, m sms) {
 	}
 }
 
-// sendTimesheet fills in the app's form: what it posts passes through the gate.
+// sendTimesheet fills in the form of the app. Its post passes the gate.
 func sendTimesheet(b *tab) {
 	b.T.Helper()
 	b.Fill("#employee", "4711")
-	b.Fill("#week", "10102027") // the 10th of October, in any order of day and month
+	b.Fill("#week", "10102027") // the 10th of October, readable in either order of day and month
 	b.Fill("#comments", `Ferry <late> & "wet"`)
 	b.Click("#content button[type=submit]")
 	b.UntilText("h1", "Timesheet received")
@@ -105,7 +105,7 @@ func sendTimesheet(b *tab) {
 	}
 }
 
-// signOut signs out in the app, and then tries to go back.
+// signOut signs out in the app and then tries to go back.
 func signOut(b *tab) {
 	b.T.Helper()
 	b.Click("#user button")
@@ -128,8 +128,8 @@ func (b *tab) site() string {
 	return browser.Eval[string](b.Tab, "location.origin")
 }
 
-// The same walk without a mouse: the tab key reaches what it has to, in the
-// order in which it is read, and what has the focus shows it.
+// A user signs in with the keyboard alone. The tab key reaches each control in reading order, and
+// the focus is visible.
 func TestWalkByKeyboard(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
@@ -153,7 +153,7 @@ func TestWalkByKeyboard(t *testing.T) {
 	b.UntilAt("/directory")
 }
 
-// focusOn waits until an element has the focus, and checks that it shows.
+// focusOn waits until an element has the focus, and checks that the focus is visible.
 func (b *tab) focusOn(css string) {
 	b.T.Helper()
 	b.Until("document.activeElement === document.querySelector(" + browser.Quote(css) + ")")

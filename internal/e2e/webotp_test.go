@@ -7,11 +7,10 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// otpStub stands in for the part of the Web OTP API that needs a phone: the
-// test hands over the code with deliverCode, as the phone does with the user's
-// leave. What happens is noted in the session's storage, over all pages. Its
-// listeners come before those of the page, so an abort that only the end of
-// the page brings is noted after that.
+// otpStub replaces the part of the Web OTP API that needs a phone. The test hands over the code
+// with deliverCode, as the phone does when the user agrees. The stub records its events in the
+// session storage, which lasts over all pages. Its listeners run before those of the page. So if
+// only the end of the page aborts the request, that abort is recorded after it.
 const otpStub = `
 	const note = (what) => sessionStorage.setItem("otp", (sessionStorage.getItem("otp") ?? "") + location.pathname + " " + what + ";");
 	addEventListener("submit", (event) => note("submit of " + document.getElementById("code").value), true);
@@ -24,19 +23,19 @@ const otpStub = `
 	};
 `
 
-// The code that a phone offers is filled in and sent without a key pressed.
+// The script fills in and sends a code that the phone offers. The user presses no key.
 func TestWalkByWebOTP(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
 	phone := b.pickUp(s)
 	b.Open(s.app + "/notices")
 	b.UntilAt("/.websms/login")
-	// From here on, so that only the code form and what follows are noted.
+	// The stub starts here, so it records only the code form and the pages after it.
 	b.Ahead(`if (location.pathname === "/.websms/verify") {` + otpStub + `}`)
 	b.Fill("#phone", c.local)
 	b.Click("button.primary")
 	b.UntilAt("/.websms/verify")
-	b.Until("window.deliverCode") // asked for before any code is there
+	b.Until("window.deliverCode") // the page asks before the code arrives
 	code := phone.await(c.e164, 1).Code
 	browser.Eval[bool](b.Tab, `deliverCode(`+browser.Quote(code)+`) ?? true`)
 	b.UntilAt("/notices")
@@ -49,8 +48,8 @@ func TestWalkByWebOTP(t *testing.T) {
 	}
 }
 
-// Who types the code need not wait for the phone to offer it, and the browser
-// is told to wait no longer.
+// If the user types the code, the form does not wait for the phone, and the script aborts the
+// request to the browser.
 func TestTypedCodeEndsWebOTP(t *testing.T) {
 	t.Parallel()
 	s, b, c := demo(t), newTab(t), newCaller()
