@@ -16,24 +16,23 @@ import (
 	"testing"
 )
 
-// pinHeader has the balancer give a request to one node, and take no other.
+// pinHeader makes the balancer send a request to one node only.
 const pinHeader = "Test-Node"
 
-// balancer gives each request to the other of two nodes, and passes over one
-// that refuses the connection.
+// balancer alternates between two nodes. If a node refuses the connection, the request goes to the
+// other node.
 type balancer struct {
 	url   string
 	nodes [2]*node
 
 	turn     atomic.Int64
 	pinned   atomic.Int64    // 1 + the node that gets all requests; 0: none
-	served   [2]atomic.Int64 // requests
-	streamed atomic.Int64    // 1 + the node that the latest event stream is of; 0: there was none
+	served   [2]atomic.Int64 // requests of each node
+	streamed atomic.Int64    // 1 + the node of the latest event stream; 0: there was none
 	again    atomic.Int64    // requests that were sent again, see patient
-	// patient sends a request again where its connection was closed before
-	// there was an answer. That is Caddy's own doing at a reload: what waits
-	// in the queue of the old server's socket when it is closed was read by
-	// nobody.
+	// If patient is set, the balancer sends a request again when its connection was closed before
+	// an answer. That happens at a reload of Caddy: the old server closes its socket, and no server
+	// reads the requests in the queue of that socket.
 	patient atomic.Bool
 }
 
@@ -43,11 +42,11 @@ func newBalancer(t *testing.T, nodes [2]*node) *balancer {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
 			r.Out.URL.Host = r.In.Host
-			r.Out.Host = r.In.Host // which sessions are bound to
+			r.Out.Host = r.In.Host // sessions are bound to the host
 			r.SetXForwarded()
 		},
-		FlushInterval: -1, // event streams
-		// No connection is kept: a node that was killed is refused at once.
+		FlushInterval: -1, // for event streams
+		// Connections are not reused, so that a killed node refuses the next one at once.
 		Transport: &route{b, &http.Transport{DisableKeepAlives: true}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
@@ -56,16 +55,16 @@ func newBalancer(t *testing.T, nodes [2]*node) *balancer {
 	}
 	server := httptest.NewServer(proxy)
 	t.Cleanup(server.Close)
-	t.Cleanup(server.CloseClientConnections) // first: streams do not end by themselves
+	t.Cleanup(server.CloseClientConnections) // runs first, because streams do not end by themselves
 	b.url = server.URL
 	return b
 }
 
-// pin gives all requests to one node, until unpin.
+// pin sends all requests to one node, until unpin.
 func (b *balancer) pin(node int) { b.pinned.Store(int64(node) + 1) }
 func (b *balancer) unpin()       { b.pinned.Store(0) }
 
-// route is the way from the balancer to the nodes.
+// route is the transport from the balancer to the nodes.
 type route struct {
 	*balancer
 	transport *http.Transport
@@ -105,7 +104,7 @@ func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// order returns which nodes to try, the first first.
+// order returns the nodes to try, in this order.
 func (r *route) order(req *http.Request) []int {
 	if n, err := strconv.Atoi(req.Header.Get(pinHeader)); err == nil {
 		return []int{n}

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// root is the repository's root, seen from this package.
+// root is the root of the repository, relative to this package.
 const root = "../.."
 
 func TestMain(m *testing.M) {
@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// need skips a test that has not what it needs, or fails it where that is
-// required.
+// need skips a test that lacks a service it needs. If the environment requires the service, need
+// fails the test.
 func need(t *testing.T) {
 	t.Helper()
 	process.NeedCaddy(t)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// At two hundred right answers at two nodes at once, one is right.
+// Two hundred right answers reach two nodes at the same time. The gate accepts one.
 func TestOneSuccessOfManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{gate: "code {\n attempts 10\n}\n" + roomy})
@@ -42,7 +42,7 @@ func TestOneSuccessOfManyAtOnce(t *testing.T) {
 	}
 }
 
-// A limit of three is three, whoever counts.
+// A limit of three codes allows three, whichever node counts.
 func TestOneLimitOfTwoNodes(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{gate: "limits {\n per_number 3/10m\n per_ip 1000000/1h\n}"})
@@ -65,7 +65,7 @@ func TestOneLimitOfTwoNodes(t *testing.T) {
 		t.Errorf("six askers are told %v, want 202 and 429 three times each", count)
 	}
 	w.code(number, 3)
-	// What is asked for after those has come, and nothing else.
+	// A code of another challenge arrives after those, so no other message follows.
 	for i := range w.nodes {
 		other := freshNumber()
 		p := w.person().at(i)

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// person is a program with cookies that prefers JSON, and follows no redirect.
+// person is a program with cookies. It prefers JSON and follows no redirect.
 type person struct {
 	*world
 	client *http.Client
-	node   int // that it goes to, or -1 for either
+	node   int // the node that gets its requests, or -1 for either
 }
 
 func (w *world) person() *person {
@@ -30,14 +30,14 @@ func (w *world) person() *person {
 	}}
 }
 
-// at returns the same person, who goes to one node.
+// at returns the same person, but all requests go to one node.
 func (p *person) at(node int) *person {
 	there := *p
 	there.node = node
 	return &there
 }
 
-// twin returns another browser with the cookies that this one has now.
+// twin returns another browser with a copy of the cookies.
 func (p *person) twin() *person {
 	p.t.Helper()
 	twin := p.world.person()
@@ -63,8 +63,8 @@ func (a answer) field(name string) any {
 	return fields[name]
 }
 
-// do sends a request; a form that is not nil is posted. Without an answer the
-// status is 0; the test goes on, as this may be called from any goroutine.
+// do sends a request. If form is not nil, it posts the form. If there is no answer, the status is 0
+// and the test goes on, because do may be called from any goroutine.
 func (p *person) do(path string, form url.Values, accept string) answer {
 	p.t.Helper()
 	method, body := http.MethodGet, io.Reader(nil)
@@ -121,7 +121,7 @@ func (p *person) logout() answer {
 	return p.do("/.websms/logout", url.Values{}, asProgram)
 }
 
-// login goes the whole way, and returns the number.
+// login signs in with a new number and returns the number.
 func (p *person) login() string {
 	p.t.Helper()
 	number := freshNumber()
@@ -138,15 +138,15 @@ func (p *person) want(a answer, status int) {
 	}
 }
 
-// wantUnavailable checks that an answer is a 503 that says when to come back,
-// comes in time, and tells nothing of what is behind.
+// wantUnavailable checks that an answer is a 503 with Retry-After, that it comes in time, and that
+// it shows nothing of the systems behind the gate.
 func (p *person) wantUnavailable(a answer) {
 	p.t.Helper()
 	p.want(a, http.StatusServiceUnavailable)
 	if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after < 1 || after > 60 {
 		p.t.Errorf("Retry-After is %q, want some seconds", a.Header.Get("Retry-After"))
 	}
-	// A quarter of a second is Redis's; the rest is for a busy machine.
+	// A quarter of a second is the timeout for Redis. The rest is for a busy machine.
 	if a.took > 2*time.Second {
 		p.t.Errorf("the refusal takes %v", a.took)
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Nodes that start without Redis send codes as soon as it is there, without a
-// reload; each says so once.
+// Nodes that start without Redis send codes as soon as Redis answers, without a reload. Each node
+// logs once that it waits.
 func TestRedisComesLate(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{away: true})
@@ -17,7 +17,7 @@ func TestRedisComesLate(t *testing.T) {
 	for i, n := range w.nodes {
 		p := w.person().at(i)
 		p.wantUnavailable(p.send(number))
-		p.wantUnavailable(p.get("/")) // who has a session is not known yet
+		p.wantUnavailable(p.get("/")) // without Redis the node cannot open sessions yet
 		if got := n.logged("redis is away or cannot be written to"); got != 1 {
 			t.Errorf("node %d says %d times that Redis is away, want 1", i, got)
 		}
@@ -37,9 +37,9 @@ func TestRedisComesLate(t *testing.T) {
 	}
 }
 
-// A node that starts while Redis is away knows no keys: it lets nobody in, and
-// says that this is for now. The other one goes on, and tells it the keys even
-// where Redis comes back without them.
+// A node that starts while Redis is down has no keys. It lets nobody in and answers that this is
+// temporary. The other node goes on. It gives the new node the keys, even if Redis comes back
+// without them.
 func TestNodeStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -56,8 +56,8 @@ func TestNodeStartsWithoutRedis(t *testing.T) {
 	w.person().login()
 }
 
-// A Redis that stands still, or is gone, costs a request no time, and sessions
-// go on. When it is back so is everything.
+// If Redis hangs or is down, requests take no longer and sessions stay valid. When Redis is back,
+// all features work again.
 func TestRedisStandsStill(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -69,8 +69,8 @@ func TestRedisStandsStill(t *testing.T) {
 	w.redis.Pause()
 	before := w.sim.Counts().OTPRequests
 	for i := range w.nodes {
-		for range 2 { // one finds out, and the next one knows
-			waiting.wantUnavailable(waiting.at(i).verify(another(code)))
+		for range 2 { // the first request notices that Redis is down, so later ones fail at once
+			waiting.wantUnavailable(waiting.at(i).verify(otherCode(code)))
 			stranger := w.person().at(i)
 			stranger.wantUnavailable(stranger.send(freshNumber()))
 			page := stranger.do("/.websms/send", url.Values{"phone": {"+" + freshNumber()}}, asBrowser)
@@ -89,8 +89,7 @@ func TestRedisStandsStill(t *testing.T) {
 	waiting.want(waiting.verify(code), http.StatusOK)
 }
 
-// A session costs Redis nothing: it opens without, and asks nothing of one
-// that is there.
+// A session needs no Redis: it opens while Redis is down, and it sends Redis no command.
 func TestSessionsAskNothingOfRedis(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -101,8 +100,8 @@ func TestSessionsAskNothingOfRedis(t *testing.T) {
 	for i := range requests {
 		p.want(p.at(i%2).get("/"), http.StatusOK)
 	}
-	// In the meantime both nodes have seen a few times whether Redis is
-	// there, and what has changed.
+	// In this time both nodes have checked several times whether Redis answers, and have
+	// looked for changes in it.
 	asked := commands(w) - before
 	t.Logf("%d commands beside %d requests with a session", asked, requests)
 	if asked > requests/2 {
@@ -114,7 +113,7 @@ func TestSessionsAskNothingOfRedis(t *testing.T) {
 	}
 }
 
-// commands returns how many commands Redis has carried out.
+// commands returns how many commands Redis has run.
 func commands(w *world) int {
 	w.t.Helper()
 	total := 0
@@ -133,8 +132,8 @@ func commands(w *world) int {
 	return total
 }
 
-// Redis that has lost everything has lost the challenges and nothing else: who
-// waits for a code asks for another, and who is in stays in.
+// If Redis loses all its data, only the challenges are lost. A user without a session asks for a
+// new code. A user with a session stays signed in.
 func TestRedisIsEmptied(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -158,7 +157,7 @@ func TestRedisIsEmptied(t *testing.T) {
 		guest.want(guest.at(i).get("/"), http.StatusOK)
 		before.want(before.at(i).get("/"), http.StatusUnauthorized)
 	}
-	// One that starts now learns what the other one knew.
+	// A node that starts now gets the keys and revocations of the other node.
 	w.nodes[1].kill()
 	w.nodes[1].start()
 	eventually(t, "the new node lets guests in, and nobody else", func() bool {

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// While people sign in, look around and sign out at both nodes, the
-// configuration of one is replaced, also by one with another way to the same
-// Redis. Nobody notices.
+// People sign in, use the app and sign out at both nodes while the configuration of one node is
+// replaced. One of the configurations reaches the same Redis in another way. No request fails.
 func TestReloadUnderTraffic(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -63,8 +62,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	t.Logf("%d walks, %d requests sent again", walks.Load(), w.again.Load())
 }
 
-// walk goes the whole way once, in a goroutine of its own, and reports whether
-// everything was as it should be.
+// walk signs in and out once, in a goroutine of its own. It returns false if any answer is wrong.
 func walk(w *world, resident *person) bool {
 	p, number := w.person(), freshNumber()
 	check := func(what string, a answer, status int) bool {
@@ -83,7 +81,7 @@ func walk(w *world, resident *person) bool {
 		return false
 	}
 	return check("status", p.get("/.websms/status"), 200) &&
-		check("a wrong code", p.verify(another(code)), 422) &&
+		check("a wrong code", p.verify(otherCode(code)), 422) &&
 		check("the code", p.verify(code), 200) &&
 		check("the app", p.get("/"), 200) &&
 		check("somebody's", resident.get("/"), 200) &&
@@ -91,7 +89,7 @@ func walk(w *world, resident *person) bool {
 		check("the app, signed out", p.get("/"), 401)
 }
 
-// A configuration that is refused changes nothing, wherever it is refused.
+// A refused configuration changes nothing, at any step of the load.
 func TestRefusedConfiguration(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -107,8 +105,8 @@ func TestRefusedConfiguration(t *testing.T) {
 		"a store without address":  a.config(redis, ""),
 		"an option that is none":   a.config(redis, redis+"\n colour red"),
 		"a secret that is missing": a.config("client_secret csk_demo", "client_secret {env.WEBSMS_TEST_NEVER_SET}"),
-		// What is wrong here shows when Caddy has provisioned all else, and
-		// the store is another one.
+		// Caddy finds this error after all modules are provisioned, and the configuration names
+		// another store.
 		"an address of another": a.config("default_bind 127.0.0.1", "default_bind 192.0.2.1", redis, redis+"\n key_prefix other:"), // TEST-NET-1 (RFC 5737)
 	} {
 		if status, body := w.load(0, config); status < 400 {

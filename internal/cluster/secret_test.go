@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What is in a busy Redis shows no number and no code.
+// The data in a busy Redis shows no number and no code.
 func TestDumpShowsNothing(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{gate: "limits {\n per_ip 1000000/1h\n lockout 3 15m\n}"})
@@ -20,11 +20,11 @@ func TestDumpShowsNothing(t *testing.T) {
 		p.want(p.send(number), http.StatusAccepted)
 		m := w.code(number, 1)
 		w.report(0, m.ID)
-		p.want(p.verify(another(m.Code)), http.StatusUnprocessableEntity)
+		p.want(p.verify(otherCode(m.Code)), http.StatusUnprocessableEntity)
 		p.want(p.verify(m.Code), http.StatusOK)
 		p.want(p.logout(), http.StatusNoContent)
 
-		waiting := w.person() // asked for twice, in other spellings
+		waiting := w.person() // asks for the code twice, with other spellings of the number
 		number = freshNumber()
 		used = append(used, number)
 		for _, spelling := range []string{"00" + number, "0" + number[2:]} {
@@ -39,11 +39,11 @@ func TestDumpShowsNothing(t *testing.T) {
 		locked.want(locked.send(number), http.StatusAccepted)
 		code := w.code(number, 1).Code
 		for range 3 {
-			locked.verify(another(code))
+			locked.verify(otherCode(code))
 		}
 		locked.want(locked.verify(code), http.StatusTooManyRequests)
 	}
-	// A person is revoked by number.
+	// An operator revokes a person by number.
 	res, err := http.Post("http://"+w.nodes[0].admin+"/websms/revoke", "application/json", bytes.NewReader([]byte(`{"number":"+`+used[0]+`"}`)))
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestDumpShowsNothing(t *testing.T) {
 	if got := bytes.Count(dump, []byte("websms:")); got < 20 {
 		t.Fatalf("the dump has %d keys of ours, which is not busy", got)
 	}
-	for _, m := range w.sim.Messages() { // it would be found
+	for _, m := range w.sim.Messages() { // proves that the search finds a number
 		if find([]byte("to:+"+m.To+":"), m.To) == nil || find([]byte("\x06"+m.Code+"\xff"), m.Code) == nil {
 			t.Fatal("what is in a dump is not found")
 		}
@@ -82,14 +82,14 @@ func TestDumpShowsNothing(t *testing.T) {
 	show("the bearer", webhookSecret)
 }
 
-// find returns where text is in data, and not within a longer run of digits,
-// which is a time; nil if it is nowhere.
+// find returns the surroundings of text in data, or nil. It ignores matches within a longer run of
+// digits, because those are times.
 func find(data []byte, text string) []int {
 	return regexp.MustCompile(`(?:^|[^0-9])` + regexp.QuoteMeta(text) + `(?:[^0-9]|$)`).FindIndex(data)
 }
 
-// The webhook's deliveries are one across nodes: what reaches one twice, or
-// both, is handled once, and shown by whichever is asked.
+// The nodes share their webhook deliveries. An event that comes twice, to one node or to both, is
+// handled once, and each node shows the result.
 func TestReportsAtBothNodes(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -114,7 +114,7 @@ func TestReportsAtBothNodes(t *testing.T) {
 	}
 }
 
-// A logout at one node holds at the other within a second.
+// A logout at one node is in force at the other node within a second.
 func TestLogoutHoldsEverywhere(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// Two Caddys on a Redis Cluster are one too; a reload that names another of its
-// nodes keeps everything.
+// Two Caddys on a Redis Cluster act as one gate. A reload that names another node of the Redis
+// Cluster keeps all data.
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	need(t)
@@ -40,8 +40,8 @@ func TestRedisCluster(t *testing.T) {
 	eventually(t, "the other node knows", func() bool { return copied.get("/").StatusCode == http.StatusUnauthorized })
 }
 
-// When the master dies, and its replica is made the master, codes that wait are
-// good, and others are sent.
+// After the master dies and its replica becomes the master, pending codes are still valid, and new
+// codes are sent.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	need(t)
@@ -52,8 +52,8 @@ func TestFailover(t *testing.T) {
 	number := freshNumber()
 	waiting.want(waiting.send(number), http.StatusAccepted)
 	code := w.code(number, 1).Code
-	waiting.want(waiting.verify(another(code)), http.StatusUnprocessableEntity)
-	s.Master().Do("WAIT", "1", "10000") // Redis replicates behind its answers
+	waiting.want(waiting.verify(otherCode(code)), http.StatusUnprocessableEntity)
+	s.Master().Do("WAIT", "1", "10000") // Redis replicates after it has answered
 	s.Failover()
 	for i := range w.nodes {
 		guest.want(guest.at(i).get("/"), http.StatusOK)

@@ -15,27 +15,27 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// A format is something sealed or stored that nodes of two versions share while
-// one after the other is replaced, and what its next version changes.
+// A format is sealed or stored data that nodes of two versions share during a rolling upgrade, and
+// the change that its next version makes.
 type format struct {
 	name string
-	file string // of the source, below the root
-	// edits are old, new, old, new: how the next version differs in that file.
-	// Each old text stands there once.
+	file string // source file, relative to the root
+	// edits holds old, new, old, new: the changes of the next version in that file. Each old text
+	// must occur there once.
 	edits []string
 }
 
 // nextField is the field that the next version adds to every cookie, as a literal.
 const nextField = `"of the next version"`
 
-// nextFieldSize is its length with tag and length.
+// nextFieldSize is the size of that field with its tag and its length.
 const nextFieldSize = 3 + len("of the next version")
 
-// deviceEntry is what one more number adds to a device cookie.
+// deviceEntry is the size that one more number adds to a device cookie.
 const deviceEntry = 40
 
-// cookieFormats are the formats of cookies: the next version writes one more
-// field, and knows it when it reads it. Other formats go into lists like this.
+// cookieFormats are the formats of cookies. The next version writes one more field and understands
+// it when it reads it. Another list of formats looks the same.
 var cookieFormats = []format{
 	{"session", "session/session.go", []string{
 		`if s.Means != SMS || s.unknown != "" {`, `if true {`,
@@ -54,20 +54,20 @@ var cookieFormats = []format{
 	}},
 }
 
-// storedFormats are those of what nodes share in Redis: the next version has a
-// higher number, and says that this one understands what it writes.
+// storedFormats are the formats of the data in Redis. The next version has a higher number and
+// states that this version understands its data.
 var storedFormats = []format{
 	{"schema of Redis", "redisstore/schema.go", []string{"schemaVersion = 2", "schemaVersion = 3"}},
 }
 
-// knows is how the next version takes its field out of the unknown ones.
+// knows is the code by which the next version takes its own field out of the unknown fields.
 func knows(unknown string) string {
 	return fmt.Sprintf("%s = string(rest)\n"+
 		"if tag, _, size, ok := session.CutField(%[1]s); ok && tag == 200 { %[1]s = %[1]s[size:] }", unknown)
 }
 
-// buildNext builds a Caddy with the next version of formats, beside what the
-// caller does next. It returns a function that waits for the path.
+// buildNext builds a Caddy with the next version of formats, in the background. It returns a
+// function that waits for the path.
 func buildNext(t *testing.T, formats []format) (wait func() string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -103,7 +103,7 @@ func buildNext(t *testing.T, formats []format) (wait func() string) {
 	}
 	built := make(chan error, 1)
 	go func() {
-		_, err := process.SharedCaddy(root) // first: both have most packages in common
+		_, err := process.SharedCaddy(root) // builds one after the other, because both share most packages
 		if err == nil {
 			err = process.BuildCaddy(root, path, "-overlay="+list)
 		}
@@ -118,10 +118,9 @@ func buildNext(t *testing.T, formats []format) (wait func() string) {
 	}
 }
 
-// While the nodes are replaced one by one, some are of this version and some of
-// the next. Nobody is signed out and no code is lost, wherever a request goes;
-// and what the next version has put into a cookie is still there when a node of
-// this version has written the cookie again.
+// During a rolling upgrade some nodes run this version and some the next. Users stay signed in and
+// no code is lost, whichever node gets a request. If a node of this version rewrites a cookie of
+// the next version, it keeps the new field.
 func TestRollingUpgrade(t *testing.T) {
 	need(t)
 	next := buildNext(t, slices.Concat(cookieFormats, storedFormats)) // while other tests run
@@ -131,8 +130,8 @@ func TestRollingUpgrade(t *testing.T) {
 		next: next(),
 	})
 	const older, newer = 0, 1
-	var people [2]*person // whose session began at that node
-	var sizes [2]int      // of that session, as the node wrote it
+	var people [2]*person // the person at i began the session at node i
+	var sizes [2]int      // size of that session, as node i wrote it
 	for here := range people {
 		there := 1 - here
 		kept := func(cookie string, got, want int) {
@@ -144,7 +143,7 @@ func TestRollingUpgrade(t *testing.T) {
 		p, number, another := w.person(), freshNumber(), freshNumber()
 		people[here] = p
 
-		// A code that was asked for here is sent again there.
+		// A code that was requested here can be resent there.
 		p.want(p.at(here).send(number), http.StatusAccepted)
 		asked := p.size("websms_session_challenge")
 		p.want(p.at(there).resend(), http.StatusAccepted)
@@ -152,14 +151,14 @@ func TestRollingUpgrade(t *testing.T) {
 		p.want(p.at(here).get("/.websms/status"), http.StatusOK)
 		p.want(p.at(here).verify(p.code(number, 2).Code), http.StatusOK)
 
-		// A code that was asked for here is right there, and the browser that
-		// is known here is known there.
+		// A code that was requested here is right there. A browser that is known here is known
+		// there.
 		known := p.size("websms_session_device")
 		p.want(p.at(here).send(another), http.StatusAccepted)
 		p.want(p.at(there).verify(p.code(another, 1).Code), http.StatusOK)
 		kept("the device cookie", p.size("websms_session_device"), known+deviceEntry)
 
-		// A session that begins here passes at both.
+		// A session that begins here is valid at both.
 		p.want(p.at(here).send(number), http.StatusAccepted)
 		p.want(p.at(here).verify(p.code(number, 3).Code), http.StatusOK)
 		sizes[here] = p.size("websms_session")
@@ -173,7 +172,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if sizes[newer] != sizes[older]+nextFieldSize {
 		t.Errorf("the session of the newer version has %d bytes, that of the older %d: want %d more", sizes[newer], sizes[older], nextFieldSize)
 	}
-	// Each renews the sessions, also those that the other has renewed.
+	// Each node renews the sessions, also sessions that the other node has renewed.
 	for _, n := range []int{older, newer} {
 		if n == newer {
 			sizes[older] += nextFieldSize
@@ -199,7 +198,7 @@ func TestRollingUpgrade(t *testing.T) {
 			p.want(p.at(1-n).get("/"), http.StatusOK)
 		}
 	}
-	// A session that is ended at one is over at both.
+	// A session that ends at one node ends at both.
 	for i, p := range people {
 		copied := p.twin()
 		p.want(p.at(i).logout(), http.StatusNoContent)
@@ -216,7 +215,7 @@ func (p *person) resend() answer {
 	return p.do("/.websms/resend", url.Values{}, asProgram)
 }
 
-// value returns a cookie that the person holds.
+// value returns the value of one of the person's cookies.
 func (p *person) value(cookie string) string {
 	p.t.Helper()
 	for _, c := range p.client.Jar.Cookies(mustParse(p.t, p.url)) {
@@ -228,7 +227,7 @@ func (p *person) value(cookie string) string {
 	return ""
 }
 
-// size returns how many bytes a cookie holds: sealing adds the same to all.
+// size returns the size of a cookie in bytes. Sealing adds the same size to each cookie.
 func (p *person) size(cookie string) int {
 	p.t.Helper()
 	return base64.RawURLEncoding.DecodedLen(len(p.value(cookie)))

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-websms/websms/internal/browser"
 )
 
-// What pages are headed with when Redis is away, and when it has lost a challenge.
+// These are the headings of the pages for a Redis that is down, and for a lost challenge.
 const (
 	unavailableHeading = "We cannot do this right now"
 	uncheckedHeading   = "We cannot check your code right now"
@@ -28,8 +28,7 @@ func (w *world) visitor() *visitor {
 	return &visitor{browser.NewTab(w.t), w, freshNumber()}
 }
 
-// ask goes from the app to the number form, does what is to be done there, and
-// sends it.
+// ask goes from the app to the number form, does the given steps there, and sends the form.
 func (v *visitor) ask(path string, before func()) {
 	v.T.Helper()
 	v.Open(v.w.url + path)
@@ -50,14 +49,14 @@ func (v *visitor) enterCode(code string) {
 	v.Click("main button.primary")
 }
 
-// inApp waits until the app shows who is signed in.
+// inApp waits until the app shows the name of the signed-in user.
 func (v *visitor) inApp(path string) {
 	v.T.Helper()
 	v.UntilAt(path)
 	v.UntilText("#user", "Signed in as +"+v.number)
 }
 
-// program returns a program with the cookies that the browser has now.
+// program returns a program with a copy of the browser's cookies.
 func (v *visitor) program() *person {
 	v.T.Helper()
 	p := v.w.person()
@@ -69,7 +68,7 @@ func (v *visitor) program() *person {
 	return p
 }
 
-// signOut signs out, and checks that nothing of the session is left at any node.
+// signOut signs out, and checks that no node accepts the session any more.
 func (v *visitor) signOut() {
 	v.T.Helper()
 	copied := v.program()
@@ -83,7 +82,7 @@ func (v *visitor) signOut() {
 	}
 }
 
-// The walk by hand, each request to the other node.
+// A user signs in by hand, and each request goes to the other node.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -94,7 +93,7 @@ func TestWalk(t *testing.T) {
 	browser.Eval[bool](v.Tab, `window.unreloaded = true`)
 	eventually(t, "the page follows its code", func() bool { return w.streamed.Load() != 0 })
 	v.UntilText("#delivery", "The code is on its way.")
-	w.report(1-(int(w.streamed.Load())-1), m.ID) // to the node that the page does not look at
+	w.report(1-(int(w.streamed.Load())-1), m.ID) // to the node that does not serve the page's stream
 	began := time.Now()
 	v.UntilText("#delivery", "The code was delivered to ")
 	t.Logf("the page shows a report to the other node after %v", time.Since(began))
@@ -102,7 +101,7 @@ func TestWalk(t *testing.T) {
 		t.Error("the page was loaded again")
 	}
 	v.Problems.Expect(http.StatusUnprocessableEntity)
-	v.enterCode(another(m.Code))
+	v.enterCode(otherCode(m.Code))
 	v.UntilText("#problem", "not the code")
 	v.enterCode(m.Code)
 	v.inApp("/timesheet")
@@ -127,8 +126,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// Either node is killed at any step, and the walk goes on at the other; one
-// that is back takes part again.
+// A node is killed at each step, and the user goes on at the other node. A node that is back serves
+// again.
 func TestNodesDie(t *testing.T) {
 	t.Parallel()
 	for first, name := range []string{"one first", "the other first"} {
@@ -136,7 +135,7 @@ func TestNodesDie(t *testing.T) {
 			t.Parallel()
 			w := start(t, setup{})
 			v := w.visitor()
-			v.Problems.Forget() // an event stream ends with its node
+			v.Problems.Forget() // the event stream ends with its node
 			down := first
 			kill := func() { w.nodes[down].kill() }
 			restore := func() {
@@ -152,7 +151,7 @@ func TestNodesDie(t *testing.T) {
 			kill()
 			w.report(1-down, m.ID)
 			v.UntilText("#delivery", "The code was delivered to ")
-			v.enterCode(another(m.Code))
+			v.enterCode(otherCode(m.Code))
 			v.UntilText("#problem", "not the code")
 			restore()
 
@@ -172,8 +171,8 @@ func TestNodesDie(t *testing.T) {
 	}
 }
 
-// Redis is killed at each step and comes back with what it had: a page says so
-// meanwhile, and the walk goes on.
+// Redis is killed at each step and comes back with its data. Meanwhile a page says so, and
+// afterwards the user goes on.
 func TestRedisDies(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}})
@@ -201,7 +200,7 @@ func TestRedisDies(t *testing.T) {
 	v.UntilAt("/.websms/verify")
 	m := w.code(v.number, 1)
 
-	for _, code := range []string{another(m.Code), m.Code} {
+	for _, code := range []string{otherCode(m.Code), m.Code} {
 		w.redis.Stop()
 		v.enterCode(code)
 		unavailable(uncheckedHeading)
@@ -219,8 +218,8 @@ func TestRedisDies(t *testing.T) {
 	v.signOut()
 }
 
-// Redis comes back with nothing: a code that was waited for is gone, which a
-// page says, and another one does. Who is in stays in.
+// Redis comes back without data. The pending code is gone, and a page says so. A new code works. A
+// signed-in user stays signed in.
 func TestRedisLosesEverything(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

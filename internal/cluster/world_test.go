@@ -21,27 +21,27 @@ const (
 	webhookSecret = "hook-secret"
 )
 
-// world is two Caddys on one Redis behind a balancer, a simulated WebSMS, and a
-// legacy app behind the gate. Nobody reports deliveries but the test.
+// world is two Caddys on one Redis behind a balancer, a simulated WebSMS, and a legacy app behind
+// the gate. Only the test sends delivery reports.
 type world struct {
 	t     *testing.T
 	sim   *websmstest.Server
 	app   *httptest.Server
-	redis *redistest.Redis // nil if the store is another
+	redis *redistest.Redis // nil with a store of the test's own
 	nodes [2]*node
 	*balancer
 }
 
-// setup says how a world differs from the plain one.
+// setup holds the differences of a world from the default world.
 type setup struct {
 	gate  string   // options of the gate
 	redis []string // arguments of redis-server
-	away  bool     // Redis is not there when the nodes start
+	away  bool     // Redis is down when the nodes start
 	store string   // options of store redis; "": the address of a redis-server
-	next  string   // path of the program of the second node; "": that of all
+	next  string   // path of the Caddy of the second node; "": the same as the first node's
 }
 
-// roomy are limits that no test reaches: all its people have one address.
+// roomy holds limits that no test reaches. All people of a test share one IP address.
 const roomy = "limits {\n per_ip 1000000/1h\n budget 1000000/1h\n}"
 
 // start runs a world that ends with the test.
@@ -73,7 +73,7 @@ func start(t *testing.T, s setup) *world {
 	return w
 }
 
-// newApp runs a legacy app: it says who is signed in, and has a button to sign out.
+// newApp runs a legacy app. It shows the signed-in user and has a button to sign out.
 func newApp(t *testing.T) *httptest.Server {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -85,15 +85,15 @@ func newApp(t *testing.T) *httptest.Server {
 	return app
 }
 
-// A node is a Caddy.
+// A node is one Caddy.
 type node struct {
 	t     *testing.T
-	addr  string // of its gated site
+	addr  string // address of its gated site
 	admin string
 	dir   string
-	// program is the path of its Caddy; "": that of all tests.
+	// program is the path of its Caddy. If it is empty, the node runs the Caddy of all tests.
 	program string
-	// config returns its Caddyfile, with other text in place of some.
+	// config returns its Caddyfile, with some texts replaced.
 	config func(oldNew ...string) string
 
 	proc atomic.Pointer[process.Process]
@@ -159,7 +159,7 @@ func freeAddr(t *testing.T) string {
 
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
-// start runs the node until it answers.
+// start runs the node and waits until it answers.
 func (n *node) start() {
 	n.t.Helper()
 	path := n.program
@@ -185,7 +185,7 @@ func (n *node) kill() {
 	n.checkLog(p)
 }
 
-// checkLog looks for what no node may ever log.
+// checkLog looks for texts that no node may ever log.
 func (n *node) checkLog(p *process.Process) {
 	n.t.Helper()
 	log := p.Log()
@@ -196,11 +196,11 @@ func (n *node) checkLog(p *process.Process) {
 	}
 }
 
-// logged counts what the node's process has logged so far.
+// logged counts how often the node has logged a text so far.
 func (n *node) logged(words string) int { return strings.Count(n.proc.Load().Log(), words) }
 
-// load gives a running node another Caddyfile, as caddy reload does, and
-// returns the status of the answer. From now on the balancer is patient.
+// load gives a running node another Caddyfile, as caddy reload does, and returns the answer. From
+// now on the balancer is patient.
 func (w *world) load(node int, caddyfile string) (status int, body string) {
 	w.t.Helper()
 	w.patient.Store(true)
@@ -216,7 +216,7 @@ func (w *world) load(node int, caddyfile string) (status int, body string) {
 	return res.StatusCode, string(text)
 }
 
-// awaitRedis waits until each node that runs can send codes.
+// awaitRedis waits until each running node can send codes.
 func (w *world) awaitRedis() {
 	w.t.Helper()
 	for i := range w.nodes {
@@ -228,7 +228,7 @@ func (w *world) awaitRedis() {
 	}
 }
 
-// eventually waits until what holds.
+// eventually waits until holds returns true.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
@@ -240,10 +240,10 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 var numbers atomic.Int64
 
-// freshNumber returns a number of one test alone, in E.164 without the plus.
+// freshNumber returns a number that one test uses alone, in E.164 without the plus.
 func freshNumber() string { return fmt.Sprintf("64212%06d", 340000+numbers.Add(1)) }
 
-// code waits for so many messages to a number, and returns the latest.
+// code waits until count messages have come to a number, and returns the latest.
 func (w *world) code(number string, count int) websmstest.Message {
 	w.t.Helper()
 	m, ok := w.message(number, count)
@@ -292,7 +292,7 @@ func (w *world) report(node int, messageID string) {
 	}
 }
 
-// another returns a code of the same length that is not this one.
-func another(code string) string {
+// otherCode returns a wrong code: it has the same length and differs in each digit.
+func otherCode(code string) string {
 	return strings.Map(func(digit rune) rune { return '0' + (digit-'0'+1)%10 }, code)
 }
