@@ -42,12 +42,12 @@ var cookieFormats = []format{
 		`return append(plain, s.unknown...)`, `return append(AppendField(plain, 200, ` + nextField + `), s.unknown...)`,
 		"\t\tdefault:\n\t\t\ts.unknown", "\t\tcase 200:\n\t\tdefault:\n\t\t\ts.unknown",
 	}},
-	{"challenge", "challengecookie.go", []string{
+	{"challenge", "internal/cookies/challenge.go", []string{
 		`if a.unknown != "" {`, `if true {`,
 		`plain = append(plain, a.unknown...)`, `plain = append(session.AppendField(plain, 200, ` + nextField + `), a.unknown...)`,
 		`a.unknown = string(rest)`, knows("a.unknown"),
 	}},
-	{"device", "devicecookie.go", []string{
+	{"device", "internal/cookies/device.go", []string{
 		`if d.unknown != "" {`, `if true {`,
 		`plain = append(plain, d.unknown...)`, `plain = append(session.AppendField(plain, 200, ` + nextField + `), d.unknown...)`,
 		`d.unknown = string(rest)`, knows("d.unknown"),
