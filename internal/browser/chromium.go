@@ -1,8 +1,8 @@
-// Package browser drives a real, headless Chromium the way a person does, and
-// collects what the browser complains of. It is for tests alone.
+// Package browser drives a real, headless Chromium as a person does, and collects the problems that
+// the browser reports. It is for tests alone.
 //
-// Where there is no Chromium a test is skipped; with "chromium" in the
-// comma-separated WEBSMS_TEST_REQUIRE it fails instead.
+// Without a Chromium a test is skipped, or fails if the comma-separated WEBSMS_TEST_REQUIRE names
+// "chromium".
 package browser
 
 import (
@@ -20,8 +20,7 @@ import (
 	"github.com/caddy-websms/websms/internal/testlevel"
 )
 
-// PlainHost is a name of this machine that the browser does not trust over
-// plain HTTP, as it trusts localhost.
+// PlainHost is a name of this machine. Unlike localhost, browsers do not trust it over plain HTTP.
 const PlainHost = "plain.test"
 
 // find returns the path of a Chromium.
@@ -34,8 +33,7 @@ func find() (path string, err error) {
 	return "", errors.New("there is no chromium, chromium-browser or google-chrome on this machine")
 }
 
-// Need skips a test where there is no Chromium, or fails it where one is
-// required.
+// Need skips a test if there is no Chromium. If the environment requires one, Need fails the test.
 func Need(t testing.TB) {
 	t.Helper()
 	_, err := find()
@@ -50,17 +48,17 @@ var shared struct {
 	err     error
 }
 
-// NewTab opens a tab of the Chromium that all tests of a program share. The
-// first call starts it, and TestMain ends it with Stop. The tab has cookies of
-// its own: nothing of other tests is in it. It is closed when the test ends,
-// which fails if the browser has found something wrong with its pages.
+// NewTab opens a tab in the Chromium that all tests of a program share. The first call starts that
+// Chromium. TestMain ends it with Stop. The tab has cookies of its own, so it sees nothing of other
+// tests. It is closed when the test ends. The test fails if the browser has found a problem in its
+// pages.
 func NewTab(t testing.TB) *Tab {
 	t.Helper()
 	return sharedBrowser(t).NewTab(t)
 }
 
-// NewPlainTab is NewTab for pages that keep nothing in the browser. All plain
-// tabs have the same cookies, so they cost half as much.
+// NewPlainTab is NewTab for pages that store nothing in the browser. All plain tabs share their
+// cookies, so they cost half as much.
 func NewPlainTab(t testing.TB) *Tab {
 	t.Helper()
 	return open(t, sharedBrowser(t).ctx)
@@ -80,8 +78,7 @@ func sharedBrowser(t testing.TB) *Browser {
 	return shared.browser
 }
 
-// Stop ends the Chromium that NewTab has started, if it has. It is to be called
-// once, after all tests.
+// Stop ends the Chromium that NewTab has started, if any. Call it once, after all tests.
 func Stop() {
 	if shared.browser != nil {
 		shared.browser.Stop()
@@ -91,14 +88,13 @@ func Stop() {
 	}
 }
 
-// Browser is a Chromium that runs. It is safe for concurrent use.
+// Browser is a running Chromium. It is safe for concurrent use.
 type Browser struct {
 	ctx  context.Context
 	stop func()
 }
 
-// Start starts a Chromium. What it writes goes into the folder profile, which
-// it makes.
+// Start starts a Chromium. It makes the folder profile, and Chromium writes all its files there.
 func Start(profile string) (*Browser, error) {
 	path, err := find()
 	if err != nil {
@@ -107,7 +103,7 @@ func Start(profile string) (*Browser, error) {
 	if err := os.Mkdir(profile, 0o700); err != nil {
 		return nil, err
 	}
-	// The defaults are headless, without first run, background networking or sync.
+	// The defaults are headless mode, no first-run dialogue, no background networking and no sync.
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(profile), chromedp.Env("HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile),
@@ -115,8 +111,8 @@ func Start(profile string) (*Browser, error) {
 		chromedp.Flag("lang", "en-NZ"),
 		chromedp.Flag("host-resolver-rules", "MAP "+PlainHost+" 127.0.0.1"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), opts...)
-	// chromedp writes of what it cannot follow in the DOM of pages that the
-	// browser has kept. Whatever fails here fails with an error of its own.
+	// chromedp logs DOM changes that it cannot follow in pages that the browser has cached. Ignore
+	// these, because every real failure also returns an error.
 	ctx, stopTab := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
 	b := &Browser{ctx: ctx, stop: func() {
 		stopTab()
@@ -132,9 +128,8 @@ func Start(profile string) (*Browser, error) {
 // Stop ends the browser, with all its tabs.
 func (b *Browser) Stop() { b.stop() }
 
-// NewTab opens a tab that has cookies of its own: nothing of other tests is in
-// it. It is closed when the test ends, which fails if the browser has found
-// something wrong with its pages.
+// NewTab opens a tab with cookies of its own, so it sees nothing of other tests. It is closed when
+// the test ends. The test fails if the browser has found a problem in its pages.
 func (b *Browser) NewTab(t testing.TB) *Tab {
 	t.Helper()
 	return open(t, b.ctx, chromedp.WithNewBrowserContext())

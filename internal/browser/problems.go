@@ -13,29 +13,28 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// Problems collects what a browser finds wrong with the pages of a tab: what
-// stands in its console, requests that fail or are answered with an error, and
-// the issues that its developer tools list, such as breaches of the Content
-// Security Policy.
+// Problems collects the problems that a browser finds in the pages of a tab: messages in its
+// console, failed requests, error answers, and the issues of its developer tools, such as breaches
+// of the Content Security Policy.
 type Problems struct {
 	mu        sync.Mutex
 	found     []string
-	expected  []int64 // HTTP statuses yet to come
+	expected  []int64 // HTTP statuses that the test still expects
 	urls      map[network.RequestID]string
-	forgiven  string // words of problems that are no failure
-	forgotten bool   // what follows is nobody's fault
+	forgiven  string // texts of problems that the test ignores
+	forgotten bool   // true once the collecting has ended
 }
 
 func newProblems() *Problems { return &Problems{urls: make(map[network.RequestID]string)} }
 
-// Expect announces an answer that is an error by intention: 422 to a wrong code.
+// Expect announces an error answer that the test wants, such as 422 to a wrong code.
 func (p *Problems) Expect(status int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected = append(p.expected, status)
 }
 
-// All returns what was found, and which expected errors never came.
+// All returns the problems found, and the expected errors that did not come.
 func (p *Problems) All() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +45,7 @@ func (p *Problems) All() []string {
 	return found
 }
 
-// listen takes an event of the browser.
+// listen handles one event of the browser.
 func (p *Problems) listen(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +59,7 @@ func (p *Problems) listen(event any) {
 		case e.Entry.Level != log.EntryLevelWarning && e.Entry.Level != log.EntryLevelError:
 			return
 		case e.Entry.Source == log.EntrySourceNetwork && strings.Contains(e.Entry.Text, "responded with a status of"):
-			return // response tells it better
+			return // the response event has more detail
 		}
 		p.add("%s of %s: %s (%s)", e.Entry.Level, e.Entry.Source, e.Entry.Text, e.Entry.URL)
 	case *network.EventRequestWillBeSent:
@@ -68,7 +67,7 @@ func (p *Problems) listen(event any) {
 	case *network.EventResponseReceived:
 		p.response(e)
 	case *network.EventLoadingFailed:
-		// A page that is left ends its own event stream.
+		// A page that the user leaves cancels its own event stream.
 		if !(e.Canceled && e.Type == network.ResourceTypeEventSource) {
 			p.add("%s: %s %s", p.urls[e.RequestID], e.ErrorText, e.BlockedReason)
 		}
@@ -98,7 +97,7 @@ func (p *Problems) add(format string, args ...any) {
 	p.found = append(p.found, problem)
 }
 
-// Forgive leaves out, from now on, the problems that hold these words.
+// Forgive ignores problems that contain these words, from now on.
 func (p *Problems) Forgive(words string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// What browsers complain of is noticed.
+// Problems notices each kind of complaint of the browser.
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	Need(t)
@@ -44,5 +44,5 @@ func TestProblems(t *testing.T) {
 			}
 		}
 	}
-	b.Problems = newProblems() // these were wanted
+	b.Problems = newProblems() // the test expects these
 }

@@ -19,11 +19,11 @@ import (
 // Patience bounds every step in the browser.
 const Patience = 30 * time.Second
 
-// Tab is a tab of a Chromium. Its methods fail its test where they fail; they
-// are to be called from the test's own goroutine.
+// Tab is a tab of a Chromium. A method that fails also fails the test. Call methods only from the
+// test's own goroutine.
 type Tab struct {
 	T        testing.TB
-	Ctx      context.Context // chromedp's
+	Ctx      context.Context // context of chromedp
 	Problems *Problems
 	scripts  bool
 }
@@ -46,7 +46,8 @@ func open(t testing.TB, parent context.Context, opts ...chromedp.ContextOption) 
 	Call(b, log.Enable, cdp.Empty{})
 	Call(b, network.Enable, network.EnableParams{})
 	Call(b, audits.Enable, cdp.Empty{})
-	// Only one window of a browser has the focus: each tab is to behave as if it were that.
+	// Only one window of a browser has the focus. This makes each tab behave as if it had the
+	// focus.
 	Call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	t.Cleanup(func() {
 		for _, p := range b.Problems.All() {
@@ -56,15 +57,15 @@ func open(t testing.TB, parent context.Context, opts ...chromedp.ContextOption) 
 	return b
 }
 
-// WithoutScripts turns JavaScript off, in the pages that are opened from now on.
+// WithoutScripts turns JavaScript off in pages that are opened from now on.
 func (b *Tab) WithoutScripts() {
 	b.T.Helper()
 	b.scripts = false
 	Call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// Ahead runs a script in every page from now on, before those of the page, until
-// the function that it returns is called.
+// Ahead runs a script in every page from now on, before the scripts of the page. The function that
+// it returns ends that.
 func (b *Tab) Ahead(script string) (noMore func()) {
 	b.T.Helper()
 	added := Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
@@ -96,7 +97,7 @@ func Call[P, R any](b *Tab, cmd cdp.Command[P, R], params P) R {
 	return result
 }
 
-// Value runs an action that returns something.
+// Value runs an action and returns its result.
 func Value[T any](b *Tab, action chromedp.Action[T]) T {
 	b.T.Helper()
 	ctx, cancel := context.WithTimeout(b.Ctx, Patience)
@@ -108,7 +109,7 @@ func Value[T any](b *Tab, action chromedp.Action[T]) T {
 	return v
 }
 
-// Eval returns what an expression of JavaScript is, in the page.
+// Eval returns the value of a JavaScript expression in the page.
 func Eval[T any](b *Tab, expression string) T {
 	b.T.Helper()
 	return Value(b, chromedp.Evaluate[T](expression))
@@ -120,7 +121,7 @@ func (b *Tab) Run(script string) {
 	b.Do(chromedp.Evaluate[chromedp.Void](script))
 }
 
-// Until waits for an expression to become true, over navigations too.
+// Until waits for an expression to become true. The page may change in the meantime.
 func (b *Tab) Until(expression string) {
 	b.T.Helper()
 	ctx, cancel := context.WithTimeout(b.Ctx, Patience)
@@ -128,8 +129,8 @@ func (b *Tab) Until(expression string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		// An error means that the page is being replaced, or that it is not
-		// there yet; what stays wrong ends in the time-out.
+		// An error means that the page is being replaced or is not loaded yet. An error that lasts
+		// ends in the timeout.
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("document.readyState === 'complete' && !!("+expression+")"))
 		if err == nil && ok {
 			return
@@ -142,7 +143,7 @@ func (b *Tab) Until(expression string) {
 	}
 }
 
-// Where says what a person would see now, for the message of a failure.
+// Where describes the page that the tab shows now, for the message of a failure.
 func (b *Tab) Where() string {
 	ctx, cancel := context.WithTimeout(b.Ctx, time.Second)
 	defer cancel()
@@ -153,7 +154,7 @@ func (b *Tab) Where() string {
 	return v
 }
 
-// UntilAt waits until the tab shows the page of a path.
+// UntilAt waits until the tab shows the page at this path.
 func (b *Tab) UntilAt(path string) {
 	b.T.Helper()
 	b.Until("location.pathname === " + Quote(path))
@@ -165,7 +166,7 @@ func (b *Tab) UntilText(css, words string) {
 	b.Until("document.querySelector(" + Quote(css) + ")?.innerText.includes(" + Quote(words) + ")")
 }
 
-// UntilShown waits until an element is there and can be seen.
+// UntilShown waits until an element exists and is visible.
 func (b *Tab) UntilShown(css string) {
 	b.T.Helper()
 	b.Until("document.querySelector(" + Quote(css) + ")?.checkVisibility()")
@@ -177,7 +178,7 @@ func (b *Tab) Open(url string) {
 	b.Do(chromedp.Navigate(url))
 }
 
-// Click clicks on the middle of an element, as soon as nothing covers it.
+// Click clicks on the middle of an element, as soon as no other element covers it.
 func (b *Tab) Click(css string) {
 	b.T.Helper()
 	middle := `(() => {
@@ -193,7 +194,7 @@ func (b *Tab) Click(css string) {
 	b.Do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
-// Fill types into a field, in place of what stands there.
+// Fill replaces the content of a field.
 func (b *Tab) Fill(css, text string) {
 	b.T.Helper()
 	b.Until("document.querySelector(" + Quote(css) + ")")
@@ -201,13 +202,13 @@ func (b *Tab) Fill(css, text string) {
 	b.Press(text)
 }
 
-// Press types wherever the focus is.
+// Press types into the element that has the focus.
 func (b *Tab) Press(keys string) {
 	b.T.Helper()
 	b.Do(chromedp.KeyEvent(keys))
 }
 
-// Back goes back one page, also to one that the browser has kept as it was.
+// Back goes back one page, also to a page that the browser has cached.
 func (b *Tab) Back() {
 	b.T.Helper()
 	history := Call(b, page.GetNavigationHistory, cdp.Empty{})
@@ -228,13 +229,13 @@ func (b *Tab) Cookies() []*network.Cookie {
 	return result.Cookies
 }
 
-// Text returns the words of an element as they are shown.
+// Text returns the visible text of an element.
 func (b *Tab) Text(css string) string {
 	b.T.Helper()
 	return Eval[string](b, "document.querySelector("+Quote(css)+")?.innerText ?? 'nothing'")
 }
 
-// Quote returns s as a string of JavaScript.
+// Quote returns s as a string literal of JavaScript.
 func Quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(s) + "'"
 }

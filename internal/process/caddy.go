@@ -17,11 +17,11 @@ const (
 	readyTime = 20 * time.Second // from the start of Caddy to its first answer
 )
 
-// BuildCaddy builds cmd/caddy of the repository at root, with the flags that
-// the test itself was built with, and with more. So under go test -race it finds
-// races too. Packages whose Caddy is the same link it once: go run keeps it in
-// the build cache, where go build would link it each time, and cp takes it from
-// there.
+// BuildCaddy builds cmd/caddy of the repository at root. It uses the build flags of the test and
+// the flags in more. So under go test -race, the Caddy also finds races.
+//
+// Packages that need the same Caddy link it only once: go run keeps the program in the build cache,
+// and cp copies it from there. With go build, each package would link it again.
 func BuildCaddy(root, to string, more ...string) error {
 	args := append([]string{"run", "-exec", "cp"}, more...)
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -42,15 +42,15 @@ func BuildCaddy(root, to string, more ...string) error {
 	return nil
 }
 
-// Caddy is how to run a Caddy.
+// Caddy describes how to run a Caddy.
 type Caddy struct {
-	Program   string   // path
-	Caddyfile string   // its text
-	Dir       string   // where Caddy's data goes; made if it is not there
-	Work      string   // the folder to run it in
-	Env       []string // more of the environment, as NAME=value
-	// URLs must answer before it counts as started: with 200, with 401 where a
-	// first factor is in front, or with 503 where Redis is awaited.
+	Program   string   // path of the program
+	Caddyfile string   // text of the Caddyfile
+	Dir       string   // folder of Caddy's data; made if it does not exist
+	Work      string   // working directory
+	Env       []string // additions to the environment, as NAME=value
+	// URLs are requested to find out when Caddy has started. Each must answer 200, or 401 behind a
+	// first factor, or 503 if the gate waits for Redis.
 	URLs []string
 }
 

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// dieWithParent has the kernel kill the program when the thread that started it
-// ends (PR_SET_PDEATHSIG, prctl(2)). Go keeps its threads for as long as it
-// runs, but those that a goroutine locked.
+// dieWithParent makes the kernel kill the program when the thread that started it ends
+// (PR_SET_PDEATHSIG, prctl(2)). Go keeps its threads until the process ends, except threads that
+// are locked to a goroutine.
 func dieWithParent(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A program does not outlive the one that started it, even if that was killed.
+// A program ends with its parent, even if the parent was killed.
 func TestDiesWithParent(t *testing.T) {
 	t.Parallel()
 	parent, in := start(t, "parent")
-	defer in.Close() // or the child would end because of that
+	defer in.Close() // keeps the pipe open; if it closed, the child would end because of that
 	awaitLog(t, parent, "\n")
 	child, err := strconv.Atoi(strings.TrimSpace(parent.Log()))
 	if err != nil {
@@ -29,8 +29,8 @@ func TestDiesWithParent(t *testing.T) {
 	}
 }
 
-// alive reports whether a process runs: what is left of one that has ended,
-// until somebody asks how it did, does not count.
+// alive reports whether a process runs. A zombie, which has ended and waits for its parent to read
+// its status, does not count.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {

@@ -8,25 +8,23 @@ import (
 	"sync"
 )
 
-// Ports are taken from a range below the one that systems take the ports of
-// outgoing connections from (from 32768 on Linux, from 49152 by RFC 6335): so
-// nobody is given the port of a server that is down for a moment, and no client
-// that dials it there connects to itself.
+// Ports come from a range below the one for outgoing connections (from 32768 on Linux, from 49152
+// by RFC 6335). So no other program gets the port of a server that is down for a moment, and a
+// client that dials it there cannot connect to itself.
 const (
 	firstPort = 10000
 	lastPort  = 22767
 )
 
-// given are the ports that this program was given before.
+// given holds the ports that FreePort has returned.
 var given = struct {
 	sync.Mutex
 	ports map[int]bool
 }{ports: make(map[int]bool)}
 
-// FreePort returns a TCP port of the loopback interface that nobody listens on,
-// and none that it has returned before. Nobody listens on the ports that are
-// above it by one of the offsets either; those are at most 10000. Another
-// program may take it before it is used.
+// FreePort returns a free TCP port of the loopback interface. It never returns the same port twice.
+// The ports at each of the offsets above it are free too; an offset is at most 10000. Another
+// program may take the port before it is used.
 func FreePort(offsets ...int) (int, error) {
 	given.Lock()
 	defer given.Unlock()

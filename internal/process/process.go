@@ -1,6 +1,5 @@
-// Package process runs the programs that tests need beside themselves: a
-// Caddy, a Redis. It keeps what they write, tells when they end, and leaves
-// none of them behind. It is for tests alone.
+// Package process runs the programs that tests need, such as a Caddy or a Redis. It keeps their
+// output, reports when they end, and leaves none of them running. It is for tests alone.
 package process
 
 import (
@@ -16,14 +15,14 @@ import (
 // A Process is a program that was started. It is safe for concurrent use.
 type Process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed once it has ended
-	err  error         // what it ended with, from then on
+	done chan struct{} // closed when the program has ended
+	err  error         // result of the program, valid once done is closed
 	log  logBuffer
 }
 
-// Start starts cmd, and keeps what it writes in place of cmd's Stdout and
-// Stderr. On Linux the program ends with the one that started it, however that
-// ends: go test kills a test that takes too long, and no cleanup is run then.
+// Start starts cmd and keeps its output in place of cmd's Stdout and Stderr. On Linux the program
+// ends with the process that started it, even if that process is killed. This matters because go
+// test kills a test that takes too long, and then no cleanup runs.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.log, &p.log
@@ -41,27 +40,27 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 // Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Log returns what the program has written so far.
+// Log returns the output of the program so far.
 func (p *Process) Log() string { return p.log.String() }
 
-// Done returns a channel that is closed once the program has ended.
+// Done returns a channel that is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err returns what the program ended with. It is to be called after that.
+// Err returns the result of the program. Call it after Done is closed.
 func (p *Process) Err() error {
 	<-p.done
 	return p.err
 }
 
-// Kill ends the program at once, as kill -9 does, and waits for its end. It may
-// be paused, or have ended before.
+// Kill ends the program at once, as kill -9 does, and waits for its end. The program may be paused
+// or may have ended before.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
 }
 
-// Interrupt ends the program as Ctrl-C does. It returns an error if the program
-// ends with one, or had to be killed because it did not end within the grace.
+// Interrupt ends the program as Ctrl-C does. It returns an error if the program ends with one. If
+// the program does not end within the grace period, Interrupt kills it and returns an error.
 func (p *Process) Interrupt(grace time.Duration) error {
 	_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended
 	select {
@@ -76,14 +75,14 @@ func (p *Process) Interrupt(grace time.Duration) error {
 	}
 }
 
-// Pause makes the program stand still: its sockets stay open, and nobody
-// answers. It needs a Unix shell.
+// Pause stops the program without ending it: its sockets stay open, but it does not answer. Pause
+// needs a Unix shell.
 func (p *Process) Pause() error { return p.signal("STOP") }
 
 // Resume lets a paused program go on.
 func (p *Process) Resume() error { return p.signal("CONT") }
 
-// signal sends what package os has no portable name for.
+// signal sends a signal for which package os has no portable name.
 func (p *Process) signal(name string) error {
 	select {
 	case <-p.done:
@@ -96,7 +95,7 @@ func (p *Process) signal(name string) error {
 	return nil
 }
 
-// logBuffer holds what a process has written so far.
+// logBuffer holds the output of a process so far.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

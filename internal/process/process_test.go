@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// The programs that the tests run are this one, told what to be.
+// The tests run this test binary. An environment variable selects the program that it plays.
 func TestMain(m *testing.M) {
 	switch os.Getenv("WEBSMS_TEST_PROCESS") {
 	case "echo":
@@ -100,7 +100,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintln(in, "meanwhile")
-	time.Sleep(50 * time.Millisecond) // there is nothing to wait for: it must not answer
+	time.Sleep(50 * time.Millisecond) // no condition to wait for: the program must not answer
 	if strings.Contains(p.Log(), "meanwhile") {
 		t.Error("a paused program goes on")
 	}
@@ -111,7 +111,7 @@ func TestPauseAndResume(t *testing.T) {
 	if err := p.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	p.Kill() // also while it is paused
+	p.Kill() // works while the program is paused
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("it ended with %v, want that it was killed", err)
 	}
@@ -127,7 +127,7 @@ func TestStartFails(t *testing.T) {
 func TestFreePort(t *testing.T) {
 	t.Parallel()
 	seen := make(map[int]bool)
-	taken := 0 // by another program, which tests of other packages are
+	taken := 0 // ports taken by other programs, such as tests of other packages
 	for range 20 {
 		port, err := process.FreePort(10000)
 		if err != nil {

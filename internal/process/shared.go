@@ -14,7 +14,7 @@ var shared struct {
 	err       error
 }
 
-// NeedCaddy skips a test where -short leaves out what runs whole Caddys.
+// NeedCaddy skips a test in -short mode, because the test runs a whole Caddy.
 func NeedCaddy(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -22,9 +22,8 @@ func NeedCaddy(t testing.TB) {
 	}
 }
 
-// SharedCaddy returns the path of cmd/caddy of the repository at root, which
-// the first call builds for all tests of a program. TestMain removes it with
-// RemoveShared.
+// SharedCaddy returns the path of cmd/caddy of the repository at root. The first call builds it for
+// all tests of a program. TestMain removes it with RemoveShared.
 func SharedCaddy(root string) (string, error) {
 	shared.once.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp("", "websms-caddy-"); shared.err == nil {
@@ -35,8 +34,8 @@ func SharedCaddy(root string) (string, error) {
 	return shared.path, shared.err
 }
 
-// RemoveShared removes what SharedCaddy has built, if it has. It is to be called
-// once, after all tests.
+// RemoveShared removes the program that SharedCaddy has built, if any. Call it once, after all
+// tests.
 func RemoveShared() error {
 	if shared.dir == "" {
 		return nil

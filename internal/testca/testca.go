@@ -1,4 +1,4 @@
-// Package testca is a certificate authority of one test.
+// Package testca is a certificate authority for one test.
 package testca
 
 import (
@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// CA signs certificates for an hour.
+// CA signs certificates that are valid for an hour.
 type CA struct {
 	Cert *x509.Certificate
-	File string // its certificate, PEM
+	File string // certificate of the authority, PEM
 
 	key *ecdsa.PrivateKey
 }
 
-// New returns an authority that nobody else trusts.
+// New returns an authority that only its test trusts.
 func New(t testing.TB) *CA {
 	t.Helper()
 	ca := &CA{File: filepath.Join(t.TempDir(), "ca.pem")}
@@ -42,8 +42,7 @@ func New(t testing.TB) *CA {
 	return ca
 }
 
-// Issue returns a certificate for either end of a connection. Whom it is for is
-// in template.
+// Issue returns a certificate for a client or a server. The template names its subject.
 func (ca *CA) Issue(t testing.TB, template x509.Certificate) tls.Certificate {
 	t.Helper()
 	template.KeyUsage = x509.KeyUsageDigitalSignature
@@ -66,7 +65,7 @@ func (ca *CA) Files(t testing.TB, template x509.Certificate) (cert, key string) 
 	return cert, key
 }
 
-// sign makes a key, and a certificate that by has signed: with nil, itself.
+// sign makes a key, and a certificate signed by by. If by is nil, the certificate is self-signed.
 func sign(t testing.TB, template, parent *x509.Certificate, by *ecdsa.PrivateKey) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -1,8 +1,7 @@
-// Package testlevel reads the environment variables that say what tests run.
-// A plain go test runs a representative part of each long test;
-// WEBSMS_TEST_FULL=1 runs the whole, which takes several times as long.
-// WEBSMS_TEST_REQUIRE=redis,chromium fails the tests that lack one of these,
-// which are otherwise skipped.
+// Package testlevel reads the environment variables that select the tests to run. A plain go test
+// runs a representative part of each long test. WEBSMS_TEST_FULL=1 runs the whole, which takes
+// several times as long. A test that lacks a service is skipped. With
+// WEBSMS_TEST_REQUIRE=redis,chromium it fails if it lacks one of these.
 package testlevel
 
 import (
@@ -15,8 +14,8 @@ import (
 // Full reports whether the environment asks for whole tests.
 func Full() bool { return os.Getenv("WEBSMS_TEST_FULL") == "1" }
 
-// Size returns plain, or full where the environment asks for whole tests. It is
-// for what a test repeats: rounds, steps, goroutines, or how long it lasts.
+// Size returns plain, or full if the environment asks for whole tests. It is for the amounts of a
+// test: rounds, steps, goroutines or seconds.
 func Size[T any](plain, full T) T {
 	if Full() {
 		return full
@@ -24,9 +23,9 @@ func Size[T any](plain, full T) T {
 	return plain
 }
 
-// Need skips a test that lacks something because of err, such as "redis" where
-// there is no redis-server on the path. Where the comma-separated
-// WEBSMS_TEST_REQUIRE names what is missing, the test fails instead.
+// Need skips a test because of err if it lacks something, such as "redis" where the path has no
+// redis-server. If the comma-separated WEBSMS_TEST_REQUIRE names the missing service, Need fails
+// the test instead.
 func Need(t testing.TB, what string, err error) {
 	t.Helper()
 	switch {
