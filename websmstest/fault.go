@@ -233,7 +233,7 @@ func cut(w http.ResponseWriter) {
 		panic(http.ErrAbortHandler) // HTTP/2: the server resets the stream
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0) // if this fails, Close ends the connection without a reset
 	}
 	conn.Close()
 }

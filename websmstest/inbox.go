@@ -137,7 +137,7 @@ func (s *Simulator) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(page.Len()))
-	page.WriteTo(w)
+	_, _ = page.WriteTo(w) // fails only if the client is gone
 }
 
 // publicURL returns a URL without its user and its query, because both may hold a

@@ -41,11 +41,11 @@ func NewServer(tb TB, o Options) *Server {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		server.Serve(listener)
+		_ = server.Serve(listener) // always fails, with ErrServerClosed after Close
 	}()
 	tb.Cleanup(func() {
 		sim.Close()
-		server.Close()
+		_ = server.Close() // the test is over, so nobody needs the error
 		<-served
 	})
 	origin := "http://" + listener.Addr().String()

@@ -112,7 +112,8 @@ func (s *Simulator) reply(m *message, body string) []byte {
 // after it.
 func (s *Simulator) schedule(m *message, steps []step) {
 	if len(steps) > 0 {
-		s.state.hooks.start(&post{sim: s, msg: m, steps: steps}, steps[0].after)
+		// If there are too many posts, or the simulator is closed, the report is lost.
+		_ = s.state.hooks.start(&post{sim: s, msg: m, steps: steps}, steps[0].after)
 	}
 }
 
@@ -183,7 +184,8 @@ func (s *Simulator) send(ctx context.Context, event []byte) error {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
+	// Read the body, so that the connection can be used again. If that fails, it is not reused.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("webhook answered %d, not 200", resp.StatusCode)
 	}
