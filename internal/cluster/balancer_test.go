@@ -94,7 +94,8 @@ func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
 			return res, nil
 		}
 		refused := errors.Is(err, syscall.ECONNREFUSED) && try+1 < len(order)
-		closed := r.patient.Load() && try < 5 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+		closed := r.patient.Load() && try < 5 &&
+			(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 		if !refused && !closed {
 			return nil, err
 		}

@@ -106,8 +106,9 @@ func TestRefusedConfiguration(t *testing.T) {
 		"an option that is none":   a.config(redis, redis+"\n colour red"),
 		"a secret that is missing": a.config("client_secret csk_demo", "client_secret {env.WEBSMS_TEST_NEVER_SET}"),
 		// Caddy finds this error after all modules are provisioned, and the configuration names
-		// another store.
-		"an address of another": a.config("default_bind 127.0.0.1", "default_bind 192.0.2.1", redis, redis+"\n key_prefix other:"), // TEST-NET-1 (RFC 5737)
+		// another store. The address is of TEST-NET-1 (RFC 5737).
+		"an address of another": a.config("default_bind 127.0.0.1", "default_bind 192.0.2.1",
+			redis, redis+"\n key_prefix other:"),
 	} {
 		if status, body := w.load(0, config); status < 400 {
 			t.Errorf("%s: it is loaded", what)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -44,7 +45,8 @@ func TestDumpShowsNothing(t *testing.T) {
 		locked.want(locked.verify(code), http.StatusTooManyRequests)
 	}
 	// An operator revokes a person by number.
-	res, err := http.Post("http://"+w.nodes[0].admin+"/websms/revoke", "application/json", bytes.NewReader([]byte(`{"number":"+`+used[0]+`"}`)))
+	body := strings.NewReader(`{"number":"+` + used[0] + `"}`)
+	res, err := http.Post("http://"+w.nodes[0].admin+"/websms/revoke", "application/json", body)
 	if err != nil {
 		t.Fatal(err)
 	}

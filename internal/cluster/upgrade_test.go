@@ -170,7 +170,8 @@ func TestRollingUpgrade(t *testing.T) {
 		}
 	}
 	if sizes[newer] != sizes[older]+nextFieldSize {
-		t.Errorf("the session of the newer version has %d bytes, that of the older %d: want %d more", sizes[newer], sizes[older], nextFieldSize)
+		t.Errorf("the session of the newer version has %d bytes, that of the older %d: want %d more",
+			sizes[newer], sizes[older], nextFieldSize)
 	}
 	// Each node renews the sessions, also sessions that the other node has renewed.
 	for _, n := range []int{older, newer} {

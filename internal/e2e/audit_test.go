@@ -114,8 +114,10 @@ func TestAudit(t *testing.T) {
 	b := newTab(t)
 	b.prefer("light")
 	b.Open(`data:text/html,<!DOCTYPE html><body style="background: rgb(255,255,255)"><h2>A</h2><h4>B</h4>` +
-		`<p id=x style="color: rgb(120,120,120)">grey</p><p id=x style="background: linear-gradient(rgb(0,0,0), rgb(255,255,255))">gradient</p>` +
-		`<input name=i aria-describedby="nowhere"><img><a tabindex=3 href=/ style="color: rgb(0,0,0); background: rgba(0,0,0,0.5)">half</a>`)
+		`<p id=x style="color: rgb(120,120,120)">grey</p>` +
+		`<p id=x style="background: linear-gradient(rgb(0,0,0), rgb(255,255,255))">gradient</p>` +
+		`<input name=i aria-describedby="nowhere"><img>` +
+		`<a tabindex=3 href=/ style="color: rgb(0,0,0); background: rgba(0,0,0,0.5)">half</a>`)
 	findings := strings.Join(browser.Eval[[]string](b.Tab, audit), "\n")
 	for _, want := range []string{
 		"names no language", "no title", "levels 2,4", "level 4 heading skips", "id x is there twice", "leads to nowhere",

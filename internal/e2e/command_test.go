@@ -85,9 +85,16 @@ func TestDoctorOfTheDemo(t *testing.T) {
 	}
 	var found []struct{ Check, State, Found, Do string }
 	got = s.caddy(t, "", "websms", "doctor", "--config", s.file, "--json")
-	if err := json.Unmarshal([]byte(got.out), &found); err != nil || len(found) != 8 || found[0].Check != "configuration" || found[0].State != "ok" {
+	err := json.Unmarshal([]byte(got.out), &found)
+	if err != nil || len(found) != 8 || found[0].Check != "configuration" || found[0].State != "ok" {
 		t.Errorf("as JSON (%v): %s", err, got.out)
 	}
+}
+
+// withRedis replaces the beginning of the app's options by one with a store redis.
+func withRedis(options ...string) []string {
+	const app = "\twebsms {\n"
+	return []string{app, app + "\t\tstore redis {\n\t\t\t" + strings.Join(options, "\n\t\t\t") + "\n\t\t}\n"}
 }
 
 // The doctor names each fault and says how to repair it. It shows no secret.
@@ -109,11 +116,11 @@ func TestDoctorFinds(t *testing.T) {
 			[]string{"✗ credentials:", "NOT_SET_AT_ALL"}},
 		"a dead API": {[]string{"base_url " + s.inbox, fmt.Sprintf("base_url http://localhost:%d", closed)},
 			[]string{"✗ WebSMS:", "connection refused"}},
-		"a dead store": {[]string{"\twebsms {\n", fmt.Sprintf("\twebsms {\n\t\tstore redis {\n\t\t\taddress localhost:%d\n\t\t}\n", closed)},
+		"a dead store": {withRedis(fmt.Sprintf("address localhost:%d", closed)),
 			[]string{"✗ store redis:", "connection refused"}},
-		"a store's wrong password": {[]string{"\twebsms {\n", fmt.Sprintf("\twebsms {\n\t\tstore redis {\n\t\t\taddress %s\n\t\t\tpassword other-password\n\t\t}\n", redis.Addr())},
+		"a store's wrong password": {withRedis("address "+redis.Addr(), "password other-password"),
 			[]string{"✗ store redis:", "WRONGPASS"}},
-		"a store that lives": {[]string{"\twebsms {\n", fmt.Sprintf("\twebsms {\n\t\tstore redis {\n\t\t\taddress %s\n\t\t\tpassword redis-password\n\t\t}\n", redis.Addr())},
+		"a store that lives": {withRedis("address "+redis.Addr(), "password redis-password"),
 			[]string{"✓ store redis:", "answers"}},
 		"a closed webhook": {[]string{s.app, fmt.Sprintf("http://localhost:%d", closed)},
 			[]string{fmt.Sprintf("✗ webhook http://localhost:%d/webhook:", closed), "connection refused"}},
@@ -170,7 +177,8 @@ func (s *site) visitor(t *testing.T) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &visitor{t, s, http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &visitor{t, s, http.Client{Jar: jar, Timeout: 20 * time.Second, CheckRedirect: noRedirect}}
 }
 
 // post posts to an endpoint of the gate and returns the status of the answer.
@@ -224,7 +232,8 @@ func (g said) want(t *testing.T, what string, code int, words ...string) {
 // An operator helps three people: one is locked out, one has no phone, one has left the company.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	s := ownDemo(t, "limits {", "limits {\nlockout 3 15m\ncooldown 0s", "\t\t# Messages are bound", "\t\tcode {\n\t\t\tattempts 10\n\t\t}\n\t\t# Messages are bound")
+	s := ownDemo(t, "limits {", "limits {\nlockout 3 15m\ncooldown 0s",
+		"\t\t# Messages are bound", "\t\tcode {\n\t\t\tattempts 10\n\t\t}\n\t\t# Messages are bound")
 	run := func(stdin string, args ...string) said {
 		t.Helper()
 		return s.caddy(t, stdin, append([]string{"websms"}, append(args, "--address", s.admin)...)...)
@@ -277,13 +286,15 @@ func TestCommands(t *testing.T) {
 	run("", "revoke", "--numbr", "1").want(t, "an unknown flag", 2, "--numbr")
 	s.caddy(t, "", "websms", "cure").want(t, "an unknown command", 2, "cure")
 	s.caddy(t, "", "websms", "status", "--address", "localhost:1").want(t, "without Caddy", 3, "does not answer")
-	s.caddy(t, "", "websms", "status", "--address", strings.TrimPrefix(s.inbox, "http://")).want(t, "another server", 3, "is that Caddy's admin endpoint")
+	s.caddy(t, "", "websms", "status", "--address", strings.TrimPrefix(s.inbox, "http://")).
+		want(t, "another server", 3, "is that Caddy's admin endpoint")
 	s.caddy(t, "", "websms", "send", "021234903", "--config", s.file).want(t, "send, unasked", 2, "--yes")
 	s.caddy(t, "", "websms", "send", "021234903", "--config", s.file, "--yes").want(t, "send", 0, "WebSMS took it", "message MSG")
 	var sent struct {
 		ID string `json:"message_id"`
 	}
-	if got := s.caddy(t, "", "websms", "send", "021234903", "--config", s.file, "--yes", "--json"); json.Unmarshal([]byte(got.out), &sent) != nil || sent.ID == "" {
+	got = s.caddy(t, "", "websms", "send", "021234903", "--config", s.file, "--yes", "--json")
+	if json.Unmarshal([]byte(got.out), &sent) != nil || sent.ID == "" {
 		t.Errorf("send as JSON: %s", got.out)
 	}
 	run("", "status").want(t, "status", 0, "2 of 500/1h", "old, until")

@@ -88,7 +88,11 @@ func TestTooManyWrongCodes(t *testing.T) {
 	for left := 4; left > 0; left-- {
 		b.Problems.Expect(422)
 		enterCode(b, otherCode(code))
-		b.UntilText("#problem", fmt.Sprintf("You have %s left.", map[bool]string{true: "one try", false: fmt.Sprint(left, " tries")}[left == 1]))
+		tries := fmt.Sprint(left, " tries")
+		if left == 1 {
+			tries = "one try"
+		}
+		b.UntilText("#problem", "You have "+tries+" left.")
 	}
 	b.Problems.Expect(422)
 	enterCode(b, otherCode(code))
@@ -108,8 +112,9 @@ func TestResend(t *testing.T) {
 	b, c := newTab(t), newCaller()
 	phone := b.pickUp(s)
 	askForCode(b, s, "/timesheet", c)
-	if !browser.Eval[bool](b.Tab, `document.querySelector("#resend button").disabled`) || !strings.HasPrefix(b.Text("#wait"), "You can send it again in ") {
-		t.Errorf("before the wait is over, the page says %q", b.Text("#wait"))
+	disabled := browser.Eval[bool](b.Tab, `document.querySelector("#resend button").disabled`)
+	if words := b.Text("#wait"); !disabled || !strings.HasPrefix(words, "You can send it again in ") {
+		t.Errorf("before the wait is over, the page says %q", words)
 	}
 	first := phone.await(c.e164, 1)
 	b.Until(`!document.querySelector("#resend button").disabled`)

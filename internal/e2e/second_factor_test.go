@@ -28,7 +28,8 @@ const behindPassword = `basic_auth {
 func (b *tab) as(user string) {
 	b.T.Helper()
 	credentials := base64.StdEncoding.EncodeToString([]byte(user + ":" + user + "-pass"))
-	browser.Call(b.Tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": "Basic " + credentials}})
+	headers := network.Headers{"Authorization": "Basic " + credentials}
+	browser.Call(b.Tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: headers})
 }
 
 // Behind a first factor nobody types a number. A page shows the masked number, a button sends the
@@ -41,7 +42,8 @@ func TestSecondFactor(t *testing.T) {
 	if err := os.WriteFile(file, []byte("user,number\naroha,"+c.local+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := ownDemo(t, "websms_otp {", strings.Replace(behindPassword, "DIRECTORY", file, 1), "per_ip 1000/10m", "per_ip 1000/10m\nlockout 3 15m")
+	s := ownDemo(t, "websms_otp {", strings.Replace(behindPassword, "DIRECTORY", file, 1),
+		"per_ip 1000/10m", "per_ip 1000/10m\nlockout 3 15m")
 	b := newTab(t)
 	phone := b.pickUp(s)
 

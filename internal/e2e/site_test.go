@@ -39,7 +39,8 @@ func startSite(caddyfile, dir string) (*site, error) {
 		ports = append(ports, strconv.Itoa(port))
 		oldNew = append(oldNew, own, "localhost:"+strconv.Itoa(port))
 	}
-	caddyfile = strings.NewReplacer(oldNew...).Replace(caddyfile) // all in one pass, because a free port may begin with one of the replaced ports
+	// Replace all ports in one pass, because a free port may begin with one of the replaced ports.
+	caddyfile = strings.NewReplacer(oldNew...).Replace(caddyfile)
 	s := &site{
 		app: "http://localhost:" + ports[0], inbox: "http://localhost:" + ports[1],
 		admin: "localhost:" + ports[2], file: filepath.Join(dir, "Caddyfile"),

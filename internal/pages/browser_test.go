@@ -106,7 +106,8 @@ func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>SSO</title><p id="sso">Single sign-on</p></html>`))
+		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,">
+			<title>SSO</title><p id="sso">Single sign-on</p></html>`))
 	}))
 	defer other.Close()
 	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)

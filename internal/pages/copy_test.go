@@ -9,7 +9,8 @@ import (
 func TestMessagesSayWhatToDo(t *testing.T) {
 	messages := map[string]Message{
 		"expired": Expired(), "attempts": TooManyAttempts(), "challenge": NoChallenge(), "limited": RateLimited(time.Minute),
-		"unavailable": Unavailable(time.Minute), "code unavailable": CodeUnavailable(time.Minute), "origin": CrossOrigin(), "early": TooEarly(), "found": NotFound(), "method": MethodNotAllowed(),
+		"unavailable": Unavailable(time.Minute), "code unavailable": CodeUnavailable(time.Minute),
+		"origin": CrossOrigin(), "early": TooEarly(), "found": NotFound(), "method": MethodNotAllowed(),
 		"large": TooLarge(), "bad": BadRequest(), "form": FormNotSent("/login"),
 		"number": NoNumber("Acme"), "user": NoUser("Acme"),
 	}

@@ -41,7 +41,9 @@ func everyView() map[string]View {
 		change(&v)
 		return v
 	}
-	limited := &Problem{Slug: "rate_limited", Title: "Please wait a little", Detail: "We have not sent a code.", RetryAfter: 5 * time.Minute}
+	limited := &Problem{
+		Slug: "rate_limited", Title: "Please wait a little", Detail: "We have not sent a code.", RetryAfter: 5 * time.Minute,
+	}
 	return map[string]View{
 		"login":              Login{ReturnTo: "/", Example: "021 234 567"},
 		"login no example":   Login{},
@@ -125,7 +127,8 @@ func TestWriteHeaders(t *testing.T) {
 			if rec.Code != http.StatusTeapot {
 				t.Errorf("status %d", rec.Code)
 			}
-			csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+			csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+				"connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 			if v.view() != "verify" {
 				csp += "; form-action 'self'"
 			}
@@ -227,7 +230,10 @@ func TestEverythingIsEscaped(t *testing.T) {
 			Recover{ReturnTo: attack, Problem: &Problem{Slug: "wrong_code", Title: attack, Detail: attack}},
 			Recover{Problem: other},
 			code, limited,
-			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, NewTab: true},
+			Message{
+				Heading: attack, Body: []string{attack}, Steps: []string{attack},
+				Action: &Action{Label: attack, Href: attack}, NewTab: true,
+			},
 		} {
 			// The attack adds no element and no attribute.
 			harmless := write(t, newPages(t), 200, withoutAttack(v)).Body.String()
@@ -272,7 +278,10 @@ func withoutAttack(v View) View {
 		v.ReturnTo, v.Problem = "/", plain(v.Problem)
 		return v
 	case Message:
-		return Message{Heading: "Heading", Body: []string{"Body"}, Steps: []string{"Step"}, Action: &Action{"Label", "login"}, NewTab: v.NewTab}
+		return Message{
+			Heading: "Heading", Body: []string{"Body"}, Steps: []string{"Step"},
+			Action: &Action{"Label", "login"}, NewTab: v.NewTab,
+		}
 	}
 	panic("unknown view")
 }

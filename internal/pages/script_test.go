@@ -43,7 +43,8 @@ func TestWebOTPFillsAndSubmits(t *testing.T) {
 	b.Run(`receive("482174")`)
 	b.UntilShown("#app")
 	posts := s.posted()
-	if len(posts) != 1 || posts[0].path != prefix+"/verify" || posts[0].form.Get("code") != "482174" || posts[0].form.Get("remember") != "1" {
+	if len(posts) != 1 || posts[0].path != prefix+"/verify" ||
+		posts[0].form.Get("code") != "482174" || posts[0].form.Get("remember") != "1" {
 		t.Errorf("posted %+v", posts)
 	}
 }

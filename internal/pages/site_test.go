@@ -80,7 +80,8 @@ func newSite(t *testing.T, v View) *site {
 	})
 	mux.HandleFunc("GET /app", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>App</title><p id="app">The app</p></html>`))
+		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,">
+			<title>App</title><p id="app">The app</p></html>`))
 	})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -68,7 +68,8 @@ func TestRecoveryForm(t *testing.T) {
 	}
 	one(t, form, "input", "type", "hidden", "name", "rd", "value", "/reports?year=2026&page=2")
 	for _, link := range find(doc, "a") {
-		if u, err := url.Parse(attr(link, "href")); err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/reports?year=2026&page=2" {
+		u, err := url.Parse(attr(link, "href"))
+		if err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/reports?year=2026&page=2" {
 			t.Errorf("a link leads to %q", attr(link, "href"))
 		}
 	}
@@ -103,7 +104,9 @@ func TestCodeForm(t *testing.T) {
 	if got := text(one(t, doc, "label", "for", "code")); got != "6-digit code" {
 		t.Errorf("the code field is called %q", got)
 	}
-	for key, want := range map[string]time.Time{"data-now": noon, "data-expires": noon.Add(5 * time.Minute), "data-resend": noon.Add(30 * time.Second)} {
+	for key, want := range map[string]time.Time{
+		"data-now": noon, "data-expires": noon.Add(5 * time.Minute), "data-resend": noon.Add(30 * time.Second),
+	} {
 		if got, err := time.ParseDuration(attr(form, key) + "ms"); err != nil || !time.Unix(0, 0).Add(got).Equal(want) {
 			t.Errorf("%s is %q, want %v", key, attr(form, key), want)
 		}
@@ -176,7 +179,8 @@ func TestWrongCode(t *testing.T) {
 	if ids[0] != "problem" {
 		t.Errorf("the field is described by %q, want the problem first", ids)
 	}
-	if got := text(one(t, doc, "p", "role", "alert", "id", "problem")); got != "Error: That is not the code we sent. You have 4 tries left." {
+	const problem = "Error: That is not the code we sent. You have 4 tries left."
+	if got := text(one(t, doc, "p", "role", "alert", "id", "problem")); got != problem {
 		t.Errorf("the problem is %q", got)
 	}
 	if got := text(one(t, doc, "title")); got != "Wrong code – Harbour Bank" {
@@ -190,7 +194,9 @@ func TestWrongCode(t *testing.T) {
 // An error that belongs to no field is shown above the form and takes the focus.
 func TestProblemOfTheWholeForm(t *testing.T) {
 	for _, v := range []View{
-		Login{Example: "021", Problem: &Problem{Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second}},
+		Login{Example: "021", Problem: &Problem{
+			Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second,
+		}},
 		func() View {
 			v := codeForm()
 			v.Problem = &Problem{Slug: "rate_limited", Title: "Wait", Detail: "Nothing was sent.", RetryAfter: 90 * time.Second}
