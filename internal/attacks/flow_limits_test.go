@@ -68,7 +68,7 @@ func TestResend(t *testing.T) {
 func TestResendByPerson(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
-	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusConflict || !strings.Contains(a.Text, "No code is waiting") {
+	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusConflict || !strings.Contains(a.Text, "You need a new code") {
 		t.Errorf("without a challenge: %s %s", a.Status, harness.Redact(a.Text))
 	}
 	b.Ask("+6421234567")

@@ -13,7 +13,7 @@ import (
 const (
 	unavailableHeading = "We cannot do this right now"
 	uncheckedHeading   = "We cannot check your code right now"
-	noChallengeHeading = "No code is waiting"
+	noChallengeHeading = "You need a new code"
 )
 
 // A visitor is a person at a browser, with a number of their own.

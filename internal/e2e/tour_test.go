@@ -78,7 +78,7 @@ func TestPagesOnAPhone(t *testing.T) {
 	b.Problems.Expect(422)
 	b.Fill("#recovery", "0000-0000-0000-0")
 	b.Click("button.primary")
-	b.UntilText("#problem", "letter by letter")
+	b.UntilText("#problem", "did not work")
 	inspect("recover-wrong")
 	b.Problems.Expect(404)
 	b.Open(s.app + "/.websms/nowhere")
@@ -126,7 +126,7 @@ func TestPagesOfTheApp(t *testing.T) {
 	browser.Call(b.Tab, network.ClearBrowserCookies, cdp.Empty{})
 	b.Problems.Expect(409)
 	enterCode(b, code)
-	b.UntilText("h1", "No code is waiting")
+	b.UntilText("h1", "You need a new code")
 	b.inspect("no-challenge", smartphone, narrow)
 }
 

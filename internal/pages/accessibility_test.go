@@ -84,7 +84,8 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 		"wrong recovery code": {Recover{Problem: WrongRecovery("Harbour Bank")}, []node{
 			{"heading", "Enter your recovery code", "", ""},
 			{"alert", "", "", ""},
-			{"textbox", "Recovery code", "Error: Check it letter by letter. It works once, for ten minutes; if it does not, ask Harbour Bank for a new one. 13 letters and digits, in groups of four", "true"},
+			{"textbox", "Recovery code", "Error: That recovery code did not work. Check each letter and digit. " +
+				"A code works once, within 10 minutes. If you need a new one, ask Harbour Bank. 13 letters and digits, in groups of four", "true"},
 			{"button", "Continue", "", "false"},
 			{"link", "Back to sign in", "", ""},
 		}},

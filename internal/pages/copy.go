@@ -14,7 +14,7 @@ func deliveries(masked string) map[string]string {
 		"queued":    "Sending the code…",
 		"accepted":  "The code is on its way.",
 		"delivered": "The code was delivered to " + masked + ".",
-		"failed":    "The message may not have gone out. If a code arrives it still works; otherwise send it again.",
+		"failed":    "The message may not have gone out. If a code arrives, it still works. If not, send the code again.",
 		"expired":   "The code has expired.",
 	}
 }
@@ -53,9 +53,10 @@ func WrongCode(attemptsLeft int) *Problem {
 // WrongRecovery says that the recovery code is wrong, used or expired.
 func WrongRecovery(company string) *Problem {
 	return &Problem{
-		Slug:   "wrong_code",
-		Title:  "Wrong recovery code",
-		Detail: "Check it letter by letter. It works once, for ten minutes; if it does not, ask " + company + " for a new one.",
+		Slug:  "wrong_code",
+		Title: "Wrong recovery code",
+		Detail: "That recovery code did not work. Check each letter and digit. A code works once, within 10 minutes. " +
+			"If you need a new one, ask " + company + ".",
 	}
 }
 
@@ -64,7 +65,7 @@ func TooManyTries(retryAfter time.Duration) *Problem {
 	return &Problem{
 		Slug:       "rate_limited",
 		Title:      "Please wait a little",
-		Detail:     "Too many recovery codes were tried from here.",
+		Detail:     "Too many recovery codes have been tried from your network.",
 		RetryAfter: retryAfter,
 	}
 }
@@ -102,9 +103,9 @@ func TooManyAttempts() Message {
 // NoChallenge is the page for a browser that has no challenge.
 func NoChallenge() Message {
 	return Message{
-		Heading: "No code is waiting",
+		Heading: "You need a new code",
 		Body: []string{
-			"This browser has no code to check. It may have been used already, or asked for in another browser.",
+			"We have no code to check for this browser. You may have used your code already, or asked for it in another browser.",
 		},
 		Action: toLogin("Get a new code"),
 	}
@@ -128,8 +129,10 @@ func RateLimited(retryAfter time.Duration) Message {
 func LockedOut(retryAfter time.Duration, company string) Message {
 	m := Message{
 		Heading: "Too many wrong codes",
-		Body:    []string{"Too many wrong codes were entered for this mobile number. To keep you safe, we have stopped texting codes to it."},
-		Action:  toLogin("Back to sign in"),
+		Body: []string{
+			"Too many wrong codes were entered for this mobile number. To keep you safe, we have stopped texting codes to it.",
+		},
+		Action: toLogin("Back to sign in"),
 	}
 	if retryAfter <= 0 {
 		m.Body = append(m.Body, "Ask "+company+" to unlock your number.")
@@ -144,7 +147,7 @@ func NoNumber(company string) Message {
 	return Message{
 		Heading: "We have no mobile number for you",
 		Body: []string{
-			"Your first sign-in step worked. Next we text you a code, but we have no mobile number to send it to.",
+			"The first step of signing in worked. The next step is a code by text message, but we have no mobile number to send it to.",
 			"Ask " + company + " to add your mobile number, then try again.",
 		},
 		Action: toLogin("Try again"),
@@ -156,8 +159,8 @@ func NoUser(company string) Message {
 	return Message{
 		Heading: "We do not know who you are",
 		Body: []string{
-			"You need to sign in with your password or certificate first, and that did not reach us.",
-			"Try again. If you see this page once more, tell " + company + ".",
+			"You need to sign in with your password or certificate first. We did not receive that sign-in.",
+			"Try again. If you see this page again, tell " + company + ".",
 		},
 		Action: toLogin("Try again"),
 	}
@@ -169,7 +172,7 @@ func CodeUnavailable(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "We cannot check your code right now",
 		Body: []string{
-			"Something on our side is not working. It is nothing you did. Keep the code you have: it works until it expires.",
+			"Something on our side is not working. You did nothing wrong. Keep your code: it works until it expires.",
 			tryAgain(retryAfter),
 		},
 		Action: &Action{Label: "Back to the code", Href: "verify"},
@@ -182,7 +185,7 @@ func Unavailable(retryAfter time.Duration) Message {
 	return Message{
 		Heading: "We cannot do this right now",
 		Body: []string{
-			"Something on our side is not working, so we cannot send or check codes. It is nothing you did.",
+			"Something on our side is not working, so we cannot send or check codes. You did nothing wrong.",
 			tryAgain(retryAfter),
 		},
 		Action: toLogin("Back to sign in"),
@@ -200,9 +203,12 @@ func tryAgain(after time.Duration) string {
 // CrossOrigin is the page for a form that another site has posted.
 func CrossOrigin() Message {
 	return Message{
-		Heading: "That came from another site",
-		Body:    []string{"To keep you safe, we only take forms from our own pages, so nothing was done. If you wanted to sign in, start here."},
-		Action:  toLogin("Sign in"),
+		Heading: "This form came from another website",
+		Body: []string{
+			"To keep you safe, we only accept forms from our own pages. We have not changed or sent anything.",
+			"To sign in, start here.",
+		},
+		Action: toLogin("Sign in"),
 	}
 }
 
@@ -211,8 +217,11 @@ func CrossOrigin() Message {
 func TooEarly() Message {
 	return Message{
 		Heading: "Please send that again",
-		Body:    []string{"Your browser sent the form before the secure connection was ready, so nothing was done. Go back and try once more."},
-		Action:  toLogin("Start again"),
+		Body: []string{
+			"Your browser sent the form before the secure connection was ready. We have not changed or sent anything.",
+			"Go back and send the form again.",
+		},
+		Action: toLogin("Start again"),
 	}
 }
 
@@ -220,7 +229,7 @@ func TooEarly() Message {
 func NotFound() Message {
 	return Message{
 		Heading: "Page not found",
-		Body:    []string{"There is nothing at this address. If you typed it, check it for a slip."},
+		Body:    []string{"If you typed the web address, check that it is correct."},
 		Action:  toLogin("Sign in"),
 	}
 }
@@ -228,8 +237,8 @@ func NotFound() Message {
 // MethodNotAllowed is the page for an address that does not take the request's method.
 func MethodNotAllowed() Message {
 	return Message{
-		Heading: "That does not work here",
-		Body:    []string{"This address cannot be used in that way. Nothing was done."},
+		Heading: "This page cannot do that",
+		Body:    []string{"This address does not accept that kind of request. We have not changed or sent anything."},
 		Action:  toLogin("Sign in"),
 	}
 }
@@ -238,7 +247,7 @@ func MethodNotAllowed() Message {
 func TooLarge() Message {
 	return Message{
 		Heading: "That was too long",
-		Body:    []string{"We received far more than a number or a code, so we stopped reading. Nothing was done."},
+		Body:    []string{"We received more than a number or a code, so we did not read it. We have not changed or sent anything."},
 		Action:  toLogin("Start again"),
 	}
 }
@@ -247,8 +256,11 @@ func TooLarge() Message {
 func BadRequest() Message {
 	return Message{
 		Heading: "We could not read that",
-		Body:    []string{"What we received was not complete. Nothing was done. Go back and try again, or start over."},
-		Action:  toLogin("Start again"),
+		Body: []string{
+			"Your form did not arrive complete. We have not changed or sent anything.",
+			"Go back and try again, or start again.",
+		},
+		Action: toLogin("Start again"),
 	}
 }
 
@@ -258,12 +270,14 @@ func FormNotSent(loginHref string) Message {
 	return Message{
 		Heading: "Your form was not sent",
 		Body: []string{
-			"You are not signed in, or not any more, so nothing was sent or saved. Keep this tab open: what you filled in is not lost.",
+			"You are not signed in, so your form was not sent or saved.",
+			"Keep this tab open so that you do not lose what you filled in.",
 		},
 		Steps: []string{
-			"Sign in, in a new tab.",
-			"Come back to this tab and go back one page.",
-			"Send the form again. If it has come back empty, go forward to this page and reload it: your browser then offers to send what you filled in.",
+			"Select “Sign in” below. It opens a new tab.",
+			"When you are signed in, come back to this tab and go back one page.",
+			"Send the form again. If the form is empty, go forward to this page and reload it. " +
+				"Your browser then offers to send what you filled in.",
 		},
 		Action: &Action{Label: "Sign in", Href: loginHref},
 		NewTab: true,

@@ -208,7 +208,7 @@ func TestDeliveryStream(t *testing.T) {
 	b.Until(`!document.querySelector("#resend button").disabled`)
 	untilWords(b, "delivery", "The code is on its way.")
 	s.events <- challenge("failed", v.ExpiresAt, noon)
-	untilWords(b, "delivery", "The message may not have gone out. If a code arrives it still works; otherwise send it again.")
+	untilWords(b, "delivery", "The message may not have gone out. If a code arrives, it still works. If not, send the code again.")
 	s.events <- challenge("delivered", v.ExpiresAt, noon)
 	untilWords(b, "delivery", "The code was delivered to +64•••567.")
 	if got := browser.Eval[string](b, `delivery.dataset.state`); got != "delivered" {

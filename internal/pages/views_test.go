@@ -145,7 +145,7 @@ func TestDeliveryStates(t *testing.T) {
 		"queued":    "Sending the code…",
 		"accepted":  "The code is on its way.",
 		"delivered": "The code was delivered to +64•••567.",
-		"failed":    "The message may not have gone out. If a code arrives it still works; otherwise send it again.",
+		"failed":    "The message may not have gone out. If a code arrives, it still works. If not, send the code again.",
 	}
 	for state, want := range words {
 		v := codeForm()

@@ -1,17 +1,17 @@
-// What the pages can do better with JavaScript. Nothing here is needed: without
-// it the forms post and the pages say the same things once.
+// This script improves the pages. They also work without it: the forms post, and
+// the pages show the same texts, without updates.
 (() => {
 	"use strict";
 
 	const main = document.querySelector("main");
 
-	// A form that was not taken is answered with a page, and reloading that page,
-	// as a phone does when it comes back from the messages to a tab it had put
-	// away, would post the form again. Under its own address it is only read.
+	// The answer to a refused form is a page, and reloading that page would post
+	// the form again. A phone reloads it when the user comes back from the messages
+	// to an unloaded tab. So the page takes the address that GET reads.
 	if (main.dataset.url) history.replaceState(null, "", main.dataset.url);
 
-	// A second press does not submit twice. The buttons come back after a while,
-	// in case the first was stopped or got lost.
+	// A second press does not submit twice. The buttons work again after 10 s, in
+	// case the user stopped the first submit or it got lost.
 	const buttons = document.querySelectorAll("button");
 	let busy = 0;
 	const setBusy = (on) => {
@@ -33,8 +33,9 @@
 	const code = document.getElementById("code");
 	if (!code) return;
 
-	// Digits only, so that a code pasted as "482 174" passes the pattern. From a
-	// whole message the first number of the right length is taken.
+	// The field keeps digits only, so that a code pasted as "482 174" passes the
+	// pattern. If the user pastes a whole message, the field takes the first number
+	// of the right length.
 	const length = Number(code.dataset.length);
 	code.addEventListener("paste", (event) => {
 		const text = event.clipboardData?.getData("text") ?? "";
@@ -48,8 +49,8 @@
 		if (!event.isComposing && /\D/.test(code.value)) code.value = code.value.replace(/\D/g, "");
 	});
 
-	// WebOTP: the browser offers the code of the SMS and the user agrees, which is
-	// why the form may then go off on its own. Typing never submits it.
+	// WebOTP: the browser offers the code of the SMS. When the user agrees, the
+	// script submits the form. Typing never submits it.
 	let otp;
 	const receive = async () => {
 		otp = new AbortController();
@@ -59,13 +60,15 @@
 			code.value = credential.code;
 			code.form.requestSubmit();
 		} catch {
-			// Declined, aborted or not to be had here: the user types the code.
+			// The user declined, the request was aborted, or the browser has no
+			// WebOTP: the user types the code.
 		}
 	};
 	document.addEventListener("submit", () => otp.abort());
 
-	// The server's clock, by what has passed since it wrote the page. The one
-	// source stands still while a phone sleeps, the other jumps when it is set.
+	// now estimates the server's clock: the time of the page plus the time since
+	// then. performance.now() may stop while a phone sleeps, and Date.now() jumps
+	// when the user sets the clock. The larger of the two differences counts.
 	const clock = code.form.dataset;
 	const monotonic = performance.now();
 	const wall = Date.now();
@@ -79,7 +82,7 @@
 			s > 36 * 3600 ? [s / 86400, "day"] : s > 90 * 60 ? [s / 3600, "hour"] : s > 90 ? [s / 60, "minute"] : [s, "second"];
 		return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" }).format(Math.ceil(n));
 	};
-	// Writes only what is new, so that a screen reader is told once.
+	// write changes the text only if it is new, so that a screen reader reads it once.
 	const write = (element, text) => {
 		if (element && element.textContent !== text) element.textContent = text;
 	};
@@ -129,8 +132,8 @@
 			if (challenge.status === "delivered") stream.close();
 			tick();
 		};
-		// After an answer that is no stream the browser gives up by itself, after a
-		// lost connection it tries again: neither needs help.
+		// Errors need no code here. The browser gives up by itself if the answer is
+		// no stream, and connects again if the connection is lost.
 	};
 
 	const start = () => {
