@@ -20,7 +20,6 @@ import (
 var planned = []string{
 	"directory/", "directory/directory.go",
 	"internal/doctor/checks.go",
-	"internal/flow/", "internal/flow/endpoints.go", "internal/flow/notes.go", "internal/flow/problem.go", "internal/flow/visit.go",
 	"internal/pages/copy.go", "internal/pages/templates/", "internal/pages/views.go",
 	"internal/telemetry/", "internal/telemetry/audit.go", "internal/telemetry/events.go", "internal/telemetry/metrics.go",
 	"memorystore/",

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/cookies"
@@ -13,7 +14,6 @@ import (
 	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 const (

@@ -110,20 +110,6 @@ func (f *Flow) stream(v *visit, a *cookies.Challenge) error {
 	}
 }
 
-// refuseStatus says why there is no challenge to tell of, always in JSON. A
-// browser that takes up a stream again after its end is told to stop, by a 204
-// (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
-func (f *Flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
-	p := f.problemOf(lostError(a, err, v.Now))
-	if wantsEvents(v.R) && p.Type != "unavailable" {
-		v.W.Header().Set("Cache-Control", "no-store")
-		v.W.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	p.page = nil
-	return f.refuse(v.W, v.R, p, nil)
-}
-
 // await keeps a stream alive until its challenge has changed or expires; it
 // reports false if the browser or the server goes away before.
 func (f *Flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {

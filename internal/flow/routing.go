@@ -1,13 +1,8 @@
 package flow
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/caddy-websms/websms/internal/cookies"
@@ -136,66 +131,4 @@ func (f *Flow) crossOrigin(r *http.Request, https bool) bool {
 func (f *Flow) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
 	w.Header().Set("Allow", allow)
 	return f.refuse(w, r, problemMethod, nil)
-}
-
-// readForm reads what was posted, as a form or as JSON, or returns why not.
-func (v *visit) readForm() *problem {
-	body, err := io.ReadAll(http.MaxBytesReader(v.W, v.R.Body, request.MaxBody))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return &problemTooLarge
-		}
-		return &problemBadRequest
-	}
-	v.form = url.Values{}
-	if len(body) == 0 {
-		return nil
-	}
-	kind, _, err := mime.ParseMediaType(v.R.Header.Get("Content-Type"))
-	switch {
-	case err == nil && kind == "application/x-www-form-urlencoded":
-		if v.form, err = url.ParseQuery(string(body)); err != nil {
-			return &problemBadRequest
-		}
-	case err == nil && kind == "application/json":
-		if !v.readJSON(body) {
-			return &problemBadRequest
-		}
-	default:
-		return &problemMediaType
-	}
-	return nil
-}
-
-// readJSON takes an object's strings, numbers and booleans as a form's fields.
-func (v *visit) readJSON(body []byte) bool {
-	decoder := json.NewDecoder(strings.NewReader(string(body)))
-	decoder.UseNumber() // a code may begin with a zero only as a string; other digits stay as they are
-	var fields map[string]any
-	if decoder.Decode(&fields) != nil || fields == nil {
-		return false
-	}
-	if _, err := decoder.Token(); err != io.EOF { // More would pass over a bracket
-		return false
-	}
-	for name, value := range fields {
-		switch value := value.(type) {
-		case string:
-			v.form.Set(name, value)
-		case json.Number:
-			v.form.Set(name, value.String())
-		case bool:
-			v.form.Set(name, strconv.FormatBool(value))
-		}
-	}
-	return true
-}
-
-// cookies.Challenge returns the challenge that the browser has asked for, in the name of the
-// person that a first factor names now.
-func (f *Flow) ask(v *visit) (cookies.Challenge, bool) {
-	return v.Challenge(func(a *cookies.Challenge) bool {
-		return a.User == v.user && (f.FirstFactor == nil || a.Number == v.number)
-	})
 }

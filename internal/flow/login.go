@@ -1,0 +1,60 @@
+package flow
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddy-websms/websms/directory"
+	"github.com/caddy-websms/websms/internal/cookies"
+	"github.com/caddy-websms/websms/internal/firstfactor"
+	"github.com/caddy-websms/websms/internal/pages"
+	"github.com/caddy-websms/websms/internal/request"
+	"github.com/caddy-websms/websms/internal/telemetry"
+	"github.com/caddy-websms/websms/number"
+)
+
+func (f *Flow) getLogin(v *visit) error {
+	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
+	if _, ok := v.Session(); ok && !request.PrefersJSON(v.R) {
+		request.Redirect(v.W, http.StatusSeeOther, rd)
+		return nil
+	}
+	mode := struct {
+		Mode   string  `json:"mode"`
+		Masked *string `json:"masked"`
+	}{Mode: "number"}
+	page := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
+	if f.FirstFactor != nil {
+		page.Masked = number.Mask(v.number.E164)
+		mode.Mode, mode.Masked = "second_factor", &page.Masked
+	}
+	if request.PrefersJSON(v.R) {
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", mode)
+	}
+	page.SignedOut = v.TakeNotice(cookies.NoticeSignedOut)
+	return f.Pages.Write(v.W, http.StatusOK, page)
+}
+
+// refuseNumber shows the number form again, and says what is wrong with the number.
+func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
+	again := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
+	if errors.Is(err, number.ErrCountry) {
+		again.Problem = pages.CountryNotAllowed()
+		return f.refuse(v.W, v.R, problemCountry, again)
+	}
+	again.Problem = pages.InvalidNumber(f.Numbers.Example())
+	return f.refuse(v.W, v.R, problemInvalid, again)
+}
+
+// refusePerson refuses whom no first factor has named, or who has no number.
+func (f *Flow) refusePerson(v *visit, err error) error {
+	switch {
+	case errors.Is(err, firstfactor.ErrNobody):
+		f.FirstFactor.WarnUnnamed()
+		return f.refuse(v.W, v.R, problemNoNumber, pages.NoUser(f.Company))
+	case errors.Is(err, directory.ErrNoNumber):
+		f.log(telemetry.EntryNoNumber, f.entry(v, &cookies.Challenge{User: v.user}))
+		return f.refuse(v.W, v.R, problemNoNumber, pages.NoNumber(f.Company))
+	}
+	return f.refuse(v.W, v.R, f.problemOf(err), nil)
+}
