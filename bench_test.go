@@ -43,7 +43,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	}
 	g.flow = flow.New(flow.Flow{
 		Prefix: g.Prefix, Company: g.Company, Jar: &g.jar, Numbers: g.numbers, Pages: shown, Now: g.now,
-		Log: g.logger, Sampled: g.logger, Audit: g.logger, Crowded: g.logger,
+		Log: g.logger, Sampled: g.logger, Audit: g.logger, SampledAudit: g.logger,
 	})
 	s := session.Session{ID: session.NewID(), Number: "+6421234567", Region: "NZ"}
 	g.jar.Life.Begin(&s, time.Now())

@@ -251,7 +251,7 @@ func (g *Gate) newFlow(ctx caddy.Context) error {
 		Proves: func(host string) bool { return g.hosts.Load().proves(host) },
 		Engine: g.engine.Engine, Policy: g.policy, Jar: &g.jar, Numbers: g.numbers, FirstFactor: g.second,
 		Pages: shown, Events: events, Now: g.now,
-		Log: g.logger, Sampled: g.logger.WithOptions(sampling), Audit: audit, Crowded: audit.WithOptions(sampling),
+		Log: g.logger, Sampled: g.logger.WithOptions(sampling), Audit: audit, SampledAudit: audit.WithOptions(sampling),
 	})
 	return nil
 }

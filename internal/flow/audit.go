@@ -8,18 +8,22 @@ import (
 	"github.com/caddy-websms/websms/internal/telemetry"
 )
 
-func (f *Flow) entry(v *visit, a *cookies.Challenge) telemetry.Entry {
-	return telemetry.Entry{Realm: v.Realm, ClientIP: request.ClientIP(v.R), Number: a.Number.E164, User: a.User, Challenge: a.ID}
+// entry returns the audit entry for a visit and its challenge.
+func (f *Flow) entry(v *visit, cookie *cookies.Challenge) telemetry.Entry {
+	return telemetry.Entry{
+		Realm: v.Realm, ClientIP: request.ClientIP(v.R), Number: cookie.Number.E164, User: cookie.User, Challenge: cookie.ID,
+	}
 }
 
-// log writes one line of the audit log.
-func (f *Flow) log(event string, e telemetry.Entry, more ...zap.Field) {
-	e.Write(f.Audit, event, more...)
+// audit writes one entry to the audit log. name is one of the telemetry.Entry constants.
+func (f *Flow) audit(name string, e telemetry.Entry, more ...zap.Field) {
+	e.Write(f.Audit, name, more...)
 }
 
-// tell tells Caddy's events app of a decision, in the words of the audit log,
-// with one more fact.
-func (f *Flow) tell(event string, e telemetry.Entry, name string, fact string) {
+// emit sends an event to Caddy's events app. The event has the fields of the audit
+// entry and one more, which name and fact give. event is one of the telemetry.Event
+// constants.
+func (f *Flow) emit(event string, e telemetry.Entry, name string, fact string) {
 	f.Events.Emit(event, map[string]any{
 		"realm": e.Realm, "number": e.Masked(), "user": e.User, "client_ip": e.ClientIP,
 		"challenge": e.Challenge.String(), name: fact,

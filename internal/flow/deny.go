@@ -9,10 +9,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// Deny answers a request that holds no session. It reads nothing of its body, and
-// passes nothing on.
+// Deny answers a request without a session. It does not read the body, and nothing of
+// the request reaches the handlers behind the gate.
+//
+// A page that a browser navigates to is redirected to the login form. A form that a
+// browser posts gets a page that says that it was not sent. Anything else gets status
+// 401 and a problem in JSON.
 func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
-	telemetry.RequestsChallenged.Inc()
+	telemetry.RequestsDenied.Inc()
 	request.LimitBody(w, r)
 	navigation := request.IsNavigation(r)
 	if navigation && request.Reads(r) {
@@ -26,12 +30,13 @@ func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	return request.WriteJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 }
 
-// Ready reports whether the keys are known by which sessions open.
+// Ready reports whether the vault has loaded the keys that open sessions.
 func (f *Flow) Ready() bool { return f.Jar.Vault.Ring.Ready() }
 
-// RefuseUnready answers a request while they are not. Whether it holds a
-// session nobody can tell, so it keeps its cookies. The vault has told the
-// operator; a line for each request would only fill the log.
+// RefuseUnready answers a request with status 503 while the gate is not Ready. If page
+// is true, browsers get a page; otherwise every client gets JSON. The cookies stay,
+// because they may hold a valid session. The vault has logged the cause already, so
+// this function logs nothing for each request.
 func (f *Flow) RefuseUnready(w http.ResponseWriter, r *http.Request, page bool) error {
 	request.LimitBody(w, r)
 	p := problemUnavailable(otp.UnreadyRetry)

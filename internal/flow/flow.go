@@ -1,3 +1,6 @@
+// Package flow serves the gate's own pages and JSON endpoints, and denies requests
+// without a session. Each endpoint has a file; routing.go has the table of endpoints.
+// Only the gate calls this package, and it alone decides which requests pass.
 package flow
 
 import (
@@ -14,13 +17,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// Flow serves the gate's own pages and endpoints, and denies requests without a
-// session. Its exported fields are set before the first request, and do not change.
+// Flow serves the endpoints of one gate. The caller sets the exported fields before
+// New, and nothing changes them afterwards.
 type Flow struct {
 	Prefix  string // the path under which the endpoints lie
-	Company string // the sender, as people read it
-	Realm   string // of the configuration; "" if there is none
-	WebOTP  string // the host that messages are bound to; "off", or "" for that of a request
+	Company string // the sender that people read in the message
+	Realm   string // the configured realm; "" if there is none
+	WebOTP  string // the host that messages are bound to; "off" for none, "" for the host of the request
+
 	// Proves reports whether this Caddy can prove that a host is its own.
 	Proves func(host string) bool
 
@@ -33,21 +37,22 @@ type Flow struct {
 	Events      *telemetry.Emitter
 	Now         func() time.Time
 
-	Log     *zap.Logger
-	Sampled *zap.Logger // for lines that many clients cause: each text once a second
-	Audit   *zap.Logger
-	Crowded *zap.Logger // the audit log, sampled in the same way
+	Log          *zap.Logger
+	Sampled      *zap.Logger // for lines that many clients cause: each text once a second
+	Audit        *zap.Logger
+	SampledAudit *zap.Logger // the audit log, sampled in the same way
 
 	origin  *http.CrossOriginProtection
 	streams *streams
 }
 
-// New returns f, ready for requests.
+// New returns a Flow with the fields of f that is ready for requests.
 func New(f Flow) *Flow {
 	f.origin, f.streams = http.NewCrossOriginProtection(), newStreams()
 	return &f
 }
 
-// Close ends the open status streams, and those that begin later. A server waits for
-// its requests before it stops, and a stream would last.
+// Close ends the open status streams, and every stream that begins later. A server
+// waits for its requests before it stops, and a stream can last ten minutes. Close may
+// be called more than once.
 func (f *Flow) Close() { f.streams.close() }

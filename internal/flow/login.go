@@ -13,6 +13,8 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
+// getLogin shows the number form. Behind a first factor, it shows the masked number
+// that the code will go to. A browser with a session goes to its return target.
 func (f *Flow) getLogin(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
 	if _, ok := v.Session(); ok && !request.PrefersJSON(v.R) {
@@ -35,7 +37,8 @@ func (f *Flow) getLogin(v *visit) error {
 	return f.Pages.Write(v.W, http.StatusOK, page)
 }
 
-// refuseNumber shows the number form again, and says what is wrong with the number.
+// refuseNumber shows the number form again with the mistake in the number. err is the
+// error of number.Policy.Parse.
 func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
 	again := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
 	if errors.Is(err, number.ErrCountry) {
@@ -46,14 +49,15 @@ func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
 	return f.refuse(v.W, v.R, problemInvalid, again)
 }
 
-// refusePerson refuses whom no first factor has named, or who has no number.
+// refusePerson answers a request if there is no number to send a code to. The first
+// factor named no user, or the directory has no number for the user or no answer yet. err is the error of firstfactor.Resolver.Identify.
 func (f *Flow) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, firstfactor.ErrNobody):
 		f.FirstFactor.WarnUnnamed()
 		return f.refuse(v.W, v.R, problemNoNumber, pages.NoUser(f.Company))
 	case errors.Is(err, directory.ErrNoNumber):
-		f.log(telemetry.EntryNoNumber, f.entry(v, &cookies.Challenge{User: v.user}))
+		f.audit(telemetry.EntryNoNumber, f.entry(v, &cookies.Challenge{User: v.user}))
 		return f.refuse(v.W, v.R, problemNoNumber, pages.NoNumber(f.Company))
 	}
 	return f.refuse(v.W, v.R, f.problemOf(err), nil)

@@ -13,7 +13,9 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// readForm reads what was posted, as a form or as JSON, or returns why not.
+// readForm reads the body of a post into v.form. The body is a form or a JSON object,
+// of at most request.MaxBody bytes. readForm returns the problem if it cannot read the
+// body, and nil otherwise. An empty body has no fields.
 func (v *visit) readForm() *problem {
 	body, err := io.ReadAll(http.MaxBytesReader(v.W, v.R.Body, request.MaxBody))
 	if err != nil {
@@ -43,15 +45,16 @@ func (v *visit) readForm() *problem {
 	return nil
 }
 
-// readJSON takes an object's strings, numbers and booleans as a form's fields.
+// readJSON puts the strings, numbers and booleans of a JSON object into v.form. It
+// ignores other values, and returns false if the body is not one object.
 func (v *visit) readJSON(body []byte) bool {
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
-	decoder.UseNumber() // a code may begin with a zero only as a string; other digits stay as they are
+	decoder.UseNumber() // keeps all digits of a code that is a number in JSON
 	var fields map[string]any
 	if decoder.Decode(&fields) != nil || fields == nil {
 		return false
 	}
-	if _, err := decoder.Token(); err != io.EOF { // More would pass over a bracket
+	if _, err := decoder.Token(); err != io.EOF { // not More: it ignores a closing bracket
 		return false
 	}
 	for name, value := range fields {

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// problem is a refusal, as JSON (RFC 9457) or as a page. Its type is a stable
-// slug that programs may compare.
+// problem is an answer with an error: JSON (RFC 9457) for programs, or a page for
+// browsers. Type is a slug that never changes, so programs may compare it.
 type problem struct {
 	Type         string `json:"type"`
 	Title        string `json:"title"`
@@ -25,29 +25,40 @@ type problem struct {
 	page       pages.View
 }
 
-// The problems that depend on nothing.
+// The problems that are the same for every request. Their types, titles and status
+// codes are public: see docs/api.md.
 var (
-	problemUnverified  = problem{Type: "unverified", Title: "Not verified", Status: http.StatusUnauthorized}
-	problemCrossOrigin = problem{Type: "cross_origin", Title: "Sent from another site", Status: http.StatusForbidden, page: pages.CrossOrigin()}
-	problemTooEarly    = problem{Type: "too_early", Title: "Sent before the connection was proved", Status: http.StatusTooEarly, page: pages.TooEarly()}
-	problemNotFound    = problem{Type: "not_found", Title: "No such page", Status: http.StatusNotFound, page: pages.NotFound()}
-	problemMethod      = problem{Type: "method_not_allowed", Title: "Method not allowed", Status: http.StatusMethodNotAllowed, page: pages.MethodNotAllowed()}
-	problemTooLarge    = problem{Type: "too_large", Title: "Body too large", Status: http.StatusRequestEntityTooLarge, page: pages.TooLarge()}
-	problemBadRequest  = problem{Type: "bad_request", Title: "The body could not be read", Status: http.StatusBadRequest, page: pages.BadRequest()}
-	problemMediaType   = problem{Type: "unsupported_media_type", Title: "Send a form or JSON", Status: http.StatusUnsupportedMediaType, page: pages.BadRequest()}
-	problemNoChallenge = problem{Type: "no_challenge", Title: "No code is awaited", Status: http.StatusConflict, page: pages.NoChallenge()}
-	problemExpired     = problem{Type: "code_expired", Title: "The code has expired", Status: http.StatusGone, page: pages.Expired()}
-	problemTooMany     = problem{Type: "too_many_attempts", Title: "Too many attempts", Status: http.StatusTooManyRequests, page: pages.TooManyAttempts()}
-	problemInvalid     = problem{Type: "invalid_number", Title: "Not a mobile number", Status: http.StatusUnprocessableEntity}
-	problemNoNumber    = problem{Type: "no_number", Title: "No number is known to send a code to", Status: http.StatusForbidden}
-	problemCountry     = problem{Type: "country_not_allowed", Title: "Numbers of this country are not served", Status: http.StatusUnprocessableEntity}
+	problemUnverified  = fixedProblem("unverified", "Not verified", http.StatusUnauthorized, nil)
+	problemCrossOrigin = fixedProblem("cross_origin", "Sent from another site", http.StatusForbidden, pages.CrossOrigin())
+	problemTooEarly    = fixedProblem("too_early", "Sent before the connection was proved", http.StatusTooEarly, pages.TooEarly())
+	problemNotFound    = fixedProblem("not_found", "No such page", http.StatusNotFound, pages.NotFound())
+	problemMethod      = fixedProblem("method_not_allowed", "Method not allowed", http.StatusMethodNotAllowed, pages.MethodNotAllowed())
+	problemTooLarge    = fixedProblem("too_large", "Body too large", http.StatusRequestEntityTooLarge, pages.TooLarge())
+	problemBadRequest  = fixedProblem("bad_request", "The body could not be read", http.StatusBadRequest, pages.BadRequest())
+	problemMediaType   = fixedProblem("unsupported_media_type", "Send a form or JSON", http.StatusUnsupportedMediaType, pages.BadRequest())
+	problemNoChallenge = fixedProblem("no_challenge", "No code is awaited", http.StatusConflict, pages.NoChallenge())
+	problemExpired     = fixedProblem("code_expired", "The code has expired", http.StatusGone, pages.Expired())
+	problemTooMany     = fixedProblem("too_many_attempts", "Too many attempts", http.StatusTooManyRequests, pages.TooManyAttempts())
+	problemInvalid     = fixedProblem("invalid_number", "Not a mobile number", http.StatusUnprocessableEntity, nil)
+	problemNoNumber    = fixedProblem("no_number", "No number is known to send a code to", http.StatusForbidden, nil)
+	problemCountry     = fixedProblem("country_not_allowed", "Numbers of this country are not served", http.StatusUnprocessableEntity, nil)
 )
 
+// fixedProblem returns a problem that is the same for every request. If page is nil, the
+// problem has no page of its own: it needs one from the caller, or is only for programs.
+func fixedProblem(slug, title string, status int, page pages.View) problem {
+	return problem{Type: slug, Title: title, Status: status, page: page}
+}
+
+// problemWrongCode returns the problem of a wrong code. attemptsLeft is how often the
+// browser may still answer the challenge.
 func problemWrongCode(attemptsLeft int) problem {
 	return problem{Type: "wrong_code", Title: "Wrong code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft}
 }
 
-// problemOf returns what an error of the engine is to the one who asked.
+// problemOf returns the problem that the client sees for an error of the engine or of
+// the directory. It logs errors that the operator must know of, each text at most once
+// a second. An error that it does not know becomes status 503 with a wait of 10 s.
 func (f *Flow) problemOf(err error) problem {
 	var limit *otp.LimitError
 	var down *otp.UnavailableError
@@ -71,12 +82,13 @@ func (f *Flow) problemOf(err error) problem {
 	case errors.As(err, &down):
 		f.Sampled.Warn("refusing for now", zap.Error(err))
 	default:
-		f.Sampled.Error("refusing after an error", zap.Error(err))
+		f.Sampled.Error("refusing a request after an unexpected error", zap.Error(err))
 		down = &otp.UnavailableError{RetryAfter: 10 * time.Second}
 	}
 	return problemUnavailable(down.RetryAfter)
 }
 
+// problemUnavailable returns the problem of a service that is down for a time.
 func problemUnavailable(retryAfter time.Duration) problem {
 	return problem{
 		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
@@ -84,8 +96,8 @@ func problemUnavailable(retryAfter time.Duration) problem {
 	}
 }
 
-// afterLock returns when to ask again after wrong codes have locked a number.
-// Where only an operator ends that nobody knows; tomorrow is soon enough.
+// afterLock returns the Retry-After for a locked number. If only an operator can unlock
+// it, the wait is unknown, so it returns 24 hours.
 func afterLock(limit *otp.LimitError) time.Duration {
 	if limit.RetryAfter > 0 {
 		return limit.RetryAfter
@@ -93,8 +105,8 @@ func afterLock(limit *otp.LimitError) time.Duration {
 	return 24 * time.Hour
 }
 
-// refuse answers with p, as JSON to who prefers it, else as a page: view, or
-// if that is nil the problem's own.
+// refuse answers with p. A client that prefers JSON gets JSON. Another client gets the
+// page view, or the problem's own page if view is nil, or JSON if there is no page.
 func (f *Flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pages.View) error {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(request.WholeSeconds(p.retryAfter)/time.Second)))

@@ -16,21 +16,23 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
+// The prefixes of a holder. They keep a number apart from a user with the same text.
 const (
 	holderNumber = "number "
 	holderUser   = "user "
 )
 
-// NumberHolder returns the holder of a recovery code for a number, at a gate where
-// people type theirs.
+// NumberHolder returns the holder of a recovery code for a number. It is for a gate
+// where people type their number.
 func NumberHolder(e164 string) string { return holderNumber + e164 }
 
-// UserHolder returns the holder of a recovery code for a user, at a gate with a first
-// factor in front.
+// UserHolder returns the holder of a recovery code for a user. It is for a gate behind
+// a first factor.
 func UserHolder(user string) string { return holderUser + user }
 
 var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
+// getRecover shows the form for a recovery code.
 func (f *Flow) getRecover(v *visit) error {
 	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
 	if request.PrefersJSON(v.R) {
@@ -41,32 +43,33 @@ func (f *Flow) getRecover(v *visit) error {
 	return f.Pages.Write(v.W, http.StatusOK, pages.Recover{ReturnTo: rd})
 }
 
-// postRecover lets in whom an operator has given a recovery code, without an
-// SMS. It says nothing of who holds the phone: the browser stays unknown to
-// the number.
+// postRecover starts a session for a recovery code, which an operator has given to the
+// person in place of an SMS. The code does not prove that the person has the phone, so
+// the device cookie does not learn the number.
 func (f *Flow) postRecover(v *visit) error {
-	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
+	cookie := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
 	err := f.Engine.Recover(v.R.Context(), f.Policy.Scope, request.Network(v.R), v.form.Get("code"), func(holder string) bool {
-		return f.holderIs(v, &a, holder)
+		return f.isHolder(v, &cookie, holder)
 	})
-	e, means := f.entry(v, &a), zap.Stringer("means", session.RecoveryCode)
+	e, means := f.entry(v, &cookie), zap.Stringer("means", session.RecoveryCode)
 	if err != nil {
-		return f.refuseRecovery(v, &a, e, err)
+		return f.refuseRecovery(v, &cookie, e, err)
 	}
 	v.EndSessions()
-	s, err := v.StartSession(&a, session.RecoveryCode, false)
+	s, err := v.StartSession(&cookie, session.RecoveryCode, false)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	f.judged(v, telemetry.CodeRecovery)
-	f.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), means)
-	f.tell(telemetry.EventVerified, e, "session", s.ID.String())
-	return f.answerVerified(v, &a, &s)
+	f.countCode(v, telemetry.CodeRecovery)
+	f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), means)
+	f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+	return f.answerVerified(v, &cookie, &s)
 }
 
-// holderIs reports whether a recovery code is for who has come, and in number
-// mode takes from it who that is.
-func (f *Flow) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
+// isHolder reports whether a recovery code is for the person of this visit. Behind a
+// first factor, that is the user. Otherwise the recovery code itself names the person,
+// and isHolder copies its number to the challenge.
+func (f *Flow) isHolder(v *visit, cookie *cookies.Challenge, holder string) bool {
 	if f.FirstFactor != nil {
 		return holder == UserHolder(v.user)
 	}
@@ -78,28 +81,31 @@ func (f *Flow) holderIs(v *visit, a *cookies.Challenge, holder string) bool {
 	if err != nil || !f.Numbers.Allowed(n) {
 		return false
 	}
-	a.Number = n
+	cookie.Number = n
 	return true
 }
 
-// refuseRecovery shows the form again, and says what to do.
-func (f *Flow) refuseRecovery(v *visit, a *cookies.Challenge, e telemetry.Entry, err error) error {
+// refuseRecovery shows the form again after a wrong recovery code or too many of them.
+func (f *Flow) refuseRecovery(v *visit, cookie *cookies.Challenge, e telemetry.Entry, err error) error {
 	means := zap.Stringer("means", session.RecoveryCode)
-	again := pages.Recover{ReturnTo: a.ReturnTo}
+	again := pages.Recover{ReturnTo: cookie.ReturnTo}
 	var limit *otp.LimitError
 	switch {
 	case errors.Is(err, otp.ErrWrongCode):
-		f.judged(v, telemetry.CodeWrong)
-		f.log(telemetry.EntryWrong, e, means)
+		f.countCode(v, telemetry.CodeWrong)
+		f.audit(telemetry.EntryWrong, e, means)
 		again.Problem = pages.WrongRecovery(f.Company)
 		return f.refuse(v.W, v.R, problemWrongRecovery, again)
 	case errors.As(err, &limit):
-		f.judged(v, telemetry.CodeLimited)
-		e.Write(f.Crowded, telemetry.EntryLimited, means, zap.Error(err)) // anybody can bring these about, at no cost
-		p := problem{Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests, retryAfter: limit.RetryAfter}
+		f.countCode(v, telemetry.CodeLimited)
+		e.Write(f.SampledAudit, telemetry.EntryLimited, means, zap.Error(err)) // sampled: any client can cause these at no cost
+		p := problem{
+			Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests,
+			retryAfter: limit.RetryAfter,
+		}
 		again.Problem = pages.TooManyTries(request.WholeSeconds(limit.RetryAfter))
 		return f.refuse(v.W, v.R, p, again)
 	}
-	f.judged(v, telemetry.CodeResult(err))
-	return f.refuseStep(v, a, f.problemOf(err))
+	f.countCode(v, telemetry.CodeResult(err))
+	return f.refuseStep(v, cookie, f.problemOf(err))
 }

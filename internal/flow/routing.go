@@ -15,19 +15,22 @@ import (
 type visit struct {
 	cookies.Browser
 	url  *url.URL   // as the browser asked for it
-	form url.Values // the fields that were posted; nil for a GET
+	form url.Values // the posted fields; nil for a GET
 
-	// Of a personal endpoint, with a second factor: whom the first one names.
+	// The user that the first factor names, and the number of that user. They are set
+	// for a personal endpoint behind a first factor.
 	user   string
 	number number.Number
 }
 
-// endpoint is one of the gate's own pages.
+// endpoint is one of the gate's own pages. get also answers HEAD. A nil function means
+// that the endpoint does not have the method.
 type endpoint struct {
 	get, post func(*Flow, *visit) error
-	personal  bool // it sends or awaits a code: with a second factor, of a person with a number
+	personal  bool // it needs the user and the number of a first factor, if there is one
 }
 
+// endpoints has the endpoints by their path below the prefix.
 var endpoints map[string]endpoint
 
 func init() { // in init, because the handlers refer back to the table
@@ -43,6 +46,7 @@ func init() { // in init, because the handlers refer back to the table
 	}
 }
 
+// allow returns the value of the Allow header.
 func (e endpoint) allow() string {
 	var methods []string
 	if e.get != nil {
@@ -54,7 +58,8 @@ func (e endpoint) allow() string {
 	return strings.Join(methods, ", ")
 }
 
-// ServeOwn answers a request for own, which lies under the prefix; all of them end here.
+// ServeOwn answers every request for a URL under the gate's prefix, so none reaches the
+// handlers behind the gate. own is that URL, which may be from before a rewrite.
 func (f *Flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) error {
 	request.LimitBody(w, r)
 	if !strings.HasPrefix(own.Path, f.Prefix) {
@@ -70,7 +75,7 @@ func (f *Flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		}
 	}
 	if !f.Ready() {
-		return f.RefuseUnready(w, r, name != "status" && name != "session") // whose answers are for programs
+		return f.RefuseUnready(w, r, name != "status" && name != "session") // those two are for programs
 	}
 	if name == "" {
 		if !request.Reads(r) {
@@ -105,8 +110,9 @@ func (f *Flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 	return f.refuseMethod(w, r, e.allow())
 }
 
-// harness.Answer lets an endpoint answer, unless it is for a person whom no first
-// factor has named, or who has no number.
+// answer calls the function of an endpoint. If the endpoint is personal and there is a
+// first factor, answer first finds the user and the number, and refuses the request
+// without them.
 func (f *Flow) answer(v *visit, e endpoint, with func(*Flow, *visit) error) error {
 	if e.personal && f.FirstFactor != nil {
 		var err error
@@ -117,9 +123,9 @@ func (f *Flow) answer(v *visit, e endpoint, with func(*Flow, *visit) error) erro
 	return with(f, v)
 }
 
-// crossOrigin reports whether another origin had a browser post r. The check
-// of the library compares hosts alone where a browser sends no Sec-Fetch-Site;
-// over plain HTTP ours is another origin, which whoever holds the network speaks for.
+// crossOrigin reports whether a page of another origin made the browser post r. The
+// check of net/http compares only the hosts if the browser sends no Sec-Fetch-Site. But
+// our host over plain HTTP is another origin, which an attacker on the network controls.
 func (f *Flow) crossOrigin(r *http.Request, https bool) bool {
 	if f.origin.Check(r) != nil {
 		return true
@@ -128,6 +134,7 @@ func (f *Flow) crossOrigin(r *http.Request, https bool) bool {
 	return https && r.Header.Get("Sec-Fetch-Site") == "" && err == nil && origin.Scheme == "http"
 }
 
+// refuseMethod answers with status 405. allow lists the methods of the endpoint.
 func (f *Flow) refuseMethod(w http.ResponseWriter, r *http.Request, allow string) error {
 	w.Header().Set("Allow", allow)
 	return f.refuse(w, r, problemMethod, nil)

@@ -14,111 +14,116 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
+// postSend sends a code to the number of the form, or of the user that the first factor
+// names. The new challenge replaces the browser's former one.
 func (f *Flow) postSend(v *visit) error {
-	a := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
-	if f.FirstFactor == nil { // else it is that number, whatever the form holds
+	cookie := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
+	if f.FirstFactor == nil { // otherwise the user's number, and not one from the form
 		var err error
-		if a.Number, err = f.Numbers.Parse(v.form.Get("phone")); err != nil {
-			return f.refuseNumber(v, a.ReturnTo, err)
+		if cookie.Number, err = f.Numbers.Parse(v.form.Get("phone")); err != nil {
+			return f.refuseNumber(v, cookie.ReturnTo, err)
 		}
 	}
-	a.Unlisted, a.Restricted = !f.Numbers.Allowed(a.Number), f.Numbers.Restricted()
-	former, _ := f.ask(v)
-	issued, err := f.Engine.Issue(v.R.Context(), &f.Policy, f.sending(v, &a), former.ID)
+	cookie.Unlisted, cookie.Restricted = !f.Numbers.Allowed(cookie.Number), f.Numbers.Restricted()
+	former, _ := f.challengeOf(v)
+	issued, err := f.Engine.Issue(v.R.Context(), &f.Policy, f.sending(v, &cookie), former.ID)
 	if err != nil {
-		return f.refuseSend(v, &a, err)
+		return f.refuseSend(v, &cookie, err)
 	}
-	a.ID = issued.ID
-	f.requested(v, &a)
-	return f.answerChallenge(v, &a, issued)
+	cookie.ID = issued.ID
+	f.auditRequest(v, &cookie)
+	return f.answerChallenge(v, &cookie, issued)
 }
 
+// postResend sends the code of the browser's challenge again.
 func (f *Flow) postResend(v *visit) error {
-	a, ok := f.ask(v)
+	cookie, ok := f.challengeOf(v)
 	if !ok {
 		return f.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
-	a.Unlisted = a.Unlisted || !f.Numbers.Allowed(a.Number) // taken off the list meanwhile
-	renewed, err := f.Engine.Resend(v.R.Context(), &f.Policy, f.sending(v, &a), a.ID)
+	cookie.Unlisted = cookie.Unlisted || !f.Numbers.Allowed(cookie.Number) // the list may have changed
+	renewed, err := f.Engine.Resend(v.R.Context(), &f.Policy, f.sending(v, &cookie), cookie.ID)
 	if err != nil {
-		return f.refuseSend(v, &a, lostError(&a, err, v.Now))
+		return f.refuseSend(v, &cookie, asExpired(&cookie, err, v.Now))
 	}
-	f.requested(v, &a)
+	f.auditRequest(v, &cookie)
 	if !request.PrefersJSON(v.R) {
 		v.LeaveNotice(cookies.NoticeSent)
 	}
-	return f.answerChallenge(v, &a, renewed)
+	return f.answerChallenge(v, &cookie, renewed)
 }
 
-// requested notes that a code is on its way, or that none will be, though
-// nothing that leaves us says so.
-func (f *Flow) requested(v *visit, a *cookies.Challenge) {
-	f.log(telemetry.EntryRequested, f.entry(v, a))
-	if a.Unlisted {
+// auditRequest writes the audit entry of a request for a code. For an unlisted number
+// it counts that no code is sent. Nothing that the client sees tells the two apart.
+func (f *Flow) auditRequest(v *visit, cookie *cookies.Challenge) {
+	f.audit(telemetry.EntryRequested, f.entry(v, cookie))
+	if cookie.Unlisted {
 		telemetry.CountSend(telemetry.SendWithheld)
 	}
 }
 
-// sending returns what the engine is to send for a, and logs how it went.
-func (f *Flow) sending(v *visit, a *cookies.Challenge) otp.Sending {
-	e := f.entry(v, a)
+// sending returns the sending of a challenge for the engine. Its functions count, audit
+// and log the outcome, possibly after the request has ended.
+func (f *Flow) sending(v *visit, cookie *cookies.Challenge) otp.Sending {
+	e := f.entry(v, cookie)
 	return otp.Sending{
-		Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164), IP: request.Network(v.R),
-		Host: f.webOTPHost(v.R), Unlisted: a.Unlisted, Restricted: a.Restricted || f.Numbers.Restricted(),
+		Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164), IP: request.Network(v.R),
+		Host: f.webOTPHost(v.R), Unlisted: cookie.Unlisted, Restricted: cookie.Restricted || f.Numbers.Restricted(),
 		Done: func(id otp.ID, messageID string, err error) {
 			e.Challenge = id
 			telemetry.CountSend(telemetry.SendResult(err))
 			if err == nil {
-				f.log(telemetry.EntrySent, e, zap.String("message_id", messageID))
-				f.tell(telemetry.EventSent, e, "message_id", messageID)
+				f.audit(telemetry.EntrySent, e, zap.String("message_id", messageID))
+				f.emit(telemetry.EventSent, e, "message_id", messageID)
 				return
 			}
-			f.log(telemetry.EntryFailed, e, zap.Error(err))
-			f.tell(telemetry.EventFailed, e, "error", err.Error())
-			f.complain(err)
+			f.audit(telemetry.EntryFailed, e, zap.Error(err))
+			f.emit(telemetry.EventFailed, e, "error", err.Error())
+			f.logFailure(err)
 		},
 		Strained: func(used int, of otp.Rate) {
-			f.Log.Warn("four fifths of the budget are used: when all is, nobody gets a code until some of it is free again",
+			f.Log.Warn("four fifths of the budget are used: once all of it is used, no code is sent until older codes no longer count",
 				zap.String("realm", f.Realm), zap.Stringer("budget", of), zap.Int("used", used))
 		},
 	}
 }
 
-// complain tells the operator of a sending that failed for a reason that
-// will make the next one fail too, until somebody acts.
-func (f *Flow) complain(err error) {
+// logFailure logs a sending that failed. It logs an error if every later sending will
+// fail too until the operator acts, and a warning otherwise.
+func (f *Flow) logFailure(err error) {
 	switch {
 	case errors.Is(err, connexus.ErrFunds):
 		f.Log.Error("WebSMS refuses to send: the account's funds are used up", zap.Error(err))
 	case errors.Is(err, connexus.ErrCredentials):
 		f.Log.Error("WebSMS refuses to send: check client_id and client_secret", zap.Error(err))
 	default:
-		f.Log.Warn("a code was not sent, or nobody knows", zap.Error(err))
+		f.Log.Warn("WebSMS did not confirm that it sent the code", zap.Error(err))
 	}
 }
 
-// refuseSend refuses to send a code for a.
-func (f *Flow) refuseSend(v *visit, a *cookies.Challenge, err error) error {
+// refuseSend answers a request for a code that the engine refused, and counts it.
+func (f *Flow) refuseSend(v *visit, cookie *cookies.Challenge, err error) error {
 	p := f.problemOf(err)
 	switch p.Type {
 	case "rate_limited":
-		f.log(telemetry.EntryLimited, f.entry(v, a), zap.Error(err))
+		f.audit(telemetry.EntryLimited, f.entry(v, cookie), zap.Error(err))
 		telemetry.CountSend(telemetry.SendLimited)
 	case "unavailable":
 		telemetry.CountSend(telemetry.SendUnavailable)
 	}
 	telemetry.NoteResult(v.R.Context(), p.Type)
-	return f.refuseStep(v, a, p)
+	return f.refuseStep(v, cookie, p)
 }
 
-// answerChallenge answers with a challenge that has just been sent.
-func (f *Flow) answerChallenge(v *visit, a *cookies.Challenge, c otp.Challenge) error {
-	a.Expires = c.ExpiresAt
-	if err := v.SetChallenge(a); err != nil {
+// answerChallenge sets the challenge cookie and answers a request for a code. Programs
+// get status 202 and the challenge; browsers go to the code form.
+func (f *Flow) answerChallenge(v *visit, cookie *cookies.Challenge, c otp.Challenge) error {
+	cookie.Expires = c.ExpiresAt
+	if err := v.SetChallenge(cookie); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	if request.PrefersJSON(v.R) {
-		return request.WriteJSON(v.W, http.StatusAccepted, "application/json", f.view(v, a, c))
+		return request.WriteJSON(v.W, http.StatusAccepted, "application/json", f.viewOf(v, cookie, c))
 	}
 	request.Redirect(v.W, http.StatusSeeOther, f.Prefix+"/verify")
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
+// getSession answers with the browser's session in JSON, or with status 401.
 func (f *Flow) getSession(v *visit) error {
 	s, ok := v.Session()
 	if !ok {
@@ -25,12 +26,18 @@ func (f *Flow) getSession(v *visit) error {
 		Means      string    `json:"means"`
 		VerifiedAt time.Time `json:"verified_at"`
 		ExpiresAt  time.Time `json:"expires_at"`
-	}{true, telemetry.Mask(s.Number), s.User, s.Means.String(), s.Issued.UTC().Truncate(time.Second), f.Jar.Life.Expires(&s).UTC().Truncate(time.Second)})
+	}{
+		true, telemetry.Mask(s.Number), s.User, s.Means.String(),
+		s.Issued.UTC().Truncate(time.Second), f.Jar.Life.Expires(&s).UTC().Truncate(time.Second),
+	})
 }
 
+// postLogout revokes the browser's sessions and deletes the cookies of its session and
+// challenge. The device cookie stays.
 func (f *Flow) postLogout(v *visit) error {
 	if s, ok := v.EndSessions(); ok {
-		f.log(telemetry.EntryLoggedOut, f.entry(v, &cookies.Challenge{User: s.User, Number: number.Number{E164: s.Number}}), zap.String("session", s.ID.String()))
+		of := cookies.Challenge{User: s.User, Number: number.Number{E164: s.Number}}
+		f.audit(telemetry.EntryLoggedOut, f.entry(v, &of), zap.String("session", s.ID.String()))
 	}
 	v.DropSession()
 	v.DropChallenge()

@@ -8,27 +8,30 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
+// getStatus answers with the browser's challenge and its delivery status in JSON, or
+// with a stream of them.
 func (f *Flow) getStatus(v *visit) error {
-	a, ok := f.ask(v)
+	cookie, ok := f.challengeOf(v)
 	if !ok {
-		return f.refuseStatus(v, &a, otp.ErrNoChallenge)
+		return f.refuseStatus(v, &cookie, otp.ErrNoChallenge)
 	}
-	if wantsEvents(v.R) {
-		return f.stream(v, &a)
+	if wantsStream(v.R) {
+		return f.stream(v, &cookie)
 	}
-	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, a.ID)
+	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
 	if err != nil {
-		return f.refuseStatus(v, &a, err)
+		return f.refuseStatus(v, &cookie, err)
 	}
-	return request.WriteJSON(v.W, http.StatusOK, "application/json", f.view(v, &a, c))
+	return request.WriteJSON(v.W, http.StatusOK, "application/json", f.viewOf(v, &cookie, c))
 }
 
-// refuseStatus says why there is no challenge to tell of, always in JSON. A
-// browser that takes up a stream again after its end is told to stop, by a 204
-// (WHATWG HTML, 9.2.3); it would complain of anything else in its console.
-func (f *Flow) refuseStatus(v *visit, a *cookies.Challenge, err error) error {
-	p := f.problemOf(lostError(a, err, v.Now))
-	if wantsEvents(v.R) && p.Type != "unavailable" {
+// refuseStatus answers a status request that has no challenge, always in JSON.
+//
+// A browser opens a stream again after it has ended. Status 204 tells it to stop
+// (WHATWG HTML, 9.2.3). Any other status would be an error in the browser's console.
+func (f *Flow) refuseStatus(v *visit, cookie *cookies.Challenge, err error) error {
+	p := f.problemOf(asExpired(cookie, err, v.Now))
+	if wantsStream(v.R) && p.Type != "unavailable" {
 		v.W.Header().Set("Cache-Control", "no-store")
 		v.W.WriteHeader(http.StatusNoContent)
 		return nil

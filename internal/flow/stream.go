@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// streams are the status streams of a gate that are open.
+// streams counts the open status streams of a gate, by challenge.
 type streams struct {
 	closing chan struct{} // closed when the server shuts down
 	close   func()        // closes it, once
@@ -22,15 +22,18 @@ type streams struct {
 	open map[otp.ID]int
 }
 
+// newStreams returns streams with none open.
 func newStreams() *streams {
 	s := &streams{closing: make(chan struct{}), open: make(map[otp.ID]int)}
 	s.close = sync.OnceFunc(func() { close(s.closing) })
 	return s
 }
 
-// maxStreams bounds the streams of one challenge: a person has a tab or two.
+// maxStreams is the most open streams of one challenge. A person needs one or two tabs.
 const maxStreams = 8
 
+// begin counts a new stream of a challenge. It returns false if there are too many. If
+// it returns true, the caller must call end once.
 func (s *streams) begin(id otp.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,6 +44,7 @@ func (s *streams) begin(id otp.ID) bool {
 	return true
 }
 
+// end counts that a stream of a challenge has ended.
 func (s *streams) end(id otp.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,8 +53,8 @@ func (s *streams) end(id otp.ID) {
 	}
 }
 
-// wantsEvents reports whether r asks for server-sent events.
-func wantsEvents(r *http.Request) bool {
+// wantsStream reports whether r asks for server-sent events.
+func wantsStream(r *http.Request) bool {
 	for _, field := range r.Header["Accept"] {
 		if strings.Contains(strings.ToLower(field), "text/event-stream") {
 			return true
@@ -60,47 +64,49 @@ func wantsEvents(r *http.Request) bool {
 }
 
 const (
-	// heartbeat keeps proxies from ending a stream that has nothing to say.
+	// heartbeat is the time between two comments that keep a stream open. Proxies end a
+	// stream that stays silent.
 	heartbeat = 15 * time.Second
-	// writeTime bounds how long one event may take to leave.
+	// writeTime is how long the write of one update may take.
 	writeTime = 10 * time.Second
 )
 
-// stream sends one event for each change of a challenge, until it ends
-// (WHATWG HTML, 9.2).
-func (f *Flow) stream(v *visit, a *cookies.Challenge) error {
-	if !f.streams.begin(a.ID) {
+// stream sends an update for each change of a challenge, as server-sent events
+// (WHATWG HTML, 9.2). It returns when the challenge has ended, the browser has gone or
+// the server stops.
+func (f *Flow) stream(v *visit, cookie *cookies.Challenge) error {
+	if !f.streams.begin(cookie.ID) {
 		return f.refuse(v.W, v.R, problem{
 			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
 		}, nil)
 	}
-	defer f.streams.end(a.ID)
-	// One rhythm for the whole stream: a change that is not shown must not
-	// show in when the next beat comes either.
+	defer f.streams.end(cookie.ID)
+	// One ticker serves the whole stream. A new one for each change would show, by the
+	// time of the next beat, a change that the view hides.
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	var last []byte
 	for {
-		// Watch first, then Get: a change between the two is not missed.
-		changed, stop := f.Engine.Watch(a.ID)
-		c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, a.ID)
+		// Watch comes before Get, so that no change between the two is lost.
+		changed, stop := f.Engine.Watch(cookie.ID)
+		c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
 		dead := errors.Is(err, otp.ErrTooManyAttempts)
 		if err != nil && !(dead && last != nil) {
 			stop()
 			if last != nil {
-				return nil // it ended
+				return nil // the challenge has ended
 			}
-			return f.refuseStatus(v, a, err)
+			return f.refuseStatus(v, cookie, err)
 		}
 		if last == nil {
-			beginEvents(v.W.Header())
+			beginStream(v.W.Header())
 		}
-		line, err := json.Marshal(f.view(v, a, c))
+		line, err := json.Marshal(f.viewOf(v, cookie, c))
 		if err != nil {
 			stop()
 			return err
 		}
-		alive := bytes.Equal(line, last) || sendEvent(v.W, "data: "+string(line)+"\n\n")
+		alive := bytes.Equal(line, last) || sendUpdate(v.W, "data: "+string(line)+"\n\n")
 		last = line
 		alive = alive && !dead && f.await(v, changed, c.ExpiresAt, beat.C)
 		stop()
@@ -110,8 +116,8 @@ func (f *Flow) stream(v *visit, a *cookies.Challenge) error {
 	}
 }
 
-// await keeps a stream alive until its challenge has changed or expires; it
-// reports false if the browser or the server goes away before.
+// await sends heartbeats until the challenge changes or expires, and then returns true.
+// It returns false if the browser goes away or the server stops before that.
 func (f *Flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat <-chan time.Time) bool {
 	expiry := time.NewTimer(expires.Sub(f.Now()))
 	defer expiry.Stop()
@@ -122,7 +128,7 @@ func (f *Flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat 
 		case <-expiry.C:
 			return true
 		case <-beat:
-			if !sendEvent(v.W, ":\n\n") {
+			if !sendUpdate(v.W, ":\n\n") {
 				return false
 			}
 		case <-v.R.Context().Done():
@@ -133,19 +139,20 @@ func (f *Flow) await(v *visit, changed <-chan struct{}, expires time.Time, beat 
 	}
 }
 
-func beginEvents(h http.Header) {
+// beginStream sets the headers of a stream.
+func beginStream(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Accel-Buffering", "no") // for proxies that would collect events
+	h.Set("X-Accel-Buffering", "no") // so that nginx passes on each update at once
 }
 
-// sendEvent writes to a stream, and reports whether it is still there.
-func sendEvent(w http.ResponseWriter, text string) bool {
+// sendUpdate writes text to a stream, and reports whether the stream is still open.
+func sendUpdate(w http.ResponseWriter, text string) bool {
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // where it can be set
-	// A deadline that passes between two events would reset an HTTP/2 stream,
-	// and keep an HTTP/1 one from ending properly.
+	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // some writers have no deadline
+	// A deadline that passes between two updates would reset an HTTP/2 stream. It would
+	// also keep an HTTP/1 stream from ending properly.
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	_, err := w.Write([]byte(text))
 	return err == nil && control.Flush() == nil

@@ -37,14 +37,14 @@ func (w *deadlineWriter) FlushError() error {
 func TestEventLeavesNoDeadline(t *testing.T) {
 	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 	for range 2 {
-		if !sendEvent(w, "data: {}\n\n") {
+		if !sendUpdate(w, "data: {}\n\n") {
 			t.Error("an event is not sent")
 		}
 		if !w.deadline.IsZero() {
 			t.Errorf("an event leaves a deadline %s from now", time.Until(w.deadline))
 		}
 	}
-	if w.broken = true; sendEvent(w, ":\n\n") {
+	if w.broken = true; sendUpdate(w, ":\n\n") {
 		t.Error("a broken stream takes an event")
 	}
 }

@@ -17,8 +17,9 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
+// getVerify shows the code form. A browser without a challenge goes to the number form.
 func (f *Flow) getVerify(v *visit) error {
-	a, ok := f.ask(v)
+	cookie, ok := f.challengeOf(v)
 	if !ok && request.PrefersJSON(v.R) {
 		return f.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
@@ -26,88 +27,92 @@ func (f *Flow) getVerify(v *visit) error {
 		request.Redirect(v.W, http.StatusSeeOther, f.Prefix+"/login")
 		return nil
 	}
-	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, a.ID)
+	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
 	if err != nil {
-		if err = lostError(&a, err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
-			request.Redirect(v.W, http.StatusSeeOther, request.LoginURL(a.ReturnTo, f.Prefix))
+		if err = asExpired(&cookie, err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
+			request.Redirect(v.W, http.StatusSeeOther, request.LoginURL(cookie.ReturnTo, f.Prefix))
 			return nil
 		}
-		return f.refuseStep(v, &a, f.problemOf(err))
+		return f.refuseStep(v, &cookie, f.problemOf(err))
 	}
 	if request.PrefersJSON(v.R) {
-		return request.WriteJSON(v.W, http.StatusOK, "application/json", f.view(v, &a, c))
+		return request.WriteJSON(v.W, http.StatusOK, "application/json", f.viewOf(v, &cookie, c))
 	}
-	form := f.codeForm(v, &a, c)
+	form := f.codeForm(v, &cookie, c)
 	form.Sent = v.TakeNotice(cookies.NoticeSent)
 	return f.Pages.Write(v.W, http.StatusOK, form)
 }
 
-// codeForm returns the page that asks for the code.
-func (f *Flow) codeForm(v *visit, a *cookies.Challenge, c otp.Challenge) pages.Verify {
-	shown := f.view(v, a, c)
+// codeForm returns the page that asks for the code of a challenge.
+func (f *Flow) codeForm(v *visit, cookie *cookies.Challenge, c otp.Challenge) pages.Verify {
+	shown := f.viewOf(v, cookie, c)
 	return pages.Verify{
-		Masked: shown.Masked, ReturnTo: a.ReturnTo, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
-		SecondFactor: f.FirstFactor != nil, Status: string(shown.Status), ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.Now, Remember: f.Jar.Life.Remember,
+		Masked: shown.Masked, ReturnTo: cookie.ReturnTo, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		SecondFactor: f.FirstFactor != nil, Status: string(shown.Status),
+		ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.Now, Remember: f.Jar.Life.Remember,
 	}
 }
 
+// postVerify compares the posted code with the browser's challenge. The right code
+// starts a new session and revokes the sessions that the browser had.
 func (f *Flow) postVerify(v *visit) error {
-	a, ok := f.ask(v)
+	cookie, ok := f.challengeOf(v)
 	if !ok {
 		return f.refuseVerify(v, &cookies.Challenge{ReturnTo: "/"}, otp.ErrNoChallenge)
 	}
 	left, err := f.Engine.Verify(v.R.Context(), &f.Policy, otp.Verification{
-		ID: a.ID, Code: v.form.Get("code"), Number: a.Number.E164, Device: v.DeviceFor(a.Number.E164),
+		ID: cookie.ID, Code: v.form.Get("code"), Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164),
 	})
 	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
 	if errors.Is(err, otp.ErrWrongCode) {
-		return f.refuseCode(v, &a, left, err, remember)
+		return f.refuseCode(v, &cookie, left, err, remember)
 	}
-	e := f.entry(v, &a)
-	if err == nil && !f.Numbers.Allowed(a.Number) { // a decoy is never right, unless the list has changed since
+	e := f.entry(v, &cookie)
+	if err == nil && !f.Numbers.Allowed(cookie.Number) { // the list may have changed since the code was sent
 		err = otp.ErrNoChallenge
 	}
 	if err != nil {
 		if errors.As(err, new(*otp.LimitError)) {
-			f.log(telemetry.EntryLimited, e, zap.Error(err))
+			f.audit(telemetry.EntryLimited, e, zap.Error(err))
 		}
-		return f.refuseVerify(v, &a, lostError(&a, err, v.Now))
+		return f.refuseVerify(v, &cookie, asExpired(&cookie, err, v.Now))
 	}
 	v.EndSessions()
-	s, err := v.StartSession(&a, session.SMS, remember)
+	s, err := v.StartSession(&cookie, session.SMS, remember)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.LearnDevice(a.Number.E164)
-	f.judged(v, telemetry.CodeRight)
-	f.log(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
-	f.tell(telemetry.EventVerified, e, "session", s.ID.String())
-	return f.answerVerified(v, &a, &s)
+	v.LearnDevice(cookie.Number.E164)
+	f.countCode(v, telemetry.CodeRight)
+	f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
+	f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+	return f.answerVerified(v, &cookie, &s)
 }
 
-// answerVerified lets on whom a session has just been given to.
-func (f *Flow) answerVerified(v *visit, a *cookies.Challenge, s *session.Session) error {
+// answerVerified answers a request that has just started a session. Browsers go to
+// their return target.
+func (f *Flow) answerVerified(v *visit, cookie *cookies.Challenge, s *session.Session) error {
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Verified  bool      `json:"verified"`
 			Number    string    `json:"number,omitempty"`
 			ExpiresAt time.Time `json:"expires_at"`
 			RD        string    `json:"rd"`
-		}{true, telemetry.Mask(s.Number), f.Jar.Life.Expires(s).UTC().Truncate(time.Second), a.ReturnTo})
+		}{true, telemetry.Mask(s.Number), f.Jar.Life.Expires(s).UTC().Truncate(time.Second), cookie.ReturnTo})
 	}
-	request.Redirect(v.W, http.StatusSeeOther, a.ReturnTo)
+	request.Redirect(v.W, http.StatusSeeOther, cookie.ReturnTo)
 	return nil
 }
 
-// refuseCode refuses a wrong code, and says what is left: of the challenge, or
-// of the lock that it led to.
-func (f *Flow) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, err error, remember bool) error {
-	e := f.entry(v, a)
-	f.judged(v, telemetry.CodeResult(err))
-	f.log(telemetry.EntryWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
+// refuseCode answers a wrong code. The answer has the number of attempts left, or, if
+// the code has locked the number, how long the lock lasts.
+func (f *Flow) refuseCode(v *visit, cookie *cookies.Challenge, left otp.Challenge, err error, remember bool) error {
+	e := f.entry(v, cookie)
+	f.countCode(v, telemetry.CodeResult(err))
+	f.audit(telemetry.EntryWrong, e, zap.Int("attempts_left", left.AttemptsLeft))
 	p := problemWrongCode(left.AttemptsLeft)
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
-		f.log(telemetry.EntryLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
+		f.audit(telemetry.EntryLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
 		why := f.problemOf(lock)
 		p.retryAfter = why.retryAfter
 		return f.refuse(v.W, v.R, p, why.page)
@@ -115,26 +120,27 @@ func (f *Flow) refuseCode(v *visit, a *cookies.Challenge, left otp.Challenge, er
 	if left.AttemptsLeft == 0 {
 		return f.refuse(v.W, v.R, p, pages.TooManyAttempts())
 	}
-	form := f.codeForm(v, a, left)
+	form := f.codeForm(v, cookie, left)
 	form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
 	return f.refuse(v.W, v.R, p, form)
 }
 
-// judged counts what a code was worth.
-func (f *Flow) judged(v *visit, result string) {
+// countCode counts the result of a code, in the metrics and on the span of the request.
+func (f *Flow) countCode(v *visit, result string) {
 	telemetry.CountCode(result)
 	telemetry.NoteResult(v.R.Context(), result)
 }
 
-// refuseVerify refuses a code that has no challenge to answer. A browser that
-// is in already, because it sent its form twice, is simply let on.
-func (f *Flow) refuseVerify(v *visit, a *cookies.Challenge, err error) error {
-	f.judged(v, telemetry.CodeResult(err))
+// refuseVerify answers a code that could not be compared, for example because there is
+// no challenge. A browser that sent the form twice has its session already, so it goes
+// to its return target.
+func (f *Flow) refuseVerify(v *visit, cookie *cookies.Challenge, err error) error {
+	f.countCode(v, telemetry.CodeResult(err))
 	if errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
 		if _, verified := v.Session(); verified {
-			request.Redirect(v.W, http.StatusSeeOther, a.ReturnTo)
+			request.Redirect(v.W, http.StatusSeeOther, cookie.ReturnTo)
 			return nil
 		}
 	}
-	return f.refuseStep(v, a, f.problemOf(err))
+	return f.refuseStep(v, cookie, f.problemOf(err))
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// webOTPHost returns the host that the message for r is bound to, or "". The client
-// chooses the Host header and the name in the TLS handshake, and may ask for a code
-// for another person's number. So the host must be one of ours.
+// webOTPHost returns the host that the message for r is bound to, or "" for none. The
+// client chooses the Host header and the name in the TLS handshake, and it may ask for a
+// code for the number of another person. So this Caddy must prove that the host is its own.
 func (f *Flow) webOTPHost(r *http.Request) string {
 	switch f.WebOTP {
 	case "off":

@@ -20,9 +20,9 @@ import (
 var (
 	gateRequests = newCounter("gate_requests_total",
 		"Requests that a gate has decided on, its own pages left out.", "decision")
-	RequestsPassed     = gateRequests.WithLabelValues("passed")
-	RequestsBypassed   = gateRequests.WithLabelValues("bypassed")
-	RequestsChallenged = gateRequests.WithLabelValues("challenged")
+	RequestsPassed   = gateRequests.WithLabelValues("passed")
+	RequestsBypassed = gateRequests.WithLabelValues("bypassed")
+	RequestsDenied   = gateRequests.WithLabelValues("challenged")
 
 	sends = newCounter("sends_total",
 		"Codes asked for, by what became of them.", "result")
