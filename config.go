@@ -20,30 +20,36 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
+// wrongf returns an error about one option. Its text is the mistake and the correction.
 func wrongf(option, format string, args ...any) error {
 	return block.Wrongf(option, format, args...)
 }
 
+// within puts the name of a block before an error, if there is one.
 func within(name string, err error) error { return block.Within(name, err) }
 
-// CodeConfig is what codes are like.
+// CodeConfig sets the form and life of codes.
 type CodeConfig struct {
-	// Digits of a code, 4 to 8. NIST SP 800-63B asks for at least 6; fewer
-	// draw a warning. Default: 6.
+	// The number of digits, from 4 to 8. Fewer than 6 draw a warning, because
+	// NIST SP 800-63B asks for at least 6. Codes from the source `websms` have 6.
+	// Default: 6.
 	Length int `json:"length,omitempty"`
 
-	// How long a code can be used, 30s to 10m, counted from its latest
-	// sending, and never over 10 minutes from its first. Default: `5m`.
+	// How long a code can be used after it was last sent. From 30s to 10m. A
+	// code never lasts longer than 10 minutes after it was first sent.
+	// Default: `5m`.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// How often a code may be answered, 1 to 10; then it is dead. Default: 5.
+	// How many answers a code takes, right or wrong, from 1 to 10. After that
+	// the code is dead. Default: 5.
 	Attempts int `json:"attempts,omitempty"`
 
-	// Who makes the code: `local`, this process; or `websms`, which tells it
-	// in its reply. Default: `local`.
+	// The maker of the code. `local` is Caddy. `websms` is WebSMS, which tells
+	// the code in its answer. Default: `local`.
 	Source string `json:"source,omitempty"`
 }
 
+// check returns an error if an option is out of range.
 func (c CodeConfig) check() error {
 	if c.Length != 0 && (c.Length < 4 || c.Length > 8) {
 		return wrongf("length", "is %d: give 4 to 8 digits", c.Length)
@@ -55,7 +61,8 @@ func (c CodeConfig) check() error {
 		return wrongf("attempts", "is %d: give 1 to 10", c.Attempts)
 	}
 	if c.Source == "websms" && c.Length != 0 && c.Length != 6 {
-		return wrongf("length", "is %d, with source websms: the codes that WebSMS makes have 6 digits; remove it, or make the codes here with source local", c.Length)
+		return wrongf("length",
+			"is %d, with source websms: the codes that WebSMS makes have 6 digits; remove it, or make the codes here with source local", c.Length)
 	}
 	if c.Source != "" && c.Source != "local" && c.Source != "websms" {
 		return wrongf("source", "is %q: give local or websms", c.Source)
@@ -63,18 +70,19 @@ func (c CodeConfig) check() error {
 	return nil
 }
 
-// NumbersConfig is which numbers may ask for a code.
+// NumbersConfig sets which numbers may get a code.
 type NumbersConfig struct {
-	// The countries a number may belong to, as ISO 3166 codes. Local
-	// spellings are understood as the first of them would. Default: `["NZ"]`.
+	// The countries that a number may belong to, as ISO 3166 codes. The gate
+	// reads a local spelling, such as `021 234 567`, as in the first country.
+	// Default: `["NZ"]`.
 	Countries []string `json:"countries,omitempty"`
 
-	// Only these numbers get a code. Others are answered in the same way, and
-	// nothing is sent.
+	// The list of numbers. If there is one, only its numbers get a code. The
+	// gate answers an unlisted number in the same way, and sends nothing.
 	Allow []string `json:"allow,omitempty"`
 
-	// A file with more of them: one a line, `#` begins a comment. It is read
-	// when the configuration is loaded.
+	// A file with more numbers for the list, one a line. `#` begins a comment.
+	// Caddy reads the file when it loads the configuration.
 	AllowFile string `json:"allow_file,omitempty"`
 }
 
@@ -86,7 +94,8 @@ func (n NumbersConfig) countries() []string {
 	return n.Countries
 }
 
-// check reports a bad country, or a listed number that no country would accept.
+// check returns an error for an unknown country, or for a listed number that belongs to
+// none of the countries. It does not read AllowFile.
 func (n NumbersConfig) check() error {
 	policy, err := number.NewPolicy(n.countries())
 	if err != nil {
@@ -94,41 +103,44 @@ func (n NumbersConfig) check() error {
 	}
 	for i, input := range n.Allow {
 		if err := policy.Allow(input); err != nil {
-			return &block.Wrong{Option: "allow", Value: i + 1, Text: fmt.Sprintf("number %d of %d: %v; give one such as +6421234567, of countries, which is %s",
+			return &block.Wrong{Option: "allow", Value: i + 1, Text: fmt.Sprintf(
+				"number %d of %d: %v; give one such as +6421234567, of countries, which is %s",
 				i+1, len(n.Allow), err, strings.Join(n.countries(), " "))}
 		}
 	}
 	return nil
 }
 
-// SessionConfig is how long a verification lasts, and how it is remembered.
+// SessionConfig sets how long a session lasts, and its cookie.
 type SessionConfig struct {
-	// How long a session lasts, whatever it does. From 1m to 720h; over 24h
-	// draws a warning (NIST SP 800-63B, AAL2). Default: `12h`.
+	// The longest life of a session, used or not. From 1m to 720h. More than
+	// 24h draws a warning (NIST SP 800-63B, AAL2). Default: `12h`.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// How long it may rest. 0 turns this off. Default: `1h`.
+	// A session ends after this time without a request. 10s or more, or 0 to
+	// turn the idle end off. Default: `1h`.
 	Idle *caddy.Duration `json:"idle,omitempty"`
 
-	// The cookie's name. On HTTPS without a domain it is prefixed with
-	// `__Host-`. Default: `websms_session`.
+	// The cookie's name. Over HTTPS and without a domain, the gate puts
+	// `__Host-` in front of it. Default: `websms_session`.
 	Cookie string `json:"cookie,omitempty"`
 
-	// Shares a session across the hosts of this domain.
+	// Shares a session across all hosts of this domain.
 	Domain string `json:"domain,omitempty"`
 
-	// Offers "trust this device": how long a session lasts when it is ticked,
-	// from ttl to 8760h. Such a session may rest. Off by default.
+	// Offers the box "trust this device". This is how long a session with that
+	// box ticked lasts, from `ttl` to 8760h. The idle end does not apply to it.
+	// Off by default.
 	Remember caddy.Duration `json:"remember,omitempty"`
 }
 
 const (
-	defaultCookie = "websms_session"
-	// maxLife is the longest that any session can be configured to last.
+	defaultCookie = "websms_session" // the option cookie, if it is missing
+	// maxLife is the longest life that a session can have.
 	maxLife = session.MaxLife
 )
 
-// cookies.Names returns the gate's cookies, with the defaults.
+// cookies returns the names of the gate's cookies, with the defaults.
 func (s SessionConfig) cookies() cookies.Names {
 	if s.Cookie == "" {
 		return cookies.New(defaultCookie, s.Domain)
@@ -136,7 +148,7 @@ func (s SessionConfig) cookies() cookies.Names {
 	return cookies.New(s.Cookie, s.Domain)
 }
 
-// life returns how long sessions last, with the defaults.
+// life returns the durations of sessions, with the defaults.
 func (s SessionConfig) life() session.Life {
 	life := session.Life{TTL: 12 * time.Hour, Idle: time.Hour, Remember: time.Duration(s.Remember)}
 	if s.TTL != 0 {
@@ -148,8 +160,10 @@ func (s SessionConfig) life() session.Life {
 	return life
 }
 
+// cookieName is a cookie name that every browser and server reads in the same way.
 var cookieName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// check returns an error if an option is out of range.
 func (s SessionConfig) check() error {
 	life := s.life()
 	switch {
@@ -167,40 +181,45 @@ func (s SessionConfig) check() error {
 	return nil
 }
 
-// LimitsConfig is how many codes may be sent, and how many wrong ones come back.
+// LimitsConfig sets how many codes the gate sends, and how many wrong codes it takes.
+// If an option has several rates, all of them apply.
 type LimitsConfig struct {
-	// Codes sent to one number. Default: `["3/10m", "10/24h"]`.
+	// How many codes the gate sends to one number. Default: `["3/10m", "10/24h"]`.
 	PerNumber []Rate `json:"per_number,omitempty"`
 
-	// Codes asked for from one client address, as the server's trusted_proxies
-	// tell it; an IPv6 address counts by its /64. Default: `["10/10m", "50/24h"]`.
+	// How many codes one client address may ask for. The server's
+	// trusted_proxies decide which address that is. An IPv6 address counts by
+	// its /64. Default: `["10/10m", "50/24h"]`.
 	PerIP []Rate `json:"per_ip,omitempty"`
 
-	// Codes sent by the whole gate. When four fifths are used, a warning is
-	// logged, once in the time of the rate. Default: `["500/1h"]`.
+	// How many codes the whole gate sends. At four fifths of a rate Caddy logs a
+	// warning, once in the time of the rate. Default: `["500/1h"]`.
 	Budget []Rate `json:"budget,omitempty"`
 
-	// How long after a sending the first resend is refused. It doubles with
-	// each. 0s to 10m. Default: `30s`.
+	// The wait before the first resend of a code, from 0s to 10m. The wait
+	// doubles with each resend. Default: `30s`.
 	Cooldown *caddy.Duration `json:"cooldown,omitempty"`
 
-	// What wrong codes in a row for one number lead to, across challenges.
+	// When wrong codes lock a number for a time. They count across challenges.
 	Lockout LockoutConfig `json:"lockout,omitzero"`
 
-	// So many wrong codes in a row lock a number until an operator unlocks it.
-	// 1 to 100 (NIST SP 800-63B, 3.2.2). Default: 100.
+	// This many wrong codes in a row lock a number until an operator unlocks it.
+	// From 1 to 100 (NIST SP 800-63B, 3.2.2). Default: 100.
 	MaxFailures int `json:"max_failures,omitempty"`
 }
 
-// LockoutConfig is when no code is sent to a number, or taken for it, for a time.
+// LockoutConfig sets when wrong codes lock a number for a time. While a number is
+// locked, the gate sends no code to it and takes none for it.
 type LockoutConfig struct {
-	// Every so many wrong codes in a row, 1 to 100. Default: 10.
+	// The number of wrong codes in a row that lock a number, from 1 to 100. With
+	// 10, the 10th, 20th and 30th wrong code lock it, and so on. Default: 10.
 	Failures int `json:"failures,omitempty"`
 
-	// For so long, 1s to 720h. Default: `30m` (PCI DSS 4, 8.3.4).
+	// How long the lock lasts, from 1s to 720h. Default: `30m` (PCI DSS 4, 8.3.4).
 	Duration caddy.Duration `json:"duration,omitempty"`
 }
 
+// check returns an error if an option is out of range.
 func (l LimitsConfig) check() error {
 	if c := l.Cooldown; c != nil && (*c < 0 || time.Duration(*c) > 10*time.Minute) {
 		return wrongf("cooldown", "is %s: give 0s to 10m", short(time.Duration(*c)))
@@ -217,10 +236,10 @@ func (l LimitsConfig) check() error {
 	return nil
 }
 
-// maxFailures is how many wrong codes in a row NIST SP 800-63B-4, 3.2.2 allows.
+// maxFailures is the most wrong codes in a row that NIST SP 800-63B-4, 3.2.2 allows.
 const maxFailures = otp.MaxFailures
 
-// lockout returns what wrong codes lead to, with the defaults.
+// lockout returns when wrong codes lock a number, with the defaults.
 func (l LimitsConfig) lockout() otp.Lockout {
 	out := otp.Lockout{Count: 10, For: 30 * time.Minute, Max: maxFailures}
 	if l.Lockout.Failures != 0 {
@@ -235,8 +254,8 @@ func (l LimitsConfig) lockout() otp.Lockout {
 	return out
 }
 
-// Rate is a limit: so many within any stretch of so long, written `3/10m`.
-// The count is 1 to 10000000, the time 1s to 720h.
+// Rate is a limit, written as a count and a time: `3/10m` allows three in any ten
+// minutes. The count is from 1 to 10000000, the time from 1s to 720h.
 type Rate otp.Rate
 
 const rateHelp = "give a count and a time, such as 3/10m; the count 1 to 10000000, the time 1s to 720h"
@@ -261,7 +280,7 @@ func (r Rate) MarshalText() ([]byte, error) {
 	return []byte(otp.Rate(r).String()), nil
 }
 
-// short writes d as people write it in a configuration: 12h, not 12h0m0s.
+// short returns d as people write it in a configuration: 12h, not 12h0m0s.
 func short(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -272,7 +291,7 @@ func short(d time.Duration) string {
 	return text
 }
 
-// rates returns list as the engine takes it, or else fallback.
+// rates converts list for the engine. If list is empty, it returns fallback.
 func rates(list []Rate, fallback ...otp.Rate) []otp.Rate {
 	if len(list) == 0 {
 		return fallback
@@ -284,19 +303,25 @@ func rates(list []Rate, fallback ...otp.Rate) []otp.Rate {
 	return out
 }
 
-// HeadersConfig is how the upstream learns who was verified.
+// HeadersConfig names the request headers that tell the application which number and
+// user were verified. The gate removes both headers from every request before it sets
+// them.
 type HeadersConfig struct {
-	// The request header that holds the verified number, in E.164. Default: `X-Verified-Number`.
+	// The request header with the verified number, in E.164.
+	// Default: `X-Verified-Number`.
 	Number string `json:"number,omitempty"`
 
-	// The request header that holds the user, with second_factor; without it,
-	// it is only removed. Default: `X-Verified-User`.
+	// The request header with the user, if the gate has a second_factor. Without
+	// a second_factor, the gate only removes this header.
+	// Default: `X-Verified-User`.
 	User string `json:"user,omitempty"`
 }
 
-// identity returns the headers, with the defaults.
+// identity returns the names of the headers, with the defaults.
 func (h HeadersConfig) identity() identity.Headers { return identity.New(h.Number, h.User) }
 
+// check returns an error if a name is no header name, is reserved, or is the same
+// header as the other.
 func (h HeadersConfig) check() error {
 	for _, header := range []struct{ option, name string }{{"number", h.Number}, {"user", h.User}} {
 		if header.name == "" {
@@ -316,7 +341,7 @@ func (h HeadersConfig) check() error {
 	return nil
 }
 
-// checkPrefix reports a path that cannot hold the gate's own pages.
+// checkPrefix returns an error if the gate's own pages cannot be under a path.
 func checkPrefix(prefix string) error {
 	if !strings.HasPrefix(prefix, "/") || prefix == "/" || path.Clean(prefix) != prefix ||
 		strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%\?#*{}"<>;`, r) }) {
@@ -325,7 +350,8 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-// checkWebOTP reports what no message can be bound to.
+// checkWebOTP returns an error if no message can be bound to a host. 253 is the longest
+// host name in DNS (RFC 1035, 2.3.4).
 func checkWebOTP(host string) error {
 	if host != "" && host != "off" && (!request.IsDomainName(host) || len(host) > 253) {
 		return wrongf("web_otp", "is %q: give a bare host name in lower case, such as app.example.com, or off", host)

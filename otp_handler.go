@@ -33,68 +33,78 @@ func init() {
 	caddy.RegisterModule(Gate{})
 }
 
-// Gate lets only requests pass that hold a session: the proof that a code,
-// sent by SMS to the number they belong to, came back. Anybody else is led to
-// a form that asks for the number, and then for the code.
+// Gate puts SMS verification in front of a web application. It passes only
+// requests with a session. Other visitors are led to a form that asks for
+// their mobile number, and then for the code that the gate sends to it by SMS.
+// The right code starts a session.
 //
-// What passes carries the number in a request header (X-Verified-Number by
-// default), which nobody else can set, and in these placeholders:
+// A request that passes carries the verified number in a request header, by
+// default `X-Verified-Number`. No client can set this header itself. The gate
+// also sets these placeholders:
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.auth.user.id}` | The user whom a first factor in front named, else the number
+// `{http.auth.user.id}` | The user that a first factor named, or else the verified number
 // `{http.auth.user.phone}` | The verified number, in E.164
-// `{http.websms.number}` | The same
-// `{http.websms.verified_at}` | When it was verified, in RFC 3339
-// `{http.websms.means}` | How it was verified: `sms` or `recovery_code`
+// `{http.websms.number}` | The verified number, in E.164
+// `{http.websms.verified_at}` | The time of the verification, in RFC 3339
+// `{http.websms.means}` | The means of the verification: `sms` or `recovery_code`
 //
-// The gate's own pages live under its prefix, of which nothing ever reaches
-// the handlers behind it.
+// The gate serves its own pages and a JSON API under its prefix. No request
+// under the prefix reaches the handlers behind the gate.
 type Gate struct {
-	// Who sends the code: "482174 is your <company> verification code."
+	// The sender's name in the message, for example "Kowhai Freight" in
+	// "482174 is your Kowhai Freight verification code." 1 to 120 characters.
 	// Required.
 	Company string `json:"company,omitempty"`
 
-	// A sentence that follows in the message, such as "Never share it."
+	// A sentence that follows in the message, such as "Never share it." At most
+	// 120 characters.
 	Comment string `json:"comment,omitempty"`
 
-	// The path under which the gate's pages and its JSON API live. Default: `/.websms`.
+	// The path of the gate's pages and its JSON API. Default: `/.websms`.
 	Prefix string `json:"prefix,omitempty"`
 
-	// Sessions of one realm do not open another, and limits, the budget too,
-	// count within one. Default: the session's domain, if it has one, else the
-	// host of each request; limits then count over all gates without a realm,
-	// those with a second factor apart, because whoever asks chooses the Host
-	// header.
+	// The realm of the gate's sessions and limits. A session of one realm opens
+	// no other realm. Limits, with the budget, count within one realm. At most
+	// 120 characters.
+	//
+	// Default: the realm of a session is its domain, or else the host of the
+	// request. The limits of all gates without a realm then count together,
+	// because a client chooses the Host header. Gates with a second factor count
+	// apart from those without.
 	Realm string `json:"realm,omitempty"`
 
-	// What codes are like.
+	// The form and life of codes.
 	Code CodeConfig `json:"code,omitzero"`
 
-	// The host that messages are bound to, so that browsers offer to fill in
-	// the code (WebOTP), or `off`. Default: the host of a request over TLS, if
-	// the TLS handshake named it too and this Caddy can prove that it is its
-	// own. It is a host of the site's address, or one of a certificate that was
-	// not made on demand, and has at most 64 characters.
+	// The host that messages are bound to (WebOTP), or `off` for none. A browser
+	// offers to fill in the code on that host only.
+	//
+	// Default: the host of a request over TLS. The TLS handshake must name that
+	// host too. It must have at most 64 characters, and be in the site's address
+	// or in a certificate that was not made on demand.
 	WebOTP string `json:"web_otp,omitempty"`
 
 	// Which numbers may ask for a code.
 	Numbers NumbersConfig `json:"numbers,omitzero"`
 
-	// Makes the code a second factor: a first one in front of the gate has
-	// named the user, and the user's number is known already.
+	// Makes the code a second factor. A first factor in front of the gate names
+	// the user, and the gate sends the code to the number of that user.
 	SecondFactor *SecondFactorConfig `json:"second_factor,omitempty"`
 
-	// How long a verification lasts, and how it is remembered.
+	// How long a session lasts, and its cookie.
 	Session SessionConfig `json:"session,omitzero"`
 
-	// How many codes may be sent, and how many wrong ones may come back.
+	// How many codes the gate sends, and how many wrong codes it takes.
 	Limits LimitsConfig `json:"limits,omitzero"`
 
-	// Requests that are let through unverified.
+	// Matchers of the requests that pass without a session. A path that servers
+	// read in several ways never does.
 	BypassRaw caddyhttp.RawMatcherSets `json:"bypass,omitempty" caddy:"namespace=http.matchers"`
 
-	// How the handlers behind learn who was verified.
+	// The request headers that tell the handlers behind the gate which number
+	// and user were verified.
 	Headers HeadersConfig `json:"headers,omitzero"`
 
 	engine     *engine
@@ -111,7 +121,7 @@ type Gate struct {
 	now        func() time.Time
 }
 
-// DefaultPrefix is where a gate's pages live unless it is told otherwise.
+// DefaultPrefix is the path of a gate's pages if the option prefix is missing.
 const DefaultPrefix = "/.websms"
 
 // CaddyModule returns the Caddy module information.
@@ -122,9 +132,11 @@ func (Gate) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// check returns what is wrong with the options, without loading anything.
+// check returns an error if an option is missing or out of range. It loads nothing.
 func (g *Gate) check() error { return within("websms_otp", g.checkOptions()) }
 
+// checkOptions is check without the name of the directive, for the Caddyfile, where the
+// error names the line instead.
 func (g *Gate) checkOptions() error {
 	if strings.TrimSpace(g.Company) == "" {
 		return wrongf("company", "is missing: say who sends the code, as people are to read it in the message")
@@ -134,7 +146,8 @@ func (g *Gate) checkOptions() error {
 			return wrongf(o.option, "is too long, or of several lines: give at most %d characters on one line", maxText)
 		}
 		if strings.Contains(o.text, "{") {
-			return wrongf(o.option, "holds a brace, and takes no placeholders: write the text itself, or {$NAME}, which is replaced while the Caddyfile is read")
+			return wrongf(o.option,
+				"holds a brace, and takes no placeholders: write the text itself, or {$NAME}, which is replaced while the Caddyfile is read")
 		}
 	}
 	if c := g.SecondFactor; c != nil {
@@ -157,9 +170,11 @@ func (g *Gate) checkOptions() error {
 	return nil
 }
 
-// maxText bounds what a message quotes, in characters.
+// maxText is the most characters of a text that a message quotes. A realm has the same
+// limit.
 const maxText = 120
 
+// prefix returns the option prefix, or its default.
 func (g *Gate) prefix() string {
 	if g.Prefix == "" {
 		return DefaultPrefix
@@ -181,6 +196,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// provision loads the app and everything that the options name. Call check first.
 func (g *Gate) provision(ctx caddy.Context) error {
 	loaded, err := ctx.App("websms")
 	if err != nil {
@@ -214,6 +230,8 @@ func (g *Gate) provision(ctx caddy.Context) error {
 	return nil
 }
 
+// loadBypass loads the matchers of the option bypass. LoadModule clears BypassRaw, so
+// bypassSets keeps its JSON for optionRisks.
 func (g *Gate) loadBypass(ctx caddy.Context) error {
 	if g.BypassRaw == nil {
 		return nil
@@ -226,8 +244,8 @@ func (g *Gate) loadBypass(ctx caddy.Context) error {
 	return g.bypass.FromInterface(matchers)
 }
 
-// flow.New makes the gate's own pages, and the jar that both they and ServeHTTP read
-// cookies with.
+// newFlow makes the gate's own pages, and the jar with which they and ServeHTTP read
+// cookies.
 func (g *Gate) newFlow(ctx caddy.Context) error {
 	shown, err := pages.New(g.Prefix, g.Company)
 	if err != nil {
@@ -329,10 +347,10 @@ type verifiedAt int64
 
 func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format(time.RFC3339) }
 
-// admits reports whether the person of a session may still pass: the number is
-// allowed today, and with a second factor the first one names the same user now, to
-// whom the configuration gives the same number. A session of a user does not pass a
-// gate without a second factor.
+// admits reports whether the person of a session may still pass. The gate must allow
+// the number today. With a second factor, the first factor must name the same user now,
+// and the user must still have the same number. A session of a user does not pass a gate
+// without a second factor.
 func (g *Gate) admits(r *http.Request, s *session.Session) bool {
 	n := number.Number{E164: s.Number, Region: s.Region}
 	if !g.numbers.Allowed(n) {

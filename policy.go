@@ -9,8 +9,9 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// scope returns what limits are counted under. A gate behind a first factor does
-// not share it with those that strangers can ask at, unless it says so.
+// scope returns the name that the gate's limits count under: its realm. A gate without a
+// realm that is behind a first factor has a scope of its own. So strangers, who can ask
+// for codes at the other gates without a realm, do not use up its limits.
 func (g *Gate) scope() string {
 	if g.Realm == "" && g.SecondFactor != nil {
 		return scopeSecondFactor
@@ -18,9 +19,10 @@ func (g *Gate) scope() string {
 	return g.Realm
 }
 
-// scopeSecondFactor is one that no realm can have.
+// scopeSecondFactor is a scope that no realm can have, because a realm holds no NUL.
 const scopeSecondFactor = "\x00second factor"
 
+// challengePolicy returns the gate's options for the engine, with the defaults.
 func (g *Gate) challengePolicy() otp.Policy {
 	p := otp.Policy{
 		Scope: g.scope(), Length: 6, TTL: 5 * time.Minute, Attempts: 5, Remote: g.Code.Source == "websms",
@@ -45,12 +47,13 @@ func (g *Gate) challengePolicy() otp.Policy {
 	return p
 }
 
+// numberPolicy returns the policy of the gate's numbers. It reads AllowFile.
 func (g *Gate) numberPolicy() (*number.Policy, error) {
 	policy, err := number.NewPolicy(g.Numbers.countries())
 	if err != nil {
 		return nil, fmt.Errorf("numbers countries: %w", err)
 	}
-	for _, input := range g.Numbers.Allow { // sound: check has read them
+	for _, input := range g.Numbers.Allow { // no error: check has read the numbers already
 		if err := policy.Allow(input); err != nil {
 			return nil, fmt.Errorf("numbers allow: %w", err)
 		}
