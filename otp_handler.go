@@ -351,15 +351,14 @@ func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format
 // the number today. With a second factor, the first factor must name the same user now,
 // and the user must still have the same number. A session of a user does not pass a gate
 // without a second factor.
-func (g *Gate) admits(r *http.Request, s *session.Session) bool {
-	n := number.Number{E164: s.Number, Region: s.Region}
+func (g *Gate) admits(r *http.Request, n number.Number, user string) bool {
 	if !g.numbers.Allowed(n) {
 		return false
 	}
 	if g.second != nil {
-		return g.second.Holds(r, s.User, n)
+		return g.second.Holds(r, user, n)
 	}
-	return s.User == ""
+	return user == ""
 }
 
 // Interface guards

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/vault"
+	"github.com/caddy-websms/websms/number"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -21,8 +22,9 @@ type Jar struct {
 	Log   *zap.Logger
 
 	// Admits reports whether the person of a session may still pass with r: the
-	// number is allowed, and a first factor names the same user and number.
-	Admits func(r *http.Request, s *session.Session) bool
+	// number is allowed, and a first factor names the same user and number. It gets
+	// no pointer to the session, because that would put each session on the heap.
+	Admits func(r *http.Request, n number.Number, user string) bool
 }
 
 // Browser is the jar's view of one request: the cookies that the browser sent, and
@@ -73,7 +75,10 @@ func (b *Browser) Session() (s session.Session, ok bool) {
 	audience := b.audience()
 	ok = b.find(b.R, b.session, b.HTTPS, func(value string) bool {
 		opened, err := session.Open(b.Vault.Ring, audience, value)
-		if err != nil || !b.Life.Alive(&opened, b.Now) || b.Vault.Ended(&opened, b.Realm) || !b.Admits(b.R, &opened) {
+		if err != nil || !b.Life.Alive(&opened, b.Now) || b.Vault.Ended(&opened, b.Realm) {
+			return false
+		}
+		if !b.Admits(b.R, number.Number{E164: opened.Number, Region: opened.Region}, opened.User) {
 			return false
 		}
 		s = opened
