@@ -287,7 +287,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("websms_otp: bypass: %w", err))
 		}
 		if match {
-			request.StripCookies(r, g.jar.Own)
+			new(request.Cookies).Strip(r, g.jar.Own)
 			telemetry.RequestsBypassed.Inc()
 			return next.ServeHTTP(w, r)
 		}
@@ -320,7 +320,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) {
 	g.identity.Admit(r, s.Number, s.User)
-	request.StripCookies(r, g.jar.Own)
+	new(request.Cookies).Strip(r, g.jar.Own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)

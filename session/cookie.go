@@ -37,10 +37,15 @@ func Values(fields []string, name string, yield func(value string) bool) {
 
 // Strip removes every cookie for whose name own returns true from the Cookie
 // header fields of h. It leaves all other bytes as they are. If there is none to
-// remove, Strip changes nothing and does not allocate.
-func Strip(h http.Header, own func(name string) bool) {
+// remove, Strip changes nothing and does not allocate. It never changes the slice
+// that h holds, but replaces it.
+func Strip(h http.Header, own func(name string) bool) { StripTo(h, own, nil) }
+
+// StripTo does what Strip does, and puts the fields that are left into room, which
+// it overwrites. It allocates a slice only if room is too small.
+func StripTo(h http.Header, own func(name string) bool, room []string) {
 	fields := h["Cookie"]
-	var kept []string
+	kept := room[:0]
 	changed := false
 	for i, field := range fields {
 		stripped := strip(field, own)
@@ -48,7 +53,7 @@ func Strip(h http.Header, own func(name string) bool) {
 			continue
 		}
 		if !changed {
-			kept = append(make([]string, 0, len(fields)), fields[:i]...)
+			kept = append(kept, fields[:i]...)
 			changed = true
 		}
 		if stripped != "" {
@@ -60,14 +65,16 @@ func Strip(h http.Header, own func(name string) bool) {
 	case len(kept) == 0:
 		delete(h, "Cookie")
 	default:
-		h["Cookie"] = kept
+		h["Cookie"] = kept[:len(kept):len(kept)]
 	}
 }
 
-// strip returns a header field without the cookies that own selects.
+// strip returns a header field without the cookies that own selects. It allocates
+// only if it has to join what stood before a cookie and what stood behind it.
 func strip(field string, own func(string) bool) string {
-	var out strings.Builder
-	kept := 0 // the start of the text that is not copied yet
+	var before string       // what is kept so far, if it is one piece of field
+	var out strings.Builder // what is kept so far, if it is several
+	kept := 0               // the start of the text that is not copied yet
 	for pos := 0; pos < len(field); {
 		next := len(field)
 		if i := strings.IndexByte(field[pos:], ';'); i >= 0 {
@@ -75,7 +82,17 @@ func strip(field string, own func(string) bool) string {
 		}
 		name, _, _ := strings.Cut(strings.TrimSuffix(field[pos:next], ";"), "=")
 		if own(strings.Trim(name, " \t")) {
-			out.WriteString(field[kept:pos])
+			switch piece := field[kept:pos]; {
+			case piece == "":
+			case before == "":
+				before = piece
+			default:
+				if out.Len() == 0 {
+					out.Grow(len(field))
+					out.WriteString(before)
+				}
+				out.WriteString(piece)
+			}
 			kept = next
 		}
 		pos = next
@@ -84,11 +101,14 @@ func strip(field string, own func(string) bool) string {
 		return field
 	}
 	tail := field[kept:]
-	if out.Len() == 0 { // drop the space behind the removed separator
+	if out.Len() > 0 {
+		before = out.String()
+	}
+	switch {
+	case before == "": // drop the space behind the removed separator
 		return strings.TrimLeft(tail, " \t")
+	case tail == "": // drop the separator before the removed cookie
+		return strings.TrimRight(before, "; \t")
 	}
-	if tail == "" { // drop the separator before the removed cookie
-		return strings.TrimRight(out.String(), "; \t")
-	}
-	return out.String() + tail
+	return before + tail
 }

@@ -87,6 +87,33 @@ func TestStripProperty(t *testing.T) {
 	})
 }
 
+// StripTo keeps the fields that were sent, allocates nothing if the removed cookie is
+// the first or the last of a single field, and shares room with nobody who appends.
+func TestStripTo(t *testing.T) {
+	own := func(name string) bool { return name == "sid" }
+	for _, field := range []string{"sid=1; a=1; b=2", "a=1; b=2; sid=1", "a=1; b=2; sid=1; sid=2"} {
+		sent := []string{field}
+		h := http.Header{"Cookie": sent}
+		var room [1]string
+		if n := testing.AllocsPerRun(100, func() {
+			h["Cookie"] = sent
+			StripTo(h, own, room[:])
+		}); n > 0 {
+			t.Errorf("%q: %v allocations", field, n)
+		}
+		if got := h["Cookie"]; len(got) != 1 || got[0] != "a=1; b=2" || sent[0] != field {
+			t.Errorf("StripTo(%q) leaves %q, and %q of what was sent", field, got, sent)
+		}
+	}
+	room := []string{"", "mine"}
+	h := http.Header{"Cookie": {"a=1; sid=1"}}
+	StripTo(h, own, room)
+	h.Add("Cookie", "b=2")
+	if room[1] != "mine" {
+		t.Errorf("an appended field overwrites room: %q", room)
+	}
+}
+
 func BenchmarkValues(b *testing.B) {
 	fields := []string{"_ga=GA1.1.1234567890.1700000000; theme=dark; __Host-websms_session=" + strings.Repeat("x", 120) + "; lang=en"}
 	b.ReportAllocs()

@@ -13,19 +13,27 @@ import (
 // passes several gates of a site, and each of them must see the session.
 const cookiesVar = "websms.cookies"
 
-// StripCookies removes from r the cookies of a gate, which own tells by their names.
-// The handlers behind the gate do not see them. CookieFields still returns them.
-func StripCookies(r *http.Request, own func(name string) bool) {
+// Cookies holds the Cookie fields of a request before and after a gate's cookies
+// were removed. The zero Cookies is ready for one request.
+type Cookies struct {
+	sent []string  // as the client sent them
+	left [1]string // what is left of a single field, as browsers send it
+}
+
+// Strip removes from r the cookies of a gate, which own tells by their names. The
+// handlers behind the gate do not see them. CookieFields still returns them.
+func (c *Cookies) Strip(r *http.Request, own func(name string) bool) {
 	if fields := r.Header["Cookie"]; len(fields) > 0 && caddyhttp.GetVar(r.Context(), cookiesVar) == nil {
-		caddyhttp.SetVar(r.Context(), cookiesVar, fields)
+		c.sent = fields
+		caddyhttp.SetVar(r.Context(), cookiesVar, c)
 	}
-	session.Strip(r.Header, own)
+	session.StripTo(r.Header, own, c.left[:])
 }
 
 // CookieFields returns the Cookie fields as the client sent them.
 func CookieFields(r *http.Request) []string {
-	if fields, ok := caddyhttp.GetVar(r.Context(), cookiesVar).([]string); ok {
-		return fields
+	if c, ok := caddyhttp.GetVar(r.Context(), cookiesVar).(*Cookies); ok {
+		return c.sent
 	}
 	return r.Header["Cookie"]
 }
