@@ -304,9 +304,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if g.jar.Life.Stale(&s, b.Now) {
 		cookie = b.Renewal(s)
 	}
-	g.admit(r, &s)
+	answer := g.admit(r, &s).answer.On(w, cookie)
 	telemetry.RequestsPassed.Inc()
-	answer := request.KeepPrivate(w, cookie)
 	err := next.ServeHTTP(answer, r)
 	if err == nil {
 		answer.Begin() // in case no handler has written anything
@@ -317,10 +316,19 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return err
 }
 
+// passage holds everything that a gate adds to a request that it lets pass, and to the
+// answer, so that it is one allocation.
+type passage struct {
+	identity identity.Values
+	cookies  request.Cookies
+	answer   request.Private
+}
+
 // admit makes r what the handlers behind us are to see of a verified request.
-func (g *Gate) admit(r *http.Request, s *session.Session) {
-	g.identity.Admit(r, s.Number, s.User)
-	new(request.Cookies).Strip(r, g.jar.Own)
+func (g *Gate) admit(r *http.Request, s *session.Session) *passage {
+	p := new(passage)
+	g.identity.Admit(r, &p.identity, s.Number, s.User)
+	p.cookies.Strip(r, g.jar.Own)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)
@@ -331,6 +339,7 @@ func (g *Gate) admit(r *http.Request, s *session.Session) {
 	repl.Set("http.websms.number", s.Number)
 	repl.Set("http.websms.means", meansValues[s.Means])
 	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
+	return p
 }
 
 // meansValues are the values of the placeholder of the means. They are strings,

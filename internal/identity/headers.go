@@ -126,14 +126,20 @@ func (id Headers) scrubConnection(h http.Header, fields []string) {
 	}
 }
 
-// set sets the headers. It leaves out an empty one, because a session can be
-// without a number or without a user.
-func (id Headers) set(h http.Header, number, user string) {
+// Values holds the values of the headers of one request. The zero Values is ready
+// for Admit.
+type Values struct{ number, user [1]string }
+
+// set sets the headers, with values that it puts into v. It leaves out an empty one,
+// because a session can be without a number or without a user.
+func (id *Headers) set(h http.Header, v *Values, number, user string) {
 	if number != "" {
-		h[id.number] = []string{number}
+		v.number[0] = number
+		h[id.number] = v.number[:]
 	}
 	if user != "" {
-		h[id.user] = []string{user}
+		v.user[0] = user
+		h[id.user] = v.user[:]
 	}
 }
 
@@ -143,9 +149,9 @@ const admittedVar = "websms.admitted"
 
 // Admit sets the headers of a verified request. It also records them in a
 // variable of the request, for ScrubOthers and AdmittedByNumber of the handlers
-// behind the gate.
-func (id *Headers) Admit(r *http.Request, number, user string) {
-	id.set(r.Header, number, user)
+// behind the gate. The headers of r hold on to v, which must be of this call alone.
+func (id *Headers) Admit(r *http.Request, v *Values, number, user string) {
+	id.set(r.Header, v, number, user)
 	caddyhttp.SetVar(r.Context(), admittedVar, id)
 }
 

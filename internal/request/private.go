@@ -11,8 +11,9 @@ import (
 // cookie. It changes nothing else in the answer.
 type privateWriter struct {
 	http.ResponseWriter
-	cookie string // a Set-Cookie field, or ""
-	begun  bool   // the final header was written
+	cookie string    // a Set-Cookie field, or ""
+	begun  bool      // the final header was written
+	values [1]string // of Cache-Control
 }
 
 // privateHijacker is a privateWriter on a connection that a handler can hijack.
@@ -27,15 +28,20 @@ type privateAnswer interface {
 	Begin()
 }
 
-// KeepPrivate returns a writer on w that makes the answer private, and adds a
-// Set-Cookie field to it; "" adds none. An error page is not written through
-// this writer and may be public, so it gets no cookie.
-func KeepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
-	private := privateWriter{ResponseWriter: w, cookie: cookie}
+// Private holds the writer of one private answer, in both of its forms. The zero
+// Private is ready for one answer.
+type Private struct{ writer privateHijacker }
+
+// On returns a writer on w that makes the answer private, and adds a Set-Cookie field
+// to it; "" adds none. An error page is not written through this writer and may be
+// public, so it gets no cookie.
+func (p *Private) On(w http.ResponseWriter, cookie string) privateAnswer {
+	p.writer.ResponseWriter, p.writer.cookie = w, cookie
 	if hijacker, ok := w.(http.Hijacker); ok {
-		return &privateHijacker{private, hijacker}
+		p.writer.Hijacker = hijacker
+		return &p.writer
 	}
-	return &private
+	return &p.writer.privateWriter
 }
 
 // Begin completes the header. It is called before a header with a final status
@@ -43,7 +49,7 @@ func KeepPrivate(w http.ResponseWriter, cookie string) privateAnswer {
 // anything, net/http sends the header then.
 func (w *privateWriter) Begin() {
 	if !w.begun {
-		MakePrivate(w.Header())
+		makePrivate(w.Header(), &w.values)
 		w.setCookie()
 	}
 }
@@ -108,8 +114,13 @@ func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // MakePrivate forbids shared caches to store an answer with this header
 // (RFC 9111, 5.2.2.7). The application's other directives stay as they are.
-func MakePrivate(h http.Header) {
-	var fields []string
+func MakePrivate(h http.Header) { makePrivate(h, new([1]string)) }
+
+// makePrivate does what MakePrivate does, and puts the value of Cache-Control into
+// room.
+func makePrivate(h http.Header, room *[1]string) {
+	var one [1]string // of most answers that have the field
+	fields := one[:0]
 	for name, values := range h {
 		switch {
 		case len(name) < len("Cache-Control"):
@@ -125,7 +136,8 @@ func MakePrivate(h http.Header) {
 			delete(h, name)
 		}
 	}
-	h["Cache-Control"] = []string{privateDirectives(fields)}
+	room[0] = privateDirectives(fields)
+	h["Cache-Control"] = room[:]
 }
 
 // ForSharedCaches reports whether a field overrides Cache-Control for CDNs and

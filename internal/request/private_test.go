@@ -127,7 +127,7 @@ func TestPrivateWriterForwards(t *testing.T) {
 	} {
 		inner := &recording{ResponseWriter: httptest.NewRecorder()}
 		inner.Header().Set("Cache-Control", "public")
-		c.do(KeepPrivate(hijackable{inner}, "a=b"))
+		c.do(new(Private).On(hijackable{inner}, "a=b"))
 		if got := strings.Join(inner.calls, " "); got != c.want {
 			t.Errorf("%s: %q; want %q", name, got, c.want)
 		}
@@ -138,7 +138,7 @@ func TestPrivateWriterForwards(t *testing.T) {
 			t.Errorf("%s: %d cookies are set", name, got)
 		}
 	}
-	if _, ok := KeepPrivate(&recording{ResponseWriter: httptest.NewRecorder()}, "").(http.Hijacker); ok {
+	if _, ok := new(Private).On(&recording{ResponseWriter: httptest.NewRecorder()}, "").(http.Hijacker); ok {
 		t.Error("a connection that cannot be taken over looks as if it could")
 	}
 }
