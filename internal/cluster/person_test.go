@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-websms/websms/websmstest"
 )
 
 // person is a program with cookies. It prefers JSON and follows no redirect.
@@ -121,12 +123,19 @@ func (p *person) logout() answer {
 	return p.do("/.websms/logout", url.Values{}, asProgram)
 }
 
+// ask asks for a code for a new number. It returns the number and the message.
+func (p *person) ask() (number string, m websmstest.Message) {
+	p.t.Helper()
+	number = freshNumber()
+	p.want(p.send(number), http.StatusAccepted)
+	return number, p.code(number, 1)
+}
+
 // login signs in with a new number and returns the number.
 func (p *person) login() string {
 	p.t.Helper()
-	number := freshNumber()
-	p.want(p.send(number), http.StatusAccepted)
-	p.want(p.verify(p.code(number, 1).Code), http.StatusOK)
+	number, m := p.ask()
+	p.want(p.verify(m.Code), http.StatusOK)
 	return number
 }
 

@@ -63,9 +63,8 @@ func TestRedisStandsStill(t *testing.T) {
 	w := start(t, setup{})
 	guest, waiting := w.person(), w.person()
 	guest.login()
-	number := freshNumber()
-	waiting.want(waiting.send(number), http.StatusAccepted)
-	code := w.code(number, 1).Code
+	_, m := waiting.ask()
+	code := m.Code
 	w.redis.Pause()
 	before := w.sim.Counts().OTPRequests
 	for i := range w.nodes {
@@ -145,9 +144,8 @@ func TestRedisIsEmptied(t *testing.T) {
 	for i := range w.nodes {
 		eventually(t, "both know that it is over", func() bool { return before.at(i).get("/").StatusCode == http.StatusUnauthorized })
 	}
-	number := freshNumber()
-	waiting.want(waiting.send(number), http.StatusAccepted)
-	code := w.code(number, 1).Code
+	number, m := waiting.ask()
+	code := m.Code
 	w.redis.Restart()
 	w.awaitRedis()
 	waiting.want(waiting.verify(code), http.StatusConflict)

@@ -15,9 +15,8 @@ func TestReloadUnderTraffic(t *testing.T) {
 	w := start(t, setup{})
 	resident, waiting := w.person(), w.person()
 	resident.login()
-	pending := freshNumber()
-	waiting.want(waiting.send(pending), http.StatusAccepted)
-	code := w.code(pending, 1).Code
+	_, m := waiting.ask()
+	code := m.Code
 
 	var stop atomic.Bool
 	var walks atomic.Int64
@@ -95,9 +94,8 @@ func TestRefusedConfiguration(t *testing.T) {
 	w := start(t, setup{})
 	guest, waiting := w.person(), w.person()
 	guest.login()
-	number := freshNumber()
-	waiting.want(waiting.send(number), http.StatusAccepted)
-	code := w.code(number, 1).Code
+	_, m := waiting.ask()
+	code := m.Code
 	a := w.nodes[0]
 	redis := "address " + w.redis.Addr()
 	for what, config := range map[string]string{

@@ -17,9 +17,7 @@ func TestRedisCluster(t *testing.T) {
 	w := start(t, setup{store: "address " + c.Addrs()[0]})
 	guest, waiting := w.person(), w.person()
 	guest.login()
-	number := freshNumber()
-	waiting.want(waiting.at(0).send(number), http.StatusAccepted)
-	m := w.code(number, 1)
+	_, m := waiting.at(0).ask()
 	w.report(1, m.ID)
 	eventually(t, "the report is shown", func() bool { return waiting.at(0).get("/.websms/status").field("status") == "delivered" })
 
@@ -49,9 +47,8 @@ func TestFailover(t *testing.T) {
 	w := start(t, setup{store: "address " + s.Addr() + "\n sentinel " + s.Name()})
 	guest, waiting := w.person(), w.person()
 	guest.login()
-	number := freshNumber()
-	waiting.want(waiting.send(number), http.StatusAccepted)
-	code := w.code(number, 1).Code
+	_, m := waiting.ask()
+	code := m.Code
 	waiting.want(waiting.verify(otherCode(code)), http.StatusUnprocessableEntity)
 	s.Master().Do("WAIT", "1", "10000") // Redis replicates after it has answered
 	s.Failover()
