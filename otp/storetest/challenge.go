@@ -112,8 +112,8 @@ func expiry(t *testing.T, open Open) {
 	}
 }
 
-// expiredBesideOthers lets a store forget the expired when others need the
-// room, but not take their codes.
+// expiredBesideOthers: a store may forget expired challenges when others need their
+// room. It must not accept their codes.
 func expiredBesideOthers(t *testing.T, open Open) {
 	d := newDesk(t, open, 2)
 	a, b := d.reserve(), d.reserve()

@@ -11,11 +11,11 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// A clock was ahead, and is put right.
+// In these tests a clock was ahead and is then corrected.
 var clockTests = []test{
 	{"sendings", sendingsAhead},
 	{"sendings, of some of them", sendingsHalfAhead},
-	{"what was given back", returnsAhead},
+	{"returned sendings", returnsAhead},
 	{"a code's life", lifeAhead},
 	{"a code's life, resent", resentAhead},
 	{"room", roomAhead},
@@ -27,10 +27,11 @@ var clockTests = []test{
 	{"random leaps", randomLeaps},
 }
 
-// leaps are how far a clock was ahead: farther than those of nodes may differ.
+// leaps are how far a clock was ahead. All of them are longer than otp.Skew, by which
+// the clocks of nodes may differ.
 var leaps = []time.Duration{otp.Skew + time.Minute, 24 * time.Hour, 720 * time.Hour, 20 * 365 * 24 * time.Hour}
 
-// eachLeap calls do with a desk whose clock is ahead, and what puts it right.
+// eachLeap calls do with a desk whose clock is ahead, and a function that corrects it.
 func eachLeap(t *testing.T, open Open, do func(d *desk, right func())) {
 	t.Helper()
 	for _, leap := range leaps {
@@ -59,8 +60,8 @@ func sendingsAhead(t *testing.T, open Open) {
 	})
 }
 
-// sendingsHalfAhead: those of before the leap go when their time is over, and
-// none that is counted after it pushes another out.
+// sendingsHalfAhead: sendings from before the leap stop counting when their window is
+// over. Sendings that are counted after the leap push no other out.
 func sendingsHalfAhead(t *testing.T, open Open) {
 	for _, leap := range leaps {
 		d := newDesk(t, open, 2)
@@ -87,14 +88,14 @@ func returnsAhead(t *testing.T, open Open) {
 			id := d.reserve(c)
 			d.mustSettle(id, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now, Refused: true, Return: []otp.Counter{c}})
 			r := d.usual()
-			r.Replaces = id // for its room
+			r.Replaces = id // frees its room
 			d.mustReserve(r)
 			d.mustMeet(r.ID)
 		}
 		giveBack()
 		d.used(c, 0)
 		right()
-		giveBack() // no more than the rate: the former counts as now
+		giveBack() // the rate is used up, because the first return counts as now
 		d.used(c, 1)
 		d.now = d.now.Add(time.Hour)
 		giveBack()
@@ -102,7 +103,7 @@ func returnsAhead(t *testing.T, open Open) {
 	})
 }
 
-// wantLife checks that a challenge lives for so long, to the tick.
+// wantLife checks how long a challenge lives, and when it may be sent again, exactly.
 func (d *desk) wantLife(id otp.ID, life, pause time.Duration) {
 	d.Helper()
 	rec := d.mustGet(id)
@@ -137,7 +138,7 @@ func resentAhead(t *testing.T, open Open) {
 		id := d.reserve()
 		d.now = d.now.Add(cooldown)
 		again := d.renewal()
-		again.Now = d.now.Add(ttl - cooldown - tick) // the clock is ahead by as much as the code lives
+		again.Now = d.now.Add(ttl - cooldown - tick) // the clock is ahead by the life of the code
 		d.mustResend(id, again)
 		d.now = d.now.Add(time.Second)
 		if life := d.mustGet(id).ExpiresAt.Sub(epoch); life > otp.MaxLife {
@@ -166,8 +167,8 @@ func resentAhead(t *testing.T, open Open) {
 	}
 }
 
-// roomAhead: what a clock that was ahead has filled has room again when those
-// lives are over.
+// roomAhead: a store that was filled by a clock that was ahead has room again when
+// those challenges are over.
 func roomAhead(t *testing.T, open Open) {
 	eachLeap(t, open, func(d *desk, right func()) {
 		d.reserve()
@@ -193,75 +194,75 @@ func roomAhead(t *testing.T, open Open) {
 func lockAhead(t *testing.T, open Open) {
 	eachLeap(t, open, func(d *desk, right func()) {
 		for _, device := range []string{"", "d"} {
-			run := runOf("n"+device, device, strict)
+			f := failuresOf("n"+device, device, strict)
 			at := d.now
-			d.fail(run, 2)
-			d.failAndLock(run, "lockout", time.Minute)
+			d.fail(f, 2)
+			d.failAndLock(f, "lockout", time.Minute)
 			right()
 			begun := d.now
-			d.locked(run, "lockout", time.Minute)
+			d.locked(f, "lockout", time.Minute)
 			d.now = begun.Add(time.Minute - tick)
-			d.locked(run, "lockout", tick)
+			d.locked(f, "lockout", tick)
 			d.now = begun.Add(time.Minute)
-			d.open(run)
-			d.fail(run, 2)
-			d.failAndLock(run, "lockout", time.Minute)
+			d.open(f)
+			d.fail(f, 2)
+			d.failAndLock(f, "lockout", time.Minute)
 			d.now = at
 		}
 	})
 }
 
-// lockBeforeLeap: a leap and its way back lift no lock.
+// lockBeforeLeap: a clock that leaps ahead and back lifts no lock.
 func lockBeforeLeap(t *testing.T, open Open) {
 	for _, leap := range leaps {
 		d := newDesk(t, open, 10)
-		run := runOf("n", "", otp.Lockout{Count: 2, For: 24 * time.Hour, Max: 100})
-		d.fail(run, 1)
-		d.failAndLock(run, "lockout", 24*time.Hour)
+		f := failuresOf("n", "", otp.Lockout{Count: 2, For: 24 * time.Hour, Max: 100})
+		d.fail(f, 1)
+		d.failAndLock(f, "lockout", 24*time.Hour)
 		d.now = epoch.Add(leap)
 		id := d.ready()
 		if leap < 24*time.Hour {
-			d.locked(run, "lockout", 24*time.Hour-leap)
+			d.locked(f, "lockout", 24*time.Hour-leap)
 		} else {
-			d.miss(id, run)
+			d.miss(id, f)
 		}
 		d.now = epoch.Add(time.Hour)
-		d.locked(run, "lockout", 23*time.Hour)
+		d.locked(f, "lockout", 23*time.Hour)
 		d.now = epoch.Add(24 * time.Hour)
-		d.open(run)
+		d.open(f)
 	}
 }
 
 func lockedForGoodAhead(t *testing.T, open Open) {
 	eachLeap(t, open, func(d *desk, right func()) {
-		run := runOf("n", "", otp.Lockout{Count: 2, For: time.Minute, Max: 3})
-		d.fail(run, 1)
-		d.failAndLock(run, "lockout", time.Minute)
+		f := failuresOf("n", "", otp.Lockout{Count: 2, For: time.Minute, Max: 3})
+		d.fail(f, 1)
+		d.failAndLock(f, "lockout", time.Minute)
 		d.now = d.now.Add(time.Minute)
-		d.failAndLock(run, "max_failures", 0)
+		d.failAndLock(f, "max_failures", 0)
 		right()
-		d.locked(run, "max_failures", 0)
-		d.unlock(run, true)
-		d.open(run)
+		d.locked(f, "max_failures", 0)
+		d.unlock(f, true)
+		d.open(f)
 	})
 }
 
-// failuresAhead: wrong codes count that a clock which was ahead has seen, and
-// the lock that the last of them brings about is as long as any.
+// failuresAhead: wrong codes count even if a clock was ahead when they came. The lock
+// that the last of them causes is as long as any other.
 func failuresAhead(t *testing.T, open Open) {
 	eachLeap(t, open, func(d *desk, right func()) {
-		run := runOf("n", "", strict)
-		other := runOf("n", "", otp.Lockout{Count: 3, For: 2 * time.Minute, Max: 100})
-		d.fail(run, 2)
+		f := failuresOf("n", "", strict)
+		other := failuresOf("n", "", otp.Lockout{Count: 3, For: 2 * time.Minute, Max: 100})
+		d.fail(f, 2)
 		right()
-		d.failAndLock(run, "lockout", time.Minute)
+		d.failAndLock(f, "lockout", time.Minute)
 		d.locked(other, "lockout", 2*time.Minute)
 		d.now = d.now.Add(2 * time.Minute)
 		d.open(other)
 	})
 }
 
-// reportAhead: no sending was in the future.
+// reportAhead: the age of a sending is 0 if a clock was ahead when it was counted.
 func reportAhead(t *testing.T, open Open) {
 	eachLeap(t, open, func(d *desk, right func()) {
 		id := d.reserve()
@@ -274,13 +275,13 @@ func reportAhead(t *testing.T, open Open) {
 	})
 }
 
-// leaper asks one store, by a clock that leaps both ways.
+// leaper calls one store under a clock that leaps in both directions.
 type leaper struct {
 	d        *desk
 	elapsed  time.Duration // by a clock that does not leap
 	c        otp.Counter
-	run      otp.Failures
-	passed   []time.Duration // sendings, and the latest lock's begin, since the clock leapt ahead
+	failures otp.Failures
+	passed   []time.Duration // the sendings since the clock leapt ahead
 	lock     time.Duration
 	locked   bool
 	id       otp.ID
@@ -292,9 +293,9 @@ const (
 	longest   = 2 * time.Hour
 )
 
-// randomLeaps: whatever the clock did, no refusal is for longer than it would
-// be without, all is well when that time is over, and while the clock does not
-// leap ahead no limit lets through more than it should.
+// randomLeaps plays random calls under a clock that leaps. No refusal lasts longer than
+// it would without leaps. After that time everything is allowed again. While the clock
+// does not leap ahead, no limit allows more than its count.
 func randomLeaps(t *testing.T, open Open) {
 	store := open(t, 100_000)
 	serial := 0
@@ -302,16 +303,16 @@ func randomLeaps(t *testing.T, open Open) {
 		serial++
 		name := "leaps " + string(rune(serial))
 		l := &leaper{
-			d: &desk{reporter: t, store: store, now: epoch}, run: runOf(name, "", otp.Lockout{Count: 3, For: lockedFor}),
+			d: &desk{reporter: t, store: store, now: epoch}, failures: failuresOf(name, "", otp.Lockout{Count: 3, For: lockedFor}),
 			c: counter("budget", name, otp.Rate{Count: 3, Window: 10 * time.Minute}, otp.Rate{Count: 5, Window: longest}),
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": l.reserve, "resend": l.resend, "miss": l.miss, "wait": l.wait, "get": l.get, "leap": l.leap,
 		})
-		l.reserve(t) // from now on, what is in the future counts as now
+		l.reserve(t) // from now on, times in the future count as now
 		l.pass(longest + otp.Skew)
 		l.d.mustMeet(l.d.reserve(l.c))
-		l.d.open(l.run)
+		l.d.open(l.failures)
 	})
 }
 
@@ -328,7 +329,7 @@ func (l *leaper) leap(t *rapid.T) {
 	}
 }
 
-// bounded checks a refusal, and that there was none that should have been.
+// bounded checks that a refusal is no longer than it may be, and that a lock refuses.
 func (l *leaper) bounded(t *rapid.T, err error, cooldown time.Duration) {
 	if l.locked && l.elapsed-l.lock < lockedFor && !errors.As(err, new(*otp.LimitError)) && !oneOf(err, gone) {
 		t.Fatalf("%v after a lock: %v", l.elapsed-l.lock, err)
@@ -355,7 +356,7 @@ func (l *leaper) sent(t *rapid.T) {
 
 func (l *leaper) reserve(t *rapid.T) {
 	r := l.d.usual(l.c)
-	r.Failures = l.run
+	r.Failures = l.failures
 	err := l.d.store.Reserve(ctx, r)
 	if l.bounded(t, err, 0); err == nil {
 		l.sent(t)
@@ -365,7 +366,7 @@ func (l *leaper) reserve(t *rapid.T) {
 
 func (l *leaper) resend(t *rapid.T) {
 	r := l.d.renewal(l.c)
-	r.Failures = l.run
+	r.Failures = l.failures
 	_, err := l.d.store.Resend(ctx, l.id, r)
 	if l.bounded(t, err, cooldown<<max(0, l.sendings-1)); err == nil {
 		l.sent(t)
@@ -374,7 +375,7 @@ func (l *leaper) resend(t *rapid.T) {
 }
 
 func (l *leaper) miss(t *rapid.T) {
-	_, err := l.d.answer(l.id, wrong(0), l.run)
+	_, err := l.d.answer(l.id, wrong(0), l.failures)
 	l.bounded(t, err, 0)
 	if errors.Is(err, otp.ErrWrongCode) && errors.As(err, new(*otp.LimitError)) {
 		l.lock, l.locked = l.elapsed, true

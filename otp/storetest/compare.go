@@ -12,26 +12,27 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// Compare plays the same random histories to two stores, which hold a thousand
-// challenges or more, and compares each answer of the one with the other's and
-// both with the model's. Where the interface leaves a store free, they may differ.
+// Compare plays the same random calls to two stores that have room for a thousand
+// challenges or more. It compares the answers of the stores with each other and with
+// those of the model. Answers may differ where otp.Store allows it.
 func Compare(t *testing.T, one, other func(t *testing.T) otp.Store) {
 	randomSequences(t, func(t *testing.T, _ int) otp.Store {
 		return &pair{t: t, one: one(t), other: other(t)}
 	}, []int{math.MaxInt}, math.MaxInt)
 }
 
-// pair asks two stores, sees that they answer alike, and answers as the first.
+// pair is a store that asks two stores, reports answers that differ, and returns those
+// of the first.
 type pair struct {
 	t          *testing.T
 	one, other otp.Store
 }
 
-// gone are the errors of which a store may choose, once a challenge is over.
+// gone are the errors for a challenge that is over. A store may return any of them.
 var gone = []error{otp.ErrNoChallenge, otp.ErrExpired, otp.ErrTooManyAttempts}
 
-// alike reports an answer that differs. The test's reporter is rapid's, which
-// this does not have: the sequence is in the log of the run that fails.
+// alike reports answers that differ. It reports to testing.T, because it has no
+// rapid.T. So rapid does not shorten the sequence, but logs it.
 func (p *pair) alike(call string, one, other error) {
 	var a, b *otp.LimitError
 	errors.As(one, &a)
@@ -46,7 +47,7 @@ func (p *pair) alike(call string, one, other error) {
 func (p *pair) records(call string, one, other otp.Record, err, otherErr error) {
 	p.alike(call, err, otherErr)
 	if oneOf(err, gone) || errors.As(err, new(*otp.LimitError)) && !errors.Is(err, otp.ErrWrongCode) {
-		return // what they say of such a challenge is theirs
+		return // otp.Store promises no record with these errors
 	}
 	if diff := same(one, other); diff != "" {
 		p.t.Errorf("%s: the stores differ: %s", call, diff)
@@ -106,7 +107,8 @@ func (p *pair) Of(ctx context.Context, scope string, number otp.Digest, now time
 	return one, err
 }
 
-// Report compares what moved: whether a challenge that is over is found is theirs.
+// Report compares the age only if the status changed in both stores: a store may forget
+// a challenge that is over.
 func (p *pair) Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error) {
 	age, moved, err := p.one.Report(ctx, messageID, state, now)
 	otherAge, otherMoved, otherErr := p.other.Report(ctx, messageID, state, now)
@@ -116,7 +118,7 @@ func (p *pair) Report(ctx context.Context, messageID string, state connexus.Stat
 	return age, moved, err
 }
 
-// Watch hears of the first store alone.
+// Watch receives the changes of the first store only.
 func (p *pair) Watch(id otp.ID) (<-chan struct{}, func()) { return p.one.Watch(id) }
 
 func (p *pair) First(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {
@@ -172,7 +174,8 @@ func (p *pair) Clear(ctx context.Context, scope string, c otp.Counter) (bool, er
 	return one, err
 }
 
-// Live is not compared: when a store counts the expired no more is its own.
+// Live does not compare the counts, because a store may count expired challenges for a
+// while.
 func (p *pair) Live(ctx context.Context, now time.Time) (int, error) {
 	if _, err := p.other.Live(ctx, now); err != nil {
 		return 0, err

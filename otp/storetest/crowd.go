@@ -28,7 +28,7 @@ var crowdedRoomTests = []test{
 	{"one room, many heirs", manyHeirs},
 }
 
-// crowd runs work in n goroutines that begin at the same moment, and waits.
+// crowd runs work in n goroutines that begin at the same moment, and waits for them.
 func crowd(n int, work func(i int)) {
 	var gate, done sync.WaitGroup
 	gate.Add(1)
@@ -42,8 +42,8 @@ func crowd(n int, work func(i int)) {
 	done.Wait()
 }
 
-// floodSize is how many others a flood has. With -short, which the race detector
-// is run with, there are enough to meet and not enough to crowd out.
+// floodSize is how many other challenges a flood has. With -short, which comes with
+// the race detector, a flood is smaller: calls meet, but they crowd nothing out.
 func floodSize() int {
 	if testing.Short() {
 		return 100
@@ -51,7 +51,7 @@ func floodSize() int {
 	return testlevel.Size(500, 2000)
 }
 
-// flood does n things, some at once, of which each is to succeed.
+// flood calls do n times, some of them at once. Each call must succeed.
 func flood(t *testing.T, n int, do func(i int) error) {
 	t.Helper()
 	const atOnce = 8
@@ -86,8 +86,8 @@ func oneWinner(t *testing.T, open Open) {
 	}
 }
 
-// duels are many, and begin as close together as two processors can: where a
-// crowd queues up, two meet.
+// duels: two goroutines answer one challenge with the right code, many times. They begin
+// as close together as two processors can, while a crowd would queue up.
 func duels(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	for range testlevel.Size(400, 2000) {
@@ -111,8 +111,8 @@ func duels(t *testing.T, open Open) {
 	}
 }
 
-// guessers never have more codes compared than there are attempts; whether
-// the right one is among those is chance, but it can win once at most.
+// guessers answer one challenge at once. No more codes are compared than there are
+// attempts. The right code may be among them by chance, and wins once at most.
 func guessers(t *testing.T, open Open) {
 	d := newDesk(t, open, 200)
 	for range testlevel.Size(20, 100) {
@@ -183,10 +183,10 @@ func twiceCapacity(t *testing.T, open Open) {
 	if n, err := d.store.Live(ctx, d.now); n != 0 || err != nil {
 		t.Errorf("Live: %d, %v; want none", n, err)
 	}
-	d.fill(capacity) // all of the room is back
+	d.fill(capacity) // the whole room is free again
 }
 
-// roomNeverExceeded has many come and go in a small store.
+// roomNeverExceeded makes and ends many challenges at once in a small store.
 func roomNeverExceeded(t *testing.T, open Open) {
 	const capacity = 16
 	d := newDesk(t, open, capacity)
@@ -204,7 +204,7 @@ func roomNeverExceeded(t *testing.T, open Open) {
 			if n := held.Add(1); n > capacity {
 				t.Errorf("%d challenges held, %d are room for", n, capacity)
 			}
-			held.Add(-1) // before it ends, so that the count never runs ahead
+			held.Add(-1) // before the challenge ends, so that held is never too high
 			if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: right(r.ID), Now: d.now}); err != nil {
 				t.Errorf("a challenge that was taken does not verify: %v", err)
 			}
@@ -217,8 +217,7 @@ func roomNeverExceeded(t *testing.T, open Open) {
 	d.fill(capacity)
 }
 
-// manyHeirs: the room of one former challenge goes to one of those who would
-// replace it.
+// manyHeirs: of many challenges that replace the same former one, one gets its room.
 func manyHeirs(t *testing.T, open Open) {
 	const capacity = 3
 	d := newDesk(t, open, capacity)
@@ -315,8 +314,8 @@ func oneFirst(t *testing.T, open Open) {
 	}
 }
 
-// everythingAtOnce mixes all calls on few challenges: each of them is met
-// once at most, and the room and the counters come out even.
+// everythingAtOnce mixes all calls on few challenges. Each challenge accepts its code
+// once at most, and afterwards the room and the counters are right.
 func everythingAtOnce(t *testing.T, open Open) {
 	const capacity = 8
 	rounds := testlevel.Size(15, 50)
@@ -352,7 +351,7 @@ func everythingAtOnce(t *testing.T, open Open) {
 					select {
 					case <-changed:
 					case <-time.After(patience):
-						t.Errorf("%v: not woken by what others did", id)
+						t.Errorf("%v: not woken by the changes of others", id)
 					}
 				}
 				stop()

@@ -11,16 +11,17 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// floodEndsNone: what a store sheds under a flood, it is no run that counts.
+// floodEndsNone: under a flood of other numbers, a store forgets no failures that still
+// count.
 func floodEndsNone(t *testing.T, open Open) {
 	const kept = 20
 	others := floodSize()
 	d := newDesk(t, open, 10)
 	locked := otp.Lockout{Count: 3, For: 1000 * time.Hour, Max: 100}
-	run := func(i int) otp.Failures { return runOf(fmt.Sprint("kept", i), "", locked) }
-	device := func(i int) otp.Failures { return runOf(fmt.Sprint("kept", i), "d", locked) }
+	f := func(i int) otp.Failures { return failuresOf(fmt.Sprint("kept", i), "", locked) }
+	device := func(i int) otp.Failures { return failuresOf(fmt.Sprint("kept", i), "d", locked) }
 	for i := range kept {
-		d.fail(run(i), 2)
+		d.fail(f(i), 2)
 		d.fail(device(i), 2)
 		d.failAndLock(device(i), "lockout", locked.For)
 	}
@@ -29,26 +30,26 @@ func floodEndsNone(t *testing.T, open Open) {
 		d.failures(t, "flood "+after.String(), others)
 	}
 	for i := range kept {
-		d.failAndLock(run(i), "lockout", locked.For)
+		d.failAndLock(f(i), "lockout", locked.For)
 		d.locked(device(i), "lockout", 100*time.Hour)
 	}
 }
 
-// crowded makes n challenges of one run, and has as many guess at once, each
-// at its own, until it is refused.
-func (d *desk) crowded(t *testing.T, run otp.Failures, n int) (compared, locks int) {
+// crowded makes n challenges whose wrong codes count to the same failures. n goroutines
+// guess at once, each at its own challenge.
+func (d *desk) crowded(t *testing.T, f otp.Failures, n int) (compared, locks int) {
 	t.Helper()
 	ids := make([]otp.ID, n)
 	for i := range ids {
 		r := d.usual()
-		r.Failures = run
+		r.Failures = f
 		d.mustReserve(r)
 		ids[i] = r.ID
 	}
 	var misses, lockings atomic.Int32
 	crowd(n, func(i int) {
 		for guess := range attempts {
-			_, err := d.answer(ids[i], wrong(guess), run)
+			_, err := d.answer(ids[i], wrong(guess), f)
 			limited := errors.As(err, new(*otp.LimitError))
 			if errors.Is(err, otp.ErrWrongCode) {
 				misses.Add(1)
@@ -76,12 +77,12 @@ func (d *desk) crowded(t *testing.T, run otp.Failures, n int) (compared, locks i
 	return int(misses.Load()), int(lockings.Load())
 }
 
-// crowdOfGuessers has no more codes compared than one guesser would.
+// crowdOfGuessers: of a crowd, no more codes are compared than of a single guesser.
 func crowdOfGuessers(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
-	run := runOf("n", "", otp.Lockout{Count: 10, For: 15 * time.Minute, Max: 35})
+	f := failuresOf("n", "", otp.Lockout{Count: 10, For: 15 * time.Minute, Max: 35})
 	for round, want := range []int{10, 10, 10, 5} {
-		compared, locks := d.crowded(t, run, 64)
+		compared, locks := d.crowded(t, f, 64)
 		if compared != want || locks != 1 {
 			t.Fatalf("round %d: %d codes compared and %d locks, want %d and 1", round, compared, locks, want)
 		}
@@ -89,18 +90,18 @@ func crowdOfGuessers(t *testing.T, open Open) {
 		if round == 3 {
 			limit, wait = "max_failures", 0
 		}
-		d.locked(run, limit, wait)
+		d.locked(f, limit, wait)
 		d.now = d.now.Add(15 * time.Minute)
 	}
 }
 
-// crowdWithRight: the right code is taken once at most, and if it is, the run
-// begins anew, once.
+// crowdWithRight: the right code is accepted once at most. If it is accepted, the
+// failures begin anew, once.
 func crowdWithRight(t *testing.T, open Open) {
 	const most = 10
 	d := newDesk(t, open, 100)
 	for round := range testlevel.Size(20, 100) {
-		run := runOf(fmt.Sprint("n", round), "", otp.Lockout{Count: most, For: time.Hour, Max: 100})
+		f := failuresOf(fmt.Sprint("n", round), "", otp.Lockout{Count: most, For: time.Hour, Max: 100})
 		ids := make([]otp.ID, 8)
 		for i := range ids {
 			ids[i] = d.ready()
@@ -108,10 +109,10 @@ func crowdWithRight(t *testing.T, open Open) {
 		var misses, met, locks atomic.Int32
 		crowd(64, func(i int) {
 			id, proof := ids[i%len(ids)], wrong(i)
-			if i%16 == 5 { // four of them, for one challenge
+			if i%16 == 5 { // four of them, for the same challenge
 				proof = right(id)
 			}
-			_, err := d.answer(id, proof, run)
+			_, err := d.answer(id, proof, f)
 			limited := errors.As(err, new(*otp.LimitError))
 			switch {
 			case err == nil:
@@ -130,7 +131,7 @@ func crowdWithRight(t *testing.T, open Open) {
 				met.Load(), misses.Load(), locks.Load(), most+(most-1)*met.Load())
 		}
 		if locks.Load() == 1 {
-			d.locked(run, "lockout", time.Hour)
+			d.locked(f, "lockout", time.Hour)
 		}
 		for _, id := range ids {
 			_, _ = d.answer(id, right(id), otp.Failures{})
@@ -139,11 +140,11 @@ func crowdWithRight(t *testing.T, open Open) {
 	}
 }
 
-// crowdAndOwner: however many strangers guess, the owner's device is sent its
-// code and its code is taken.
+// crowdAndOwner: many strangers guess, and the owner's device still gets codes and can
+// verify them.
 func crowdAndOwner(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
-	strangers, owner := runOf("n", "", strict), runOf("n", "d", strict)
+	strangers, owner := failuresOf("n", "", strict), failuresOf("n", "d", strict)
 	for range testlevel.Size(8, 20) {
 		crowd(32, func(i int) {
 			r := d.usual()

@@ -8,20 +8,20 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// twoLockouts: gates share a scope, each with a lockout of its own. No wrong
-// code at the one ends what those at the other brought about, and a guesser
-// who goes to and fro is locked as often as the laxer of them locks.
+// twoLockouts: two gates share a scope, and each has its own lockout. A wrong code at
+// one gate does not end a lock of the other. A guesser who alternates between them is
+// locked out at least as often as by the laxer gate alone.
 func twoLockouts(t *testing.T, open Open) {
-	lax := runOf("n", "", otp.Lockout{Count: 10, For: time.Hour, Max: 100})
-	harsh := runOf("n", "", otp.Lockout{Count: 3, For: time.Hour, Max: 100})
+	lax := failuresOf("n", "", otp.Lockout{Count: 10, For: time.Hour, Max: 100})
+	harsh := failuresOf("n", "", otp.Lockout{Count: 3, For: time.Hour, Max: 100})
 	d := newDesk(t, open, 10)
 	d.fail(harsh, 2)
 	d.failAndLock(harsh, "lockout", time.Hour)
 	last := d.now
-	try := func(run otp.Failures) (compared bool) {
+	try := func(f otp.Failures) (compared bool) {
 		t.Helper()
 		id := d.ready()
-		_, err := d.answer(id, wrong(0), run)
+		_, err := d.answer(id, wrong(0), f)
 		d.mustMeet(id)
 		compared = errors.Is(err, otp.ErrWrongCode)
 		if !compared && !errors.As(err, new(*otp.LimitError)) {
@@ -46,22 +46,22 @@ func twoLockouts(t *testing.T, open Open) {
 	}
 }
 
-// twoMaxima: each gate judges the run by its own limit, wherever the codes
-// were entered.
+// twoMaxima: each gate applies its own limit to all failures, including those at the
+// other gate.
 func twoMaxima(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
-	lax, strict := runOf("n", "", otp.Lockout{Max: 100}), runOf("n", "", otp.Lockout{Max: 10})
+	lax, strict := failuresOf("n", "", otp.Lockout{Max: 100}), failuresOf("n", "", otp.Lockout{Max: 10})
 	d.fail(lax, 10)
 	d.locked(strict, "max_failures", 0)
 	d.open(lax)
 }
 
-// shortBesideLong: who enters every fifth wrong code at the gate whose lock
-// is over in a second is locked out all the same of the one that locks for a day.
+// shortBesideLong: one gate locks for a second, the other for a day, both after five
+// failures. If the fifth failure comes at the first gate, the other gate still locks.
 func shortBesideLong(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
-	long := runOf("n", "", otp.Lockout{Count: 5, For: 24 * time.Hour, Max: 100})
-	short := runOf("n", "", otp.Lockout{Count: 5, For: time.Second, Max: 100})
+	long := failuresOf("n", "", otp.Lockout{Count: 5, For: 24 * time.Hour, Max: 100})
+	short := failuresOf("n", "", otp.Lockout{Count: 5, For: time.Second, Max: 100})
 	d.fail(long, 4)
 	d.failAndLock(short, "lockout", time.Second)
 	d.locked(long, "lockout", 24*time.Hour)

@@ -10,37 +10,38 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// strict locks after few wrong codes, for less long than a code lives.
+// strict locks after three wrong codes, for a shorter time than a code lives.
 var strict = otp.Lockout{Count: 3, For: time.Minute, Max: 100}
 
-// runOf returns the run of a number: the strangers', or that of a device.
-func runOf(number, device string, lockout otp.Lockout) otp.Failures {
-	run := otp.Failures{Number: sha256.Sum256([]byte("number " + number)), Lockout: lockout}
+// failuresOf names the failures of a device of a number, or with device "" those of
+// strangers.
+func failuresOf(number, device string, lockout otp.Lockout) otp.Failures {
+	f := otp.Failures{Number: sha256.Sum256([]byte("number " + number)), Lockout: lockout}
 	if device != "" {
-		run.Device = sha256.Sum256([]byte("device " + device))
+		f.Device = sha256.Sum256([]byte("device " + device))
 	}
-	return run
+	return f
 }
 
-// answer answers the challenge id within a run.
-func (d *desk) answer(id otp.ID, proof otp.Digest, run otp.Failures) (otp.Record, error) {
-	return d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Failures: run, Now: d.now})
+// answer answers the challenge id. A wrong code counts to f.
+func (d *desk) answer(id otp.ID, proof otp.Digest, f otp.Failures) (otp.Record, error) {
+	return d.store.Attempt(ctx, id, &otp.Answer{Proof: proof, Failures: f, Now: d.now})
 }
 
-// miss answers the challenge id with a wrong code that does not lock the run.
-func (d *desk) miss(id otp.ID, run otp.Failures) otp.Record {
+// miss answers the challenge id with a wrong code, which must not lock.
+func (d *desk) miss(id otp.ID, f otp.Failures) otp.Record {
 	d.Helper()
-	rec, err := d.answer(id, wrong(0), run)
+	rec, err := d.answer(id, wrong(0), f)
 	if !errors.Is(err, otp.ErrWrongCode) || errors.As(err, new(*otp.LimitError)) {
 		d.Fatalf("a wrong code: %v, want %v and no lock", err, otp.ErrWrongCode)
 	}
 	return rec
 }
 
-// missAndLock answers the challenge id with a wrong code that locks the run.
-func (d *desk) missAndLock(id otp.ID, run otp.Failures, limit string, wait time.Duration) otp.Record {
+// missAndLock answers the challenge id with a wrong code, which must lock.
+func (d *desk) missAndLock(id otp.ID, f otp.Failures, limit string, wait time.Duration) otp.Record {
 	d.Helper()
-	rec, err := d.answer(id, wrong(0), run)
+	rec, err := d.answer(id, wrong(0), f)
 	if !errors.Is(err, otp.ErrWrongCode) {
 		d.Fatalf("the wrong code that locks: %v, want %v as well", err, otp.ErrWrongCode)
 	}
@@ -48,7 +49,7 @@ func (d *desk) missAndLock(id otp.ID, run otp.Failures, limit string, wait time.
 	return rec
 }
 
-// ready makes a challenge in nobody's run, whose code may be sent again at once.
+// ready makes a challenge without failures and without a cooldown.
 func (d *desk) ready() otp.ID {
 	d.Helper()
 	r := d.usual()
@@ -57,49 +58,49 @@ func (d *desk) ready() otp.ID {
 	return r.ID
 }
 
-// fail gives n wrong codes, each for a challenge of its own; none of them locks.
-func (d *desk) fail(run otp.Failures, n int) {
+// fail gives n wrong codes, each for a challenge of its own. None of them may lock.
+func (d *desk) fail(f otp.Failures, n int) {
 	d.Helper()
 	for range n {
 		id := d.ready()
-		d.miss(id, run)
+		d.miss(id, f)
 		d.mustMeet(id)
 	}
 }
 
-// failAndLock gives the one wrong code that locks.
-func (d *desk) failAndLock(run otp.Failures, limit string, wait time.Duration) {
+// failAndLock gives one wrong code, which must lock.
+func (d *desk) failAndLock(f otp.Failures, limit string, wait time.Duration) {
 	d.Helper()
 	id := d.ready()
-	d.missAndLock(id, run, limit, wait)
+	d.missAndLock(id, f, limit, wait)
 	d.mustMeet(id)
 }
 
-// succeed gives a right code.
-func (d *desk) succeed(run otp.Failures) {
+// succeed gives a right code, which must be accepted.
+func (d *desk) succeed(f otp.Failures) {
 	d.Helper()
 	id := d.ready()
-	if _, err := d.answer(id, right(id), run); err != nil {
+	if _, err := d.answer(id, right(id), f); err != nil {
 		d.Fatalf("the right code: %v", err)
 	}
 }
 
-// locked checks that a run is refused everything, alike, and that nothing
-// comes of it.
-func (d *desk) locked(run otp.Failures, limit string, wait time.Duration) {
+// locked checks that Reserve, Resend and Attempt refuse with the same limit and wait,
+// and that they change nothing.
+func (d *desk) locked(f otp.Failures, limit string, wait time.Duration) {
 	d.Helper()
 	id := d.ready()
 	before := d.mustGet(id)
 	ask := d.usual()
-	ask.Failures, ask.Replaces = run, id
+	ask.Failures, ask.Replaces = f, id
 	d.refused(d.store.Reserve(ctx, ask), limit, wait)
 	d.every(ask.ID, otp.ErrNoChallenge)
 	again := d.renewal()
-	again.Failures = run
+	again.Failures = f
 	_, err := d.store.Resend(ctx, id, again)
 	d.refused(err, limit, wait)
 	for _, proof := range []otp.Digest{wrong(0), right(id)} {
-		_, err := d.answer(id, proof, run)
+		_, err := d.answer(id, proof, f)
 		d.refused(err, limit, wait)
 		if errors.Is(err, otp.ErrWrongCode) {
 			d.Fatalf("locked, and still compared: %v", err)
@@ -111,27 +112,27 @@ func (d *desk) locked(run otp.Failures, limit string, wait time.Duration) {
 	d.mustMeet(id)
 }
 
-// open checks that a run is sent codes. It leaves what counts as it is.
-func (d *desk) open(run otp.Failures) {
+// open checks that codes may be sent. It changes no failures.
+func (d *desk) open(f otp.Failures) {
 	d.Helper()
 	r := d.usual()
-	r.Failures, r.Cooldown = run, 0
+	r.Failures, r.Cooldown = f, 0
 	d.mustReserve(r)
 	again := d.renewal()
-	again.Failures = run
+	again.Failures = f
 	d.mustResend(r.ID, again)
 	d.mustMeet(r.ID)
 }
 
-// unlock checks what Unlock says.
-func (d *desk) unlock(run otp.Failures, want bool) {
+// unlock checks whether Unlock reports failures.
+func (d *desk) unlock(f otp.Failures, want bool) {
 	d.Helper()
-	if got, err := d.store.Unlock(ctx, scope, run.Number); got != want || err != nil {
+	if got, err := d.store.Unlock(ctx, scope, f.Number); got != want || err != nil {
 		d.Fatalf("Unlock: %v, %v; want %v", got, err, want)
 	}
 }
 
-// failures brings a wrong code about for each of n other numbers.
+// failures gives a wrong code for each of n other numbers.
 func (d *desk) failures(t *testing.T, name string, n int) {
 	t.Helper()
 	flood(t, n, func(i int) error {
@@ -139,7 +140,7 @@ func (d *desk) failures(t *testing.T, name string, n int) {
 		if err := d.store.Reserve(ctx, r); err != nil {
 			return err
 		}
-		_, err := d.answer(r.ID, wrong(0), runOf(fmt.Sprint(name, i), "", strict))
+		_, err := d.answer(r.ID, wrong(0), failuresOf(fmt.Sprint(name, i), "", strict))
 		if !errors.Is(err, otp.ErrWrongCode) || errors.As(err, new(*otp.LimitError)) {
 			return fmt.Errorf("a wrong code: %w", err)
 		}

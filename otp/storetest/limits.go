@@ -20,15 +20,15 @@ var limitTests = []test{
 	{"return gives back one", returnOne},
 	{"return gives back nothing that was used", returnNone},
 	{"return is bounded", returnBounded},
-	{"what was refused is not guessed", refusedIsNotGuessed},
-	{"return of what was taken", returnExact},
+	{"no code is right without a sending", refusedIsNotGuessed},
+	{"return of the exact sending", returnExact},
 	{"return by clocks that disagree", returnDisagreeing},
 	{"met and replaced still count", metStillCount},
 	{"a flood of others lifts none", floodLiftsNone},
 }
 
-// windowsSlide fills a window with unequal steps, and then sees each event
-// leave it at its own moment.
+// windowsSlide fills a window in unequal steps, and checks that each sending leaves it
+// at the exact moment.
 func windowsSlide(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "slide", otp.Rate{Count: 3, Window: 10 * time.Minute})
@@ -37,7 +37,7 @@ func windowsSlide(t *testing.T, open Open) {
 		start := epoch.Add(time.Duration(round) * 10 * time.Minute)
 		for _, step := range steps {
 			at := start.Add(step)
-			if round > 0 { // the window is full until the same event of the last round leaves
+			if round > 0 { // the window is full until the same sending of the last round leaves
 				d.now = at.Add(-tick)
 				d.refused(d.store.Reserve(ctx, d.usual(c)), "number", tick)
 			}
@@ -69,7 +69,7 @@ func longestWait(t *testing.T, open Open) {
 	long := counter("number", "long", otp.Rate{Count: 1, Window: time.Hour})
 	short := counter("budget", "short", otp.Rate{Count: 1, Window: time.Minute})
 	d.reserve(short, long)
-	for range 2 { // in whichever order they stand
+	for range 2 { // in both orders
 		d.refused(d.store.Reserve(ctx, d.usual(short, long)), "number", time.Hour)
 		d.refused(d.store.Reserve(ctx, d.usual(long, short)), "number", time.Hour)
 	}
@@ -92,7 +92,7 @@ func refusalCountsNothing(t *testing.T, open Open) {
 	if diff := same(d.mustGet(kept), before); diff != "" {
 		t.Errorf("the challenge to be replaced: %s", diff)
 	}
-	// Neither did the refused extend the wait, nor take of the other or room.
+	// Refused sendings extended no wait, and took no room and nothing of other counters.
 	d.now = epoch.Add(time.Minute)
 	d.reserve(full)
 	d.reserve(other)
@@ -109,7 +109,7 @@ func countersApart(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(counter("number", "a", rate))), "number", time.Hour)
 }
 
-// twoGates share a scope, each with rates of its own: both see every sending.
+// twoGates: two gates share a scope, each with its own rates. Both count every sending.
 func twoGates(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	strict := counter("number", "shared", otp.Rate{Count: 2, Window: time.Minute})
@@ -126,8 +126,8 @@ func twoGates(t *testing.T, open Open) {
 	d.reserve(strict)
 }
 
-// rarerGate: a gate with a longer window counts what was sent through another
-// before it was first asked itself, if gates with that window were there.
+// rarerGate: a gate with a longer window counts the sendings of another gate from before
+// its own first one, if the store has seen that window before.
 func rarerGate(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	often := func(key string) otp.Counter {
@@ -141,7 +141,7 @@ func rarerGate(t *testing.T, open Open) {
 		d.reserve(often("n"))
 	}
 	d.now = d.now.Add(11 * time.Minute)
-	for i := range 20 { // others, with whom the idle are swept
+	for i := range 20 { // a store may forget idle counters when others come
 		d.reserve(often(fmt.Sprint("other", i)))
 	}
 	d.refused(d.store.Reserve(ctx, d.usual(rarely("n"))), "per_number", 24*time.Hour-11*time.Minute)
@@ -164,8 +164,8 @@ func returnOne(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(number)), "number", time.Hour)
 }
 
-// returnNone: what was answered, met, replaced or is over is not given back,
-// or guesses would cost nothing.
+// returnNone: a sending is not given back if its challenge was answered, replaced or is
+// over. Otherwise guesses would cost nothing.
 func returnNone(t *testing.T, open Open) {
 	for name, use := range map[string]func(d *desk, r *otp.Reservation){
 		"answered": func(d *desk, r *otp.Reservation) { d.mustMiss(r.ID) },
@@ -188,8 +188,8 @@ func returnNone(t *testing.T, open Open) {
 	}
 }
 
-// returnBounded: refusals are given back as often as the rate allows
-// sendings; who brings them about without end is stopped as well.
+// returnBounded: refused sendings are given back only as often as the rate allows
+// sendings. So a limit also stops a person who causes refusals without end.
 func returnBounded(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "bounded", otp.Rate{Count: 3, Window: time.Hour})
@@ -207,8 +207,7 @@ func returnBounded(t *testing.T, open Open) {
 	}
 }
 
-// refusedIsNotGuessed: a code that was never sent is right for nobody, until a
-// sending may have arrived.
+// refusedIsNotGuessed: no code is right while WebSMS has refused every sending.
 func refusedIsNotGuessed(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	r := d.usual()
@@ -220,7 +219,7 @@ func refusedIsNotGuessed(t *testing.T, open Open) {
 	d.now = d.now.Add(cooldown)
 	d.mustResend(r.ID, d.renewal())
 	d.mustMeet(r.ID)
-	// One that may have arrived stays good when a resend is refused.
+	// A code that may have arrived stays right when a resend is refused.
 	r = d.usual()
 	d.mustReserve(r)
 	d.mustSettle(r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Taken: d.now, Now: d.now})
@@ -230,7 +229,7 @@ func refusedIsNotGuessed(t *testing.T, open Open) {
 	d.mustMeet(r.ID)
 }
 
-// returnExact sees that it is the sending of that moment which is given back.
+// returnExact: exactly the sending of the given moment is given back.
 func returnExact(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "exact", otp.Rate{Count: 3, Window: time.Hour})
@@ -240,7 +239,7 @@ func returnExact(t *testing.T, open Open) {
 		ids[i] = d.reserve(c)
 	}
 	failed := &otp.Settlement{Sending: 1, Status: otp.Failed, Now: d.now, Refused: true, Return: []otp.Counter{c}}
-	failed.Taken = epoch.Add(time.Second) // nothing was taken then
+	failed.Taken = epoch.Add(time.Second) // no sending was counted at that moment
 	d.mustSettle(ids[0], failed)
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 58*time.Minute)
 	failed.Taken = epoch.Add(time.Minute)
@@ -253,8 +252,8 @@ func returnExact(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", 2*time.Minute)
 }
 
-// returnDisagreeing takes sendings by two clocks, one behind the other, as
-// two nodes or two goroutines have them.
+// returnDisagreeing counts sendings by two clocks, one behind the other, as two nodes or
+// two goroutines may have them.
 func returnDisagreeing(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("budget", "clocks", otp.Rate{Count: 2, Window: time.Hour})
@@ -276,7 +275,7 @@ func returnDisagreeing(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "budget", time.Hour)
 }
 
-// metStillCount: a limit is on what is sent, so no end of a challenge lifts it.
+// metStillCount: limits count sendings, so the end of a challenge lifts none.
 func metStillCount(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "met", otp.Rate{Count: 4, Window: time.Hour})
@@ -286,12 +285,12 @@ func metStillCount(t *testing.T, open Open) {
 	replaced.Replaces = d.reserve(c)
 	d.mustReserve(replaced)
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour)
-	d.now = d.now.Add(otp.MaxLife) // expired, and still counted
+	d.now = d.now.Add(otp.MaxLife) // the challenge has expired, and its sending still counts
 	d.refused(d.store.Reserve(ctx, d.usual(c)), "number", time.Hour-otp.MaxLife)
 }
 
-// floodLiftsNone: what a store sheds under a flood, it is not a counter that
-// a window still looks at.
+// floodLiftsNone: under a flood of other counters, a store forgets no counter that a
+// window still needs.
 func floodLiftsNone(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	const kept = 20

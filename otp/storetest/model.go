@@ -9,39 +9,39 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// model is what a store must do, as plainly as it can be said: it forgets
-// nothing, has no index, and counts by looking at everything.
+// model is a simple store to compare others with. It forgets nothing, has no index, and
+// counts by looking at everything.
 type model struct {
 	capacity   int
 	challenges []*modelled
-	events     map[otp.Digest][]time.Time // all that were taken and not given back
-	returns    map[otp.Digest][]time.Time // when they were given back
+	counted    map[otp.Digest][]time.Time // the sendings that were counted and not given back
+	returns    map[otp.Digest][]time.Time // when sendings were given back
 	early      map[string][]connexus.State
 	messages   map[string]message
-	seen       map[otp.Digest]time.Time // until when
+	seen       map[otp.Digest]time.Time // until when a key is done
 	work       map[otp.Digest]heldWork
-	failures   map[runKey][]time.Time // the wrong codes in a row
+	failures   map[failureKey][]time.Time // when the wrong codes came
 }
 
-// runKey is whose wrong codes are counted together.
-type runKey struct{ number, device otp.Digest }
+// failureKey names wrong codes that are counted together.
+type failureKey struct{ number, device otp.Digest }
 
-// beyond stands for the devices that share a run.
+// beyond stands for the devices that share their failures.
 var beyond = otp.Digest{1}
 
-// keyOf returns where the wrong codes of a run are counted.
-func (m *model) keyOf(run otp.Failures) runKey {
-	key := runKey{run.Number, run.Device}
-	if _, known := m.failures[key]; known || run.Device == (otp.Digest{}) {
+// keyOf returns the key that the wrong codes of f are counted under.
+func (m *model) keyOf(f otp.Failures) failureKey {
+	key := failureKey{f.Number, f.Device}
+	if _, known := m.failures[key]; known || f.Device == (otp.Digest{}) {
 		return key
 	}
-	runs := 0
+	devices := 0
 	for k := range m.failures {
-		if k.number == run.Number && k.device != (otp.Digest{}) {
-			runs++
+		if k.number == f.Number && k.device != (otp.Digest{}) {
+			devices++
 		}
 	}
-	if runs >= otp.MaxDevices {
+	if devices >= otp.MaxDevices {
 		key.device = beyond
 	}
 	return key
@@ -49,15 +49,15 @@ func (m *model) keyOf(run otp.Failures) runKey {
 
 // modelled is one challenge.
 type modelled struct {
-	otp.Record // but for its status
+	otp.Record // without its status
 	proof      otp.Digest
 	made       int // the latest sending that WebSMS made the code for
 	born       time.Time
-	gone       bool // met or replaced
+	gone       bool // answered with the right code, or replaced
 	sendings   []sending
 	begun      int            // attempts that were left when the latest sending began
-	settled    otp.Status     // of the latest sending, "" until it is
-	heard      connexus.State // of the latest sending, or that an older one arrived
+	settled    otp.Status     // of the latest sending; "" until it is settled
+	heard      connexus.State // of the latest sending; or delivered, if an older one has arrived
 }
 
 // sending is one sending of a challenge.
@@ -68,13 +68,13 @@ type sending struct {
 	refused  bool
 }
 
-// heldWork is whose work a key is in, and until when.
+// heldWork is the lease of a key.
 type heldWork struct {
 	holder string
 	until  time.Time
 }
 
-// message is what a message id stands for.
+// message is the sending of a message id.
 type message struct {
 	challenge *modelled
 	sending   int
@@ -83,53 +83,53 @@ type message struct {
 func newModel(capacity int) *model {
 	return &model{
 		capacity: capacity,
-		events:   make(map[otp.Digest][]time.Time),
+		counted:  make(map[otp.Digest][]time.Time),
 		returns:  make(map[otp.Digest][]time.Time),
 		early:    make(map[string][]connexus.State),
 		messages: make(map[string]message),
 		seen:     make(map[otp.Digest]time.Time),
 		work:     make(map[otp.Digest]heldWork),
-		failures: make(map[runKey][]time.Time),
+		failures: make(map[failureKey][]time.Time),
 	}
 }
 
 // allowed reports whether no window that ends at that moment is full.
 func (m *model) allowed(list []otp.Counter, at time.Time) bool {
 	for _, c := range list {
-		if !within(m.events[c.Key], c.Rates, at) {
+		if !within(m.counted[c.Key], c.Rates, at) {
 			return false
 		}
 	}
 	return true
 }
 
-func within(events []time.Time, rates []otp.Rate, at time.Time) bool {
+func within(counted []time.Time, rates []otp.Rate, at time.Time) bool {
 	for _, r := range rates {
-		if count(events, r.Window, at) >= r.Count {
+		if count(counted, r.Window, at) >= r.Count {
 			return false
 		}
 	}
 	return true
 }
 
-// count returns how many events are less than window ago.
-func count(events []time.Time, window time.Duration, at time.Time) (n int) {
-	for _, event := range events {
-		if at.Sub(event) < window {
+// count returns how many counted are less than window ago.
+func count(counted []time.Time, window time.Duration, at time.Time) (n int) {
+	for _, taken := range counted {
+		if at.Sub(taken) < window {
 			n++
 		}
 	}
 	return n
 }
 
-// wait returns how long after now a sending would be allowed: the first
-// moment at which an event leaves a window and all are well.
+// wait returns how long after now a sending would be allowed. It tries each moment at
+// which a sending leaves a window.
 func (m *model) wait(list []otp.Counter, now time.Time) time.Duration {
 	moments := []time.Time{now}
 	for _, c := range list {
 		for _, r := range c.Rates {
-			for _, event := range m.events[c.Key] {
-				moments = append(moments, event.Add(r.Window))
+			for _, taken := range m.counted[c.Key] {
+				moments = append(moments, taken.Add(r.Window))
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func (m *model) wait(list []otp.Counter, now time.Time) time.Duration {
 	panic("no window ever empties")
 }
 
-// last returns the limits that refuse until the very end of the wait.
+// last returns the limits that still refuse one tick before the end of the wait.
 func (m *model) last(list []otp.Counter, now time.Time, wait time.Duration) []string {
 	var limits []string
 	for _, c := range list {
@@ -155,7 +155,7 @@ func (m *model) last(list []otp.Counter, now time.Time, wait time.Duration) []st
 
 func (m *model) take(list []otp.Counter, now time.Time) {
 	for _, c := range list {
-		m.events[c.Key] = append(m.events[c.Key], now)
+		m.counted[c.Key] = append(m.counted[c.Key], now)
 	}
 }
 
@@ -164,9 +164,9 @@ func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 		if !within(m.returns[c.Key], c.Rates, now) {
 			continue
 		}
-		if i := slices.IndexFunc(m.events[c.Key], taken.Equal); i >= 0 { // it was not cleared
+		if i := slices.IndexFunc(m.counted[c.Key], taken.Equal); i >= 0 { // it was not cleared
 			m.returns[c.Key] = append(m.returns[c.Key], now)
-			m.events[c.Key] = slices.Delete(m.events[c.Key], i, i+1)
+			m.counted[c.Key] = slices.Delete(m.counted[c.Key], i, i+1)
 		}
 	}
 }
@@ -175,42 +175,42 @@ func (m *model) giveBack(list []otp.Counter, taken, now time.Time) {
 func (m *model) used(c otp.Counter, now time.Time) []int {
 	used := make([]int, len(c.Rates))
 	for i, r := range c.Rates {
-		used[i] = count(m.events[c.Key], r.Window, now)
+		used[i] = count(m.counted[c.Key], r.Window, now)
 	}
 	return used
 }
 
-// lock returns until when a run is locked, and whether only an operator ends
-// it. The zero time is no lock's end.
-func (m *model) lock(run otp.Failures) (until time.Time, forever bool) {
-	list := m.failures[m.keyOf(run)]
+// lock returns until when the failures f are locked, and whether only an operator can
+// end the lock. The zero time means that there is no such end.
+func (m *model) lock(f otp.Failures) (until time.Time, forever bool) {
+	list := m.failures[m.keyOf(f)]
 	switch n := len(list); {
 	case n == 0:
 		return time.Time{}, false
-	case n >= run.Lockout.Max:
+	case n >= f.Lockout.Max:
 		return time.Time{}, true
-	case n%run.Lockout.Count == 0:
-		return list[n-1].Add(run.Lockout.For), false
+	case n%f.Lockout.Count == 0:
+		return list[n-1].Add(f.Lockout.For), false
 	}
 	return time.Time{}, false
 }
 
-func (m *model) locked(run otp.Failures, at time.Time) bool {
-	until, forever := m.lock(run)
+func (m *model) locked(f otp.Failures, at time.Time) bool {
+	until, forever := m.lock(f)
 	return forever || at.Before(until)
 }
 
 // fail counts a wrong code.
-func (m *model) fail(run otp.Failures, now time.Time) {
-	if run.Number != (otp.Digest{}) {
-		key := m.keyOf(run)
+func (m *model) fail(f otp.Failures, now time.Time) {
+	if f.Number != (otp.Digest{}) {
+		key := m.keyOf(f)
 		m.failures[key] = append(m.failures[key], now)
 	}
 }
 
-// succeed ends a run, unless several devices share it.
-func (m *model) succeed(run otp.Failures) {
-	if key := m.keyOf(run); key.device != beyond {
+// succeed ends the failures f, unless several devices share them.
+func (m *model) succeed(f otp.Failures) {
+	if key := m.keyOf(f); key.device != beyond {
 		delete(m.failures, key)
 	}
 }
@@ -218,12 +218,12 @@ func (m *model) succeed(run otp.Failures) {
 // unlock forgets the failures of a number, and reports whether there were any.
 func (m *model) unlock(number otp.Digest) bool {
 	before := len(m.failures)
-	maps.DeleteFunc(m.failures, func(k runKey, _ []time.Time) bool { return k.number == number })
+	maps.DeleteFunc(m.failures, func(k failureKey, _ []time.Time) bool { return k.number == number })
 	return len(m.failures) < before
 }
 
-// room returns how many challenges are held at least and at most, if former
-// is replaced: whether the dead take room until they expire is the store's.
+// room returns how many challenges a store may hold at least and at most, without
+// former. A store may or may not count those that ended by too many attempts.
 func (m *model) room(former otp.ID, now time.Time) (least, most int) {
 	for _, c := range m.challenges {
 		if c.gone || c.over(now) || c.ID == former {
@@ -314,7 +314,7 @@ func (s message) report(state connexus.State) {
 	}
 }
 
-// status follows from what was heard of the latest sending, if anything was.
+// status returns the status that follows from the delivery reports and the settlement.
 func (c *modelled) status() otp.Status {
 	switch {
 	case c.heard == connexus.StateDelivered:
@@ -338,8 +338,8 @@ func (c *modelled) record() otp.Record {
 // over reports whether the code's life is over.
 func (c *modelled) over(now time.Time) bool { return !now.Before(c.ExpiresAt) }
 
-// refusals returns the errors that any call for the challenge may be refused
-// with, none if it is there.
+// refusals returns the errors that a call for the challenge may return. It returns none
+// if the challenge can be used.
 func (c *modelled) refusals(now time.Time) []error {
 	switch {
 	case c.over(now) && c.AttemptsLeft == 0:

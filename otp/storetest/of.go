@@ -10,12 +10,12 @@ import (
 
 var ofTests = []test{
 	{"newest first", ofNewestFirst},
-	{"what has ended", ofEnded},
+	{"ended challenges", ofEnded},
 	{"as many as anybody looks at", ofMany},
 	{"nobody's", ofNobody},
 }
 
-// askedFor makes the usual challenge of a number, a second after the one before.
+// askedFor makes the usual challenge for a number, a second after the previous one.
 func (d *desk) askedFor(number string, replaces otp.ID) otp.ID {
 	d.Helper()
 	d.now = d.now.Add(time.Second)
@@ -25,7 +25,7 @@ func (d *desk) askedFor(number string, replaces otp.ID) otp.ID {
 	return r.ID
 }
 
-// of checks which challenges a number has.
+// of checks the challenges that Of returns for a number.
 func (d *desk) of(number string, want ...otp.ID) {
 	d.Helper()
 	got, err := d.store.Of(ctx, scope, sha256.Sum256([]byte(number)), d.now)
@@ -62,8 +62,9 @@ func ofNewestFirst(t *testing.T, open Open) {
 	}
 }
 
-// ofEnded: what was met, replaced or has expired is not there; what died of
-// wrong codes is, until it expires, and so is one that was sent again.
+// ofEnded: Of leaves out challenges that were answered or replaced or have expired. It
+// returns challenges that ended by wrong codes, and those that were sent again, until
+// they expire.
 func ofEnded(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	met, replaced, dead := d.askedFor("a", otp.ID{}), d.askedFor("a", otp.ID{}), d.askedFor("a", otp.ID{})
@@ -89,7 +90,7 @@ func ofMany(t *testing.T, open Open) {
 	d.of("a", ids[:otp.MaxOf]...)
 }
 
-// ofNobody: what was asked for without a number is not found by the lack of one.
+// ofNobody: Of finds no challenges without a number.
 func ofNobody(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	d.reserve()

@@ -14,10 +14,9 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// randomSequences plays random calls to a store and to the model, and
-// compares every answer. The stores are few and live long: each sequence has
-// challenges, counters and messages of its own, and days of its own.
-// Of the hundred sequences a plain run plays as many as plain says.
+// randomSequences plays random calls to a store and to the model, and compares every
+// answer. Many sequences share one store. Each of them has its own challenges,
+// counters, messages and days. See sequences for plain.
 func randomSequences(t *testing.T, open Open, capacities []int, plain int) {
 	stores := make(map[int]otp.Store)
 	for _, capacity := range capacities {
@@ -37,7 +36,7 @@ func randomSequences(t *testing.T, open Open, capacities []int, plain int) {
 			},
 		}
 		defer func() { day = p.d.now.Add(48 * time.Hour) }()
-		p.d.mustMeet(p.d.reserve()) // puts the challenges of days before out
+		p.d.mustMeet(p.d.reserve()) // makes the store forget the challenges of earlier days
 		t.Repeat(map[string]func(*rapid.T){
 			"":        p.compare,
 			"wait":    p.wait,
@@ -60,12 +59,12 @@ func randomSequences(t *testing.T, open Open, capacities []int, plain int) {
 	})
 }
 
-// fewSequences are played of what asks a store over a network for each step.
+// fewSequences is how many sequences a plain test plays if each step may go over a
+// network.
 const fewSequences = 30
 
-// sequences is rapid.Check for sequences of calls. A plain run plays no more of
-// them than plain says, a whole one all hundred. Where -rapid.checks is set, that
-// many are played.
+// sequences is rapid.Check for sequences of calls. It plays up to plain sequences, or all
+// hundred with WEBSMS_TEST_FULL=1, or as many as -rapid.checks says if that is set.
 func sequences(t *testing.T, plain int, play func(t *rapid.T)) {
 	few := testlevel.Size(plain, math.MaxInt)
 	flag.Visit(func(f *flag.Flag) {
@@ -75,7 +74,7 @@ func sequences(t *testing.T, plain int, play func(t *rapid.T)) {
 	})
 	played, failed := 0, false
 	rapid.Check(t, func(t *rapid.T) {
-		if played++; played > few && !failed { // one that fails is played again, to shorten it
+		if played++; played > few && !failed { // rapid plays a failed sequence again to shorten it
 			return
 		}
 		defer func() { failed = failed || t.Failed() }()
@@ -83,17 +82,17 @@ func sequences(t *testing.T, plain int, play func(t *rapid.T)) {
 	})
 }
 
-// player plays the calls of one sequence to both.
+// player plays the calls of one sequence to a store and the model.
 type player struct {
 	d       *desk
 	m       *model
 	name    string
 	lockout otp.Lockout
-	message int       // how many message ids are used up
-	early   time.Time // the first report of the next one
+	message int       // how many message ids were used
+	early   time.Time // when the next message id had its first report
 }
 
-// compare sees that every challenge is as the model has it.
+// compare checks every challenge against the model.
 func (p *player) compare(t *rapid.T) {
 	for i, c := range p.m.challenges {
 		rec, err := p.d.store.Get(ctx, scope, c.ID, p.d.now)
@@ -113,8 +112,8 @@ func (p *player) compare(t *rapid.T) {
 	}
 }
 
-// wait moves the clock: by a little, or to just before, at or after a moment
-// at which something ends.
+// wait moves the clock: by up to two minutes, or to just before, at or just after a
+// moment at which something ends.
 func (p *player) wait(t *rapid.T) {
 	if rapid.Bool().Draw(t, "just wait") {
 		p.d.now = p.d.now.Add(tick * time.Duration(rapid.Int64Range(0, int64(2*time.Minute/tick)).Draw(t, "for")))
@@ -126,8 +125,8 @@ func (p *player) wait(t *rapid.T) {
 	}
 	for _, c := range p.counters() {
 		for _, r := range c.Rates {
-			for _, event := range p.m.events[c.Key] {
-				moments = append(moments, event.Add(r.Window))
+			for _, taken := range p.m.counted[c.Key] {
+				moments = append(moments, taken.Add(r.Window))
 			}
 		}
 	}
@@ -137,8 +136,8 @@ func (p *player) wait(t *rapid.T) {
 	for _, work := range p.m.work {
 		moments = append(moments, work.until)
 	}
-	for _, run := range p.runs() {
-		until, _ := p.m.lock(run)
+	for _, f := range p.allFailures() {
+		until, _ := p.m.lock(f)
 		moments = append(moments, until)
 	}
 	moments = slices.DeleteFunc(moments, p.d.now.After)
@@ -153,7 +152,7 @@ func (p *player) wait(t *rapid.T) {
 	}
 }
 
-// any draws one of the latest challenges, nil for one that never was.
+// any draws one of the latest four challenges, or nil and an unknown id.
 func (p *player) any(t *rapid.T) (*modelled, otp.ID) {
 	latest := p.m.challenges[max(0, len(p.m.challenges)-4):]
 	if i := rapid.IntRange(-1, len(latest)-1).Draw(t, "challenge"); i >= 0 {
@@ -162,8 +161,8 @@ func (p *player) any(t *rapid.T) (*modelled, otp.ID) {
 	return nil, p.d.usual().ID
 }
 
-// change calls one method for a challenge and sees that its watchers wake,
-// if the model changes with it.
+// change makes one call for a challenge. It checks that watchers wake if the model of
+// the challenge changes.
 func (p *player) change(id otp.ID, c *modelled, call func()) {
 	changed, stop := p.d.store.Watch(id)
 	defer stop()

@@ -18,14 +18,14 @@ func (p *player) reserve(t *rapid.T) {
 		id = otp.ID{}
 	}
 	r := p.d.usual(p.some(t)...)
-	r.Replaces, r.Failures = id, p.run(t)
+	r.Replaces, r.Failures = id, p.failures(t)
 	r.Attempts = rapid.IntRange(1, 5).Draw(t, "attempts")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife, time.Hour}).Draw(t, "ttl")
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
 	p.ask(t, r, former)
 }
 
-// ask makes a challenge in place of the former one, if there is any.
+// ask makes a challenge that replaces former, if that is not nil.
 func (p *player) ask(t *rapid.T, r *otp.Reservation, former *modelled) {
 	p.change(r.Replaces, former, func() {
 		err := p.d.store.Reserve(ctx, r)
@@ -43,19 +43,19 @@ func (p *player) ask(t *rapid.T, r *otp.Reservation, former *modelled) {
 	})
 }
 
-// attempt gives codes in a row to one challenge, within one run.
+// attempt gives one to three codes for one challenge.
 func (p *player) attempt(t *rapid.T) {
 	c, id := p.any(t)
-	run := p.run(t)
+	f := p.failures(t)
 	for range rapid.IntRange(1, 3).Draw(t, "codes") {
-		p.answer(t, c, id, run)
+		p.answer(t, c, id, f)
 	}
 }
 
-// guess comes again, with a new challenge, perhaps as soon as the run's lock ends.
+// guess makes a new challenge, perhaps at the end of a lock, and gives codes for it.
 func (p *player) guess(t *rapid.T) {
-	run := p.run(t)
-	if until, _ := p.m.lock(run); until.After(p.d.now) && rapid.Bool().Draw(t, "wait for the lock's end") {
+	f := p.failures(t)
+	if until, _ := p.m.lock(f); until.After(p.d.now) && rapid.Bool().Draw(t, "wait for the lock's end") {
 		p.d.now = until.Add(tick * time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")))
 	}
 	r := p.d.usual()
@@ -65,12 +65,12 @@ func (p *player) guess(t *rapid.T) {
 		t.Skip("no room")
 	}
 	for range rapid.IntRange(1, attempts).Draw(t, "codes") {
-		p.answer(t, c, r.ID, run)
+		p.answer(t, c, r.ID, f)
 	}
 }
 
-// devices answers from many devices of one number, one code each: the first
-// wrong ones fill the places of those with a run of their own.
+// devices gives one code from each of many devices of one number. The first devices with
+// a wrong code get failures of their own, and all others share theirs.
 func (p *player) devices(t *rapid.T) {
 	number := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "number")
 	for _, device := range rapid.SliceOfN(rapid.IntRange(0, 2*otp.MaxDevices), 1, 2*otp.MaxDevices).Draw(t, "devices") {
@@ -80,27 +80,27 @@ func (p *player) devices(t *rapid.T) {
 		if c == nil {
 			t.Skip("no room")
 		}
-		p.answer(t, c, r.ID, runOf(p.name+number, fmt.Sprint("d", device), p.lockout))
+		p.answer(t, c, r.ID, failuresOf(p.name+number, fmt.Sprint("d", device), p.lockout))
 		if !c.gone {
-			p.d.mustMeet(r.ID) // in nobody's run, for the next one's room
+			p.d.mustMeet(r.ID) // counts to no failures, and makes room for the next challenge
 			c.gone = true
 		}
 	}
 }
 
-func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Failures) {
+func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, f otp.Failures) {
 	proof := wrong(rapid.IntRange(0, 2).Draw(t, "wrong"))
 	correct := c != nil && rapid.IntRange(0, 3).Draw(t, "right") == 3
 	if correct {
 		proof = c.proof
 	}
 	p.change(id, c, func() {
-		rec, err := p.d.answer(id, proof, run)
+		rec, err := p.d.answer(id, proof, f)
 		if p.refused(t, c, err) {
 			return
 		}
-		if p.m.locked(run, p.d.now) {
-			if p.limited(t, run, nil, 0, err); errors.Is(err, otp.ErrWrongCode) {
+		if p.m.locked(f, p.d.now) {
+			if p.limited(t, f, nil, 0, err); errors.Is(err, otp.ErrWrongCode) {
 				t.Fatalf("locked, and still compared: %v", err)
 			}
 			return
@@ -108,22 +108,22 @@ func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Failures) {
 		c.AttemptsLeft--
 		if correct && c.possible() {
 			c.gone = true
-			p.m.succeed(run)
+			p.m.succeed(f)
 			if err != nil {
 				t.Fatalf("Attempt with the right proof: %v", err)
 			}
 			return
 		}
-		p.m.fail(run, p.d.now)
+		p.m.fail(f, p.d.now)
 		if !errors.Is(err, otp.ErrWrongCode) {
 			t.Fatalf("Attempt with a wrong proof: %v", err)
 		}
 		var limit *otp.LimitError
 		switch locks := errors.As(err, &limit); {
-		case locks != p.m.locked(run, p.d.now):
+		case locks != p.m.locked(f, p.d.now):
 			t.Fatalf("Attempt with a wrong proof: %v, want it to lock: %v", err, !locks)
 		case locks:
-			p.limited(t, run, nil, 0, limit)
+			p.limited(t, f, nil, 0, limit)
 		}
 		if diff := same(rec, c.record()); diff != "" {
 			t.Fatalf("Attempt returned %s", diff)
@@ -131,7 +131,8 @@ func (p *player) answer(t *rapid.T, c *modelled, id otp.ID, run otp.Failures) {
 	})
 }
 
-// refused checks the refusal of a challenge that is none, or not any more.
+// refused checks the error for a challenge that cannot be used, and reports whether it is
+// one.
 func (p *player) refused(t *rapid.T, c *modelled, err error) bool {
 	refusals := []error{otp.ErrNoChallenge}
 	if c != nil {
@@ -149,7 +150,7 @@ func (p *player) resend(t *rapid.T) {
 		t.Skip("sent often enough")
 	}
 	r := p.d.renewal(p.some(t)...)
-	r.Failures = p.run(t)
+	r.Failures = p.failures(t)
 	r.Cooldown = rapid.SampledFrom([]time.Duration{0, time.Second, cooldown}).Draw(t, "cooldown")
 	r.TTL = rapid.SampledFrom([]time.Duration{30 * time.Second, ttl, otp.MaxLife}).Draw(t, "ttl")
 	p.change(id, c, func() {
@@ -164,7 +165,8 @@ func (p *player) resend(t *rapid.T) {
 	})
 }
 
-// settle settles one sending of a challenge, once, whatever became of it.
+// settle settles one sending of a challenge, which may have ended. It settles no sending
+// twice.
 func (p *player) settle(t *rapid.T) {
 	c, id := p.any(t)
 	if c == nil {
@@ -181,7 +183,7 @@ func (p *player) settle(t *rapid.T) {
 	if s.Status == otp.Failed && rapid.Bool().Draw(t, "certainly") {
 		s.Refused, s.Return = true, taken.counters
 	} else if rapid.Bool().Draw(t, "with id") {
-		if len(p.m.early[p.next(0)]) > 0 && p.d.now.Sub(p.early) > time.Minute { // a store need not keep it for longer
+		if len(p.m.early[p.next(0)]) > 0 && p.d.now.Sub(p.early) > time.Minute { // a store may forget an early report after a minute
 			p.message++
 		}
 		s.MessageID = p.next(0)
@@ -196,7 +198,7 @@ func (p *player) settle(t *rapid.T) {
 	})
 }
 
-// next returns the message id that is ahead in the sequence's order.
+// next returns a message id of the sequence, counted from the next unused one.
 func (p *player) next(ahead int) string { return fmt.Sprintf("%s %d", p.name, p.message+ahead) }
 
 func (p *player) report(t *rapid.T) {
@@ -240,7 +242,7 @@ func (p *player) report(t *rapid.T) {
 	})
 }
 
-// live lets a store count the expired until it needs their room.
+// live checks Live. A store may count expired challenges until it needs their room.
 func (p *player) live(t *rapid.T) {
 	n, err := p.d.store.Live(ctx, p.d.now)
 	least, most := p.m.room(otp.ID{}, p.d.now)

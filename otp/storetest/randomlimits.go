@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// counters returns those of the sequence: of two numbers, and in all.
+// counters returns the counters of the sequence: two of numbers, and a budget for all.
 func (p *player) counters() []otp.Counter {
 	number := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 4, Window: 10 * time.Minute}}
 	return []otp.Counter{
@@ -32,34 +32,36 @@ func (p *player) some(t *rapid.T) []otp.Counter {
 	return list
 }
 
-// runs returns those of the sequence: of two numbers, each of its strangers
-// and of one device; and then of more devices than have one of their own.
-func (p *player) runs() []otp.Failures {
-	var runs []otp.Failures
+// allFailures returns the failures of the sequence. There are two numbers, each with
+// strangers and one device. The first number also has more devices than can have
+// failures of their own.
+func (p *player) allFailures() []otp.Failures {
+	var all []otp.Failures
 	for _, number := range []string{"a", "b"} {
 		for _, device := range []string{"", "d0"} {
-			runs = append(runs, runOf(p.name+number, device, p.lockout))
+			all = append(all, failuresOf(p.name+number, device, p.lockout))
 		}
 	}
 	for device := 1; device <= 2*otp.MaxDevices; device++ {
-		runs = append(runs, runOf(p.name+"a", fmt.Sprint("d", device), p.lockout))
+		all = append(all, failuresOf(p.name+"a", fmt.Sprint("d", device), p.lockout))
 	}
-	return runs
+	return all
 }
 
-// run draws whose wrong code it is. It favours few, so that they get somewhere.
-func (p *player) run(t *rapid.T) otp.Failures {
-	all := append([]otp.Failures{{Lockout: p.lockout}}, p.runs()...)
+// failures draws the failures that a wrong code counts to. It favours a few, so that
+// locks are reached.
+func (p *player) failures(t *rapid.T) otp.Failures {
+	all := append([]otp.Failures{{Lockout: p.lockout}}, p.allFailures()...)
 	favoured := []int{1, 1, 1, 1, 2, 2, 3, 4, 0}
 	for i := len(favoured); i < len(all); i++ {
 		favoured = append(favoured, i)
 	}
-	return all[rapid.SampledFrom(favoured).Draw(t, "run")]
+	return all[rapid.SampledFrom(favoured).Draw(t, "failures")]
 }
 
-// limited checks a refusal for limits, or that there was none to refuse for.
-func (p *player) limited(t *rapid.T, run otp.Failures, list []otp.Counter, cooldown time.Duration, err error) bool {
-	until, forever := p.m.lock(run)
+// limited checks err against all limits of the model, and reports whether one refuses.
+func (p *player) limited(t *rapid.T, f otp.Failures, list []otp.Counter, cooldown time.Duration, err error) bool {
+	until, forever := p.m.lock(f)
 	if forever {
 		p.d.refused(err, "max_failures", 0)
 		return true
@@ -88,8 +90,8 @@ func (p *player) limited(t *rapid.T, run otp.Failures, list []otp.Counter, coold
 }
 
 func (p *player) unlock(t *rapid.T) {
-	run := p.run(t)
-	p.d.unlock(run, p.m.unlock(run.Number))
+	f := p.failures(t)
+	p.d.unlock(f, p.m.unlock(f.Number))
 }
 
 func (p *player) used(t *rapid.T) {
@@ -104,10 +106,10 @@ func (p *player) clear(t *rapid.T) {
 	}
 	c := rapid.SampledFrom(p.counters()).Draw(t, "counter")
 	had, err := p.d.store.Clear(ctx, scope, c)
-	if len(p.m.events[c.Key]) > 0 && p.d.now.Sub(p.m.events[c.Key][len(p.m.events[c.Key])-1]) < time.Minute && !had || err != nil {
+	if len(p.m.counted[c.Key]) > 0 && p.d.now.Sub(p.m.counted[c.Key][len(p.m.counted[c.Key])-1]) < time.Minute && !had || err != nil {
 		t.Fatalf("Clear: %t, %v", had, err)
 	}
-	delete(p.m.events, c.Key)
+	delete(p.m.counted, c.Key)
 	delete(p.m.returns, c.Key)
-	p.d.now = p.d.now.Add(tick) // a sending is known by its moment
+	p.d.now = p.d.now.Add(tick) // sendings at one moment cannot be told apart
 }

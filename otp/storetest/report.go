@@ -19,13 +19,13 @@ var reportTests = []test{
 	{"changes nothing else", reportOnlyStatus},
 }
 
-// A delivery is what a challenge's status must be after reports, in order.
-// Which of them move it follows.
+// A delivery is a list of reports, and the status that the challenge must have after
+// each of them.
 type delivery struct {
 	name    string
 	settled otp.Status
 	reports []connexus.State
-	want    []otp.Status // after each
+	want    []otp.Status // after each report
 }
 
 const (
@@ -98,12 +98,12 @@ func reportSequences(t *testing.T, open Open) {
 					t.Fatalf("after report %d, %v: %v, want %v", i+1, state, got, was)
 				}
 			}
-			d.mustMeet(id) // whatever the network says
+			d.mustMeet(id) // no report ends a challenge
 		})
 	}
 }
 
-// reportAge: it counts from when the sending was taken.
+// reportAge: the age is the time since the sending was counted.
 func reportAge(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	id := d.reserve()
@@ -127,8 +127,8 @@ func reportAge(t *testing.T, open Open) {
 	age("m1", delivered, time.Minute+7*time.Second)
 }
 
-// reportEarly plays each sequence before the sending is settled: what counts
-// is where it would have led.
+// reportEarly plays each delivery before the sending is settled. The status is then the
+// one that the delivery leads to.
 func reportEarly(t *testing.T, open Open) {
 	for _, s := range deliveries {
 		t.Run(s.name, func(t *testing.T) {
@@ -171,8 +171,8 @@ func reportEarlyResend(t *testing.T, open Open) {
 	}
 }
 
-// reportOlder: of a sending that another followed only its arrival matters,
-// since the code is the same.
+// reportOlder: for a sending that is not the latest, only its arrival counts, because
+// both sendings have the same code.
 func reportOlder(t *testing.T, open Open) {
 	for _, s := range []struct {
 		state connexus.State
@@ -193,7 +193,7 @@ func reportOlder(t *testing.T, open Open) {
 		if got := d.mustGet(id).Status; got != s.want {
 			t.Errorf("%v of an older sending: %v, want %v", s.state, got, s.want)
 		}
-		// What the older did not say leaves the newer free to.
+		// Reports of the older sending do not stop those of the newer one.
 		d.mustSettle(id, &otp.Settlement{Sending: 2, MessageID: "m2", Status: otp.Accepted, Taken: d.now, Now: d.now})
 		if _, _, err := d.store.Report(ctx, "m2", undelivered, d.now); err != nil {
 			t.Fatalf("Report: %v", err)
@@ -208,8 +208,8 @@ func reportOlder(t *testing.T, open Open) {
 	}
 }
 
-// reportOvertakes: a sending that a report has spoken of is not put back by
-// its own, slower reply; nor by a time-out.
+// reportOvertakes: a report may come before the reply to its own sending. Neither that
+// reply nor a timeout then takes the status back.
 func reportOvertakes(t *testing.T, open Open) {
 	for _, status := range []otp.Status{otp.Accepted, otp.Failed} {
 		d := newDesk(t, open, 10)

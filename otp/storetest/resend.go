@@ -118,7 +118,7 @@ func resendCounts(t *testing.T, open Open) {
 	d.refused(err, "number", time.Hour-3*cooldown)
 }
 
-// cooldownOrLimit: whichever is longer is how long it takes.
+// cooldownOrLimit: the longer one of cooldown and limit decides the wait.
 func cooldownOrLimit(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	long := counter("number", "long", otp.Rate{Count: 1, Window: time.Minute})
@@ -142,7 +142,7 @@ func resendRefused(t *testing.T, open Open) {
 	id := d.reserve(full)
 	d.mustSettle(id, &otp.Settlement{Sending: 1, Status: otp.Accepted, MessageID: "m1", Taken: d.now, Now: d.now})
 	before := d.mustGet(id)
-	for _, at := range []time.Duration{time.Second, cooldown} { // first the cooldown refuses too
+	for _, at := range []time.Duration{time.Second, cooldown} { // at the first of these the cooldown refuses too
 		d.now = epoch.Add(at)
 		for range 5 {
 			_, err := d.store.Resend(ctx, id, d.renewal(other, full))
@@ -163,8 +163,8 @@ func resendRefused(t *testing.T, open Open) {
 	d.refused(d.store.Reserve(ctx, d.usual(other)), "budget", time.Hour)
 }
 
-// resendGivenBack: a resend that was certainly not sent is given back, and the
-// challenge goes on as it is.
+// resendGivenBack: a resend that WebSMS refused is given back, and the challenge stays
+// usable.
 func resendGivenBack(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	c := counter("number", "back", otp.Rate{Count: 2, Window: time.Hour})

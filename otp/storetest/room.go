@@ -10,7 +10,7 @@ import (
 var roomTests = []test{
 	{"full is refused", fullRefused},
 	{"full takes no counter", fullTakesNoCounter},
-	{"what frees room", freesRoom},
+	{"ended challenges free room", freesRoom},
 	{"replacing", replacing},
 	{"replacing the gone frees nothing", replacingGone},
 	{"live", live},
@@ -34,7 +34,7 @@ func fullRefused(t *testing.T, open Open) {
 		refused := d.usual()
 		d.full(d.store.Reserve(ctx, refused))
 		d.every(refused.ID, otp.ErrNoChallenge)
-		for _, id := range ids { // none was put out for another
+		for _, id := range ids { // no challenge has lost its room to another
 			d.mustMeet(id)
 		}
 	}
@@ -62,7 +62,7 @@ func freesRoom(t *testing.T, open Open) {
 	d.reserve()
 	d.full(d.store.Reserve(ctx, d.usual()))
 
-	d.now = epoch.Add(cooldown) // a code's longer life keeps its room
+	d.now = epoch.Add(cooldown) // a code that lives longer keeps its room
 	d.mustResend(ids[0], d.renewal())
 	d.now = epoch.Add(ttl - tick)
 	d.full(d.store.Reserve(ctx, d.usual()))
@@ -86,7 +86,7 @@ func replacing(t *testing.T, open Open) {
 		ids[0] = next.ID
 	}
 	d.full(d.store.Reserve(ctx, d.usual()))
-	d.kill(ids[1]) // a dead one can be replaced too
+	d.kill(ids[1]) // a challenge without attempts can be replaced too
 	next := d.usual()
 	next.Replaces = ids[1]
 	d.mustReserve(next)
@@ -108,7 +108,7 @@ func replacingGone(t *testing.T, open Open) {
 		d.full(d.store.Reserve(ctx, next))
 	}
 	d.mustMeet(ids[1])
-	for _, gone := range []otp.ID{met, d.usual().ID} { // with room it does no harm either
+	for _, gone := range []otp.ID{met, d.usual().ID} { // with room, unknown ids to replace do no harm
 		next := d.usual()
 		next.Replaces = gone
 		d.mustReserve(next)
@@ -138,6 +138,6 @@ func live(t *testing.T, open Open) {
 	d.mustMeet(b)
 	count(1)
 	d.now = d.now.Add(ttl)
-	d.reserve() // whoever asks for room, the expired are out of it
+	d.reserve() // an expired challenge takes no room
 	count(1)
 }

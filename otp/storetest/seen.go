@@ -13,7 +13,7 @@ var seenTests = []test{
 	{"keys are apart", keysApart},
 }
 
-// first checks what First says.
+// first checks the answer of First.
 func (d *desk) first(key otp.Digest, within time.Duration, want bool) {
 	d.Helper()
 	got, err := d.store.First(ctx, key, within, d.now)
@@ -29,7 +29,7 @@ func firstWithin(t *testing.T, open Open) {
 		d.first(key, within, true)
 		d.first(key, within, false)
 		d.now = epoch.Add(within / 2)
-		d.first(key, within, false) // which does not begin it anew
+		d.first(key, within, false) // does not extend its time
 		d.now = epoch.Add(within - tick)
 		d.first(key, within, false)
 		d.now = epoch.Add(within)

@@ -63,8 +63,8 @@ func settleOlder(t *testing.T, open Open) {
 	}
 }
 
-// settleGone settles sendings of challenges that have ended meanwhile: no
-// error, and none comes to life.
+// settleGone settles sendings of challenges that have ended. That is no error, and no
+// challenge can be used again.
 func settleGone(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	made := &otp.Made{Sealed: []byte("late"), Proof: wrong(1), Length: 6}
@@ -100,7 +100,8 @@ func settleGone(t *testing.T, open Open) {
 	d.every(dead, otp.ErrTooManyAttempts)
 }
 
-// settleMade: the code comes with the settlement; until then none is right.
+// settleMade: if WebSMS makes the code, it comes with the settlement. No code is right
+// before.
 func settleMade(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	r := d.usual()
@@ -118,19 +119,19 @@ func settleMade(t *testing.T, open Open) {
 	}
 	d.now = d.now.Add(cooldown)
 	if rec := d.mustResend(r.ID, d.renewal()); string(rec.Sealed) != "theirs" {
-		t.Errorf("Resend returned %q, want what was made", rec.Sealed)
+		t.Errorf("Resend returned %q, want the code that was made", rec.Sealed)
 	}
 	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: right(r.ID), Now: d.now}); !errors.Is(err, otp.ErrWrongCode) {
 		t.Errorf("the proof of the reservation: %v, want %v", err, otp.ErrWrongCode)
 	}
 	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: made.Proof, Now: d.now}); err != nil {
-		t.Errorf("the proof of what was made: %v", err)
+		t.Errorf("the proof of the code that was made: %v", err)
 	}
 	d.every(r.ID, otp.ErrNoChallenge)
 }
 
-// settleMadeLate: the code of a sending is right although it was resent before
-// its reply came, if no later reply brought another.
+// settleMadeLate: the reply to a sending may come after a resend. Its code is right if no
+// later sending has brought another code.
 func settleMadeLate(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	r := d.usual()
@@ -147,6 +148,6 @@ func settleMadeLate(t *testing.T, open Open) {
 			rec.Status, rec.CodeLength, rec.Sealed)
 	}
 	if _, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: made.Proof, Now: d.now}); err != nil {
-		t.Errorf("the proof of what was made: %v", err)
+		t.Errorf("the proof of the code that was made: %v", err)
 	}
 }

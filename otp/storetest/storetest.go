@@ -1,12 +1,11 @@
-// Package storetest is the conformance suite of otp.Store: what every store
-// must do, whichever machine keeps it. A store that passes it can take the
-// place of another without anything else changing.
+// Package storetest is the test suite that every otp.Store must pass. A store that
+// passes can replace another store.
 //
-// It promises to look at a store through its interface alone, under a clock
-// of its own: the time is an argument of every call, moved to the microsecond
-// and never slept through, so a store must not judge by any other. Where the
-// interface leaves a store free (how long it remembers a challenge that has
-// expired, which of two refusals it names) the suite accepts either answer.
+// The suite uses only the methods of otp.Store. The time is an argument of the calls, in
+// whole microseconds. The suite moves it without sleeping, so a store must use no other
+// clock for its answers. Where otp.Store allows several answers, the suite accepts each
+// of them. For example, a store may keep a challenge for a while after it has expired,
+// and it may choose between two limits with the same wait.
 package storetest
 
 import (
@@ -23,14 +22,13 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Open returns an empty store that holds capacity live challenges. It closes
-// the store with t.Cleanup.
+// Open returns an empty store with room for capacity live challenges. It closes the
+// store with t.Cleanup.
 type Open func(t *testing.T, capacity int) otp.Store
 
-// Run runs the whole suite against the stores that open returns: one for each
-// test. Crowds, floods and random sequences are of a representative size;
-// WEBSMS_TEST_FULL=1 makes them several times as large. rapid's flag
-// -rapid.checks says how many random sequences are played.
+// Run runs the whole suite. It calls open once for each test. With WEBSMS_TEST_FULL=1,
+// crowds, floods and random sequences are several times as large. The flag -rapid.checks
+// sets how many random sequences are played.
 func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 	run(t, open)
 	for _, test := range append(roomTests, crowdedRoomTests...) {
@@ -39,7 +37,7 @@ func Run(t *testing.T, open func(t *testing.T, capacity int) otp.Store) {
 	t.Run("random/model", func(t *testing.T) { randomSequences(t, open, []int{1, 2, 3, 4}, math.MaxInt) })
 }
 
-// RunUnbounded is Run for a store that has room for any number of challenges.
+// RunUnbounded is Run for a store with room for any number of challenges.
 func RunUnbounded(t *testing.T, open func(t *testing.T) otp.Store) {
 	one := func(t *testing.T, _ int) otp.Store { return open(t) }
 	run(t, one)
@@ -56,7 +54,7 @@ func run(t *testing.T, open Open) {
 		{"used", usedTests},
 		{"of a number", ofTests},
 		{"lockout", lockoutTests},
-		{"runs", runTests},
+		{"failures", failureTests},
 		{"resend", resendTests},
 		{"settle", settleTests},
 		{"report", reportTests},
@@ -87,20 +85,20 @@ const (
 	ttl      = 5 * time.Minute
 	cooldown = 30 * time.Second
 	tick     = time.Microsecond // the finest step of a clock
-	scope    = ""               // what a call names none in is in
+	scope    = ""               // the default scope
 )
 
-// epoch is when the suite's clock starts: not on a whole second, nor on a
-// millisecond, so that a store that rounds is found out.
+// epoch is when the clock of the suite starts. It is no whole second or millisecond, so
+// that the suite detects a store that rounds.
 var epoch = time.Date(2030, time.January, 2, 3, 4, 5, 678901000, time.UTC)
 
-// reporter is what a test fails by: *testing.T and *rapid.T are.
+// reporter reports failed tests. *testing.T and *rapid.T implement it.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// desk is a store under test and the time that it is told.
+// desk is a store under test, with the time that its calls get.
 type desk struct {
 	reporter
 	store otp.Store
@@ -127,10 +125,10 @@ func (d *desk) renewal(counters ...otp.Counter) *otp.Renewal {
 	return &otp.Renewal{Now: d.now, TTL: ttl, Cooldown: cooldown, Counters: counters}
 }
 
-// right is the proof of the right code of the challenge id.
+// right returns the proof of the right code of the challenge id.
 func right(id otp.ID) otp.Digest { return sha256.Sum256([]byte("right " + id.String())) }
 
-// wrong is the i-th proof of a wrong code, for any challenge.
+// wrong returns the i-th proof of a wrong code, for any challenge.
 func wrong(i int) otp.Digest {
 	return sha256.Sum256(binary.BigEndian.AppendUint64([]byte("wrong"), uint64(i)))
 }
@@ -206,8 +204,8 @@ func (d *desk) kill(id otp.ID) {
 	}
 }
 
-// refused checks that err is a *LimitError of limit (any, if it is empty),
-// and that it tells to wait for exactly that long.
+// refused checks that err is a *LimitError of limit with exactly that wait. If limit is
+// empty, it may be any limit.
 func (d *desk) refused(err error, limit string, wait time.Duration) {
 	d.Helper()
 	var refusal *otp.LimitError
@@ -234,8 +232,8 @@ func (d *desk) full(err error) {
 	}
 }
 
-// every calls each of the methods that ask for one challenge with the right
-// code, and checks that the error is want.
+// every calls each method for the challenge id, with the right code, and checks that the
+// error is one of want.
 func (d *desk) every(id otp.ID, want ...error) {
 	d.Helper()
 	_, got := d.store.Get(ctx, scope, id, d.now)
@@ -260,7 +258,7 @@ func oneOf(err error, list []error) bool {
 	return false
 }
 
-// same reports how two records differ, "" if they do not.
+// same returns how two records differ, or "" if they are equal.
 func same(got, want otp.Record) string {
 	switch {
 	case got.ID != want.ID:

@@ -21,7 +21,7 @@ func tries(key string) otp.Counter {
 	return counter("recovery_tries", key, otp.Rate{Count: 3, Window: 10 * time.Minute})
 }
 
-// try takes one try, and checks that it is refused for so long, 0: it is not.
+// try counts one try, and checks the wait of its refusal. 0 means that it is allowed.
 func (d *desk) try(scope string, c otp.Counter, want time.Duration) {
 	d.Helper()
 	err := d.store.Try(ctx, scope, c, d.now)
@@ -39,7 +39,7 @@ func triesWithin(t *testing.T, open Open) {
 		d.now = epoch.Add(time.Duration(i) * time.Minute)
 		d.try(scope, c, 0)
 	}
-	for range 10 { // refused ones do not count
+	for range 10 { // refused tries do not count
 		d.try(scope, c, 8*time.Minute)
 	}
 	d.now = epoch.Add(10*time.Minute - tick)
@@ -92,7 +92,7 @@ func triesAhead(t *testing.T, open Open) {
 	d.try(scope, tries("a"), 0)
 }
 
-// refusedWithin checks that err tells to wait for no longer than most.
+// refusedWithin checks that err is a refusal with a wait of at most most.
 func (d *desk) refusedWithin(err error, most time.Duration) {
 	d.Helper()
 	var limit *otp.LimitError

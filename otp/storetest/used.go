@@ -10,7 +10,7 @@ import (
 
 var usedTests = []test{
 	{"to the nanosecond", usedExactly},
-	{"after what was given back", usedAfterReturn},
+	{"after a return", usedAfterReturn},
 	{"nothing", usedNothing},
 	{"by another gate", usedByAnother},
 	{"cleared", usedCleared},
@@ -18,7 +18,7 @@ var usedTests = []test{
 	{"cleared, by a clock that was ahead", clearedAhead},
 }
 
-// used checks what Used says of each rate of a counter.
+// used checks the answer of Used for each rate of a counter.
 func (d *desk) used(c otp.Counter, want ...int) {
 	d.Helper()
 	got, err := d.store.Used(ctx, scope, c, d.now)
@@ -27,7 +27,7 @@ func (d *desk) used(c otp.Counter, want ...int) {
 	}
 }
 
-// usedExactly sees each of four sendings leave each of two windows.
+// usedExactly checks that each of four sendings leaves each of two windows exactly.
 func usedExactly(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	const short, long = time.Minute, time.Hour
@@ -62,8 +62,8 @@ func usedExactly(t *testing.T, open Open) {
 	d.used(c, 0, 0)
 }
 
-// usedAfterReturn: a resend counts like any sending, and only what is given
-// back does not.
+// usedAfterReturn: a resend counts like any sending. Only sendings that were given back do
+// not count.
 func usedAfterReturn(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("budget", "b", otp.Rate{Count: 5, Window: time.Hour})
@@ -94,7 +94,7 @@ func usedAfterReturn(t *testing.T, open Open) {
 	d.used(c, 4)
 }
 
-// usedNothing: what was never asked for counts none, and asking does not.
+// usedNothing: an unknown counter has no sendings, and Used itself counts nothing.
 func usedNothing(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	rate := otp.Rate{Count: 1, Window: time.Hour}
@@ -109,8 +109,8 @@ func usedNothing(t *testing.T, open Open) {
 	d.used(unknown, 1, 1, 1)
 }
 
-// usedByAnother: gates of one scope see each other's sendings, each within
-// rates of its own.
+// usedByAnother: gates of one scope count each other's sendings, each within its own
+// rates.
 func usedByAnother(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	lax := counter("budget", "shared", otp.Rate{Count: 8, Window: time.Hour})
@@ -125,7 +125,7 @@ func usedByAnother(t *testing.T, open Open) {
 	d.used(strict, 0, 2)
 }
 
-// clear checks what Clear says.
+// clear checks the answer of Clear.
 func (d *desk) clear(c otp.Counter, want bool) {
 	d.Helper()
 	if got, err := d.store.Clear(ctx, scope, c); got != want || err != nil {
@@ -133,15 +133,15 @@ func (d *desk) clear(c otp.Counter, want bool) {
 	}
 }
 
-// usedCleared: what an operator has cleared counts no more, and nothing else
-// changes: neither another counter, nor a challenge, nor a run.
+// usedCleared: Clear empties one counter. It changes no other counter, no challenge and no
+// failures.
 func usedCleared(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	rate := otp.Rate{Count: 2, Window: time.Hour}
 	c, other := counter("budget", "b", rate), counter("budget", "other", rate)
-	run := runOf("n", "", strict)
+	f := failuresOf("n", "", strict)
 	d.clear(c, false)
-	d.fail(run, 2)
+	d.fail(f, 2)
 	for range 2 {
 		id := d.reserve(c, other)
 		again := d.renewal(c)
@@ -149,7 +149,7 @@ func usedCleared(t *testing.T, open Open) {
 		again.Now = d.now
 		_, _ = d.store.Resend(ctx, id, again)
 		d.refused(d.store.Reserve(ctx, d.usual(c)), "budget", time.Hour-cooldown)
-		d.clear(otp.Counter{Limit: c.Limit, Key: c.Key}, true) // whoever clears knows no rates
+		d.clear(otp.Counter{Limit: c.Limit, Key: c.Key}, true) // Clear needs no rates
 		d.clear(c, false)
 		d.used(c, 0)
 		d.mustMiss(id)
@@ -158,10 +158,10 @@ func usedCleared(t *testing.T, open Open) {
 	d.used(other, 2)
 	d.reserve(c)
 	d.used(c, 1)
-	d.failAndLock(run, "lockout", time.Minute)
+	d.failAndLock(f, "lockout", time.Minute)
 }
 
-// clearedInFlight: a sending of before that fails gives nothing back.
+// clearedInFlight: if a sending from before Clear fails, it gives nothing back.
 func clearedInFlight(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	c := counter("budget", "b", otp.Rate{Count: 2, Window: time.Hour})

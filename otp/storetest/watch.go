@@ -20,7 +20,7 @@ var watchTests = []test{
 	{"no leak", watchNoLeak},
 }
 
-// patience is how long a wake-up may take: it may come from another machine.
+// patience bounds the time of a wake-up, which may come from another machine.
 const patience = 5 * time.Second
 
 // woken waits for a wake-up.
@@ -84,7 +84,7 @@ func allWoken(t *testing.T, open Open) {
 	for i := range 100 {
 		changed, stop := d.store.Watch(id)
 		defer stop()
-		if i%3 == 1 { // those who have left do not disturb the others
+		if i%3 == 1 { // watchers that have stopped do not disturb the others
 			stop()
 			continue
 		}
@@ -128,11 +128,11 @@ func stopWatching(t *testing.T, open Open) {
 	stop()
 	d.mustMiss(id)
 	changed, stopLater := d.store.Watch(id)
-	stop() // ends its own watch, which is over, and no other
+	stop() // the watch is over already; no other watch ends
 	d.mustMiss(id)
 	d.woken(changed, "a wrong Attempt")
 	stopLater()
-	changed, stop = d.store.Watch(d.usual().ID) // of a challenge there is not
+	changed, stop = d.store.Watch(d.usual().ID) // of an unknown challenge
 	stop()
 	select {
 	case <-changed:
@@ -141,8 +141,8 @@ func stopWatching(t *testing.T, open Open) {
 	}
 }
 
-// missesNothing has a watcher follow a challenge to its death while its
-// attempts are used up: were one change missed, it would wait for ever.
+// missesNothing: a watcher follows a challenge until its attempts are used up. A watcher
+// that missed a change would wait forever.
 func missesNothing(t *testing.T, open Open) {
 	d := newDesk(t, open, 50)
 	for range testlevel.Size(15, 50) {
@@ -181,8 +181,8 @@ func (d *desk) follow(id otp.ID) error {
 	}
 }
 
-// watchNoLeak leaves nothing running for watchers who left, were woken, or
-// watched what there is not.
+// watchNoLeak: no goroutine is left for watchers that have stopped, were woken, or watched
+// an unknown challenge.
 func watchNoLeak(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	id := d.reserve()
@@ -198,7 +198,7 @@ func watchNoLeak(t *testing.T, open Open) {
 		d.woken(changed, "a wrong Attempt")
 		stop()
 	}
-	watch(1) // what the store starts for good, it starts now
+	watch(1) // starts the goroutines that stay as long as the store
 	before := goleak.IgnoreCurrent()
 	watch(1000)
 	goleak.VerifyNone(t, before)

@@ -26,8 +26,8 @@ var workTests = []test{
 
 const lease = 10 * time.Second
 
-// begin has a holder begin, and checks that it can: want 0, that the key is
-// done: want -1, or that another's lease still runs for so long.
+// begin calls Begin for a holder and checks the answer. want is 0 if the holder gets the
+// key, -1 if the key is done, and otherwise the rest of another holder's lease.
 func (d *desk) begin(key otp.Digest, holder string, want time.Duration) {
 	d.Helper()
 	err := d.store.Begin(ctx, key, otp.Lease{Holder: holder, For: lease, Now: d.now})
@@ -38,7 +38,7 @@ func (d *desk) begin(key otp.Digest, holder string, want time.Duration) {
 
 const broken time.Duration = -2
 
-// progress returns what an error of Begin says, as begin wants it.
+// progress returns the answer of Begin in the form of begin.
 func progress(err error) time.Duration {
 	var work *otp.InWorkError
 	switch {
@@ -77,7 +77,7 @@ func workDone(t *testing.T, open Open) {
 	d.done(key, time.Hour)
 	d.begin(key, "b", -1)
 	d.begin(key, "a", -1)
-	d.forget(key, "a") // which ends no mark
+	d.forget(key, "a") // ends no mark
 	d.begin(key, "b", -1)
 	d.begin(other, "a", lease-time.Second)
 	done := d.now
@@ -91,18 +91,18 @@ func workDone(t *testing.T, open Open) {
 func workForgotten(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	key := wrong(1)
-	d.forget(key, "a") // what was never begun
+	d.forget(key, "a") // it was never begun
 	d.begin(key, "a", 0)
-	d.forget(key, "b") // who does not have it
+	d.forget(key, "b") // b does not have the key
 	d.begin(key, "b", lease)
 	d.forget(key, "a")
 	d.forget(key, "a")
 	d.begin(key, "b", 0)
-	d.forget(key, "a") // who has it no more
+	d.forget(key, "a") // a has lost the key
 	d.begin(key, "a", lease)
 	d.done(key, time.Minute)
 	d.begin(key, "a", -1)
-	d.forget(key, "") // an operator's, which ends a mark too
+	d.forget(key, "") // as an operator, which ends a mark too
 	d.begin(key, "a", 0)
 	d.forget(key, "")
 	d.begin(key, "b", 0)
@@ -115,7 +115,7 @@ func leaseEnds(t *testing.T, open Open) {
 	d.now = epoch.Add(lease - tick)
 	d.begin(key, "b", tick)
 	d.now = epoch.Add(lease)
-	d.begin(key, "b", 0) // the first try has died with its process
+	d.begin(key, "b", 0) // the process of the first holder has died
 	d.begin(key, "a", lease)
 }
 
@@ -128,7 +128,7 @@ func leaseRenewed(t *testing.T, open Open) {
 		d.begin(key, "a", 0)
 		d.begin(key, "b", lease)
 	}
-	d.now = d.now.Add(time.Hour) // a machine that slept; nobody else has begun
+	d.now = d.now.Add(time.Hour) // the machine slept, and nobody else has begun
 	d.begin(key, "a", 0)
 	d.begin(key, "b", lease)
 }
@@ -139,15 +139,15 @@ func workTakenOver(t *testing.T, open Open) {
 	d.begin(key, "a", 0)
 	d.now = d.now.Add(lease)
 	d.begin(key, "b", 0)
-	d.begin(key, "a", lease) // cannot renew
-	d.forget(key, "a")       // nor end it
+	d.begin(key, "a", lease) // a cannot renew its lease
+	d.forget(key, "a")       // nor end the lease of b
 	d.begin(key, "c", lease)
-	d.done(key, time.Hour) // yet what it has done is done
+	d.done(key, time.Hour) // yet work that a has finished is done
 	d.begin(key, "c", -1)
-	d.forget(key, "b") // though the other did not get it done
+	d.forget(key, "b") // even if b did not finish
 	d.begin(key, "c", -1)
 	d.now = d.now.Add(time.Minute)
-	d.done(key, time.Hour) // or did, later
+	d.done(key, time.Hour) // b has finished too, later
 	d.now = d.now.Add(time.Hour - tick)
 	d.begin(key, "c", -1)
 	d.now = d.now.Add(tick)
@@ -195,7 +195,7 @@ func oneInWork(t *testing.T, open Open) {
 	}
 }
 
-// A node whose clock was ahead, or is: its marks end their life from now.
+// The clock of a node was ahead. Its marks live from now on, for as long as any.
 func marksAhead(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	first, done, work := wrong(1), wrong(2), wrong(3)
@@ -219,20 +219,19 @@ func marksAhead(t *testing.T, open Open) {
 	d.begin(done, "b", 0)
 }
 
-// leaping plays random marks under a clock that leaps both ways. A mark that
-// was made in the future counts as made now, from when a store finds it at the
-// latest: each call that names its key. One whose life was over by any time
-// that was told may be forgotten.
+// leaping plays random marks under a clock that leaps in both directions. A mark from the
+// future counts as made now, at the latest with the next call for its key. A store may
+// forget a mark that was over at any time of any call.
 func leaping(t *testing.T, open Open) {
 	store := open(t, 10)
-	run := 0
+	serial := 0
 	sequences(t, fewSequences, func(t *rapid.T) {
-		run++
-		l := &markLeaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, run: run}
+		serial++
+		l := &markLeaper{d: &desk{reporter: t, store: store, now: epoch}, marks: map[int]*leapMark{}, serial: serial}
 		t.Repeat(map[string]func(*rapid.T){
 			"first": l.first, "begin": l.begin, "done": l.done, "forget": l.forget,
 			"leap": func(t *rapid.T) {
-				by := rapid.SampledFrom([]time.Duration{tick, time.Second, lease - tick, lease, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour}).Draw(t, "by")
+				by := rapid.SampledFrom(leapsOfMarks).Draw(t, "by")
 				if rapid.IntRange(0, 2).Draw(t, "back") == 0 {
 					by = -by
 				}
@@ -243,22 +242,27 @@ func leaping(t *testing.T, open Open) {
 	})
 }
 
+// leapsOfMarks are how far the clock leaps at once.
+var leapsOfMarks = []time.Duration{
+	tick, time.Second, lease - tick, lease, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour,
+}
+
 type markLeaper struct {
-	d     *desk
-	run   int
-	marks map[int]*leapMark
+	d      *desk
+	serial int
+	marks  map[int]*leapMark
 }
 
 // leapMark is a mark that is done or in work.
 type leapMark struct {
-	holder  string // "": done
+	holder  string // "": the key is done
 	life    time.Duration
-	made    time.Time // as a store has it that looks at the key it is asked for
-	soonest time.Time // as one has it that looks at all marks whenever it is told a time
-	lost    bool      // it may be forgotten
+	made    time.Time // as in a store that corrects a mark only when its key is asked for
+	soonest time.Time // as in a store that corrects all marks with each call
+	lost    bool      // a store may have forgotten it
 }
 
-// tell has what is in the future count as now, where a store looks at everything.
+// tell corrects the marks of a store that looks at all of them with each call.
 func (l *markLeaper) tell() {
 	for _, m := range l.marks {
 		if m.soonest.After(l.d.now) {
@@ -272,10 +276,10 @@ func (l *markLeaper) tell() {
 
 func (l *markLeaper) draw(t *rapid.T) (int, otp.Digest) {
 	i := rapid.IntRange(0, 3).Draw(t, "key")
-	return i, wrong(1000*l.run + i)
+	return i, wrong(1000*l.serial + i)
 }
 
-// look returns what may be known of a key: certainly, or perhaps.
+// look returns the mark of a key, whether a store must know it, and whether it may.
 func (l *markLeaper) look(i int) (m *leapMark, certain, possible bool) {
 	if m = l.marks[i]; m == nil {
 		return nil, false, false
@@ -316,7 +320,7 @@ func (l *markLeaper) begin(t *rapid.T) {
 		t.Fatal("Begin fails")
 	case got == 0:
 		if certain && m.holder != holder {
-			t.Fatalf("%s has begun what %q has", holder, m.holder)
+			t.Fatalf("%s has begun a key that %q has", holder, m.holder)
 		}
 		l.mark(i, holder, lease)
 	case got == -1:
@@ -334,7 +338,7 @@ func (l *markLeaper) done(t *rapid.T) {
 	i, key := l.draw(t)
 	ttl := rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 24 * time.Hour}).Draw(t, "ttl")
 	if m := l.marks[i]; m != nil && m.holder == "" && l.d.now.Before(m.made.Add(m.life)) {
-		t.Skip("done") // which of two marks counts is the store's
+		t.Skip("done") // a store may choose which of two marks counts
 	}
 	if err := l.d.store.Done(ctx, key, ttl, l.d.now); err != nil {
 		t.Fatal(err)
