@@ -13,54 +13,54 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestEnginePerIP limits a client whatever number it asks for, alone and
-// together with the other counters: all of them or none.
+// TestEnginePerIP: per_ip limits an address across all numbers. A sending counts in all
+// of its counters or in none.
 func TestEnginePerIP(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.PerNumber = []otp.Rate{{Count: 1, Window: 30 * time.Minute}}
 		e.policy.PerIP = []otp.Rate{{Count: 2, Window: time.Hour}}
-		ask := func(number int, client string) error {
-			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: fmt.Sprintf("+642100%04d", number), IP: client}, otp.ID{})
+		ask := func(number int, ip string) error {
+			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: fmt.Sprintf("+642100%04d", number), IP: ip}, otp.ID{})
 			synctest.Wait()
 			return err
 		}
-		must := func(number int, client string) {
+		must := func(number int, ip string) {
 			t.Helper()
-			if err := ask(number, client); err != nil {
+			if err := ask(number, ip); err != nil {
 				t.Fatal(err)
 			}
 		}
-		const client, another = "192.0.2.1", "2001:db8:1:2::/64"
-		must(1, client)
-		for range 3 { // the number's refusal takes nothing of the client's
-			e.limited(ask(1, client), "per_number", 30*time.Minute)
+		const ip, another = "192.0.2.1", "2001:db8:1:2::/64"
+		must(1, ip)
+		for range 3 { // a refusal for the number counts nothing for the address
+			e.limited(ask(1, ip), "per_number", 30*time.Minute)
 		}
-		must(2, client)
-		for i := range 3 { // nor the client's of the numbers'
-			e.limited(ask(10+i, client), "per_ip", time.Hour)
+		must(2, ip)
+		for i := range 3 { // and a refusal for the address nothing for the numbers
+			e.limited(ask(10+i, ip), "per_ip", time.Hour)
 		}
-		e.limited(ask(1, client), "per_ip", time.Hour) // the longer wait of two
+		e.limited(ask(1, ip), "per_ip", time.Hour) // the longer wait of two
 		must(10, another)
 		must(11, another)
 		e.limited(ask(12, another), "per_ip", time.Hour)
 		must(12, "")
-		for i := range 5 { // who has no address is not counted under one
+		for i := range 5 { // a sending without an address has no counter per IP
 			must(20+i, "")
 		}
 		other := e.policy
 		other.Scope = "other.example.com"
-		s := otp.Sending{Number: "+6421000099", IP: client}
+		s := otp.Sending{Number: "+6421000099", IP: ip}
 		if _, err := e.Issue(context.Background(), &other, s, otp.ID{}); err != nil {
-			t.Errorf("the same client at another scope: %v", err)
+			t.Errorf("the same address in another scope: %v", err)
 		}
 		synctest.Wait()
 		time.Sleep(time.Hour)
-		must(3, client)
+		must(3, ip)
 	})
 }
 
-// TestEnginePerIPReturn: a sending that was certainly refused is given
-// back to the client too, and one that may have arrived is not. A resend counts.
+// TestEnginePerIPReturn: a sending that was certainly refused is given back to the address
+// too. One that may have arrived is not. A resend counts.
 func TestEnginePerIPReturn(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -91,14 +91,14 @@ func TestEnginePerIPReturn(t *testing.T) {
 	}
 }
 
-// strain is what a Sending's Strained was told, and when.
+// strain is one call of a Sending's Strained, with its time.
 type strain struct {
 	used int
 	of   otp.Rate
 	at   time.Time
 }
 
-// strains collects what Strained is told.
+// strains collects the calls of Strained.
 type strains struct {
 	mu   sync.Mutex
 	list []strain
@@ -110,7 +110,7 @@ func (s *strains) tell(used int, of otp.Rate) {
 	s.list = append(s.list, strain{used, of, time.Now()})
 }
 
-// take returns what was told since it was last asked.
+// take returns the calls since the last take.
 func (s *strains) take() []strain {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +118,8 @@ func (s *strains) take() []strain {
 	return s.list
 }
 
-// TestEngineStrained: the sending that takes a budget to four fifths tells of
-// it, those before and after do not; and so it is in the next window.
+// TestEngineStrained: Strained is called for the sending that brings a budget to four
+// fifths. It is not called for those before and after, and again in the next window.
 func TestEngineStrained(t *testing.T) {
 	for _, c := range []struct{ budget, told int }{
 		{1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 4}, {6, 5}, {9, 8}, {10, 8}, {100, 80}, {101, 81},
@@ -130,7 +130,7 @@ func TestEngineStrained(t *testing.T) {
 			var told strains
 			for window := range 3 {
 				for i := range c.budget {
-					e.issue(otp.Sending{Unlisted: i%3 == 1, Strained: told.tell}) // a decoy counts as well
+					e.issue(otp.Sending{Unlisted: i%3 == 1, Strained: told.tell}) // unlisted numbers count as well
 					got := told.take()
 					if want := i+1 == c.told; (len(got) == 1) != want || len(got) > 1 || want && (got[0].used != c.told || got[0].of != rate) {
 						t.Fatalf("window %d, sending %d of %d: told %v", window, i+1, c.budget, got)
@@ -148,8 +148,8 @@ func TestEngineStrained(t *testing.T) {
 	}
 }
 
-// TestEngineStrainedAgain: who goes on at four fifths and more is told again
-// a window later, and not a nanosecond sooner.
+// TestEngineStrainedAgain: if a budget stays at four fifths or more, Strained is called
+// again exactly one window later.
 func TestEngineStrainedAgain(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.Budget = []otp.Rate{{Count: 5, Window: time.Hour}}
@@ -174,8 +174,8 @@ func TestEngineStrainedAgain(t *testing.T) {
 	})
 }
 
-// TestEngineStrainedAtOnce: of many sendings at the same moment one tells of
-// each rate; resends count like any, and scopes are apart.
+// TestEngineStrainedAtOnce: of many sendings at the same moment, one calls Strained for
+// each rate. Resends count too, and scopes are counted apart.
 func TestEngineStrainedAtOnce(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		rates := []otp.Rate{{Count: 50, Window: time.Hour}, {Count: 60, Window: 24 * time.Hour}}
@@ -229,11 +229,11 @@ func TestEngineStrainedAtOnce(t *testing.T) {
 				t.Errorf("told of %v, want each of %v once", of, c.want)
 			}
 		}
-		e.policy.Budget = nil // none to tell of
+		e.policy.Budget = nil // without a budget there are no calls
 		e.issue(s)
 		e.policy.Budget = []otp.Rate{{Count: 1, Window: time.Minute}}
 		time.Sleep(24 * time.Hour)
-		e.issue(otp.Sending{}) // nobody to tell
+		e.issue(otp.Sending{}) // without Strained there are no calls
 		if got := told.take(); len(got) != 0 {
 			t.Errorf("told %v without a budget", got)
 		}

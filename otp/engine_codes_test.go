@@ -14,14 +14,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// TestEngineCodes looks at ten thousand codes: each digit stands at each
-// place about as often as any other, and each length is as asked.
+// TestEngineCodes looks at ten thousand codes. Each digit is at each place about as often
+// as any other, and the length is as configured.
 func TestEngineCodes(t *testing.T) {
 	const n = 10_000
 	withEngine(t, func(c *otp.Config) { c.Random = rand.NewChaCha8([32]byte{1}) }, func(e *engineBench) {
 		var digits [6][10]int
 		seen := make(map[string]int)
-		for range n / 500 { // more may not be in flight at once
+		for range n / 500 { // no more than 500 may be in flight at once
 			for range 500 {
 				if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{}); err != nil {
 					t.Fatal(err)
@@ -62,8 +62,8 @@ func TestEngineCodes(t *testing.T) {
 	})
 }
 
-// TestEngineRandom sees that codes come from the randomness that was given,
-// leading zeros and all, and that there is no code without it.
+// TestEngineRandom: codes come from the given source of randomness, and may have leading
+// zeros. Without randomness there is no code.
 func TestEngineRandom(t *testing.T) {
 	codes := func(random io.Reader) (list []string) {
 		withEngine(t, func(c *otp.Config) { c.Random = random }, func(e *engineBench) {
@@ -85,11 +85,11 @@ func TestEngineRandom(t *testing.T) {
 		t.Errorf("zeros made %q, want 000000", zero[0])
 	}
 	withEngine(t, func(c *otp.Config) { c.Random = iotest.ErrReader(errors.New("no randomness")) }, func(e *engineBench) {
-		for i := range 1000 { // each of which gives its place back
+		for i := range 1000 { // each of them gives its place back
 			e.policy.Remote = i%2 == 0
 			s := otp.Sending{Number: someNumber, Unlisted: i%4 < 2}
 			if _, err := e.Issue(context.Background(), &e.policy, s, otp.ID{}); err == nil || errors.As(err, new(*otp.UnavailableError)) {
-				t.Fatalf("decoy %v, remote %v, without randomness: %v", s.Unlisted, e.policy.Remote, err)
+				t.Fatalf("unlisted %v, remote %v, without randomness: %v", s.Unlisted, e.policy.Remote, err)
 			}
 		}
 		synctest.Wait()
@@ -103,7 +103,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestEngineTypedCodes takes codes as phones show them and people type them.
+// TestEngineTypedCodes: codes are accepted as phones show them and as people type them.
 func TestEngineTypedCodes(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		for _, layout := range []string{

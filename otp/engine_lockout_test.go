@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// limited checks that err is the refusal of a limit.
+// limited checks that err is a refusal by this limit, with this wait.
 func (e *engineBench) limited(err error, limit string, wait time.Duration) {
 	e.t.Helper()
 	var refusal *otp.LimitError
@@ -35,10 +35,11 @@ func (e *engineBench) guess(device string) error {
 	return err
 }
 
-// TestEngineLockout locks a number out across its challenges, and neither its
-// owner's device nor another scope with it, until its time or an operator.
+// TestEngineLockout: a lockout holds for all challenges of a number, until its time is
+// over or an operator ends it. It does not hold for the owner's device, nor in another
+// scope.
 func TestEngineLockout(t *testing.T) {
-	var years atomic.Int64 // that have passed
+	var years atomic.Int64 // how many have passed
 	clock := func(c *otp.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(years.Load()) * otp.FailuresLife) }
 	}
@@ -115,37 +116,37 @@ func TestEngineLockout(t *testing.T) {
 	})
 }
 
-// runStore keeps the runs that the engine names to its store.
-type runStore struct {
+// failuresStore keeps the failures that the engine names in its calls.
+type failuresStore struct {
 	otp.Store
 	reserved, resent, answered []otp.Failures
 	unlocked                   []otp.Digest
 }
 
-func (s *runStore) Reserve(ctx context.Context, r *otp.Reservation) error {
+func (s *failuresStore) Reserve(ctx context.Context, r *otp.Reservation) error {
 	s.reserved = append(s.reserved, r.Failures)
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *runStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
+func (s *failuresStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
 	s.resent = append(s.resent, r.Failures)
 	return s.Store.Resend(ctx, id, r)
 }
 
-func (s *runStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
+func (s *failuresStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	s.answered = append(s.answered, a.Failures)
 	return s.Store.Attempt(ctx, id, a)
 }
 
-func (s *runStore) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
+func (s *failuresStore) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
 	s.unlocked = append(s.unlocked, number)
 	return s.Store.Unlock(ctx, scope, number)
 }
 
-// TestEngineRuns: a run is named alike by every step, and apart from that of
-// any other number, device or scope.
-func TestEngineRuns(t *testing.T) {
-	spy := new(runStore)
+// TestEngineFailures: all steps name the failures of a number and a device in the same
+// way. The name differs for any other number, device or scope.
+func TestEngineFailures(t *testing.T) {
+	spy := new(failuresStore)
 	withEngine(t, func(c *otp.Config) { spy.Store, c.Store = c.Store, spy }, func(e *engineBench) {
 		ctx := context.Background()
 		e.policy.Lockout = otp.Lockout{Count: 7, For: time.Minute, Max: 70}
@@ -156,7 +157,7 @@ func TestEngineRuns(t *testing.T) {
 				for _, device := range []string{"", "d", "e"} {
 					p := e.policy
 					p.Scope = scope
-					*spy = runStore{Store: spy.Store}
+					*spy = failuresStore{Store: spy.Store}
 					s := otp.Sending{Number: number, Device: device}
 					challenge, err := e.Issue(ctx, &p, s, otp.ID{})
 					if err != nil {
@@ -166,27 +167,27 @@ func TestEngineRuns(t *testing.T) {
 					_, _ = e.Verify(ctx, &p, otp.Verification{ID: challenge.ID, Number: number, Device: device})
 					_, _ = e.Unlock(ctx, scope, number)
 					synctest.Wait()
-					run := spy.reserved[0]
-					same := []otp.Failures{run}
+					f := spy.reserved[0]
+					same := []otp.Failures{f}
 					if !slices.Equal(spy.reserved, same) || !slices.Equal(spy.resent, same) || !slices.Equal(spy.answered, same) ||
-						!slices.Equal(spy.unlocked, []otp.Digest{run.Number}) {
-						t.Errorf("%s, %s, %q: its steps name different runs", scope, number, device)
+						!slices.Equal(spy.unlocked, []otp.Digest{f.Number}) {
+						t.Errorf("%s, %s, %q: its steps name different failures", scope, number, device)
 					}
-					if run.Lockout != p.Lockout {
-						t.Errorf("lockout %v, want %v", run.Lockout, p.Lockout)
+					if f.Lockout != p.Lockout {
+						t.Errorf("lockout %v, want %v", f.Lockout, p.Lockout)
 					}
-					if (run.Device == otp.Digest{}) != (device == "") || run.Number == (otp.Digest{}) || run.Device == run.Number {
-						t.Errorf("%s, %s, %q: number %x, device %x", scope, number, device, run.Number[:4], run.Device[:4])
+					if (f.Device == otp.Digest{}) != (device == "") || f.Number == (otp.Digest{}) || f.Device == f.Number {
+						t.Errorf("%s, %s, %q: number %x, device %x", scope, number, device, f.Number[:4], f.Device[:4])
 					}
 					whose := fmt.Sprint(scope, " ", number)
-					if was, known := numbers[run.Number]; known != (device != "") || known && was != whose {
-						t.Errorf("%s and %s: one run", was, whose)
+					if was, known := numbers[f.Number]; known != (device != "") || known && was != whose {
+						t.Errorf("%s and %s: the same failures", was, whose)
 					}
-					numbers[run.Number] = whose
-					if was, known := devices[run.Device]; known && device != "" {
-						t.Errorf("%s and %s %s: one run", was, whose, device)
+					numbers[f.Number] = whose
+					if was, known := devices[f.Device]; known && device != "" {
+						t.Errorf("%s and %s %s: the same failures", was, whose, device)
 					}
-					devices[run.Device] = whose + " " + device
+					devices[f.Device] = whose + " " + device
 				}
 			}
 		}

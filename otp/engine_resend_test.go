@@ -37,8 +37,8 @@ func TestEngineResend(t *testing.T) {
 	})
 }
 
-// TestEngineResendRefused sends nothing that the store refuses, nor what does
-// not open any more.
+// TestEngineResendRefused: nothing is sent if the store refuses, or if the sealed code
+// does not open any more.
 func TestEngineResendRefused(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.PerNumber = []otp.Rate{{Count: 3, Window: time.Hour}}
@@ -46,7 +46,7 @@ func TestEngineResendRefused(t *testing.T) {
 		refused := func(id otp.ID, is func(error) bool) {
 			t.Helper()
 			before := len(e.outbox.all())
-			for range 600 { // each of which gives its place back
+			for range 600 { // each of them gives its place back
 				if _, err := e.Resend(context.Background(), &e.policy, s, id); !is(err) {
 					t.Fatalf("Resend: %v", err)
 				}
@@ -101,13 +101,14 @@ func TestEngineResendRefused(t *testing.T) {
 			time.Sleep(time.Minute)
 			return connexus.Receipt{}, nil
 		}
-		for range inFlight { // it gave its place back
+		for range inFlight { // the resend has given its place back
 			e.issue(otp.Sending{})
 		}
 	})
 }
 
-// TestEngineRemote reads the code from the reply; a resend sends that one.
+// TestEngineRemote: the engine reads the code from the reply of WebSMS, and a resend sends
+// the same code.
 func TestEngineRemote(t *testing.T) {
 	for _, theirs := range []string{"048217", "4821", "00000000"} {
 		withEngine(t, nil, func(e *engineBench) {
@@ -123,7 +124,7 @@ func TestEngineRemote(t *testing.T) {
 			if challenge.CodeLength != 6 {
 				t.Errorf("a code of %d digits before it is known, want 6", challenge.CodeLength)
 			}
-			for _, guess := range []string{"", theirs} { // there is none yet
+			for _, guess := range []string{"", theirs} { // there is no code yet
 				e.verify(challenge.ID, guess, otp.ErrWrongCode)
 			}
 			time.Sleep(2 * time.Second)
@@ -143,8 +144,8 @@ func TestEngineRemote(t *testing.T) {
 	}
 }
 
-// TestEngineRemoteWithout: a reply that tells no code leaves a message that
-// cannot be verified, which was sent and is counted all the same.
+// TestEngineRemoteWithout: after a reply without a code, nothing can be verified. The
+// message was sent and counts all the same.
 func TestEngineRemoteWithout(t *testing.T) {
 	for _, theirs := range []string{"", "123", "123456789", "12345a", "１２３４", "-12345", "12 345"} {
 		withEngine(t, nil, func(e *engineBench) {
@@ -172,8 +173,8 @@ func TestEngineRemoteWithout(t *testing.T) {
 	}
 }
 
-// TestEngineRemoteOverlap resends before the first reply came: there is no
-// code to send yet, so that WebSMS makes another; the latest reply counts.
+// TestEngineRemoteOverlap resends before the first reply. There is no code to send yet, so
+// WebSMS makes another one. The reply to the latest sending counts.
 func TestEngineRemoteOverlap(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.Remote = true
@@ -198,7 +199,7 @@ func TestEngineRemoteOverlap(t *testing.T) {
 	})
 }
 
-// brokenStore fails where fails says so.
+// brokenStore fails in the methods that fails names.
 type brokenStore struct {
 	otp.Store
 	fails map[string]bool
@@ -234,13 +235,13 @@ func (s *brokenStore) Report(ctx context.Context, messageID string, state connex
 	return s.Store.Report(ctx, messageID, state, now)
 }
 
-// TestEngineStoreDown sends nothing that is not recorded first.
+// TestEngineStoreDown: the engine sends nothing that the store has not recorded first.
 func TestEngineStoreDown(t *testing.T) {
 	broken := &brokenStore{fails: make(map[string]bool)}
 	withEngine(t, func(c *otp.Config) { broken.Store, c.Store = c.Store, broken }, func(e *engineBench) {
 		s := otp.Sending{Number: someNumber}
 		broken.fails["Reserve"] = true
-		for range 600 { // each of which gives its place back
+		for range 600 { // each of them gives its place back
 			if _, err := e.Issue(context.Background(), &e.policy, s, otp.ID{}); !errors.Is(err, errBroken) {
 				t.Fatalf("Issue: %v, want %v", err, errBroken)
 			}
@@ -261,7 +262,7 @@ func TestEngineStoreDown(t *testing.T) {
 		}
 		broken.fails["Resend"] = false
 
-		broken.fails["Settle"] = true // what was sent and cannot be settled is told
+		broken.fails["Settle"] = true // Done is called even if the store cannot settle
 		var calls []told
 		done := func(id otp.ID, messageID string, err error) { calls = append(calls, told{id, messageID, err}) }
 		e.resend(challenge.ID, otp.Sending{Done: done})
@@ -276,8 +277,8 @@ func TestEngineStoreDown(t *testing.T) {
 	})
 }
 
-// TestEngineReport applies reports, and does not ask the store about what
-// says nothing.
+// TestEngineReport: the engine applies reports. It does not ask the store about events
+// without a message id or a state.
 func TestEngineReport(t *testing.T) {
 	broken := &brokenStore{fails: make(map[string]bool)}
 	withEngine(t, func(c *otp.Config) { broken.Store, c.Store = c.Store, broken }, func(e *engineBench) {
@@ -315,7 +316,7 @@ func TestEngineFirst(t *testing.T) {
 		}
 		first(true, "dlr", "MSG1", "1")
 		first(false, "dlr", "MSG1", "1")
-		first(true, "dlr", "MSG11", "") // the parts are apart
+		first(true, "dlr", "MSG11", "") // each part of the key counts apart
 		first(true, "dlr", "MSG1", "2")
 		first(false, "dlr", "MSG1", "2")
 		time.Sleep(time.Hour)

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// told is what a Sending's Done was told.
+// told is one call of a Sending's Done.
 type told struct {
 	id        otp.ID
 	messageID string
@@ -39,7 +39,7 @@ func TestEngineDone(t *testing.T) {
 				var calls []told
 				done := func(id otp.ID, messageID string, err error) {
 					calls = append(calls, told{id, messageID, err})
-					if got := e.get(id).Status; got != c.status { // whoever hears of it sees it
+					if got := e.get(id).Status; got != c.status { // the status is set before Done is called
 						t.Errorf("%v when Done is told, want %v", got, c.status)
 					}
 				}
@@ -58,21 +58,22 @@ func TestEngineDone(t *testing.T) {
 	}
 }
 
-// TestEngineReturn gives a sending back only where it is certain that nothing
-// was sent, and telling so betrays nobody.
+// TestEngineReturn: a sending is given back only if WebSMS certainly sent nothing, and
+// only on a gate that is not restricted. On a restricted gate it would tell which numbers
+// are listed.
 func TestEngineReturn(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		err     error
-		guarded bool
-		back    bool
+		name       string
+		err        error
+		restricted bool
+		back       bool
 	}{
 		{"sent", nil, false, false},
 		{"refused", &connexus.Error{Kind: connexus.KindFunds}, false, true},
 		{"refused, wrapped", fmt.Errorf("sending: %w", &connexus.Error{Kind: connexus.KindThrottled}), false, true},
 		{"perhaps sent", &connexus.Error{Kind: connexus.KindTimeout, MaybeAccepted: true}, false, false},
-		{"refused, guarded", &connexus.Error{Kind: connexus.KindFunds}, true, false},
-		{"who knows", errors.New("something else"), false, false},
+		{"refused, restricted", &connexus.Error{Kind: connexus.KindFunds}, true, false},
+		{"another error", errors.New("something else"), false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withEngine(t, nil, func(e *engineBench) {
@@ -82,7 +83,7 @@ func TestEngineReturn(t *testing.T) {
 					time.Sleep(time.Second)
 					return connexus.Receipt{}, c.err
 				}
-				s := otp.Sending{Number: someNumber, Restricted: c.guarded}
+				s := otp.Sending{Number: someNumber, Restricted: c.restricted}
 				challenge := e.issue(s)
 				time.Sleep(2 * time.Second)
 				e.resend(challenge.ID, s)
@@ -90,7 +91,7 @@ func TestEngineReturn(t *testing.T) {
 				if got := e.get(challenge.ID).Status; (got == otp.Failed) != (c.err != nil) {
 					t.Errorf("%v after %v", got, c.err)
 				}
-				for _, number := range []string{someNumber, "+6421999999"} { // the latter counts for the budget alone
+				for _, number := range []string{someNumber, "+6421999999"} { // the second number counts for the budget alone
 					for i := range 2 {
 						_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: number, Unlisted: true}, otp.ID{})
 						if want := c.back && number == someNumber; (err == nil) != want {
@@ -98,7 +99,7 @@ func TestEngineReturn(t *testing.T) {
 						}
 					}
 				}
-				var want error // it may have come all the same
+				var want error // the message may have arrived all the same
 				if strings.HasPrefix(c.name, "refused") {
 					want = otp.ErrWrongCode
 				}
@@ -108,23 +109,24 @@ func TestEngineReturn(t *testing.T) {
 	}
 }
 
-// TestEngineUnlisted: a decoy is answered, counted and settled as others are,
-// and there is no code that meets it.
+// TestEngineUnlisted: a challenge of an unlisted number is answered, counted and settled
+// as any other. No code is right for it.
 func TestEngineUnlisted(t *testing.T) {
 	for _, remote := range []bool{false, true} {
 		withEngine(t, nil, func(e *engineBench) {
 			e.policy.Remote = remote
 			e.policy.Attempts = 10
 			e.policy.PerNumber = []otp.Rate{{Count: 2, Window: time.Hour}}
-			decoy := otp.Sending{Number: someNumber, Unlisted: true, Done: func(otp.ID, string, error) { t.Error("Done was told of a decoy") }}
+			done := func(otp.ID, string, error) { t.Error("Done was called for an unlisted number") }
+			unlisted := otp.Sending{Number: someNumber, Unlisted: true, Done: done}
 			began := time.Now()
-			challenge := e.issue(decoy)
+			challenge := e.issue(unlisted)
 			want := otp.Challenge{
 				ID: challenge.ID, Status: otp.Queued, CodeLength: 6, AttemptsLeft: 10,
 				ExpiresAt: began.Add(5 * time.Minute), ResendAt: began.Add(30 * time.Second),
 			}
 			if challenge != want || e.get(challenge.ID) != want {
-				t.Errorf("a decoy is %+v, want %+v", challenge, want)
+				t.Errorf("an unlisted number is %+v, want %+v", challenge, want)
 			}
 			changed, stop := e.Watch(challenge.ID)
 			<-changed
@@ -134,7 +136,7 @@ func TestEngineUnlisted(t *testing.T) {
 			}
 			want.Status, want.Settled = otp.Accepted, true
 			if got := e.get(challenge.ID); got != want {
-				t.Errorf("a decoy is settled as %+v, want %+v", got, want)
+				t.Errorf("an unlisted number is settled as %+v, want %+v", got, want)
 			}
 			if !remote {
 				rec, err := e.store.Get(context.Background(), "", challenge.ID, time.Now())
@@ -144,16 +146,16 @@ func TestEngineUnlisted(t *testing.T) {
 				e.verify(challenge.ID, e.opened(rec), otp.ErrWrongCode)
 			}
 			e.verify(challenge.ID, "", otp.ErrWrongCode)
-			e.resend(challenge.ID, decoy)
+			e.resend(challenge.ID, unlisted)
 			if got := e.get(challenge.ID).Status; got != otp.Queued {
-				t.Errorf("a resent decoy is %v, want %v", got, otp.Queued)
+				t.Errorf("an unlisted number, resent, is %v, want %v", got, otp.Queued)
 			}
 			time.Sleep(time.Second)
 			if got := e.get(challenge.ID).Status; got != otp.Accepted {
-				t.Errorf("a resent decoy is %v, want %v", got, otp.Accepted)
+				t.Errorf("an unlisted number, resent, is %v, want %v", got, otp.Accepted)
 			}
-			if _, err := e.Issue(context.Background(), &e.policy, decoy, otp.ID{}); !errors.As(err, new(*otp.LimitError)) {
-				t.Errorf("the third decoy of 2 an hour: %v", err)
+			if _, err := e.Issue(context.Background(), &e.policy, unlisted, otp.ID{}); !errors.As(err, new(*otp.LimitError)) {
+				t.Errorf("the third sending to an unlisted number, of 2 an hour: %v", err)
 			}
 			if sent := e.outbox.all(); len(sent) != 0 {
 				t.Errorf("%d messages sent, want none", len(sent))
@@ -162,7 +164,7 @@ func TestEngineUnlisted(t *testing.T) {
 	}
 }
 
-// opened is the code that a record holds sealed.
+// opened returns the code that is sealed in a record.
 func (e *engineBench) opened(rec otp.Record) string {
 	e.t.Helper()
 	code, err := e.ring.Open(session.ForCode, string(rec.ID[:]), string(rec.Sealed))
@@ -172,9 +174,9 @@ func (e *engineBench) opened(rec otp.Record) string {
 	return string(code)
 }
 
-// TestEngineVeil: on a gate with a list a challenge is accepted after a time
-// that tells nothing, neither of whether a code is sent nor of how that goes:
-// whether WebSMS answers at once, late, never, or refuses.
+// TestEngineVeil: on a restricted gate, the time until a challenge is accepted tells
+// neither whether a code was sent nor how WebSMS answered: at once, late, never or with a
+// refusal.
 func TestEngineVeil(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		accepted := func(s otp.Sending) time.Duration {
@@ -182,7 +184,7 @@ func TestEngineVeil(t *testing.T) {
 			challenge, began := e.issue(s), time.Now()
 			for {
 				changed, stop := e.Watch(challenge.ID)
-				if e.get(challenge.ID).Status != otp.Queued { // what follows, the gate does not show
+				if e.get(challenge.ID).Status != otp.Queued { // a restricted gate does not show later states
 					stop()
 					return time.Since(began)
 				}
@@ -204,7 +206,7 @@ func TestEngineVeil(t *testing.T) {
 						time.Sleep(20 * time.Second)
 					}
 					if least < 205*time.Millisecond || least > 280*time.Millisecond || most > 525*time.Millisecond || most < 450*time.Millisecond {
-						t.Errorf("where a sending takes %s and fails with %v, decoy %t: accepted after %s to %s", takes, fails, s.Unlisted, least, most)
+						t.Errorf("where a sending takes %s and fails with %v, unlisted %t: accepted after %s to %s", takes, fails, s.Unlisted, least, most)
 					}
 				}
 			}
@@ -212,8 +214,8 @@ func TestEngineVeil(t *testing.T) {
 	})
 }
 
-// TestEngineSettled: a report of an older sending does not say that the latest
-// is settled, which is all that a gate with a list shows.
+// TestEngineSettled: a report of an older sending does not settle the latest one. A
+// restricted gate shows only whether the latest sending is settled.
 func TestEngineSettled(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		s := otp.Sending{Restricted: true}
@@ -235,8 +237,8 @@ func TestEngineSettled(t *testing.T) {
 // inFlight is how many sendings may be under way at once.
 const inFlight = 512
 
-// TestEngineInFlight refuses what would be one too many, and counts nothing
-// for it; verification goes on.
+// TestEngineInFlight: with inFlight sendings under way, the engine refuses another one and
+// counts nothing for it. Verification still works.
 func TestEngineInFlight(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.Budget = []otp.Rate{{Count: inFlight + 2, Window: time.Hour}}
@@ -252,8 +254,8 @@ func TestEngineInFlight(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		for range 10 {
-			for _, decoy := range []bool{false, true} {
-				s := otp.Sending{Number: someNumber, Unlisted: decoy}
+			for _, unlisted := range []bool{false, true} {
+				s := otp.Sending{Number: someNumber, Unlisted: unlisted}
 				_, issue := e.Issue(context.Background(), &e.policy, s, first.ID)
 				_, resend := e.Resend(context.Background(), &e.policy, s, first.ID)
 				for _, err := range []error{issue, resend} {
@@ -274,22 +276,22 @@ func TestEngineInFlight(t *testing.T) {
 
 		answer <- struct{}{}
 		synctest.Wait()
-		e.issue(otp.Sending{}) // into the place that is free
+		e.issue(otp.Sending{}) // takes the free place
 		_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
 		if !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("one more than %d in flight: %v", inFlight, err)
 		}
 		close(answer)
 		synctest.Wait()
-		e.issue(otp.Sending{}) // the last that the budget allows: the refused took none of it
+		e.issue(otp.Sending{}) // the last one in the budget, because refused sendings took none of it
 		if _, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{}); !errors.As(err, new(*otp.LimitError)) {
 			t.Errorf("over the budget: %v", err)
 		}
 	})
 }
 
-// TestEngineClose waits for what is in flight, refuses what is new, and
-// breaks off what takes too long.
+// TestEngineClose: Close waits for sendings in flight, refuses new ones, and cancels those
+// that take too long.
 func TestEngineClose(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -326,7 +328,7 @@ func TestEngineClose(t *testing.T) {
 					close(closed)
 				}()
 				synctest.Wait()
-				for range 2 { // while it closes, and when it is closed
+				for range 2 { // once while it closes, and once when it is closed
 					_, issue := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
 					_, resend := e.Resend(context.Background(), &e.policy, otp.Sending{Number: someNumber}, challenge.ID)
 					for _, err := range []error{issue, resend} {
@@ -351,7 +353,8 @@ func TestEngineClose(t *testing.T) {
 	}
 }
 
-// TestEngineCloseUnlisted does not wait out what is only pretended.
+// TestEngineCloseUnlisted: Close does not wait for sendings to unlisted numbers, which are
+// only pretended.
 func TestEngineCloseUnlisted(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		challenge := e.issue(otp.Sending{Unlisted: true})

@@ -15,9 +15,9 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// outbox is an otp.Sender that sends nothing, and keeps what it was given.
+// outbox is an otp.Sender that sends nothing and keeps the messages.
 type outbox struct {
-	// reply answers a message; nil: takes it at once.
+	// reply answers a message; nil: the outbox accepts it at once.
 	reply func(ctx context.Context, m connexus.OTP) (connexus.Receipt, error)
 
 	mu   sync.Mutex
@@ -41,8 +41,8 @@ func (o *outbox) all() []connexus.OTP {
 	return append([]connexus.OTP(nil), o.sent...)
 }
 
-// engineBench is an engine with its store and its outbox, on a clock of its
-// own: that of the bubble it runs in.
+// engineBench is an engine with its store and its outbox. It runs on the clock of a
+// synctest bubble.
 type engineBench struct {
 	*otp.Engine
 	t      *testing.T
@@ -52,7 +52,7 @@ type engineBench struct {
 	policy otp.Policy
 }
 
-// withEngine runs body in a bubble with an engine that change has a say in.
+// withEngine runs body in a bubble with an engine. change may change its configuration.
 func withEngine(t *testing.T, change func(*otp.Config), body func(*engineBench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,7 @@ func openStore(t *testing.T, capacity int) otp.Store {
 	return store
 }
 
-// otherCode returns a code that is not the right one.
+// otherCode returns a code other than the right one.
 func otherCode(code string) string {
 	wrong := []byte(code)
 	wrong[0] = '0' + (wrong[0]-'0'+1)%10
@@ -102,8 +102,8 @@ func otherCode(code string) string {
 
 const someNumber = "+6421234567"
 
-// issue sends a code to a number, which must succeed, and waits until no more
-// happens without time passing.
+// issue sends a code to a number, which must succeed. It waits until nothing more happens
+// at this moment.
 func (e *engineBench) issue(s otp.Sending) otp.Challenge {
 	e.t.Helper()
 	if s.Number == "" {
@@ -117,7 +117,7 @@ func (e *engineBench) issue(s otp.Sending) otp.Challenge {
 	return challenge
 }
 
-// resend sends the code of a challenge again, when it may be.
+// resend waits for the cooldown and sends the code of a challenge again.
 func (e *engineBench) resend(id otp.ID, s otp.Sending) otp.Challenge {
 	e.t.Helper()
 	time.Sleep(time.Until(e.get(id).ResendAt))
@@ -148,7 +148,7 @@ func (e *engineBench) verify(id otp.ID, code string, want error) {
 	}
 }
 
-// lastCode is the code of the latest message.
+// lastCode returns the code of the latest message.
 func (e *engineBench) lastCode() string {
 	e.t.Helper()
 	sent := e.outbox.all()

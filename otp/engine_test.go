@@ -70,7 +70,7 @@ func TestEngineExpiry(t *testing.T) {
 	})
 }
 
-// TestEngineReplaces ends the former challenge of a browser, unless the new
+// TestEngineReplaces: a new challenge ends the former one of the browser, unless the new
 // one is refused.
 func TestEngineReplaces(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
@@ -97,7 +97,7 @@ func TestEngineReplaces(t *testing.T) {
 	})
 }
 
-// spyStore keeps what the engine gives to its store.
+// spyStore keeps the arguments that the engine gives to its store.
 type spyStore struct {
 	otp.Store
 	given []byte
@@ -133,8 +133,8 @@ func (s *spyStore) counters(list []otp.Counter) {
 	}
 }
 
-// TestEngineStoreSeesNothing: neither code nor number reaches the store in
-// clear, whoever makes the code.
+// TestEngineStoreSeesNothing: neither code nor number reaches the store in clear, with
+// codes of the engine and of WebSMS.
 func TestEngineStoreSeesNothing(t *testing.T) {
 	spy := new(spyStore)
 	withEngine(t, func(c *otp.Config) { spy.Store, c.Store = c.Store, spy }, func(e *engineBench) {
@@ -165,7 +165,7 @@ func TestEngineStoreSeesNothing(t *testing.T) {
 	})
 }
 
-// TestEngineCounters limits numbers apart, and gates by their scope.
+// TestEngineCounters: each number has its own limit, and gates share limits by scope.
 func TestEngineCounters(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		e.policy.PerNumber = []otp.Rate{{Count: 1, Window: time.Hour}}
