@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// replyTime bounds how long one command may take, the way there and back included.
+// replyTime bounds the time from sending a command to its reply.
 const replyTime = 10 * time.Second
 
-// Error is an error that Redis replied with, such as "WRONGPASS invalid
+// Error is an error reply of Redis, such as "WRONGPASS invalid
 // username-password pair or user is disabled.".
 type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// conn is a connection of a test to Redis. It speaks RESP2 and nothing else
-// ("Redis serialization protocol specification").
+// conn is a connection of a test to Redis. It uses only RESP2 ("Redis serialization
+// protocol specification").
 type conn struct {
 	net.Conn
 	r *bufio.Reader
 }
 
-// dial connects to a server: with TLS if config is not nil, and with a password
-// if that is not empty.
+// dial connects to a server, with TLS if config is not nil. If the password is not
+// empty, it sends AUTH.
 func dial(addr string, config *tls.Config, password string) (*conn, error) {
 	dialer := &net.Dialer{Timeout: replyTime}
 	var c net.Conn
@@ -119,7 +119,7 @@ func (c *conn) read() (any, error) {
 	return nil, fmt.Errorf("the reply %q is of no known kind", line)
 }
 
-// flatten turns a reply into the list of all that it holds, as text.
+// flatten returns all values in a reply as a flat list of texts.
 func flatten(reply any) []string {
 	switch v := reply.(type) {
 	case nil:
@@ -135,7 +135,7 @@ func flatten(reply any) []string {
 	}
 }
 
-// field returns a value of what INFO and CLUSTER INFO reply: lines of name:value.
+// field returns the value of a line name:value in a reply of INFO or CLUSTER INFO.
 func field(info any, name string) string {
 	text, _ := info.(string)
 	for line := range strings.Lines(text) {

@@ -7,26 +7,26 @@ import (
 	"testing"
 )
 
-// masters is how many a Cluster has: the fewest that are one.
+// masters is how many masters a Cluster has. Redis Cluster needs at least three.
 const masters = 3
 
-// slots is how many hash slots a cluster has ("Redis cluster specification").
+// slots is the number of hash slots of a cluster ("Redis cluster specification").
 const slots = 16384
 
 // RedisCluster is a Redis Cluster of three masters without replicas.
 type RedisCluster struct {
-	Nodes []*Redis // in the order of their slots: each has a third
+	Nodes []*Redis // in the order of their slots; each has a third of them
 }
 
-// Cluster starts a Redis Cluster, and waits until each of its nodes says that
-// it is complete. args are as in Server, for each node.
+// Cluster starts a Redis Cluster, and waits until each node reports it as complete. Each
+// node gets args, as in Server.
 func Cluster(t testing.TB, args ...string) *RedisCluster {
 	t.Helper()
 	c := new(RedisCluster)
 	for range masters {
 		c.Nodes = append(c.Nodes, Server(t, append([]string{
 			"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-			// A node that a busy machine holds up is not down yet.
+			// On a busy machine, a slow node must not count as down.
 			"--cluster-node-timeout", "15000",
 		}, args...)...))
 	}
@@ -51,7 +51,7 @@ func Cluster(t testing.TB, args ...string) *RedisCluster {
 			if field(info, "cluster_state") != "ok" || field(info, "cluster_known_nodes") != strconv.Itoa(masters) {
 				return fmt.Errorf("%s says %v", node.Addr(), info)
 			}
-			// What is published reaches only those whom it has met and is connected to.
+			// A node sends published messages only to nodes that it is connected to.
 			nodes, err := node.Try("CLUSTER", "NODES")
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ func Cluster(t testing.TB, args ...string) *RedisCluster {
 	return c
 }
 
-// Owner returns the node that has the slot of a key, until it is moved.
+// Owner returns the node that had the slot of a key when the cluster started.
 func (c *RedisCluster) Owner(key string) *Redis {
 	slot := c.Slot(key)
 	for i, node := range c.Nodes {
@@ -81,8 +81,8 @@ func (c *RedisCluster) Slot(key string) int {
 	return int(c.Nodes[0].Do("CLUSTER", "KEYSLOT", key).(int64))
 }
 
-// Move begins to move the slot of a key from its owner to another node, as a
-// reshard does. Stay ends that: the slot stays where it is.
+// Move begins to move the slot of a key from its owner to another node, as a reshard
+// does. The caller ends the move with stay, which leaves the slot at its owner.
 func (c *RedisCluster) Move(key string) (stay func()) {
 	slot, from := strconv.Itoa(c.Slot(key)), c.Owner(key)
 	to := c.Nodes[0]
@@ -107,7 +107,7 @@ func (c *RedisCluster) Addrs() []string {
 	return addrs
 }
 
-// Dump returns what all nodes hold, as Redis.Dump does.
+// Dump returns the data of all nodes, as Redis.Dump does.
 func (c *RedisCluster) Dump() []byte {
 	var dump []byte
 	for _, node := range c.Nodes {

@@ -1,11 +1,11 @@
-// Package redistest gives tests a real Redis: a single server, a Cluster, a
-// Sentinel with what it watches, one that speaks TLS, and a proxy that does to
-// a connection what networks do to it. Everything listens on the loopback
-// interface, keeps nothing, and ends with the test.
+// Package redistest gives tests a real Redis: a single server, a server with TLS, a
+// Cluster, or a Sentinel with a master and a replica. Its proxy simulates the faults of
+// networks. All servers listen on the loopback interface, keep nothing on disk, and end
+// with the test.
 //
-// Where redis-server is not on the path the test is skipped; with "redis" in
-// the comma-separated WEBSMS_TEST_REQUIRE it fails instead. Redis 6.2 and later
-// will do, and so does a Valkey by the name of redis-server.
+// A test is skipped if there is no redis-server on the PATH. It fails instead if the
+// comma-separated list WEBSMS_TEST_REQUIRE contains "redis". Redis 6.2 or later works, and
+// so does a Valkey that is installed as redis-server.
 package redistest
 
 import (
@@ -16,14 +16,13 @@ import (
 	"github.com/caddy-websms/websms/internal/testlevel"
 )
 
-// patience bounds whatever is waited for: a busy machine may need seconds for
-// what takes milliseconds.
+// patience bounds each wait. On a busy machine, a step of milliseconds may take seconds.
 const patience = 30 * time.Second
 
-// pace is how often it is looked whether that has happened.
+// pace is the time between two checks while a test waits.
 const pace = 5 * time.Millisecond
 
-// Need skips a test where there is no redis-server, or fails it where one is
+// Need skips the test if there is no redis-server. It fails the test if redis is
 // required.
 func Need(t testing.TB) {
 	t.Helper()
@@ -31,9 +30,9 @@ func Need(t testing.TB) {
 	testlevel.Need(t, "redis", err)
 }
 
-// Eventually waits until what is true. A test that waits in vain fails with
-// what holds said last.
-func Eventually(t testing.TB, what string, holds func() error) {
+// Eventually waits until holds returns nil, for up to 30 seconds. Then the test fails with
+// goal and the last error of holds.
+func Eventually(t testing.TB, goal string, holds func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -42,7 +41,7 @@ func Eventually(t testing.TB, what string, holds func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not: %s: %v", patience, what, err)
+			t.Fatalf("after %v still not: %s: %v", patience, goal, err)
 		}
 		time.Sleep(pace)
 	}

@@ -51,8 +51,7 @@ func dumpDatabase(c *conn) ([]string, error) {
 	}
 }
 
-// dumpValue returns what a key holds. A key that has expired since it was
-// found holds nothing.
+// dumpValue returns the value of a key. A key that has expired meanwhile has none.
 func dumpValue(c *conn, key string) ([]string, error) {
 	kind, err := c.do("TYPE", key)
 	if err != nil {
@@ -68,7 +67,7 @@ func dumpValue(c *conn, key string) ([]string, error) {
 		"stream": {"XRANGE", key, "-", "+"},
 	}[kind]
 	if !ok {
-		return nil, fmt.Errorf("it is not known how to read a %v", kind)
+		return nil, fmt.Errorf("a key of the unknown type %v", kind)
 	}
 	if read == nil {
 		return nil, nil

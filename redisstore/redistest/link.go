@@ -13,13 +13,13 @@ type link struct {
 	ctx    context.Context // done when the link is reset
 	cancel context.CancelFunc
 	client *net.TCPConn
-	lost   bool // something of it was lost on the way; of the proxy's mutex
+	lost   bool // some data was lost on the way; guarded by the proxy's mutex
 
 	mu     sync.Mutex
-	server *net.TCPConn // nil until it is connected
+	server *net.TCPConn // nil until the link is connected
 }
 
-// chunk is what was read at once, and when it is to arrive.
+// chunk is the data of one read, with the time when it must arrive.
 type chunk struct {
 	data []byte
 	due  time.Time
@@ -27,10 +27,10 @@ type chunk struct {
 
 const (
 	chunkSize = 16 << 10
-	inFlight  = 64 // chunks of one direction that are on the way at most
+	inFlight  = 64 // at most so many chunks are on the way in one direction
 )
 
-// run passes on in both directions until both have come to their end.
+// run passes data on in both directions until both have ended.
 func (l *link) run() {
 	defer l.client.Close()
 	defer l.cancel()
@@ -63,7 +63,7 @@ func (l *link) connect() *net.TCPConn {
 func (l *link) dial() *net.TCPConn {
 	conn, err := new(net.Dialer).DialContext(l.ctx, "tcp", l.proxy.to)
 	if err != nil {
-		l.reset() // nobody is there; the client has been told otherwise before
+		l.reset() // no server listens, but the proxy has accepted the client already
 		return nil
 	}
 	l.mu.Lock()
@@ -87,22 +87,22 @@ func (l *link) reset() {
 	}
 }
 
-// cut closes a connection with a reset: what is not sent yet is thrown away
-// (RFC 9293, 3.6, by way of SO_LINGER).
+// cut closes a connection with a reset. SO_LINGER 0 discards data that was not sent yet
+// (RFC 9293, 3.6).
 func cut(c *net.TCPConn) {
 	_ = c.SetLinger(0) // it may have been closed
 	c.Close()
 }
 
-// pass carries what comes from one end to the other. The end of what one has to
-// say reaches the other in its place.
+// pass carries data from one end to the other. When one end closes its direction, pass
+// closes it at the other end, after all data.
 func (l *link) pass(from, to *net.TCPConn, replies bool) {
 	way := make(chan chunk, inFlight)
 	l.proxy.wg.Go(func() {
 		defer close(way)
 		l.take(from, way)
 	})
-	// What is on the way after a failed write is taken, and goes nowhere.
+	// After a failed write, the loop still takes all chunks, so that take can end.
 	for failed := false; ; {
 		c, ok := <-way
 		if !ok {
@@ -117,7 +117,7 @@ func (l *link) pass(from, to *net.TCPConn, replies bool) {
 	_ = to.CloseWrite() // it may be closed already
 }
 
-// take reads until there is no more.
+// take reads until the connection ends.
 func (l *link) take(from *net.TCPConn, way chan<- chunk) {
 	for {
 		data := make([]byte, chunkSize)
@@ -131,7 +131,7 @@ func (l *link) take(from *net.TCPConn, way chan<- chunk) {
 	}
 }
 
-// arrives waits until it is time for a chunk, and reports whether it gets there.
+// arrives waits until a chunk is due, and reports whether the faults let it through.
 func (l *link) arrives(c chunk, reply bool) bool {
 	late := time.NewTimer(time.Until(c.due))
 	defer late.Stop()
@@ -143,7 +143,7 @@ func (l *link) arrives(c chunk, reply bool) bool {
 	for {
 		f, lost, changed := l.proxy.now(l)
 		switch {
-		case lost: // and the link is reset when that is over
+		case lost: // the link is reset when the fault ends
 			return false
 		case f.cutReplies && reply:
 			l.reset()

@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// FaultProxy is a TCP proxy that does to connections what networks do. Without
-// a fault it passes on what it gets. Faults may be switched at any time, from
-// any goroutine, and together.
+// FaultProxy is a TCP proxy that simulates the faults of networks. Without a fault it
+// passes all data on. A test may switch faults at any time, from any goroutine, and
+// combine them.
 type FaultProxy struct {
 	t    testing.TB
 	addr string
@@ -28,7 +28,7 @@ type FaultProxy struct {
 	closed   bool
 }
 
-// faults is what is wrong with the network now.
+// faults are the faults that are switched on.
 type faults struct {
 	latency    time.Duration
 	halfOpen   bool
@@ -36,8 +36,8 @@ type faults struct {
 	cutReplies bool
 }
 
-// Proxy starts a proxy to the address to. It ends with the test, and with it
-// all its connections.
+// Proxy starts a proxy to the address to. The proxy and all its connections end with the
+// test.
 func Proxy(t testing.TB, to string) *FaultProxy {
 	t.Helper()
 	p := &FaultProxy{t: t, to: to, links: make(map[*link]bool), changed: make(chan struct{})}
@@ -47,7 +47,7 @@ func Proxy(t testing.TB, to string) *FaultProxy {
 			t.Fatal(err)
 		}
 		p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		p.listener, _ = net.Listen("tcp", p.addr) // somebody was faster: another port
+		p.listener, _ = net.Listen("tcp", p.addr) // another process took the port: try the next one
 	}
 	p.accept(p.listener)
 	t.Cleanup(p.close)
@@ -66,10 +66,10 @@ func (p *FaultProxy) Latency(d time.Duration) { p.change(func(f *faults) { f.lat
 // over, what was sent meanwhile arrives late, as TCP sees to (RFC 9293, 3.8.1).
 func (p *FaultProxy) Partition(on bool) { p.change(func(f *faults) { f.partition = on }) }
 
-// HalfOpen loses everything on the way in both directions, of new connections
-// too, as when the other end has vanished and nobody was told. When it is over,
-// connections that have lost something, or never got there, are reset: as a
-// server answers that was restarted and knows of none (RFC 9293, 3.5.1).
+// HalfOpen drops all data in both directions, also of new connections, as if the other end
+// had vanished without a sign. When it ends, the proxy resets all connections that have
+// lost data or never got through. A restarted server, which does not know the connections,
+// answers in the same way (RFC 9293, 3.5.1).
 func (p *FaultProxy) HalfOpen(on bool) {
 	p.change(func(f *faults) {
 		f.halfOpen = on
@@ -81,12 +81,12 @@ func (p *FaultProxy) HalfOpen(on bool) {
 	})
 }
 
-// CutReplies passes requests on, and resets a connection in place of the first
-// reply: whoever waits for that cannot know whether the request was carried out.
+// CutReplies passes requests on, and resets a connection instead of passing on the first
+// reply. So a client cannot know whether the server has carried out its request.
 func (p *FaultProxy) CutReplies(on bool) { p.change(func(f *faults) { f.cutReplies = on }) }
 
-// Refuse makes new connections be refused, as where nobody listens. Those that
-// are there stay.
+// Refuse refuses new connections, as a port without a listener does. Existing connections
+// stay.
 func (p *FaultProxy) Refuse(on bool) {
 	p.t.Helper()
 	p.mu.Lock()
@@ -110,7 +110,7 @@ func (p *FaultProxy) Refuse(on bool) {
 	p.accept(l)
 }
 
-// Reset ends all connections that there are with a TCP reset, at both ends.
+// Reset ends all existing connections with a TCP reset at both ends.
 func (p *FaultProxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,8 +127,8 @@ func (p *FaultProxy) change(how func(*faults)) {
 	p.changed = make(chan struct{})
 }
 
-// now returns the faults that there are for what is on the way through l, and a
-// channel that is closed when they change. What is lost once is lost for good.
+// now returns the current faults, whether l has lost data, and a channel that is closed
+// when the faults change. A link that has lost data stays lost.
 func (p *FaultProxy) now(l *link) (f faults, lost bool, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +142,7 @@ func (p *FaultProxy) latency() time.Duration {
 	return p.faults.latency
 }
 
-// accept serves what l gets until it is closed.
+// accept serves the connections of l until l is closed.
 func (p *FaultProxy) accept(l net.Listener) {
 	p.wg.Go(func() {
 		for {
@@ -155,7 +155,7 @@ func (p *FaultProxy) accept(l net.Listener) {
 	})
 }
 
-// serve begins to pass on between a client and the server.
+// serve begins to pass data on between a client and the server.
 func (p *FaultProxy) serve(client *net.TCPConn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{proxy: p, ctx: ctx, cancel: cancel, client: client}
@@ -174,7 +174,7 @@ func (p *FaultProxy) serve(client *net.TCPConn) {
 	})
 }
 
-// close ends the proxy, and waits until nothing of it is left.
+// close ends the proxy, and waits for all its goroutines.
 func (p *FaultProxy) close() {
 	p.mu.Lock()
 	p.closed = true

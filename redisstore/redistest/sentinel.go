@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// RedisSentinel is a sentinel with the master and the replica that it watches.
+// RedisSentinel is a sentinel, with the master and the replica that it watches.
 type RedisSentinel struct {
 	t        testing.TB
 	sentinel *Redis
@@ -20,13 +20,15 @@ type RedisSentinel struct {
 	replica  *Redis
 }
 
-// Sentinel starts a master, its replica and a sentinel that decides alone
-// (quorum 1), and waits until it knows both and the replica has what the
-// master has. args are as in Server, for master and replica.
+// Sentinel starts a master, its replica and one sentinel (quorum 1). It waits until the
+// sentinel knows both, and the replica has all data of the master. The master and the
+// replica get args, as in Server.
 func Sentinel(t testing.TB, args ...string) *RedisSentinel {
 	t.Helper()
 	s := &RedisSentinel{t: t, master: Server(t, args...)}
-	s.replica = Server(t, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.master.port), "--repl-diskless-sync-delay", "0"}, args...)...)
+	s.replica = Server(t, append([]string{
+		"--replicaof", "127.0.0.1 " + strconv.Itoa(s.master.port), "--repl-diskless-sync-delay", "0",
+	}, args...)...)
 	s.sentinel = s.watch()
 	Eventually(t, "the sentinel knows a replica that is in step", func() error {
 		replicas, err := s.sentinel.Try("SENTINEL", "REPLICAS", s.Name())
@@ -49,7 +51,7 @@ func (s *RedisSentinel) watch() *Redis {
 		s.t.Fatal(err)
 	}
 	r := &Redis{t: s.t, port: port, dir: s.t.TempDir()}
-	// A sentinel writes what it finds out into its configuration.
+	// A sentinel writes its state into its configuration file.
 	file := filepath.Join(r.dir, "sentinel.conf")
 	config := fmt.Sprintf(`port %d
 bind 127.0.0.1
@@ -74,20 +76,20 @@ sentinel failover-timeout %[3]s 3000
 // Addr returns the address of the sentinel.
 func (s *RedisSentinel) Addr() string { return s.sentinel.Addr() }
 
-// Do has the sentinel run a command, as Redis.Do does.
+// Do sends a command to the sentinel, as Redis.Do does.
 func (s *RedisSentinel) Do(args ...string) any {
 	s.t.Helper()
 	return s.sentinel.Do(args...)
 }
 
-// Name returns the name of the master that the sentinel is asked for.
+// Name returns the name under which the sentinel watches the master.
 func (s *RedisSentinel) Name() string { return "websms" }
 
 // Master returns the server that is the master now.
 func (s *RedisSentinel) Master() *Redis { return s.master }
 
-// Failover kills the master, and waits until the sentinel names the replica in
-// its place and that says so too. It can be done once.
+// Failover kills the master. It waits until the sentinel names the replica as the master,
+// and the replica agrees. A test can call it once.
 func (s *RedisSentinel) Failover() {
 	s.t.Helper()
 	s.master.Stop()
@@ -111,8 +113,8 @@ func (s *RedisSentinel) Failover() {
 	s.master, s.replica = s.replica, s.master
 }
 
-// followedBy reports whether value comes right after name, as in the lists of
-// names and values that a sentinel replies with.
+// followedBy reports whether value comes right after name in a list. A sentinel replies
+// with lists of names and values.
 func followedBy(list []string, name, value string) bool {
 	i := slices.Index(list, name)
 	return i >= 0 && i+1 < len(list) && list[i+1] == value

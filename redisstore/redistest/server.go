@@ -19,13 +19,12 @@ import (
 	"github.com/caddy-websms/websms/internal/process"
 )
 
-// busPort is how far a server's port of the cluster bus is above the one of
-// its clients, unless it is told otherwise (before Redis 7.0 it cannot be).
+// busPort is the distance from the port for clients to that of the cluster bus. It is the
+// default, and fixed before Redis 7.0.
 const busPort = 10000
 
-// Redis is a redis-server of one test. Its methods may be called from any
-// goroutine, those that fail the test (all but Addr and Try) only from the
-// test's own.
+// Redis is a redis-server of one test. Any goroutine may call Addr and Try. The other
+// methods may fail the test, so only the goroutine of the test may call them.
 type Redis struct {
 	t        testing.TB
 	port     int
@@ -39,9 +38,9 @@ type Redis struct {
 	proc *process.Process
 }
 
-// Server starts a redis-server on a free port of the loopback interface. It
-// keeps nothing on disk, unless args say otherwise: they are added to its
-// command line, such as "--appendonly", "yes". It ends with the test.
+// Server starts a redis-server on a free port of the loopback interface. args are added
+// to its command line, such as "--appendonly", "yes". Without them the server keeps nothing
+// on disk. It ends with the test.
 func Server(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	return launch(t, &Redis{portArg: "--port", args: args})
@@ -75,11 +74,11 @@ func launch(t testing.TB, r *Redis) *Redis {
 
 var errPortTaken = errors.New("the port is taken")
 
-// start runs the server on its port, until it answers.
+// start starts the server on its port, and waits until it answers.
 func (r *Redis) start() error {
-	// "--save" with nothing turns snapshots off. Uncompressed, a dump shows
-	// what is in it. The working directory is set here too, as redis-server
-	// would look for its files where the test runs.
+	// An empty "--save" turns snapshots off. Without compression, a dump shows its
+	// data in clear. The working directory is set as well, because redis-server
+	// would otherwise look for files in the directory of the test.
 	args := append([]string{
 		r.portArg, strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir, "--save", "",
 		"--rdbcompression", "no", "--daemonize", "no",
@@ -89,8 +88,7 @@ func (r *Redis) start() error {
 	return r.run(cmd)
 }
 
-// run starts the command line of a server or a sentinel, and waits until that
-// answers.
+// run starts a server or a sentinel, and waits until it answers.
 func (r *Redis) run(cmd *exec.Cmd) error {
 	proc, err := process.Start(cmd)
 	if err != nil {
@@ -120,8 +118,8 @@ func (r *Redis) run(cmd *exec.Cmd) error {
 	}
 }
 
-// answers reports why the process does not answer yet. Whoever else has the
-// port has another process id.
+// answers returns why the process does not answer yet, or nil. It compares the process id,
+// because another process may have the port.
 func (r *Redis) answers(pid int) error {
 	info, err := r.Try("INFO", "server")
 	if err != nil {
@@ -130,26 +128,26 @@ func (r *Redis) answers(pid int) error {
 	if got := field(info, "process_id"); got != strconv.Itoa(pid) {
 		return fmt.Errorf("process %s answers in place of %d", got, pid)
 	}
-	pong, err := r.Try("PING") // "LOADING" until what it kept is there
+	pong, err := r.Try("PING") // the reply is LOADING until the server has read its data
 	if err == nil && pong != "PONG" {
-		err = fmt.Errorf("to PING it says %v", pong)
+		err = fmt.Errorf("PING returns %v", pong)
 	}
 	return err
 }
 
-// Addr returns the address, as "127.0.0.1:12345". It stays the same.
+// Addr returns the address, such as "127.0.0.1:12345". It never changes.
 func (r *Redis) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
 
-// Stop ends the server as kill -9 does. If it has ended before, Stop does nothing.
+// Stop ends the server as kill -9 does. It does nothing if the server has ended already.
 func (r *Redis) Stop() { r.process().Kill() }
 
-// Restart stops the server and starts it again at the same address, with what
-// it was told to keep: nothing, by default.
+// Restart stops the server and starts it again at the same address. The server keeps no
+// data, unless its args say otherwise.
 func (r *Redis) Restart() {
 	r.t.Helper()
 	r.Stop()
-	// Whoever has taken the port meanwhile, such as a test in another
-	// process that was only trying, is waited for.
+	// Another process may have taken the port for a moment, such as a test that
+	// looks for a free one. So wait for the port.
 	Eventually(r.t, "redis-server has its port again", func() error {
 		err := r.start()
 		if err != nil && !errors.Is(err, errPortTaken) {
@@ -159,8 +157,8 @@ func (r *Redis) Restart() {
 	})
 }
 
-// Pause makes the server stand still: connections stay open and are even
-// made, and nothing is answered.
+// Pause suspends the server. Connections stay open and new ones can be made, but the
+// server answers nothing.
 func (r *Redis) Pause() {
 	r.t.Helper()
 	if err := r.process().Pause(); err != nil {
@@ -168,7 +166,7 @@ func (r *Redis) Pause() {
 	}
 }
 
-// Resume lets a paused server go on, with what it was sent meanwhile.
+// Resume continues a paused server. It then answers the commands that came meanwhile.
 func (r *Redis) Resume() {
 	r.t.Helper()
 	if err := r.process().Resume(); err != nil {
@@ -176,9 +174,8 @@ func (r *Redis) Resume() {
 	}
 }
 
-// Do sends a command over a connection of its own and returns the reply: a
-// string, an int64, nil, or a []any of those. If there is none, or it is an
-// error, the test fails.
+// Do sends a command over a connection of its own and returns the reply: a string, an
+// int64, nil, or a []any of those. The test fails if there is no reply, or an error reply.
 func (r *Redis) Do(args ...string) any {
 	r.t.Helper()
 	reply, err := r.Try(args...)
@@ -188,9 +185,8 @@ func (r *Redis) Do(args ...string) any {
 	return reply
 }
 
-// Try is Do for a command that may fail: an error reply is an Error, and
-// whatever else keeps a reply from coming an error of another type. It waits
-// for 10 s at most.
+// Try is Do for a command that may fail. An error reply is returned as an Error. If there
+// is no reply within 10 seconds, the error has another type.
 func (r *Redis) Try(args ...string) (any, error) {
 	c, err := dial(r.Addr(), r.tls, r.password)
 	if err != nil {
@@ -200,7 +196,7 @@ func (r *Redis) Try(args ...string) (any, error) {
 	return c.do(args...)
 }
 
-// Log returns what the server has written since it was last started.
+// Log returns the output of the server since its last start.
 func (r *Redis) Log() string { return r.process().Log() }
 
 func (r *Redis) process() *process.Process {
@@ -209,10 +205,10 @@ func (r *Redis) process() *process.Process {
 	return r.proc
 }
 
-// Dump returns all that the server holds: of each database every key's name
-// and its value as the command for its type returns them, one string a line;
-// the channels that somebody has subscribed to; and a snapshot as it would lie
-// on a disk, uncompressed.
+// Dump returns all data of the server:
+//   - the name and the value of each key in each database, one string a line,
+//   - the channels with subscribers,
+//   - an uncompressed snapshot, as the server would write it to disk.
 func (r *Redis) Dump() []byte {
 	r.t.Helper()
 	dump, err := r.dump()
@@ -245,7 +241,7 @@ func (r *Redis) dump() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// It would be there again after a restart.
+	// A restarted server would load the snapshot.
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

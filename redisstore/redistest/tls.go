@@ -10,10 +10,9 @@ import (
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// TLSRedis is a redis-server that speaks TLS alone, with a certificate for
-// 127.0.0.1 and localhost of an authority of its own. It asks for a client's
-// certificate, and lets those in that have none; with the arguments
-// "--tls-auth-clients", "yes" it does not.
+// TLSRedis is a redis-server that accepts only TLS. Its certificate is for 127.0.0.1 and
+// localhost, from an authority of the test. It accepts clients without a certificate. With
+// the args "--tls-auth-clients", "yes" it refuses them.
 type TLSRedis struct {
 	*Redis
 	// Paths of PEM files: the authority's certificate, and a client's
@@ -21,7 +20,7 @@ type TLSRedis struct {
 	CAFile, CertFile, KeyFile string
 }
 
-// TLSServer starts a redis-server that speaks TLS; args are as in Server.
+// TLSServer starts a redis-server that accepts only TLS. args are as in Server.
 func TLSServer(t testing.TB, args ...string) *TLSRedis {
 	t.Helper()
 	Need(t)
