@@ -9,12 +9,12 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// TestStoresAlike: whichever store a gate has, it answers the same.
+// TestStoresAlike: the memory store and the Redis store give the same answers.
 func TestStoresAlike(t *testing.T) {
 	storetest.Compare(t, openMemory, func(t *testing.T) otp.Store { return openStore(t, redistest.Server(t).Addr()) })
 }
 
-// openMemory returns a memory store, as a configuration has it, without a file.
+// openMemory returns a memory store without a file, as a configuration opens it.
 func openMemory(t *testing.T) otp.Store {
 	store, release, err := (&memorystore.Store{Capacity: 1000}).Open()
 	if err != nil {

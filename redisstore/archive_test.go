@@ -26,7 +26,7 @@ func openArchive(t *testing.T, addr, secret string) *archive {
 	t.Helper()
 	p := openProcess(t, at(addr))
 	<-p.node.known
-	p.node.budget = patience // how long an answer takes is not what is tried
+	p.node.budget = patience // the time of an answer is not tested here
 	a, err := newArchive(p.node, DefaultKeyPrefix, secret)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func openArchive(t *testing.T, addr, secret string) *archive {
 	return a
 }
 
-// Of all who change the keys at once none undoes what another has done.
+// Nodes that change the keys at once do not undo each other's changes.
 func TestArchiveKeysContended(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -81,7 +81,8 @@ func TestArchiveKeysContended(t *testing.T) {
 	}
 }
 
-// What lies in Redis is sealed: by the secret, and against whoever may write.
+// The keys in Redis are sealed with the client secret. A person who can write to Redis
+// cannot forge them.
 func TestArchiveKeysSealed(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -124,7 +125,7 @@ func TestArchiveKeysSealed(t *testing.T) {
 			t.Errorf("changed keys: %q, %v", keys, err)
 		}
 	}
-	// Who knows the right ones puts them back.
+	// A node that knows the right keys writes them again.
 	put(a, plain)
 	if keys, err := a.Keys(ctx); err != nil || !bytes.Equal(keys, plain) {
 		t.Errorf("put back: %q, %v", keys, err)
@@ -162,10 +163,11 @@ func (f *follower) keep(names ...string) {
 func newFollowers(t *testing.T) (redis *redistest.Redis, a, b *follower) {
 	t.Helper()
 	redis = redistest.Server(t)
-	return redis, &follower{T: t, archive: openArchive(t, redis.Addr(), testSecret)}, &follower{T: t, archive: openArchive(t, redis.Addr(), testSecret)}
+	open := func() *follower { return &follower{T: t, archive: openArchive(t, redis.Addr(), testSecret)} }
+	return redis, open(), open()
 }
 
-// Each process hears of each record once, whoever has kept it.
+// Each process gets each entry once, from any process.
 func TestArchiveRecords(t *testing.T) {
 	t.Parallel()
 	redis, a, b := newFollowers(t)
@@ -203,7 +205,7 @@ func TestArchiveRecords(t *testing.T) {
 	wantLives(t, redis)
 }
 
-// More records than one answer holds, none of them twice.
+// There are more entries than one reply holds. Each of them comes once.
 func TestArchiveManyRecords(t *testing.T) {
 	t.Parallel()
 	_, a, b := newFollowers(t)
@@ -214,12 +216,15 @@ func TestArchiveManyRecords(t *testing.T) {
 	var want []string
 	for i := range commands {
 		name := strconv.Itoa(i)
-		commands[i] = rueidis.LuaExec{Keys: []string{a.tag + "sequence", a.tag + "log", a.tag + "values"}, Args: []string{millis(archiveLife), name, "x", micros(now())}}
+		commands[i] = rueidis.LuaExec{
+			Keys: []string{a.tag + "sequence", a.tag + "log", a.tag + "values"},
+			Args: []string{millis(archiveLife), name, "x", micros(now())},
+		}
 		want = append(want, name)
 	}
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for some := range slices.Chunk(commands, 500) { // a client gives up a Redis that needs a second
+	for some := range slices.Chunk(commands, 500) { // the client gives up a Redis that needs more than a second
 		for _, result := range scriptKeep.ExecMulti(within, client, some...) {
 			if err := result.Error(); err != nil {
 				t.Fatal(err)
@@ -232,7 +237,8 @@ func TestArchiveManyRecords(t *testing.T) {
 	b.want(false, "later")
 }
 
-// Who knows more than Redis is told so, until it goes on from a newer mark.
+// A follower whose mark is ahead of Redis is told that entries were lost, until it
+// continues from a newer mark.
 func TestArchiveEmptied(t *testing.T) {
 	t.Parallel()
 	redis, a, b := newFollowers(t)
@@ -243,7 +249,7 @@ func TestArchiveEmptied(t *testing.T) {
 	old := a.mark
 	a.want(true)
 	a.mark = old
-	a.want(true) // what came of it may not have arrived
+	a.want(true) // the reply before may have been lost
 	a.want(false)
 	a.keep("two")
 	b.want(true, "two")
@@ -251,7 +257,7 @@ func TestArchiveEmptied(t *testing.T) {
 	a.want(false, "two", "one")
 	b.want(false, "one")
 
-	// A replica that knew less has taken over.
+	// A replica without the latest entries has taken over.
 	redis.Do("SET", a.tag+"sequence", "1", "EX", "60")
 	redis.Do("ZREM", a.tag+"log", "one")
 	redis.Do("HDEL", a.tag+"values", "one")
@@ -263,7 +269,7 @@ func TestArchiveEmptied(t *testing.T) {
 	b.want(false, "three")
 }
 
-// wantLives reports keys that would stay for ever.
+// wantLives reports keys without a time to live.
 func wantLives(t *testing.T, nodes ...*redistest.Redis) {
 	t.Helper()
 	for _, redis := range nodes {
@@ -272,7 +278,7 @@ func wantLives(t *testing.T, nodes ...*redistest.Redis) {
 			t.Fatal("KEYS returns no list")
 		}
 		for _, key := range all {
-			// -2: it has expired meanwhile.
+			// -2: the key has expired meanwhile.
 			if life := redis.Do("PTTL", key.(string)); life == int64(-1) {
 				t.Errorf("%q stays for ever", key)
 			}
@@ -280,7 +286,7 @@ func wantLives(t *testing.T, nodes ...*redistest.Redis) {
 	}
 }
 
-// Away, the archive says so, as the store does.
+// While Redis is away, the archive returns an *otp.UnavailableError, as the store does.
 func TestArchiveAway(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -307,13 +313,16 @@ func TestArchiveAway(t *testing.T) {
 	}
 }
 
-// Keys that a later release has sealed in its own way are neither taken for
-// damaged nor replaced.
+// Keys in the envelope of a later release do not count as damaged, and no node replaces
+// them.
 func TestArchiveKeysOfALaterRelease(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
 	a := openArchive(t, redis.Addr(), testSecret)
-	for sealed, newer := range map[string]bool{"websms keys 1 sealed in another way": true, "websms keys 27 x": true, "websms keys 0 x": false, "websms keys x": false} {
+	for sealed, newer := range map[string]bool{
+		"websms keys 1 sealed in another way": true, "websms keys 27 x": true,
+		"websms keys 0 x": false, "websms keys x": false,
+	} {
 		redis.Do("SET", a.tag+"ring", sealed, "EX", "60")
 		_, err := a.Keys(ctx)
 		changed := a.ChangeKeys(ctx, func([]byte) ([]byte, error) { return []byte("those of this release"), nil })
@@ -327,8 +336,8 @@ func TestArchiveKeysOfALaterRelease(t *testing.T) {
 	}
 }
 
-// A page that fails leaves those before it read, and the next call goes on
-// from there.
+// After a page that fails, the entries of the pages before it are returned. The next call
+// continues from there.
 func TestArchiveGoesOnAfterAPage(t *testing.T) {
 	full := make([]string, recordsAtOnce)
 	for i := range full {

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// parse reads options of store redis, which begin at line 2.
+// parse reads the options of store redis. They begin at line 2.
 func parse(options string) (*Store, error) {
 	tokens, err := caddyfile.Tokenize([]byte("redis {\n"+options+"\n}\n"), "Caddyfile")
 	if err != nil {
@@ -20,7 +20,7 @@ func parse(options string) (*Store, error) {
 	return s, s.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens))
 }
 
-// What is written in a Caddyfile is this in JSON, and comes back from it.
+// Options in a Caddyfile become this JSON, and the JSON becomes the same options.
 func TestCaddyfile(t *testing.T) {
 	for options, want := range map[string]string{
 		"address localhost":                       `{"address":["localhost"]}`,
@@ -52,8 +52,7 @@ func TestCaddyfile(t *testing.T) {
 	}
 }
 
-// Every mistake is reported where it stands, which is marked with "# here",
-// and says what to write instead.
+// The error for a mistake names its line, which is marked with "# here", and a remedy.
 func TestCaddyfileMistakes(t *testing.T) {
 	const (
 		noHost  = `is no host and port: give such as redis.example.com:6379, [2001:db8::1]:6379 or unix//run/redis/redis.sock`
@@ -131,8 +130,8 @@ func TestCaddyfileMistakes(t *testing.T) {
 	}
 }
 
-// FuzzCaddyfile: what is accepted is the same after a way through JSON, and is
-// sound there; what is refused says where it is.
+// FuzzCaddyfile: options that are accepted are valid, and stay the same through JSON. An
+// error names the line of the mistake.
 func FuzzCaddyfile(f *testing.F) {
 	for _, options := range []string{
 		"address localhost:6379 [::1] unix//x {env.X}\ndb 3\nusername u\npassword p\nkey_prefix x:\ntls {\nca x\ncert x\nkey x\nserver_name x\n}",

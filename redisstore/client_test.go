@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// connect makes a client of a store's options.
+// connect makes a client from the options of a store.
 func connect(t *testing.T, s *Store) (rueidis.Client, error) {
 	t.Helper()
 	option, err := provisioned(t, s).clientOption()
@@ -41,7 +41,7 @@ func wantWorking(t *testing.T, client rueidis.Client) {
 	}
 }
 
-// Each way to a real server, and what a server says of a wrong one.
+// Clients reach a real server in each way. Wrong options return the server's error.
 func TestClientSocket(t *testing.T) {
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
 	if err != nil {
@@ -73,7 +73,7 @@ func TestClientSocket(t *testing.T) {
 	wantRefused(t, &Store{Address: address, DB: 99}, "DB index is out of range")
 }
 
-// wantRefused connects and fails, without a word of the password.
+// wantRefused checks that connecting fails, and that the error does not show the password.
 func wantRefused(t *testing.T, s *Store, want string) {
 	t.Helper()
 	_, err := connect(t, s)
@@ -97,8 +97,8 @@ func TestClientPassword(t *testing.T) {
 	wantRefused(t, &Store{Address: address}, "NOAUTH")
 }
 
-// The permissions that connecting itself needs: those of docs/caddyfile.md
-// have no more of it than +ping and +select.
+// Connecting needs few permissions. Of those in docs/caddyfile.md, it needs only +ping and
+// +select.
 func TestClientACL(t *testing.T) {
 	redis := redistest.Server(t)
 	redis.Do("ACL", "SETUSER", "gate", "on", ">hunter2", "~websms:*", "-@all", "+ping", "+select", "+get", "+set")
@@ -121,7 +121,7 @@ func TestClientTLS(t *testing.T) {
 	ca, cert, key := redis.CAFile, redis.CertFile, redis.KeyFile
 	strange, strangeKey := testca.New(t).Files(t, x509.Certificate{})
 	address := []string{redis.Addr()}
-	other := []string{strings.Replace(redis.Addr(), "127.0.0.1", "127.0.0.2", 1)} // which its certificate does not name
+	other := []string{strings.Replace(redis.Addr(), "127.0.0.1", "127.0.0.2", 1)} // its certificate does not name this address
 	for _, c := range []*Store{
 		{Address: address, TLS: &TLS{CA: ca, Cert: cert, Key: key}},
 		{Address: other, TLS: &TLS{CA: ca, Cert: cert, Key: key, ServerName: "localhost"}},
@@ -145,7 +145,7 @@ func TestClientTLS(t *testing.T) {
 	}
 }
 
-// One address of a cluster is enough to see that it is one.
+// One address of a cluster is enough.
 func TestClientCluster(t *testing.T) {
 	address := redistest.Cluster(t).Addrs()[:1]
 	client, err := connect(t, &Store{Address: address})
@@ -159,12 +159,13 @@ func TestClientCluster(t *testing.T) {
 	wantRefused(t, &Store{Address: address, DB: 1}, "SELECT is not allowed in cluster mode")
 }
 
-// The sentinels name the master; its password is not theirs.
+// The sentinels name the master. They have another password than the master.
 func TestClientSentinel(t *testing.T) {
 	redis := redistest.Sentinel(t, "--requirepass", "hunter2master", "--masterauth", "hunter2master")
 	redis.Do("ACL", "SETUSER", "default", "resetpass", ">hunter2watch")
 	store := func(password string) *Store {
-		return &Store{Address: []string{redis.Addr()}, Password: "hunter2master", DB: 2, Sentinel: &Sentinel{Master: redis.Name(), Password: password}}
+		sentinel := &Sentinel{Master: redis.Name(), Password: password}
+		return &Store{Address: []string{redis.Addr()}, Password: "hunter2master", DB: 2, Sentinel: sentinel}
 	}
 	client, err := connect(t, store("hunter2watch"))
 	if err != nil {

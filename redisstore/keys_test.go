@@ -11,12 +11,12 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// strange are scopes that would break out of a hash tag, or into another one.
+// strange are scopes that could end a hash tag too early, or begin another one.
 var strange = []string{
 	"", "app.example.com", "{", "}", "{}", "}{", "a}:{b", "}:challenge:", "a:b", "%7D", "%", "\x00", "ā", "日本", " ", "\r\n", "realm:a", "*", "/",
 }
 
-// ofScope are the names of all keys of a scope.
+// ofScope returns the names of all keys of a scope.
 func ofScope(k keys, scope string, id otp.ID, d otp.Digest) []string {
 	c := otp.Counter{Limit: "per_number", Key: d}
 	return []string{
@@ -24,8 +24,8 @@ func ofScope(k keys, scope string, id otp.ID, d otp.Digest) []string {
 	}
 }
 
-// tag is what a cluster hashes of a key ("Redis cluster specification", hash
-// tags): what is between the first brace and the next that closes it.
+// tag returns the part of a key that a cluster hashes: the text between the first opening
+// brace and the next closing one ("Redis cluster specification", hash tags).
 func tag(key string) string {
 	_, rest, opened := strings.Cut(key, "{")
 	inside, _, closed := strings.Cut(rest, "}")
@@ -35,8 +35,8 @@ func tag(key string) string {
 	return inside
 }
 
-// All keys of a scope are of one slot, whatever it is called, and no two
-// scopes share one.
+// All keys of a scope have one hash tag, for any name of the scope. No two scopes share
+// one.
 func TestKeysOfScopes(t *testing.T) {
 	scope := rapid.OneOf(rapid.SampledFrom(strange), rapid.String(),
 		rapid.Custom(func(t *rapid.T) string { return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")) }),
@@ -69,7 +69,7 @@ func TestKeysOfScopes(t *testing.T) {
 	})
 }
 
-// A cluster hashes them as is said here.
+// A cluster hashes keys as tag says.
 func TestKeysSlots(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
@@ -84,7 +84,7 @@ func TestKeysSlots(t *testing.T) {
 	}
 }
 
-// Challenges of scopes with such names live in a real cluster.
+// Challenges in scopes with strange names work in a real cluster.
 func TestKeysInCluster(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, redistest.Cluster(t).Addrs()...)

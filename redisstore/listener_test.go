@@ -14,14 +14,14 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// hears waits until somebody who watches at b is woken by what change does,
-// once what is to be heard is subscribed to.
+// hears watches a challenge at b. After b has subscribed, it calls change and waits until
+// the watcher is woken.
 func hears(t *testing.T, redis []*redistest.Redis, b *process, id otp.ID, change func()) {
 	t.Helper()
 	changed, stop := b.Watch(id)
 	awaitChannel(t, redis, b.wake(id))
 	select {
-	case <-changed: // for having begun to listen
+	case <-changed: // the first wake-up comes with the subscription
 		former := stop
 		changed, stop = b.Watch(id)
 		former()
@@ -45,7 +45,7 @@ func hears(t *testing.T, redis []*redistest.Redis, b *process, id otp.ID, change
 	})
 }
 
-// awaitChannel waits until somebody has subscribed.
+// awaitChannel waits until a node has subscribed to the channel of a challenge.
 func awaitChannel(t *testing.T, redis []*redistest.Redis, channel string) {
 	t.Helper()
 	redistest.Eventually(t, "it is subscribed to", func() error {
@@ -58,7 +58,7 @@ func awaitChannel(t *testing.T, redis []*redistest.Redis, channel string) {
 	})
 }
 
-// changes are all that one who watches is to be told of.
+// changes are all calls that must wake a watcher.
 func changes(t *testing.T, redis []*redistest.Redis, a, b *process) {
 	t.Helper()
 	a.wantWorks(t)
@@ -105,7 +105,7 @@ func changes(t *testing.T, redis []*redistest.Redis, a, b *process) {
 	t.Run("Reserve", func(t *testing.T) { hears(t, redis, b, former.ID, func() { must(a.Reserve(ctx, next)) }) })
 }
 
-// What changes at one node wakes who watches at another.
+// A change at one node wakes watchers at another.
 func TestListenerHears(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -119,8 +119,8 @@ func TestListenerHearsInCluster(t *testing.T) {
 	changes(t, cluster.Nodes, openProcess(t, s), openProcess(t, s))
 }
 
-// A connection that is lost is made again, with all that is watched; whoever
-// watches is woken, for what it may have missed.
+// A listener replaces a lost connection and subscribes to all watched challenges again. It
+// wakes their watchers, because they may have missed a change.
 func TestListenerReconnects(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -144,7 +144,7 @@ func TestListenerReconnects(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// Half open, nothing tells that nothing is heard, until it is over.
+	// With a half-open connection, the listener notices nothing until it ends.
 	second := reservation()
 	if err := a.Reserve(ctx, second); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestListenerReconnects(t *testing.T) {
 	}
 }
 
-// What changes before it is listened for is heard of when it is.
+// A change before the subscription wakes the watcher when the subscription begins.
 func TestListenerMissesNothing(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -219,7 +219,7 @@ func TestListenerForgets(t *testing.T) {
 				}
 				for _, stop := range stops {
 					stop()
-					stop() // which may be done twice
+					stop() // a watcher may stop twice
 				}
 			}
 		})
@@ -241,8 +241,8 @@ func TestListenerForgets(t *testing.T) {
 	})
 }
 
-// Where channels are forbidden everything else works, and a process still
-// hears of its own changes.
+// If the ACL forbids channels, all other calls work. A process still receives its own
+// changes.
 func TestListenerForbidden(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)

@@ -17,15 +17,15 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// refusedBy returns what a Redis that may not be asked now answers.
+// refusedBy returns a node's error while a Redis cannot be asked.
 func refusedBy(text string) operation {
 	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Eval().Script("return redis.error_reply('"+text+"')").Numkeys(0).Build())
 	}
 }
 
-// A record that is kept after a failover to a replica which knew less has no
-// number that was given before: who follows sees it.
+// After a failover to a replica without the latest entries, a new entry gets a number that
+// was never given before. So followers see it.
 func TestArchiveFailoverHidesNothing(t *testing.T) {
 	redis := redistest.Server(t)
 	a, err := newArchive(openStore(t, redis.Addr()).node, "websms:", "secret")
@@ -55,8 +55,8 @@ func TestArchiveFailoverHidesNothing(t *testing.T) {
 	}
 }
 
-// An answer that was lost stays lost when what is asked next is an error: the
-// change is to be taken back.
+// If an answer was lost and the second try returns an error, the outcome is still unknown,
+// and the change must be taken back.
 func TestLostBeforeAnError(t *testing.T) {
 	s := openStore(t, redistest.Server(t).Addr())
 	first := true
@@ -72,7 +72,7 @@ func TestLostBeforeAnError(t *testing.T) {
 	}
 }
 
-// A debt that Redis refuses does not keep others from being paid.
+// A debt that Redis refuses does not stop the node from paying others.
 func TestDebtsPastARefusedOne(t *testing.T) {
 	redis := redistest.Server(t)
 	s := openStore(t, redis.Addr())
@@ -114,8 +114,8 @@ func TestReportDuringAnOutage(t *testing.T) {
 	})
 }
 
-// What a network held up, and was asked again meanwhile, does no more when it
-// arrives behind what was asked for after it.
+// The network delays a command, and the node asks again. When the delayed command arrives
+// after later ones, it changes nothing.
 func TestHeldUp(t *testing.T) {
 	s := openStore(t, redistest.Server(t).Addr())
 	r := reservation()
@@ -147,7 +147,7 @@ func TestHeldUp(t *testing.T) {
 	}
 }
 
-// The last attempt, asked again because its answer was lost, is wrong as it was.
+// If the answer to the last attempt is lost and the node asks again, it is still wrong.
 func TestLastAttemptAskedAgain(t *testing.T) {
 	s := openStore(t, redistest.Server(t).Addr())
 	r := reservation()
@@ -164,7 +164,7 @@ func TestLastAttemptAskedAgain(t *testing.T) {
 	}
 }
 
-// A node that ends pays what it owes.
+// A node pays its debts before it closes.
 func TestCloseAfterAnOutage(t *testing.T) {
 	redis := redistest.Server(t)
 	s := openStore(t, redis.Addr())
@@ -177,7 +177,7 @@ func TestCloseAfterAnOutage(t *testing.T) {
 	}
 }
 
-// A flood against a Redis that hangs waits no longer than one request does.
+// In a flood against a Redis that hangs, no request waits longer than its budget.
 func TestFloodKeepsToTheBudget(t *testing.T) {
 	redis := redistest.Server(t)
 	s := openWithin(t, requestBudget, &Store{Address: []string{redis.Addr()}})

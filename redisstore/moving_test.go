@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// TestSlotMoves: while a cluster moves the slot of a realm, requests wait within
-// their budget, and work if the move ends in it. What was done is done once.
+// TestSlotMoves: while a cluster moves the slot of a realm, requests wait within their
+// budget. They succeed if the move ends in time, and no change happens twice.
 func TestSlotMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.Cluster(t)

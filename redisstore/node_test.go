@@ -18,21 +18,20 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// patience bounds whatever is waited for; slack is what a busy machine may
-// add to a time that is promised.
+// patience bounds each wait. slack is how much longer than promised a step may take on a
+// busy machine.
 const (
 	patience = 15 * time.Second
 	slack    = 400 * time.Millisecond
 )
 
-// process is one Caddy's share: its node, its store, and what it logs.
+// process stands for one Caddy: a node, its store, and its log.
 type process struct {
 	*store
 	logs *observer.ObservedLogs
 }
 
-// openProcess opens a store as a configuration would, without waiting for
-// Redis.
+// openProcess opens a store as a configuration does, but does not wait for Redis.
 func openProcess(t testing.TB, s *Store) *process {
 	t.Helper()
 	p := unclosedProcess(t, s, DefaultKeyPrefix+"alive")
@@ -54,7 +53,7 @@ func unclosedProcess(t testing.TB, s *Store, alive string) *process {
 
 func at(addr string) *Store { return &Store{Address: []string{addr}} }
 
-// awaitLogged waits for so many lines.
+// awaitLogged waits until the log has that many lines.
 func (p *process) awaitLogged(t *testing.T, lines int) {
 	t.Helper()
 	redistest.Eventually(t, "it is logged", func() error {
@@ -65,7 +64,7 @@ func (p *process) awaitLogged(t *testing.T, lines int) {
 	})
 }
 
-// wantLogged reports lines that are not those that are wanted, each by a part of it.
+// wantLogged checks the lines of the log, each by its beginning.
 func (p *process) wantLogged(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
@@ -89,7 +88,7 @@ const (
 	logEvict = "warn redis forgets"
 )
 
-// works reports why a code cannot be asked for and verified.
+// works returns why a code cannot be sent and verified, or nil.
 func (p *process) works() error {
 	r := reservation()
 	if err := p.Reserve(ctx, r); err != nil {
@@ -99,21 +98,21 @@ func (p *process) works() error {
 	return err
 }
 
-// wantWorks waits until codes can be asked for and verified.
+// wantWorks waits until codes can be sent and verified.
 func (p *process) wantWorks(t *testing.T) {
 	t.Helper()
 	redistest.Eventually(t, "a code is sent and verified", p.works)
 }
 
-// wantRefuses waits until requests are refused at once, and meanwhile none may
-// wait longer than its budget, or fail in another way.
+// wantRefuses waits until requests are refused at once. Until then, none of them may wait
+// longer than its budget or fail in another way.
 func (p *process) wantRefuses(t *testing.T) {
 	t.Helper()
 	redistest.Eventually(t, "requests are refused at once", func() error {
 		began := time.Now()
 		_, err := p.Get(ctx, "", session.NewID(), now())
 		if setErr := p.Reserve(ctx, reservation()); err == nil || errors.Is(err, otp.ErrNoChallenge) {
-			err = setErr // one that is read only answers what is only asked
+			err = setErr // a read-only Redis still answers reads
 		}
 		took := time.Since(began)
 		if took > 2*requestBudget+slack {
@@ -137,7 +136,7 @@ func (p *process) wantRefuses(t *testing.T) {
 	}
 }
 
-// wantUnavailable fails unless err tells to come again.
+// wantUnavailable checks that err is an *otp.UnavailableError with a Retry-After.
 func wantUnavailable(t *testing.T, err error) {
 	t.Helper()
 	var away *otp.UnavailableError
@@ -146,9 +145,9 @@ func wantUnavailable(t *testing.T, err error) {
 	}
 }
 
-// Whatever becomes of Redis: requests wait no longer than their budget, are
-// then refused at once, and go on by themselves when it is over. The log says
-// so once each way.
+// For each fault of Redis or the network: requests wait no longer than their budget, and
+// later ones are refused at once. They succeed again when the fault is over. The log has
+// one line for each change.
 func TestNodeFaults(t *testing.T) {
 	for _, fault := range []struct {
 		name        string
@@ -194,7 +193,7 @@ func TestNodeFaults(t *testing.T) {
 	}
 }
 
-// Redis may be absent when a process starts, which waits for nothing.
+// Redis may be away when a process starts, and the process does not wait for it.
 func TestNodeAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -217,7 +216,7 @@ func TestNodeAbsentAtStart(t *testing.T) {
 	p.wantLogged(t, logAway, logThere)
 }
 
-// A password that is wrong at first, and is mended in Redis.
+// A password is wrong at first, and then corrected in Redis.
 func TestNodeWrongPassword(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -236,7 +235,7 @@ func TestNodeWrongPassword(t *testing.T) {
 	}
 }
 
-// A user that may not run scripts is refused what needs one, and nothing else.
+// A user that may not run scripts can make only the calls without scripts.
 func TestNodeForbidden(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -255,7 +254,7 @@ func TestNodeForbidden(t *testing.T) {
 	p.wantWorks(t)
 }
 
-// Behind Sentinel another server takes over.
+// With Sentinel, another server takes over.
 func TestNodeFailover(t *testing.T) {
 	t.Parallel()
 	sentinel := redistest.Sentinel(t)
@@ -270,8 +269,8 @@ func TestNodeFailover(t *testing.T) {
 	}
 }
 
-// Emptied, Redis knows no challenge, and takes new ones. Without its cached
-// scripts it is given them again.
+// An emptied Redis knows no challenge and takes new ones. If its cache of scripts was
+// emptied, the node sends the scripts again.
 func TestNodeFlushed(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -295,8 +294,7 @@ func TestNodeFlushed(t *testing.T) {
 	p.wantLogged(t)
 }
 
-// A Redis that forgets limits when it is full is warned of once, however often
-// it is dialled.
+// The log warns once of a Redis that evicts keys, even if the node dials it again.
 func TestNodeEvicting(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
@@ -321,7 +319,7 @@ func TestNodeEvicting(t *testing.T) {
 	p.wantLogged(t, logEvict, logAway, logThere)
 }
 
-// close ends all that the node has begun within seconds, whatever Redis does.
+// close ends all goroutines of the node within seconds, in each state of Redis.
 func TestNodeClose(t *testing.T) {
 	redis := redistest.Server(t)
 	proxy := redistest.Proxy(t, redis.Addr())
@@ -371,7 +369,7 @@ func TestNodeClose(t *testing.T) {
 	}
 }
 
-// Connections that break, each once, are no outage, and nothing is said of them.
+// If each connection breaks once, that is no outage, and the log has no line about it.
 func TestNodeBrokenConnections(t *testing.T) {
 	redis := redistest.Server(t)
 	p := openProcess(t, at(redis.Addr()))

@@ -57,13 +57,13 @@ func Proxy(t testing.TB, to string) *FaultProxy {
 // Addr returns the address that the proxy listens on.
 func (p *FaultProxy) Addr() string { return p.addr }
 
-// Latency makes every reply come d later than it would: half of it is spent on
-// the way there, half on the way back. 0, the default, is none.
+// Latency delays every reply by d: half of it on the way to the server, and half on the
+// way back. The default is 0.
 func (p *FaultProxy) Latency(d time.Duration) { p.change(func(f *faults) { f.latency = d }) }
 
-// Partition stops everything on the way in both directions, and new
-// connections, which are made and never answered. Nothing is lost: when it is
-// over, what was sent meanwhile arrives late, as TCP sees to (RFC 9293, 3.8.1).
+// Partition stops all data in both directions. New connections are accepted, and nothing
+// passes through them. No data is lost: when the partition ends, it arrives late, as TCP
+// sends it again (RFC 9293, 3.8.1).
 func (p *FaultProxy) Partition(on bool) { p.change(func(f *faults) { f.partition = on }) }
 
 // HalfOpen drops all data in both directions, also of new connections, as if the other end
