@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// refusedBy returns a node's error while a Redis cannot be asked.
+// refusedBy returns an operation that Redis refuses with this error.
 func refusedBy(text string) operation {
 	return func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Eval().Script("return redis.error_reply('"+text+"')").Numkeys(0).Build())

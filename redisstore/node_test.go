@@ -64,7 +64,7 @@ func (p *process) awaitLogged(t *testing.T, lines int) {
 	})
 }
 
-// wantLogged checks the lines of the log, each by its beginning.
+// wantLogged checks that the lines of the log contain these texts, one each.
 func (p *process) wantLogged(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string

@@ -38,8 +38,8 @@ func provisioned(t testing.TB, s *Store) *Store {
 	return s
 }
 
-// Placeholders are replaced when the configuration is loaded, and what they
-// stand for is judged as what is written out.
+// Caddy replaces placeholders when it loads the configuration. Their values are checked
+// like values that are written out.
 func TestProvision(t *testing.T) {
 	t.Setenv("REDIS_ADDRESS", "Redis.example")
 	t.Setenv("REDIS_PASSWORD", "pass{env.X}word")
@@ -53,13 +53,15 @@ func TestProvision(t *testing.T) {
 	if got := strings.Join(o.Address, " "); got != "redis.example:26379 [::1]:26379" {
 		t.Errorf("addresses: %s", got)
 	}
-	if o.Username != "gate" || o.Password != "pass{env.X}word" || o.Sentinel.Master != "web" || o.Sentinel.Password != "xweb" || s.prefix() != "web:" {
+	if o.Username != "gate" || o.Password != "pass{env.X}word" ||
+		o.Sentinel.Master != "web" || o.Sentinel.Password != "xweb" || s.prefix() != "web:" {
 		t.Errorf("resolved to %+v %+v", o, o.Sentinel)
 	}
 	if s.Password != "{env.REDIS_PASSWORD}" || s.Address[0] != "{env.REDIS_ADDRESS}" {
 		t.Errorf("the configuration itself was changed: %+v", s)
 	}
-	if s := provisioned(t, &Store{Address: []string{"localhost"}}); s.prefix() != "websms:" || s.resolved.options.Address[0] != "localhost:6379" {
+	bare := provisioned(t, &Store{Address: []string{"localhost"}})
+	if bare.prefix() != "websms:" || bare.resolved.options.Address[0] != "localhost:6379" {
 		t.Errorf("defaults: %+v", s.resolved.options)
 	}
 }
@@ -83,17 +85,20 @@ func TestProvisionMistakes(t *testing.T) {
 		{&Store{}, "store redis: address is missing: say where Redis is, such as localhost:6379"},
 		{&Store{Address: []string{""}}, "store redis: address 1 of 1 is no host and port"},
 		{at(func(s *Store) { s.DB = -1 }), "store redis: db is -1: give the number of a database, from 0"},
-		{at(func(s *Store) { s.Sentinel = new(Sentinel) }), "store redis: sentinel: master is missing: give the name under which the sentinels watch it, such as mymaster"},
+		{at(func(s *Store) { s.Sentinel = new(Sentinel) }),
+			"store redis: sentinel: master is missing: give the name under which the sentinels watch it, such as mymaster"},
 		{at(func(s *Store) { s.Password = "{env.REDIS_EMPTY}" }), "store redis: password: evaluated placeholder {env.REDIS_EMPTY} is empty"},
 		{at(func(s *Store) { s.Username, s.Password = "{file./no/such}", "x" }), "/no/such"},
-		{at(func(s *Store) { s.Password = "hunter2{" + "x}" }), "store redis: password holds a placeholder that is unknown or empty: give {env.NAME}"},
+		{at(func(s *Store) { s.Password = "hunter2{" + "x}" }),
+			"store redis: password holds a placeholder that is unknown or empty: give {env.NAME}"},
 		{at(func(s *Store) { s.Sentinel = &Sentinel{Master: "m", Password: "{env.REDIS_EMPTY}"} }), "store redis: sentinel: password: "},
 		{at(func(s *Store) { s.Address[0] = "{env.REDIS_URL}" }), "store redis: address 1 of 1 is a URL, or holds a user"},
 		{at(func(s *Store) { s.Address[0] = "{env.REDIS_LIST}" }), "store redis: address 1 of 1 is no host and port"},
 		{at(func(s *Store) { s.Address[0] = "{env.REDIS_NESTED}" }), "store redis: address 1 of 1 is no host and port"},
 		{at(func(s *Store) { s.KeyPrefix = "{env.REDIS_TAG}" }), "store redis: key_prefix is too long, or holds a space, a brace"},
 		{at(func(s *Store) { s.KeyPrefix = "{env.REDIS_NESTED}" }), "store redis: key_prefix is too long, or holds a space, a brace"},
-		{at(func(s *Store) { s.TLS = &TLS{CA: "/no/such/ca.pem"} }), "store redis: tls: ca cannot be read: open /no/such/ca.pem: no such file or directory: name a PEM file that Caddy may read"},
+		{at(func(s *Store) { s.TLS = &TLS{CA: "/no/such/ca.pem"} }),
+			"store redis: tls: ca cannot be read: open /no/such/ca.pem: no such file or directory: name a PEM file that Caddy may read"},
 		{at(func(s *Store) { s.TLS = &TLS{CA: junk} }), "store redis: tls: ca holds no certificate: name a PEM file that does"},
 		{at(func(s *Store) { s.TLS = &TLS{Cert: junk, Key: junk} }), "store redis: tls: cert and key do not make a pair"},
 		{at(func(s *Store) { s.TLS = &TLS{Cert: junk, Key: "/no/such/key.pem"} }), "store redis: tls: key cannot be read"},
@@ -108,7 +113,7 @@ func TestProvisionMistakes(t *testing.T) {
 	}
 }
 
-// TestStoreKey: whatever decides how Redis is reached makes another key.
+// TestStoreKey: another value of any option makes another key.
 func TestStoreKey(t *testing.T) {
 	t.Setenv("REDIS_A", "a")
 	base := func() *Store { return &Store{Address: []string{"a", "b:1"}, Password: "hunter2"} }
@@ -160,7 +165,7 @@ func TestStoreKey(t *testing.T) {
 	}
 }
 
-// A Redis on another machine without TLS is one risk, which shows no password.
+// A Redis on another machine without TLS is one risk. Its text does not show the password.
 func TestRisks(t *testing.T) {
 	for _, c := range []struct {
 		store Store

@@ -13,7 +13,7 @@ import (
 
 const testSchemaKey = "websms:{websms:alive}:schema"
 
-// TestSchema: what stands in Redis decides whether this build works there.
+// TestSchema: the value of the schema key decides whether this build works there.
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -66,9 +66,8 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// TestSchemaRaised: a node that works is refused when a newer build begins to
-// write what it would misread, and works again when that is gone. So it is in a
-// cluster.
+// TestSchemaRaised: a node stops working when a newer build writes data that the node would
+// misread. It works again when that data is gone. The same holds in a cluster.
 func TestSchemaRaised(t *testing.T) {
 	t.Parallel()
 	raised := func(t *testing.T, do func(args ...string), addrs ...string) {
@@ -97,7 +96,7 @@ func TestSchemaRaised(t *testing.T) {
 	})
 }
 
-// TestSchemaFlushed: a Redis that was emptied learns it again.
+// TestSchemaFlushed: a node writes the schema again after Redis was emptied.
 func TestSchemaFlushed(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -115,9 +114,9 @@ func TestSchemaFlushed(t *testing.T) {
 	}
 }
 
-// TestUnknownFieldsStay plays a rolling upgrade with a version that knows more:
-// its fields are kept through all that this one does, and change nothing. What
-// the version before wrote, without this one's field, is read.
+// TestUnknownFieldsStay plays a rolling upgrade. All calls keep the fields of a later
+// version, which change nothing. Challenges of the version before, without the field z,
+// are read.
 func TestUnknownFieldsStay(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Server(t)
@@ -130,7 +129,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	redis.Do("HSET", challenge, "newer", "a", "z2", "b")
-	for i := range otp.MaxDevices + 1 { // they are no devices
+	for i := range otp.MaxDevices + 1 { // these fields are no devices
 		redis.Do("HSET", failures, fmt.Sprint("newer", i), "x y z")
 	}
 	miss := func() {
@@ -143,15 +142,16 @@ func TestUnknownFieldsStay(t *testing.T) {
 	if n := redis.Do("HEXISTS", failures, "o"); n != int64(0) {
 		t.Error("the first device has no run of its own")
 	}
-	redis.Do("HDEL", challenge, "z") // as the version before has it
+	redis.Do("HDEL", challenge, "z") // as in the version before
 	later := r.Now.Add(r.Cooldown)
-	if _, err := s.Resend(ctx, r.ID, &otp.Renewal{Scope: r.Scope, Now: later, TTL: time.Minute, Cooldown: r.Cooldown, Failures: r.Failures}); err != nil {
+	again := &otp.Renewal{Scope: r.Scope, Now: later, TTL: time.Minute, Cooldown: r.Cooldown, Failures: r.Failures}
+	if _, err := s.Resend(ctx, r.ID, again); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Settle(ctx, r.ID, &otp.Settlement{Scope: r.Scope, Sending: 2, Status: otp.Accepted, Taken: later, Now: later}); err != nil {
 		t.Fatal(err)
 	}
-	ahead := r.Now.Add(-720 * time.Hour) // that was made by a clock which was ahead
+	ahead := r.Now.Add(-720 * time.Hour) // as if a clock that was ahead had made it
 	if rec, err := s.Get(ctx, r.Scope, r.ID, ahead); err != nil || rec.ExpiresAt.Sub(ahead) > otp.MaxLife {
 		t.Fatal(rec, err)
 	}
@@ -160,7 +160,9 @@ func TestUnknownFieldsStay(t *testing.T) {
 	if _, err := s.Attempt(ctx, r.ID, &otp.Answer{Scope: r.Scope, Proof: r.Proof, Failures: r.Failures, Now: r.Now}); err != nil {
 		t.Fatal(err)
 	}
-	for _, field := range []struct{ key, name, want string }{{challenge, "newer", "a"}, {challenge, "z2", "b"}, {failures, "newer0", "x y z"}} {
+	for _, field := range []struct{ key, name, want string }{
+		{challenge, "newer", "a"}, {challenge, "z2", "b"}, {failures, "newer0", "x y z"},
+	} {
 		if got := redis.Do("HGET", field.key, field.name); got != field.want {
 			t.Errorf("%s is %v, want %q", field.name, got, field.want)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// check holds what Redis has against what people were told.
+// check compares the data in Redis with the answers that people got.
 func (s *soak) check() {
 	var addrs []string
 	for _, r := range s.redis {
@@ -58,7 +58,7 @@ func (s *soak) check() {
 	}
 }
 
-// checkChallenge answers a challenge with its right code: once more, or at last.
+// checkChallenge answers a challenge with its right code, perhaps once more.
 func (s *soak) checkChallenge(still *process, c *asked) {
 	s.Helper()
 	try := func() error {
@@ -79,7 +79,7 @@ func (s *soak) checkChallenge(still *process, c *asked) {
 			s.Errorf("a code that nobody can have got: %v", err)
 		}
 	case errors.Is(err, otp.ErrTooManyAttempts):
-		// What a network held up may have been counted once more.
+		// A delayed command may have counted a sending twice.
 		if c.wrong+2*c.vague < soakAttempts {
 			s.Errorf("a challenge is dead of %d wrong codes and %d without an answer", c.wrong, c.vague)
 		}
@@ -96,8 +96,8 @@ func (s *soak) checkChallenge(still *process, c *asked) {
 	}
 }
 
-// checkSecrets looks for what Redis must not hold: who was sent to, and what a
-// whole keyed hash of that is.
+// checkSecrets looks for data that Redis must not hold: numbers, and whole keyed hashes of
+// them.
 func (s *soak) checkSecrets() {
 	var dump []byte
 	for _, r := range s.redis {

@@ -21,8 +21,8 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// The soak's people and rules: so few numbers, and rules so tight, that they
-// are met with all the time.
+// The people and the limits of the soak. There are few numbers and tight limits, so that
+// limits are reached all the time.
 const (
 	soakNodes    = 3
 	soakPeople   = 12
@@ -36,10 +36,10 @@ var (
 	soakLockout = otp.Lockout{Count: 4, For: 400 * time.Millisecond}
 )
 
-// TestSoak has people live their lives on several nodes while the network
-// between those and Redis does all that networks do, and then holds what came
-// of it against what they were told. WEBSMS_TEST_SOAK says for how long, such
-// as 10m; WEBSMS_TEST_SEED repeats a run, as far as the machine does.
+// TestSoak simulates people who use several nodes, while the network between the nodes and
+// Redis has faults. Afterwards it compares the data in Redis with the answers that people
+// got. WEBSMS_TEST_SOAK sets the time, such as 10m. WEBSMS_TEST_SEED repeats the random
+// choices of an earlier run.
 func TestSoak(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
@@ -55,7 +55,7 @@ func TestSoak(t *testing.T) {
 type soak struct {
 	*testing.T
 	redis   []*redistest.Redis
-	nodes   []*process // each behind proxies of its own
+	nodes   []*process // each node has its own proxies
 	proxies [][]*redistest.FaultProxy
 	seed    uint64
 	life    time.Duration
@@ -63,23 +63,23 @@ type soak struct {
 
 	mu    sync.Mutex
 	all   []*asked
-	sent  map[otp.Digest][]time.Time // by what it is counted under: what may have gone out
+	sent  map[otp.Digest][]time.Time // by counter: the sendings that may have gone out
 	locks map[string][]lock          // by number
 	tally map[string]int
 }
 
-// lock is one that somebody was told of, at seen.
+// lock is a lock that a person was told of at the time seen.
 type lock struct{ seen, until time.Time }
 
-// asked is one challenge, and what is known of it. It is one person's, but in
-// a crowd.
+// asked is one challenge, and the facts that are known about it. It belongs to one person,
+// except in a crowd.
 type asked struct {
 	*otp.Reservation
 	number   string
-	refused  bool // WebSMS did not take it
+	refused  bool // WebSMS has refused it
 	replaced bool // by one that was accepted
 	failed   bool // nothing was sent: Reserve returned an error
-	vague    int  // steps whose outcome is not known, or that may be taken back yet
+	vague    int  // steps with an unknown outcome, or that may still be taken back
 	wrong    int
 	right    int
 }
@@ -106,7 +106,7 @@ func newSoak(t *testing.T, redis ...*redistest.Redis) *soak {
 	}
 	t.Logf("WEBSMS_TEST_SEED=%d", s.seed)
 	for range soakNodes {
-		way := make(map[string]string) // from a server to this node's proxy to it
+		way := make(map[string]string) // by server: the proxy of this node to that server
 		var addrs []string
 		var proxies []*redistest.FaultProxy
 		for _, r := range redis {
@@ -120,7 +120,7 @@ func newSoak(t *testing.T, redis ...*redistest.Redis) *soak {
 	return s
 }
 
-// node opens a node that gets to servers by these ways.
+// node opens a node that reaches the servers through these proxies.
 func (s *soak) node(addrs []string, way map[string]string) *process {
 	option, err := provisioned(s.T, &Store{Address: addrs}).clientOption()
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *soak) node(addrs []string, way map[string]string) *process {
 	return p
 }
 
-// dice returns a goroutine's own.
+// dice returns the random numbers of one goroutine.
 func (s *soak) dice(who int) *rand.Rand { return rand.New(rand.NewPCG(s.seed, uint64(who))) }
 
 func (s *soak) run() {
@@ -173,7 +173,7 @@ func (s *soak) run() {
 	s.check()
 }
 
-// weather does to connections what networks do.
+// weather switches random faults on and off.
 func (s *soak) weather(over context.Context, dice *rand.Rand, proxies []*redistest.FaultProxy) {
 	wait := func(d time.Duration) {
 		select {
@@ -212,15 +212,15 @@ func (s *soak) weather(over context.Context, dice *rand.Rand, proxies []*rediste
 				}
 			})
 		case 6:
-			_, _ = s.redis[dice.IntN(len(s.redis))].Try("SCRIPT", "FLUSH") // whatever comes of it
+			_, _ = s.redis[dice.IntN(len(s.redis))].Try("SCRIPT", "FLUSH") // it may fail
 		}
 	}
 }
 
-// at is the node that a step goes to.
+// at returns a random node for a step.
 func (s *soak) at(dice *rand.Rand) *process { return s.nodes[dice.IntN(len(s.nodes))] }
 
-// did notes what has happened, under the lock that all notes are under.
+// did notes an outcome under the lock that guards all notes.
 func (s *soak) did(what string, note func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,7 +254,7 @@ func (s *soak) counters(number string) []otp.Counter {
 	return []otp.Counter{perNumber(number, soakRates...), {Limit: "budget", Key: sha256.Sum256([]byte("budget")), Rates: soakBudget}}
 }
 
-// ask asks for a code in place of the one that there is.
+// ask asks for a code that replaces the current one.
 func (s *soak) ask(dice *rand.Rand, former *asked) *asked {
 	number := fmt.Sprintf("+6421000000%d", dice.IntN(soakNumbers))
 	c := &asked{Reservation: reservation(s.counters(number)...), number: number}
@@ -294,7 +294,7 @@ func (s *soak) ask(dice *rand.Rand, former *asked) *asked {
 	return c
 }
 
-// sending notes what goes out. The caller holds mu.
+// sending notes a sending that may go out. The caller holds mu.
 func (s *soak) sending(c *asked, at time.Time) {
 	if c.refused {
 		return
@@ -304,10 +304,12 @@ func (s *soak) sending(c *asked, at time.Time) {
 	}
 }
 
-// settle tells how a sending went, behind the answer to who asked for it.
+// settle tells the store the outcome of a sending, after the person got an answer.
 func (s *soak) settle(dice *rand.Rand, c *asked, sending int, taken time.Time) {
 	node, refused := s.at(dice), c.refused
-	settlement := &otp.Settlement{Sending: sending, Status: otp.Accepted, MessageID: fmt.Sprint("MSG", c.ID, sending), Taken: taken, Now: now()}
+	settlement := &otp.Settlement{
+		Sending: sending, Status: otp.Accepted, MessageID: fmt.Sprint("MSG", c.ID, sending), Taken: taken, Now: now(),
+	}
 	if refused {
 		settlement.Status, settlement.MessageID, settlement.Refused, settlement.Return = otp.Failed, "", true, c.Counters
 	}
@@ -322,7 +324,8 @@ func (s *soak) settle(dice *rand.Rand, c *asked, sending int, taken time.Time) {
 
 func (s *soak) resend(dice *rand.Rand, c *asked) *asked {
 	began := now()
-	rec, err := s.at(dice).Resend(ctx, c.ID, &otp.Renewal{Now: began, TTL: c.TTL, Cooldown: c.Cooldown, Counters: c.Counters, Failures: c.Failures})
+	again := &otp.Renewal{Now: began, TTL: c.TTL, Cooldown: c.Cooldown, Counters: c.Counters, Failures: c.Failures}
+	rec, err := s.at(dice).Resend(ctx, c.ID, again)
 	s.judge("Resend", c.number, began, err)
 	s.did(outcome("Resend", err), func() {
 		if err == nil {
@@ -339,7 +342,7 @@ func (s *soak) answer(dice *rand.Rand, c *asked, proof otp.Digest) *asked {
 	return s.after("Attempt", c, s.attempt(s.at(dice), c, proof))
 }
 
-// attempt answers a challenge, and notes what comes of it.
+// attempt answers a challenge and notes the outcome.
 func (s *soak) attempt(node *process, c *asked, proof otp.Digest) error {
 	began := now()
 	_, err := node.Attempt(ctx, c.ID, &otp.Answer{Proof: proof, Failures: c.Failures, Now: began})
@@ -383,7 +386,7 @@ func (s *soak) crowd(c *asked) *asked {
 	return c
 }
 
-// after returns the challenge that a person goes on with.
+// after returns the challenge that a person continues with.
 func (s *soak) after(step string, c *asked, err error) *asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -391,7 +394,7 @@ func (s *soak) after(step string, c *asked, err error) *asked {
 	case step == "Attempt" && err == nil, errors.Is(err, otp.ErrExpired), errors.Is(err, otp.ErrTooManyAttempts):
 		return nil
 	case errors.Is(err, otp.ErrNoChallenge):
-		// It may be one whose end is not taken back yet.
+		// The end of the challenge may still have to be taken back.
 		if c.vague == 0 && c.right == 0 && time.Since(c.Now) < c.TTL {
 			s.Errorf("%s: challenge %s is gone", step, c.ID)
 		}
@@ -400,8 +403,8 @@ func (s *soak) after(step string, c *asked, err error) *asked {
 	return c
 }
 
-// judge holds an outcome against the locks that were known when it was asked
-// for, and reports what is none of those there are.
+// judge compares an outcome with the locks that were known when the person asked. It
+// reports outcomes that are not possible.
 func (s *soak) judge(step, number string, began time.Time, err error) {
 	done := time.Now()
 	s.mu.Lock()
@@ -414,7 +417,8 @@ func (s *soak) judge(step, number string, began time.Time, err error) {
 		if limit.Locked() {
 			s.locks[number] = append(s.locks[number], lock{done, began.Add(limit.RetryAfter)})
 		}
-	case counted, errors.As(err, &away), errors.Is(err, otp.ErrNoChallenge), errors.Is(err, otp.ErrExpired), errors.Is(err, otp.ErrTooManyAttempts):
+	case counted, errors.As(err, &away), errors.Is(err, otp.ErrNoChallenge), errors.Is(err, otp.ErrExpired),
+		errors.Is(err, otp.ErrTooManyAttempts):
 	default:
 		s.Errorf("%s: %v", step, err)
 	}
@@ -428,7 +432,7 @@ func (s *soak) judge(step, number string, began time.Time, err error) {
 	}
 }
 
-// outcome names what a step led to.
+// outcome names the outcome of a step.
 func outcome(step string, err error) string {
 	var limit *otp.LimitError
 	switch {

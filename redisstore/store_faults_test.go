@@ -19,10 +19,10 @@ import (
 
 var ctx = context.Background()
 
-// now is the time as a store is told it.
+// now returns the time in whole microseconds, as stores get it.
 func now() time.Time { return time.Now().Truncate(time.Microsecond) }
 
-// right is the proof of the right code, wrong of one that is not.
+// right is the proof of the right code, and wrong that of a wrong one.
 func right(id otp.ID) otp.Digest { return sha256.Sum256([]byte("right " + id.String())) }
 
 var wrong = otp.Digest(sha256.Sum256([]byte("wrong")))
@@ -43,8 +43,8 @@ func lockout(number string, l otp.Lockout) otp.Failures {
 	return otp.Failures{Number: sha256.Sum256([]byte(number)), Lockout: l}
 }
 
-// desk is a store whose answers can be lost, and another one on the same
-// Redis that sees what became of what was asked for.
+// desk is a store whose answers can be lost, and another store on the same Redis that sees
+// the outcome.
 type desk struct {
 	*testing.T
 	redis *redistest.Redis
@@ -66,8 +66,7 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
-// cacheScripts has Redis know the scripts: else what is lost is its answer
-// that it does not.
+// cacheScripts makes Redis cache the scripts. Otherwise the lost answer would be NOSCRIPT.
 func (d *desk) cacheScripts() {
 	d.Helper()
 	r := reservation()
@@ -81,13 +80,12 @@ func (d *desk) cacheScripts() {
 	d.must(err)
 }
 
-// cut has all answers lost from now on. Every connection that the store may
-// choose is there before, and no beat comes now that would use one up: what is
-// asked for next reaches Redis.
+// cut loses all answers from now on. Before that it opens every connection of the store,
+// and makes sure that no beat comes. So the next command reaches Redis.
 func (d *desk) cut() {
 	d.Helper()
-	// How many live is told now, and so not while answers are lost: whether
-	// that was counted would not be known.
+	// Tell Redis the live count now. If that answer were lost, the count would be
+	// uncertain.
 	d.must(d.store.tellLives(now(), math.MaxInt32).failed)
 	d.redis.Do("DEL", "websms:alive")
 	redistest.Eventually(d.T, "there is a beat", func() error {
@@ -104,8 +102,8 @@ func (d *desk) cut() {
 	d.proxy.CutReplies(true)
 }
 
-// lose has the answer to what is asked lost, and all others until the budget
-// is used up, and waits until what is owed is paid.
+// lose calls ask, loses all answers until the budget is used up, and waits until the debts
+// are paid.
 func (d *desk) lose(ask func() error) {
 	d.Helper()
 	d.cut()
@@ -118,8 +116,8 @@ func (d *desk) lose(ask func() error) {
 	d.paid()
 }
 
-// paid waits until what is owed now is paid: debts are paid in turn, and one
-// that cannot be goes to the end once, behind the first of these two.
+// paid waits until the current debts are paid. The node pays debts in turn. A debt that
+// cannot be paid goes to the end, behind the first of two more debts that paid adds.
 func (d *desk) paid() {
 	d.Helper()
 	for range 2 {
@@ -146,15 +144,15 @@ func (d *desk) paid() {
 	})
 }
 
-// repeat has only the first answer lost: ask is asked again until it gets one.
-// done reports whether Redis has done what is asked for.
+// repeat loses only the first answer, so that the node asks again. done reports whether
+// Redis has carried out the command.
 func (d *desk) repeat(ask func() error, done func() bool) error {
 	d.Helper()
 	d.cut()
 	d.store.node.budget = patience
 	result := make(chan error, 1)
 	go func() { result <- ask() }()
-	// A machine so busy that a connection was pinged just then has nothing lost.
+	// On a busy machine, a PING may come in between, and then no answer is lost.
 	for deadline := time.Now().Add(2 * time.Second); !done() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
@@ -182,7 +180,7 @@ func (d *desk) reserve(counters ...otp.Counter) *otp.Reservation {
 	return r
 }
 
-// want asks the other store for an attempt, and compares what comes of it.
+// want makes an attempt at the other store, and compares the outcome.
 func (d *desk) want(what string, id otp.ID, proof otp.Digest, want error) {
 	d.Helper()
 	if _, err := d.other.Attempt(ctx, id, &otp.Answer{Proof: proof, Now: now()}); !errors.Is(err, want) {
@@ -213,7 +211,7 @@ func (d *desk) get(id otp.ID) otp.Record {
 	return rec
 }
 
-// A right answer that nobody got word of is right again, once.
+// If the answer to a right code was lost, the code is right once more.
 func TestAttemptRightLost(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -227,8 +225,8 @@ func TestAttemptRightLost(t *testing.T) {
 	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
 }
 
-// It is right as soon as anything is answered again: nobody is told meanwhile
-// that there is no such challenge.
+// After a lost answer, the code is right as soon as Redis answers again. No request is
+// refused with ErrNoChallenge before.
 func TestRightAsSoonAsBack(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -252,7 +250,7 @@ func TestRightAsSoonAsBack(t *testing.T) {
 	}
 }
 
-// Asked again within the budget, it is right once.
+// If the node asks again within the budget, the code is right once.
 func TestAttemptRightRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -271,8 +269,7 @@ func TestAttemptRightRepeated(t *testing.T) {
 	}
 }
 
-// A wrong answer counts, whether its answer arrives or not, and counts once
-// though it is asked for twice.
+// A wrong code counts even if the answer is lost. It counts once if the node asks twice.
 func TestAttemptWrongLost(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -294,13 +291,14 @@ func TestAttemptWrongLost(t *testing.T) {
 		t.Errorf("%v attempts are left, want 3", left())
 	}
 	var limit *otp.LimitError
-	if err := d.repeat(answer, func() bool { return left() == "2" }); !errors.Is(err, otp.ErrWrongCode) || !errors.As(err, &limit) || limit.Limit != "lockout" {
+	err := d.repeat(answer, func() bool { return left() == "2" })
+	if !errors.Is(err, otp.ErrWrongCode) || !errors.As(err, &limit) || limit.Limit != "lockout" {
 		t.Errorf("the third wrong code: %v", err)
 	}
 }
 
-// A reservation that nobody got word of is none: what was counted is given
-// back, and the challenge that it replaced is there again.
+// A reservation whose answer was lost is taken back: its sending is given back, and the
+// challenge that it replaced can be used again.
 func TestReserveLost(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -327,9 +325,8 @@ func TestReserveRepeated(t *testing.T) {
 	d.want("its code", r.ID, r.Proof, nil)
 }
 
-// Whoever asked for a code, got no word and asks again has the new code alone,
-// though the first answer is taken back afterwards: of a reservation or of a
-// right code.
+// The answer to a reservation or to a right code is lost, and the person asks for another
+// code. Then only the new code is right, even though the first change is taken back later.
 func TestReplacedWhileOwed(t *testing.T) {
 	t.Parallel()
 	for _, first := range []string{"reservation", "right code"} {
@@ -356,8 +353,8 @@ func TestReplacedWhileOwed(t *testing.T) {
 	}
 }
 
-// What replaced a challenge and is taken back does not bring back one that was
-// met.
+// A reservation that is taken back does not bring back a challenge that was answered with
+// the right code.
 func TestReserveLostAfterMet(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -370,7 +367,7 @@ func TestReserveLostAfterMet(t *testing.T) {
 	d.wantLive(0)
 }
 
-// A resend that nobody got word of was not sent: it counts for nothing.
+// A resend whose answer was lost was not sent, and does not count.
 func TestResendLost(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -411,8 +408,7 @@ func TestResendRepeated(t *testing.T) {
 	d.wantUsed(number, 2)
 }
 
-// How a sending went is told when Redis is there again, and gives it back once,
-// though it is told twice.
+// Settle succeeds when Redis is back. It gives a sending back once, even if it runs twice.
 func TestSettleWaits(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -435,7 +431,7 @@ func TestSettleWaits(t *testing.T) {
 	d.want("the first sending's code", r.ID, r.Proof, nil)
 }
 
-// Given back is what was counted, once, at whatever time Redis is there again.
+// A sending is given back once, no matter when Redis is back.
 func TestSettleGivesBackOnce(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -459,12 +455,14 @@ func TestSettleGivesBackOnce(t *testing.T) {
 		t.Fatal("Settle does not return")
 	}
 	d.wantUsed(number, 1)
-	d.must(d.other.Settle(ctx, r.ID, &otp.Settlement{Sending: 1, Status: otp.Failed, Refused: true, Taken: r.Now, Now: now(), Return: []otp.Counter{number}}))
+	d.must(d.other.Settle(ctx, r.ID, &otp.Settlement{
+		Sending: 1, Status: otp.Failed, Refused: true, Taken: r.Now, Now: now(), Return: []otp.Counter{number},
+	}))
 	d.wantUsed(number, 1)
 	d.want("a code that was refused", r.ID, r.Proof, otp.ErrWrongCode)
 }
 
-// Settle waits no longer than its caller, nor than ten seconds.
+// Settle waits no longer than its context, and ten seconds at most.
 func TestSettleGivesUp(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -474,13 +472,14 @@ func TestSettleGivesUp(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	wantUnavailable(t, d.store.Settle(short, r.ID, &otp.Settlement{Sending: 1, Status: otp.Accepted, MessageID: "MSG1", Taken: r.Now, Now: now()}))
+	settlement := &otp.Settlement{Sending: 1, Status: otp.Accepted, MessageID: "MSG1", Taken: r.Now, Now: now()}
+	wantUnavailable(t, d.store.Settle(short, r.ID, settlement))
 	if took := time.Since(began); took > slack {
 		t.Errorf("it took %v", took)
 	}
 }
 
-// What is first stays so though its answer is lost and asked for again.
+// If the answer of First is lost and the node asks again, the key is still new.
 func TestFirstRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -498,8 +497,8 @@ func TestFirstRepeated(t *testing.T) {
 	}
 }
 
-// Nodes whose clocks differ: what one has forgotten still counts for another
-// whose window it is in.
+// The clocks of nodes differ. A sending outside the window of one node still counts for
+// another whose window it is in.
 func TestLimitUnderTwoClocks(t *testing.T) {
 	t.Parallel()
 	s := openProcess(t, at(redistest.Server(t).Addr()))
@@ -520,7 +519,7 @@ func TestLimitUnderTwoClocks(t *testing.T) {
 	}
 }
 
-// A thousand right codes whose answers are lost are all good again.
+// A thousand right codes whose answers were lost are all right again.
 func TestManyOwed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

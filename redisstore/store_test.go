@@ -20,14 +20,14 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// openStore returns a store on the Redis at these addresses, as a
-// configuration that names them would have it.
+// openStore returns a store on the Redis at these addresses, as a configuration opens it.
 func openStore(t testing.TB, addresses ...string) *store {
 	t.Helper()
 	return openConfigured(t, &Store{Address: addresses})
 }
 
-// openConfigured has patience: the suite's crowds are larger than the machine.
+// openConfigured opens a store with a long budget, because the crowds of the suite are too
+// large for a small machine.
 func openConfigured(t testing.TB, config *Store) *store {
 	t.Helper()
 	return openWithin(t, 10*time.Second, config)
@@ -40,11 +40,12 @@ func openWithin(t testing.TB, budget time.Duration, config *Store) *store {
 		t.Fatal(err)
 	}
 	logger := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	n := newNodeWithin(budget, "websms:alive", func() (rueidis.Client, error) { return rueidis.NewClient(option) }, func() *zap.Logger { return logger })
+	dial := func() (rueidis.Client, error) { return rueidis.NewClient(option) }
+	n := newNodeWithin(budget, "websms:alive", dial, func() *zap.Logger { return logger })
 	s := newStore(n, "websms:")
 	t.Cleanup(n.close)
 	<-n.known
-	// It listens, when a subscription is confirmed: what it starts for good is started.
+	// After a subscription is confirmed, all goroutines that stay are running.
 	changed, stop := s.Watch(otp.ID{1})
 	defer stop()
 	select {
@@ -55,19 +56,18 @@ func openWithin(t testing.TB, budget time.Duration, config *Store) *store {
 	return s
 }
 
-// runSuite runs the suite on one store, which each of its tests finds empty.
+// runSuite runs the suite on one store, which is empty at the start of each test.
 func runSuite(t *testing.T, config *Store, flushAll func()) {
 	s := openConfigured(t, config)
 	storetest.RunUnbounded(t, func(*testing.T) otp.Store {
-		s.lives.take() // what is told from now on is of this test
+		s.lives.take() // the changes from now on belong to this test
 		flushAll()
 		return s
 	})
 }
 
-// TestStore holds the store to what every store must do, whichever Redis it is
-// on. One Redis comes after the other, as the suite looks for goroutines that
-// are left over.
+// TestStore runs the suite on each kind of Redis. It runs them one after the other, because
+// the suite looks for goroutines that are left.
 func TestStore(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) {
 		redis := miniredis.RunT(t)
@@ -87,8 +87,8 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// TestDocumentedPermissions runs the suite as a user who may do what
-// docs/caddyfile.md asks for, and nothing else.
+// TestDocumentedPermissions runs the suite as a user with exactly the permissions in
+// docs/caddyfile.md.
 func TestDocumentedPermissions(t *testing.T) {
 	page, err := os.ReadFile("../docs/caddyfile.md")
 	if err != nil {
@@ -122,7 +122,7 @@ func TestDocumentedPermissions(t *testing.T) {
 	}
 }
 
-// What the store is just telling Redis counts too.
+// Changes that the store is just telling Redis count too.
 func TestLiveWhileItIsTold(t *testing.T) {
 	s := openStore(t, redistest.Server(t).Addr())
 	for i := range 300 {

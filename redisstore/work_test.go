@@ -13,13 +13,13 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// leaseOf is one that no test outlasts.
+// leaseOf returns a lease that is longer than any test.
 func leaseOf(holder string) otp.Lease {
 	return otp.Lease{Holder: holder, For: time.Hour, Now: now()}
 }
 
-// wantBegin checks what another node's Begin says: nil, otp.ErrDone, or that
-// the key is in work.
+// wantBegin checks the answer of Begin at another node: nil, otp.ErrDone, or an
+// *otp.InWorkError.
 func (d *desk) wantBegin(what string, key otp.Digest, holder string, want error) {
 	d.Helper()
 	err := d.other.Begin(ctx, key, leaseOf(holder))
@@ -33,8 +33,8 @@ func (d *desk) wantBegin(what string, key otp.Digest, holder string, want error)
 
 var inWork = new(otp.InWorkError)
 
-// A Done or a Forget whose answer is lost, or that Redis could not be asked
-// for at all, holds as soon as Redis is there again.
+// If the answer of Done or Forget is lost, or Redis is away, the change holds as soon as
+// Redis is back.
 func TestWorkOwed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -47,7 +47,7 @@ func TestWorkOwed(t *testing.T) {
 	d.wantBegin("a Done whose answer was lost", key("done"), "b", otp.ErrDone)
 	d.lose(func() error { return d.store.Forget(ctx, key("forgotten"), "a") })
 	d.wantBegin("a Forget whose answer was lost", key("forgotten"), "b", nil)
-	d.paid() // once more: what was lost may arrive late
+	d.paid() // once more, because a lost command may arrive late
 	d.wantBegin("the work of who came next", key("forgotten"), "c", inWork)
 
 	d.redis.Pause()
@@ -68,7 +68,7 @@ func TestWorkOwed(t *testing.T) {
 		}
 		return nil
 	})
-	// Debts are paid before the node takes requests again.
+	// The node pays its debts before it takes requests again.
 	d.wantBegin("done while Redis was away", key("away done"), "b", otp.ErrDone)
 	d.wantBegin("done while Redis was away, and never begun", key("never begun"), "b", otp.ErrDone)
 	d.wantBegin("forgotten while Redis was away", key("away forgotten"), "b", nil)
@@ -96,7 +96,7 @@ func TestDoneLate(t *testing.T) {
 	}
 }
 
-// A lease whose answer is lost is the same lease when it is asked for again.
+// If the answer of Begin is lost and the holder asks again, it gets the same lease.
 func TestBeginRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -107,8 +107,8 @@ func TestBeginRepeated(t *testing.T) {
 	d.wantBegin("another node", key, "b", inWork)
 }
 
-// During a rolling upgrade, marks of the version before leases count, and that
-// version reads ours: what is done is seen, what is in work is not.
+// During a rolling upgrade, marks of the version before leases count. That version reads
+// our marks too: it sees keys that are done, but no leases.
 func TestMarksOfTheVersionBefore(t *testing.T) {
 	redis := redistest.Server(t)
 	s := openStore(t, redis.Addr())
@@ -127,7 +127,7 @@ func TestMarksOfTheVersionBefore(t *testing.T) {
 	if err := s.Begin(ctx, key, otp.Lease{Holder: "a", For: otp.LeaseTime, Now: at.Add(time.Hour)}); err != nil {
 		t.Errorf("Begin when the mark is over: %v", err)
 	}
-	// The version before reads the first number as until when a key is seen.
+	// The version before reads the first number as the end of the mark.
 	var until, made, lease int64
 	var nonce string
 	text := redis.Do("GET", s.seen(key)).(string)
@@ -143,7 +143,7 @@ func TestMarksOfTheVersionBefore(t *testing.T) {
 	}
 }
 
-// A refused try is one script, whatever the rate.
+// A refused try is one script, for any rate.
 func TestTryCostsOneScript(t *testing.T) {
 	redis := redistest.Server(t)
 	s := openStore(t, redis.Addr())
@@ -154,7 +154,8 @@ func TestTryCostsOneScript(t *testing.T) {
 		}
 	}
 	calls := func() (n int) {
-		for _, command := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+)`).FindAllStringSubmatch(redis.Do("INFO", "commandstats").(string), -1) {
+		scripts := regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+)`)
+		for _, command := range scripts.FindAllStringSubmatch(redis.Do("INFO", "commandstats").(string), -1) {
 			some, err := strconv.Atoi(command[1])
 			if err != nil {
 				t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// outcome is a test that only takes down what becomes of it.
+// outcome is a test that only records its own result.
 type outcome struct {
 	testing.TB
 	skipped, failed bool

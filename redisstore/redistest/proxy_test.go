@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-websms/websms/redisstore/redistest"
 )
 
-// shortly is how long nothing happens before it is taken for a fact.
+// shortly is how long a test waits to see that nothing happens.
 const shortly = 100 * time.Millisecond
 
 // client is a connection through a proxy.
@@ -134,7 +134,7 @@ func TestProxyReset(t *testing.T) {
 	c = dialProxy(t, p)
 	c.send("INCR count")
 	c.want(":2")
-	// The server has been told too: all that it has is c, and who asks.
+	// The server has noticed too: it has only c and the connection that asks.
 	redistest.Eventually(t, "the server has no more connections", func() error {
 		if list := r.Do("CLIENT", "LIST").(string); strings.Count(list, "\n") > 2 {
 			return errors.New(list)
@@ -176,7 +176,7 @@ func TestProxyPartition(t *testing.T) {
 	c.want(":2")
 	fresh.want("+PONG")
 
-	// Who has given up is heard all the same.
+	// The server gets the request even if the client has given up.
 	p.Partition(true)
 	c.send("INCR count")
 	c.Close()
@@ -204,7 +204,7 @@ func TestProxyHalfOpen(t *testing.T) {
 	p.HalfOpen(false)
 	c.wantReset()
 	fresh.wantReset()
-	idle.send("INCR count") // which has lost nothing
+	idle.send("INCR count") // this connection has lost nothing
 	idle.want(":2")
 	if got := r.Do("GET", "count"); got != "2" {
 		t.Errorf("what was lost came: count is %v", got)
@@ -226,7 +226,7 @@ func TestProxyCutReplies(t *testing.T) {
 	c.want(":3")
 }
 
-// Where nobody is behind the proxy, connections are made and reset.
+// Without a server behind it, the proxy accepts connections and resets them.
 func TestProxyToNobody(t *testing.T) {
 	t.Parallel()
 	r := redistest.Server(t)
@@ -245,7 +245,7 @@ func TestProxyToNobody(t *testing.T) {
 	c.want("+PONG")
 }
 
-// Nothing of a proxy outlives its test, whatever its connections are about.
+// No goroutine of a proxy outlives its test, in each state of its connections.
 func TestProxyEnds(t *testing.T) {
 	t.Parallel()
 	r := redistest.Server(t)

@@ -45,7 +45,7 @@ func TestStopAndRestart(t *testing.T) {
 	r := redistest.Server(t)
 	addr := r.Addr()
 	r.Do("SET", "a", "1")
-	r.Dump() // what that writes does not come back either
+	r.Dump() // a restart does not load the snapshot of Dump either
 	r.Stop()
 	if _, err := r.Try("PING"); err == nil {
 		t.Error("a server that is stopped answers")
@@ -90,7 +90,7 @@ func TestPauseAndResume(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("what was sent meanwhile: %v", err)
 	}
-	r.Pause() // and is ended so
+	r.Pause() // the test ends while the server is paused
 }
 
 func TestPassword(t *testing.T) {
@@ -104,7 +104,7 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// Whatever is in a server is in its dump.
+// The dump of a server has all of its data.
 func TestDump(t *testing.T) {
 	t.Parallel()
 	r := redistest.Server(t)
