@@ -55,10 +55,11 @@ func TestCaddyfile(t *testing.T) {
 // The error for a mistake names its line, which is marked with "# here", and a remedy.
 func TestCaddyfileMistakes(t *testing.T) {
 	const (
-		noHost  = `is no host and port: give such as redis.example.com:6379, [2001:db8::1]:6379 or unix//run/redis/redis.sock`
-		isURL   = `is a URL, or holds a user: give host:port alone, and username, password, db and tls as options of their own`
-		noPath  = `is no absolute path of a Unix socket: write it as unix//run/redis/redis.sock`
-		prefix  = `store redis: key_prefix is too long, or holds a space, a brace or a character that is not ASCII: give up to 64 characters, such as websms:`
+		noHost = `is no host and port: give such as redis.example.com:6379, [2001:db8::1]:6379 or unix//run/redis/redis.sock`
+		isURL  = `is a URL, or holds a user: give host:port alone, and username, password, db and tls as options of their own`
+		noPath = `is no absolute path of a Unix socket: write it as unix//run/redis/redis.sock`
+		prefix = `store redis: key_prefix is too long, or holds a space, a brace or a character that is not ASCII: ` +
+			`give up to 64 characters, such as websms:`
 		noValue = ` has no value (a {$VAR} that is not set leaves none): give one, or remove the option`
 	)
 	type mistake struct{ options, want string }
@@ -74,19 +75,27 @@ func TestCaddyfileMistakes(t *testing.T) {
 		{"address a\npassword a b # here", "store redis: password takes one value: put it in quotes if it holds spaces"},
 		{"address a\npassword a { # here\nx\n}", "store redis: password takes no block: remove { … }"},
 		{"address a\ntls /ca.pem # here", "store redis: tls: its options stand in a block, { … }, and not on its line"},
-		{"address a\nsentinel m s1:26379 # here", "store redis: sentinel takes the name of the master alone: give the sentinels as address, and their username and password in a block, { … }"},
-		{"address a\nsentinel \"my master\" # here", "sentinel: master holds a space, a brace or a character that is not ASCII: give the name under which the sentinels watch it, such as mymaster"},
+		{"address a\nsentinel m s1:26379 # here",
+			"store redis: sentinel takes the name of the master alone: " +
+				"give the sentinels as address, and their username and password in a block, { … }"},
+		{"address a\nsentinel \"my master\" # here",
+			"sentinel: master holds a space, a brace or a character that is not ASCII: " +
+				"give the name under which the sentinels watch it, such as mymaster"},
 		{"address a\nsentinel m {\nusername u # here\n}", "sentinel: username stands without password: add it, such as {env.SENTINEL_PASSWORD}"},
 		{"address a\nusername u # here", "store redis: username stands without password: add it, such as {env.REDIS_PASSWORD}"},
 		{"address a\ndb -1 # here", `store redis: db is "-1": give the number of a database, from 0`},
 		{"address a\ndb one # here", `store redis: db is "one": give the number of a database, from 0`},
-		{"address a b\ndb 3 # here\ntls", "store redis: db is 3 beside several addresses, which are those of a cluster, and that has only 0: remove it, or give one address"},
+		{"address a b\ndb 3 # here\ntls",
+			"store redis: db is 3 beside several addresses, which are those of a cluster, and that has only 0: remove it, or give one address"},
 		{"address a\ntls {\ncert /c # here\n}", "tls: cert stands without key: add the file with its private key"},
 		{"address a\ntls {\nkey /k # here\n}", "tls: key stands without cert: add the file with its certificate"},
-		{"address a\ntls {\nserver_name a:1 # here\n}", `tls: server_name is "a:1": give the name in the server's certificate, such as redis.example.com`},
+		{"address a\ntls {\nserver_name a:1 # here\n}",
+			`tls: server_name is "a:1": give the name in the server's certificate, such as redis.example.com`},
 		{"address a unix//x # here", "store redis: address has a Unix socket beside others: give the socket alone"},
-		{"address unix//x\ntls # here", "store redis: tls stands beside the address of a Unix socket, which is always on this machine: remove it"},
-		{"address unix//x\nsentinel m # here", "store redis: sentinel stands beside the address of a Unix socket: give the sentinels as host:port"},
+		{"address unix//x\ntls # here",
+			"store redis: tls stands beside the address of a Unix socket, which is always on this machine: remove it"},
+		{"address unix//x\nsentinel m # here",
+			"store redis: sentinel stands beside the address of a Unix socket: give the sentinels as host:port"},
 	}
 	for _, value := range []string{"websms{1}:", "{system.hostname}:", "{time.now}", "{env.X", "ä", `"a b"`, strings.Repeat("x", 65)} {
 		cases = append(cases, mistake{"address a\nkey_prefix " + value + " # here", prefix})

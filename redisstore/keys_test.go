@@ -13,7 +13,8 @@ import (
 
 // strange are scopes that could end a hash tag too early, or begin another one.
 var strange = []string{
-	"", "app.example.com", "{", "}", "{}", "}{", "a}:{b", "}:challenge:", "a:b", "%7D", "%", "\x00", "ā", "日本", " ", "\r\n", "realm:a", "*", "/",
+	"", "app.example.com", "{", "}", "{}", "}{", "a}:{b", "}:challenge:", "a:b",
+	"%7D", "%", "\x00", "ā", "日本", " ", "\r\n", "realm:a", "*", "/",
 }
 
 // ofScope returns the names of all keys of a scope.

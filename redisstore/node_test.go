@@ -153,12 +153,30 @@ func TestNodeFaults(t *testing.T) {
 		name        string
 		begin, over func(r *redistest.Redis, p *redistest.FaultProxy)
 	}{
-		{"killed", func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Stop() }, func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Restart() }},
-		{"hangs", func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Pause() }, func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Resume() }},
-		{"half open", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.HalfOpen(true) }, func(_ *redistest.Redis, p *redistest.FaultProxy) { p.HalfOpen(false) }},
-		{"partition", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Partition(true) }, func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Partition(false) }},
-		{"replies cut", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.CutReplies(true) }, func(_ *redistest.Redis, p *redistest.FaultProxy) { p.CutReplies(false) }},
-		{"slow", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Latency(3 * time.Second) }, func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Latency(0) }},
+		{
+			"killed", func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Stop() },
+			func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Restart() },
+		},
+		{
+			"hangs", func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Pause() },
+			func(r *redistest.Redis, _ *redistest.FaultProxy) { r.Resume() },
+		},
+		{
+			"half open", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.HalfOpen(true) },
+			func(_ *redistest.Redis, p *redistest.FaultProxy) { p.HalfOpen(false) },
+		},
+		{
+			"partition", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Partition(true) },
+			func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Partition(false) },
+		},
+		{
+			"replies cut", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.CutReplies(true) },
+			func(_ *redistest.Redis, p *redistest.FaultProxy) { p.CutReplies(false) },
+		},
+		{
+			"slow", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Latency(3 * time.Second) },
+			func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Latency(0) },
+		},
 		{
 			"refused", func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Refuse(true); p.Reset() },
 			func(_ *redistest.Redis, p *redistest.FaultProxy) { p.Refuse(false) },
@@ -362,7 +380,9 @@ func TestNodeClose(t *testing.T) {
 			proxy.HalfOpen(false)
 			proxy.Partition(false)
 			proxy.Reset()
-			if err := goleak.Find(known, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")); err != nil { // sleeps a second, and ends
+			// DelayDo of rueidis sleeps for a second, and ends.
+			sleeps := goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")
+			if err := goleak.Find(known, sleeps); err != nil {
 				t.Error(err)
 			}
 		})

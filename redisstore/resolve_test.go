@@ -62,7 +62,7 @@ func TestProvision(t *testing.T) {
 	}
 	bare := provisioned(t, &Store{Address: []string{"localhost"}})
 	if bare.prefix() != "websms:" || bare.resolved.options.Address[0] != "localhost:6379" {
-		t.Errorf("defaults: %+v", s.resolved.options)
+		t.Errorf("defaults: %+v", bare.resolved.options)
 	}
 }
 
