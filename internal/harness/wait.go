@@ -2,8 +2,6 @@ package harness
 
 import (
 	"crypto/tls"
-	"fmt"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -31,24 +29,10 @@ func (w *World) AwaitReload() {
 // system tells. Caddy closes the old server's behind the load of a
 // configuration, and the kernel resets the connections that wait in its queue.
 func (w *World) listeners() int {
-	const listening = "0A" // the state, in proc_pid_net(5)
 	_, port, _ := strings.Cut(w.URL, "://localhost:")
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	count := 0
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(table)) {
-			fields := strings.Fields(line)
-			if len(fields) > 3 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) && fields[3] == listening {
-				count++
-			}
-		}
-	}
-	return count
+	return listening(number)
 }
