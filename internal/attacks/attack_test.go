@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/testlevel"
 	"github.com/caddy-websms/websms/internal/vault"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -98,6 +99,7 @@ func TestAttackForAYear(t *testing.T) {
 		t.Skip("a year is played in the full run, without the race detector")
 	}
 	const gate = "limits {\n per_ip 10/10m 50/24h\n}"
+	ownerDays := testlevel.Size(14, 60)
 	for _, c := range []struct {
 		name  string
 		days  int
@@ -108,7 +110,7 @@ func TestAttackForAYear(t *testing.T) {
 		{"alone", 365, nil, 100},
 		// The owner signs in daily in a browser that has verified the number
 		// before: that ends no run but its own.
-		{"beside the owner's device", 365, func(w *harness.World, owner *harness.Browser, number string) func(int) {
+		{"beside the owner's device", testlevel.Size(60, 365), func(w *harness.World, owner *harness.Browser, number string) func(int) {
 			return func(day int) {
 				signInDaily(w, owner, number, day)
 			}
@@ -116,9 +118,9 @@ func TestAttackForAYear(t *testing.T) {
 		// The owner throws all cookies away and signs in daily: each time a run
 		// of wrong codes ends. What is left are the sends: ten a day, one of them
 		// the owner's, with five wrong codes each. A part of the year shows it.
-		{"beside an owner without a device", 60, func(w *harness.World, _ *harness.Browser, number string) func(int) {
+		{"beside an owner without a device", ownerDays, func(w *harness.World, _ *harness.Browser, number string) func(int) {
 			return func(day int) { signInDaily(w, w.Browser(), number, day) }
-		}, 60 * 9 * 5},
+		}, ownerDays * 9 * 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := harness.UseClock(t)
@@ -167,13 +169,15 @@ func tryAsk(b *harness.Browser, number string) (code string, a harness.Answer) {
 	return code, a
 }
 
-// A million numbers, each from an address of its own, ask within one window.
+// A million numbers, each from an address of its own, ask within one window of 24
+// hours. A plain run has 50,000 of them in the same window.
 // No counter of an earlier asker is lost, and the gate still answers.
 func TestAttackByAMillion(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million asks are made in the full run, without the race detector")
 	}
-	const askers = 1_000_000
+	askers := testlevel.Size(50_000, 1_000_000)
+	pause := 22 * time.Hour / time.Duration(askers)
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{
 		Global: harness.TrustLocal,
@@ -198,9 +202,9 @@ func TestAttackByAMillion(t *testing.T) {
 		if err := ask(i); err != nil {
 			t.Fatalf("asker %d: %v", i, err)
 		}
-		now.Advance(80 * time.Millisecond) // all of them in 22 hours
+		now.Advance(pause)
 	}
-	each := (harness.HeapInUse() - before) / askers
+	each := (harness.HeapInUse() - before) / int64(askers)
 	t.Logf("%d askers: %d bytes each, for two counters, a place in the budget, and the challenges that live", askers, each)
 	if each > 300 {
 		t.Errorf("%d bytes for each asker, want 300 at most", each)
