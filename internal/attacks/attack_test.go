@@ -206,8 +206,9 @@ func TestAttackByAMillion(t *testing.T) {
 	}
 	each := (harness.HeapInUse() - before) / int64(askers)
 	t.Logf("%d askers: %d bytes each, for two counters, a place in the budget, and the challenges that live", askers, each)
-	if each > 300 {
-		t.Errorf("%d bytes for each asker, want 300 at most", each)
+	// Among few askers, what the process holds besides weighs some 200 bytes each.
+	if most := testlevel.Size[int64](700, 300); each > most {
+		t.Errorf("%d bytes for each asker, want %d at most", each, most)
 	}
 	var limit *otp.LimitError
 	for i := range askers {

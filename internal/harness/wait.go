@@ -19,10 +19,12 @@ func (w *World) awaitCertificate(host string) {
 	})
 }
 
-// AwaitReload waits, behind a load, until the server before it is gone.
+// AwaitReload waits, behind a load, until the server before it is gone. From then on
+// the browsers ask by new connections.
 func (w *World) AwaitReload() {
 	w.T.Helper()
 	Eventually(w.T, "the server before this one is gone", func() bool { return w.listeners() <= 1 })
+	w.clients.closeIdle()
 }
 
 // listeners returns how many sockets listen at the world's port, where the

@@ -41,6 +41,36 @@ type World struct {
 	Config   func(options string) string
 	HTTPS    bool
 	HookPath string
+	clients  *clients // of its browsers
+}
+
+// clients are the HTTP clients of a world's browsers.
+type clients struct {
+	mu   sync.Mutex
+	list []*http.Client
+}
+
+// closeIdle closes the connections that no request uses. The server before a load
+// closes them too, at a time of its own, and a POST on one of them gets no answer.
+func (c *clients) closeIdle() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, client := range c.list {
+		client.CloseIdleConnections()
+	}
+}
+
+// add adds a client.
+func (c *clients) add(client *http.Client) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, client)
 }
 
 // Setup says how a world differs from the plain one.
@@ -62,7 +92,7 @@ const WebhookSecret = "hook-secret"
 // Start runs a world and stops it when the test ends.
 func Start(t *testing.T, s Setup) *World {
 	t.Helper()
-	w := &World{T: t, Dir: t.TempDir(), HTTPS: s.HTTPS, HookPath: "/webhook"}
+	w := &World{T: t, Dir: t.TempDir(), HTTPS: s.HTTPS, HookPath: "/webhook", clients: new(clients)}
 	w.App = NewLegacyApp(t)
 	port := FreePort(t)
 	scheme := "http"
@@ -210,10 +240,12 @@ func (w *World) Browser() *Browser {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	w.T.Cleanup(transport.CloseIdleConnections)
-	return &Browser{World: w, Header: http.Header{}, Client: &http.Client{
+	client := &http.Client{
 		Jar: jar, Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
+	w.clients.add(client)
+	return &Browser{World: w, Header: http.Header{}, Client: client}
 }
 
 // Page and api are what the two kinds of clients accept.
