@@ -39,9 +39,9 @@ type adminAPI struct {
 	audit *zap.Logger
 }
 
-// app returns the app of the running configuration, or nil if that has no gate and
-// no webhook. Each request asks for it anew, because Caddy keeps the admin endpoint
-// of a configuration that it has refused.
+// app returns the app of the running configuration, or nil if that configuration has no
+// gate and no webhook. Each request looks it up again, because Caddy keeps the admin
+// endpoint of a configuration that it has refused.
 func (a *adminAPI) app() *App {
 	app, _ := caddy.ActiveContext().AppIfConfigured("websms")
 	running, _ := app.(*App)
@@ -73,7 +73,8 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	}
 }
 
-// post returns a handler that reads a request and sends what do returns.
+// post returns a handler that reads an operator's request, calls do, and sends the
+// answer of do as JSON.
 func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := operator.OnlyMethod(w, r, http.MethodPost); err != nil {
@@ -102,7 +103,7 @@ func (a *adminAPI) post(do func(*http.Request, *App, *operator.Request) (any, er
 
 var errE164 = operator.Error(http.StatusBadRequest, "number is not in E.164: give it with its country code, such as +6421234567")
 
-// revoke ends one session, or all present sessions of a number or a user.
+// revoke ends one session, or all sessions that a number or a user has now.
 func (a *adminAPI) revoke(_ *http.Request, app *App, req *operator.Request) (any, error) {
 	v, now := app.engine.vault, clock.Now()
 	id, isID := session.ParseID(req.Session)
@@ -168,13 +169,15 @@ func (a *adminAPI) unlock(r *http.Request, app *App, req *operator.Request) (any
 	}{true}, nil
 }
 
+// unlockBudget forgets the codes that count against the budget of a realm. It also makes
+// the engine warn again at four fifths of each rate.
 func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request) (any, error) {
 	if req.Session != "" || req.User != "" || req.Number != "" {
 		return nil, operator.Error(http.StatusBadRequest, "give a number or budget, not both, and the realm of the gate if that has one")
 	}
 	was := false
 	for _, scope := range scopesOf(req.Realm) {
-		var rates []otp.Rate // the engine remembers a warning for each
+		var rates []otp.Rate // the engine has logged a warning for each of them
 		for _, g := range app.gates {
 			if g.scope() == scope {
 				rates = append(rates, g.policy.Budget...)
@@ -196,7 +199,7 @@ func (a *adminAPI) unlockBudget(r *http.Request, app *App, req *operator.Request
 	}{true}, nil
 }
 
-// recoveryCode makes a code that lets one person in without an SMS.
+// recoveryCode makes a recovery code, which lets one person in without an SMS.
 func (a *adminAPI) recoveryCode(r *http.Request, app *App, req *operator.Request) (any, error) {
 	switch {
 	case req.Session != "" || (req.Number == "") == (req.User == ""):
@@ -240,9 +243,10 @@ func holderOf(req *operator.Request) (scope, holder string) {
 	return req.Realm, flow.UserHolder(req.User)
 }
 
-func (a *adminAPI) log(event string, req *operator.Request, more ...zap.Field) {
+// log writes one entry to the audit log. name is one of the telemetry.Entry constants.
+func (a *adminAPI) log(name string, req *operator.Request, more ...zap.Field) {
 	e := telemetry.Entry{Realm: req.Realm, Number: req.Number, User: req.User}
-	e.Write(a.audit, event, more...)
+	e.Write(a.audit, name, more...)
 }
 
 // Interface guards

@@ -20,8 +20,8 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("websms", parseApp)
 	httpcaddyfile.RegisterDirective("websms_otp", parseGate)
 	httpcaddyfile.RegisterHandlerDirective("websms_webhook", parseWebhook)
-	// The gate runs behind a first factor. The webhook has a secret of its
-	// own, which a first factor would not know.
+	// The gate runs after a first factor. The webhook runs before it, because WebSMS
+	// shows the webhook's secret and not the credentials of a first factor.
 	httpcaddyfile.RegisterDirectiveOrder("websms_otp", httpcaddyfile.After, "forward_auth")
 	httpcaddyfile.RegisterDirectiveOrder("websms_webhook", httpcaddyfile.Before, "basic_auth")
 }
@@ -40,7 +40,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
 	d.Next() // its name
 	if existing != nil {
-		return nil, block.At(d, "websms", errors.New("this global option stands here twice: put all in one block"))
+		return nil, block.At(d, "websms", errors.New("this global option is written twice: put all in one block"))
 	}
 	if d.NextArg() {
 		return nil, block.At(d, "websms", block.ErrInline)
@@ -59,6 +59,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "websms", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
+// parseStore reads the option store and the block of the store's module.
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	var name string
 	if err := block.Text(&name)(d); err != nil {
@@ -90,7 +91,8 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return values, nil
 	}
 	route := values[0].Value.(caddyhttp.Route)
-	route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"})})
+	own := caddyhttp.MatchPath{gate.prefix(), gate.prefix() + "/*"}
+	route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": h.JSON(own)})
 	judges, err := judgesPath(matcher)
 	if err != nil {
 		return nil, h.WrapErr(err)
@@ -179,7 +181,7 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"prefix":  block.Text(&g.Prefix),
 		"realm":   block.Text(&g.Realm),
 		"web_otp": block.Text(&g.WebOTP),
-		// The checks are closures: they judge what the block will have set.
+		// The checks are closures, because they read the options after the block.
 		"code": block.Sub(block.Options{
 			"length":   block.Whole(&g.Code.Length),
 			"ttl":      block.Duration(&g.Code.TTL),
@@ -215,7 +217,8 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}, g.checkOptions)
 }
 
-// parseLockout reads how many wrong codes lock a number, and for how long.
+// parseLockout reads the option lockout: a count of wrong codes in a row, and the time
+// that they lock a number for.
 func (l *LimitsConfig) parseLockout(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
@@ -251,7 +254,7 @@ func rateList(into *[]Rate) func(*caddyfile.Dispenser) error {
 	}
 }
 
-// parseBypass reads a block of matchers, all of which must match.
+// parseBypass reads a block of matchers. A request is bypassed if all of them match.
 func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 	option, names := *d, *d
 	if d.NextArg() {
@@ -259,7 +262,8 @@ func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 	}
 	for nesting := names.Nesting(); names.NextBlock(nesting); names.NextSegment() {
 		if _, err := caddy.GetModule("http.matchers." + names.Val()); err != nil && !names.Token().Quoted() {
-			return block.At(&names, "bypass", fmt.Errorf("%q is not a matcher: give one, such as path or remote_ip, or an expression in backticks", names.Val()))
+			return block.At(&names, "bypass", fmt.Errorf(
+				"%q is not a matcher: give one, such as path or remote_ip, or an expression in backticks", names.Val()))
 		}
 	}
 	set, err := caddyhttp.ParseCaddyfileNestedMatcherSet(d)
@@ -267,7 +271,8 @@ func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 		return block.Placed(err)
 	}
 	if len(set) == 0 {
-		return block.At(&option, "websms_otp", errors.New("bypass holds no matcher, which would let everybody through: give one, or remove the option"))
+		return block.At(&option, "websms_otp", errors.New(
+			"bypass holds no matcher, which would let everybody through: give one, or remove the option"))
 	}
 	g.BypassRaw = caddyhttp.RawMatcherSets{set}
 	return nil
@@ -298,6 +303,7 @@ func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}, h.check)
 }
 
+// errDirective refuses a value on the line of a directive.
 var errDirective = fmt.Errorf("%w; a matcher begins with @ or /, or is *", block.ErrInline)
 
 // Interface guards

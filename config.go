@@ -62,7 +62,8 @@ func (c CodeConfig) check() error {
 	}
 	if c.Source == "websms" && c.Length != 0 && c.Length != 6 {
 		return wrongf("length",
-			"is %d, with source websms: the codes that WebSMS makes have 6 digits; remove it, or make the codes here with source local", c.Length)
+			"is %d, with source websms: the codes that WebSMS makes have 6 digits; remove it, or make the codes here with source local",
+			c.Length)
 	}
 	if c.Source != "" && c.Source != "local" && c.Source != "websms" {
 		return wrongf("source", "is %q: give local or websms", c.Source)

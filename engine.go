@@ -16,14 +16,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// openEngines are the engines of the running configuration, of one that is being
-// loaded, and of configurations that end.
+// openEngines lists the engines of the running configuration, of a configuration that is
+// loading, and of configurations that are ending.
 var openEngines shared.Live[*engine]
 
-// holdings are what to let go of, in the order it was taken.
+// holdings are the functions that release acquired values, in the order of acquiring.
 type holdings []func() error
 
-// release lets go of all, the latest first, once.
+// release calls all functions once, the latest first.
 func (r *holdings) release() error {
 	var errs []error
 	for i := len(*r) - 1; i >= 0; i-- {
@@ -33,8 +33,8 @@ func (r *holdings) release() error {
 	return errors.Join(errs...)
 }
 
-// drain is how long sendings in flight may go on after the last configuration
-// that could have asked for them is gone.
+// drain is how long sends in flight may continue after the last configuration that uses
+// the engine has ended.
 const drain = 10 * time.Second
 
 // liveChallenges counts the challenges of all stores in use.
@@ -61,7 +61,7 @@ type account struct {
 	sandbox             bool
 }
 
-// key identifies the account, without telling its secret.
+// key identifies the account, and does not reveal its secret.
 func (a account) key() string {
 	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %t", a.baseURL, a.id, a.secret, a.timeout, a.sandbox)))
 }
@@ -69,36 +69,35 @@ func (a account) key() string {
 // complete reports whether codes can be sent with the account.
 func (a account) complete() bool { return a.id != "" && a.secret != "" }
 
-// tokenKey identifies what a bearer token is good for.
+// tokenKey identifies the account and server that a bearer token belongs to.
 func (a account) tokenKey() string {
 	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", a.baseURL, a.id, a.secret)))
 }
 
-// engine is an otp.Engine with all that it stands on, shared by the
-// configurations that name the same account and store. Each of them holds a
-// reference to the vault, the store and the tokens too, so that these outlive
-// the engine.
+// engine is an otp.Engine with its store, vault and client. Configurations that name the
+// same account and store share one engine. Each of them also holds a reference to the
+// vault, the store and the tokens, so these outlive the engine.
 type engine struct {
 	*otp.Engine
 	account account
-	kind    string // of store, as a configuration names it
+	kind    string // the name of the store's module, such as "memory"
 	store   otp.Store
 	vault   *vault.Vault
 	client  *connexus.Client
-	tokens  connexus.TokenCache // nil without an account
-	failed  atomic.Pointer[failure]
+	tokens  connexus.TokenCache     // nil without an account
+	failed  atomic.Pointer[failure] // the latest failed call; nil if there is none
 }
 
-// failure is what a call of the API failed with last.
+// failure is a failed call of the API.
 type failure struct {
 	at       time.Time
 	endpoint string
 	err      error
 }
 
-// newEngine returns an engine on an open store and an open vault. It calls neither
-// of them, because it runs as a constructor of pool. tokens may be nil if the
-// account is incomplete.
+// newEngine returns an engine on an open store and an open vault. It calls neither of
+// them, because it runs as a constructor of shared.Pool and must not wait. tokens may be
+// nil if the account is incomplete.
 func newEngine(a account, kind string, store otp.Store, v *vault.Vault, tokens *tokenCache) (*engine, error) {
 	e := &engine{account: a, kind: kind, store: store, vault: v}
 	config := otp.Config{Store: store, Ring: v.Ring, Now: clock.Now}
@@ -119,7 +118,7 @@ func newEngine(a account, kind string, store otp.Store, v *vault.Vault, tokens *
 	return e, nil
 }
 
-// called notes one exchange with the API.
+// called counts one call of the API, and remembers it if it failed.
 func (e *engine) called(endpoint string, took time.Duration, err error) {
 	telemetry.ObserveCall(endpoint, took, err)
 	if err != nil {
@@ -127,8 +126,8 @@ func (e *engine) called(endpoint string, took time.Duration, err error) {
 	}
 }
 
-// Destruct waits for the sendings in flight. After it, the caller that released
-// the engine releases its store, vault and tokens.
+// Destruct waits for the sends in flight, at most drain. Afterwards the caller that
+// released the engine releases its store, vault and tokens.
 func (e *engine) Destruct() error {
 	openEngines.Remove(e)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)

@@ -15,13 +15,13 @@ func init() {
 
 // Identity removes the identity headers from requests. These headers tell an
 // application which person was verified, and only a gate may set them. A gate
-// removes them from the requests that it sees. This handler does so for the
-// requests that the gate's matcher passes over, because they reach the same
-// application.
+// removes them from the requests that it sees. This handler removes them from
+// the requests that the gate's matcher does not match, because those requests
+// reach the same application.
 //
 // The Caddyfile directive `websms_otp` with a matcher adds this handler.
 type Identity struct {
-	// The names of the headers. Give the same as for the gate.
+	// The names of the headers. Give the same names as for the gate.
 	Headers HeadersConfig `json:"headers,omitzero"`
 
 	identity identity.Headers

@@ -1,11 +1,17 @@
-// Package websms puts SMS verification in front of a web application that
-// knows nothing of it.
+// Package websms is a Caddy plugin that puts SMS verification in front of a web
+// application. The application itself needs no change.
 //
-// The gate (http.handlers.websms_otp) shows a number form, sends a code
-// through the WebSMS Connexus API, verifies it at the edge and lets only
-// requests with a session pass. The webhook (http.handlers.websms_webhook)
-// takes replies and delivery reports. Both share the app websms: one account,
-// one store of challenges, one ring of keys.
+// It has these modules:
+//
+//   - The gate (http.handlers.websms_otp) shows a form for a number, sends a code
+//     through the WebSMS Connexus API and compares the answer. Only requests with a
+//     session pass.
+//   - The webhook (http.handlers.websms_webhook) receives replies and delivery reports.
+//   - The app (websms) holds the account, the store of challenges and the keys, which
+//     all gates and webhooks of a configuration share.
+//   - The matcher (http.matchers.websms_doubtful) and the handler
+//     (http.handlers.websms_identity) stand beside a gate that has a matcher.
+//   - The admin endpoint (admin.api.websms) answers operators.
 package websms
 
 import (
@@ -33,68 +39,70 @@ func init() {
 	caddy.RegisterModule(App{})
 }
 
-// App is what every gate and webhook of a configuration shares: the WebSMS
-// account, and the store of challenges.
+// App holds the WebSMS account and the store of challenges, which all gates and
+// webhooks of a configuration share. A configuration with webhooks alone needs
+// no account.
 //
-// What it holds lives on when a configuration is replaced by one that uses
-// the same account and store: pending codes, tokens and sessions survive a
-// reload.
+// Pending codes, tokens and sessions survive a reload, if the new configuration
+// has the same account and store.
 type App struct {
-	// The API key's client id (`cid_…`). Placeholders such as
-	// `{env.WEBSMS_CLIENT_ID}` are replaced when the configuration is loaded.
-	// Required by gates.
+	// The client id of the API key (`cid_…`). Caddy replaces placeholders, such
+	// as `{env.WEBSMS_CLIENT_ID}`, when it loads the configuration. Gates need it.
 	ClientID string `json:"client_id,omitempty"`
 
-	// The API key's secret (`csk_…`). Give it as `{env.WEBSMS_CLIENT_SECRET}`
-	// or `{file./run/secrets/websms}`, so that it stands in no configuration.
-	// Required by gates.
+	// The secret of the API key (`csk_…`). Write `{env.WEBSMS_CLIENT_SECRET}` or
+	// `{file./run/secrets/websms}`, so that no configuration holds the secret.
+	// Gates need it.
 	ClientSecret string `json:"client_secret,omitempty"`
 
-	// Where the API is. Default: `https://websms.co.nz/api/connexus`.
+	// The URL of the API. Default: `https://websms.co.nz/api/connexus`.
 	BaseURL string `json:"base_url,omitempty"`
 
-	// How long one API call may take, of it at most 5 seconds to connect.
+	// How long one API call may take, with at most 5 seconds of it to connect.
 	// From 1s to 60s. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Asks WebSMS to accept messages and not to bill them.
+	// For a trial: WebSMS accepts messages, bills none and sends none. Off by
+	// default.
 	Sandbox bool `json:"sandbox,omitempty"`
 
-	// Where challenges are kept. Default: `{"module": "memory"}`.
+	// The store of challenges. Default: `{"module": "memory"}`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=websms.stores inline_key=module"`
 
 	store   StoreModule
 	engine  *engine
-	missing error // why no code can be sent; nil when it can
-	gates   []*Gate
-	holds   holdings
+	missing error    // the missing credentials, or nil if codes can be sent
+	gates   []*Gate  // all gates of the configuration
+	holds   holdings // the references that Cleanup releases
 	ctx     caddy.Context
 }
 
 // stores is the namespace of the guest modules that are stores.
 const stores = "websms.stores"
 
+// defaultStore is the JSON of the store if the option is missing.
 const defaultStore = `{"module":"memory"}`
 
 // StoreModule is a module in the namespace websms.stores.
 type StoreModule interface {
-	// StoreKey identifies what Open returns: of two configurations with the
-	// same key, the second goes on with the challenges of the first.
+	// StoreKey identifies the store that Open returns. If two configurations
+	// have the same key, the second one continues with the challenges of the
+	// first.
 	StoreKey() string
 
-	// Open returns the store, and a function that lets go of it, to be called
-	// once.
+	// Open returns the store, and a function that releases it. The caller calls
+	// that function once.
 	Open() (otp.Store, func() error, error)
 
-	// Start makes this module's options those of a store that it has opened,
-	// or joined; Stop takes that back, and may be called without Start. Of
-	// several modules that have started, the latest decides.
+	// Start applies the options of this module to a store that Open returned.
+	// Stop takes that back, and may be called without Start. If several modules
+	// share a store, the options of the latest one that started apply.
 	Start(store otp.Store)
 	Stop(store otp.Store)
 }
 
-// Risk is something in a configuration that works and may still not be wanted, with
-// its remedy.
+// Risk is an option that works but may be a mistake, with its remedy. Caddy logs it at
+// each load, and the doctor prints it.
 type Risk = risk.Risk
 
 // RiskyModule is a StoreModule that can list the risks of its options. Risks may
@@ -103,20 +111,23 @@ type RiskyModule interface {
 	Risks() []Risk
 }
 
-// ArchiveModule is a StoreModule that keeps the keys and the revocations too,
-// so that they are one wherever the challenges are. Those of any other are in
-// Caddy's storage.
+// ArchiveModule is a StoreModule that also keeps the sealing keys and the revocations.
+// So every process with the same store has the same keys. With any other store, the
+// keys and the revocations are in Caddy's storage.
 type ArchiveModule interface {
-	// OpenArchive returns the archive, a key that identifies it, as StoreKey
-	// does the store, and a function that lets go of it, to be called once. It
-	// does not wait for an archive that is volatile to be there. The secret is
-	// the account's client_secret, from which to derive what seals the keys; it
-	// may be "", which is an error where they are to be sealed.
+	// OpenArchive returns the archive, a key that identifies it as StoreKey
+	// identifies the store, and a function that releases it. The caller calls
+	// that function once.
+	//
+	// secret is the account's client_secret. An archive derives from it the key
+	// that seals the sealing keys, so an empty secret is an error for an archive
+	// that seals them. OpenArchive does not wait until a volatile archive answers.
 	OpenArchive(secret string) (key string, archive session.Archive, release func() error, err error)
 }
 
-// keyedStore is a store that keeps hashes in a file. KeyedBy tells it which keys
-// made them, before the store is used. The store discards a file of other keys.
+// keyedStore is a store that keeps keyed hashes in a file. The app calls KeyedBy before
+// it uses the store, with a digest of the keys. The store discards a file that has the
+// digest of other keys.
 type keyedStore interface {
 	KeyedBy(ring otp.Digest)
 }
@@ -129,8 +140,8 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision opens the account, the store and the keys, or joins those that a
-// configuration before this one has open.
+// Provision opens the account, the store and the keys. If a configuration before this
+// one still has them open, both share them.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	if a.BaseURL == "" {
@@ -165,9 +176,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.open(ctx, account)
 }
 
-// open acquires the vault, the store and the tokens, one after another, and then
-// the engine on them. Each may wait long, and no constructor of pool may wait for
-// another.
+// open opens the vault, the store and the tokens, one after another, and then the engine
+// on them. Each of them may wait long, and no constructor of shared.Pool may wait for
+// another one.
 func (a *App) open(ctx caddy.Context, account account) error {
 	archives, _ := a.store.(ArchiveModule) // nil if Caddy's storage keeps them
 	v, err := vault.Open(ctx, archives, account.secret)
@@ -206,7 +217,7 @@ func (a *App) open(ctx caddy.Context, account account) error {
 	return a.watch(ctx)
 }
 
-// check returns what is wrong with the options that need nothing else to be judged.
+// check returns an error if an option is out of range. It loads nothing.
 func (a *App) check() error {
 	if t := time.Duration(a.Timeout); t != 0 && (t < time.Second || t > time.Minute) {
 		return wrongf("timeout", "is %s: give 1s to 60s", short(t))
@@ -217,8 +228,9 @@ func (a *App) check() error {
 	return nil
 }
 
-// account resolves the placeholders of the credentials. That they are missing
-// is not an error yet: a webhook alone needs none.
+// account returns the account with the placeholders of its credentials resolved. Missing
+// credentials are no error here, because a webhook needs none: account stores that error
+// in a.missing, and gates report it.
 func (a *App) account() (account, error) {
 	resolved := account{baseURL: a.BaseURL, timeout: time.Duration(a.Timeout), sandbox: a.Sandbox}
 	var err error
@@ -235,33 +247,34 @@ func (a *App) account() (account, error) {
 		}
 	}
 	if missing != nil {
-		a.missing = fmt.Errorf("no code can be sent without a WebSMS account: add to the block websms of the global options: %s", strings.Join(missing, ", "))
+		a.missing = fmt.Errorf("no code can be sent without a WebSMS account: add to the block websms of the global options: %s",
+			strings.Join(missing, ", "))
 	}
 	return resolved, nil
 }
 
-// serves reports whether a gate counts under scope, and takes the number that
-// somebody types or, as a second factor, of a user.
+// serves reports whether a gate counts under scope and has the given mode. second is
+// true for gates behind a first factor, and false for gates where people type a number.
 func (a *App) serves(scope string, second bool) bool {
 	return slices.ContainsFunc(a.gates, func(g *Gate) bool {
 		return g.scope() == scope && (g.SecondFactor != nil) == second
 	})
 }
 
-// Start makes this configuration's options the store's own.
+// Start applies the options of this configuration to the store.
 func (a *App) Start() error {
 	a.store.Start(a.engine.store)
 	return nil
 }
 
-// Stop takes that back. What is shared ends with its last user, in Cleanup.
+// Stop takes the options back. Cleanup then releases the shared values.
 func (a *App) Stop() error {
 	a.store.Stop(a.engine.store)
 	return nil
 }
 
-// Cleanup lets go of what Provision took, in reverse, also when Provision
-// failed, or the configuration was refused after Start.
+// Cleanup releases everything that Provision acquired, the latest first. Caddy also
+// calls it if Provision fails, or if Caddy refuses the configuration after Start.
 func (a *App) Cleanup() error {
 	if a.engine != nil {
 		a.store.Stop(a.engine.store)

@@ -10,8 +10,8 @@ import (
 )
 
 // scope returns the name that the gate's limits count under: its realm. A gate without a
-// realm that is behind a first factor has a scope of its own. So strangers, who can ask
-// for codes at the other gates without a realm, do not use up its limits.
+// realm that is behind a first factor has a scope of its own. So strangers at the other
+// gates without a realm do not use up its limits.
 func (g *Gate) scope() string {
 	if g.Realm == "" && g.SecondFactor != nil {
 		return scopeSecondFactor

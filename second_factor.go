@@ -89,7 +89,8 @@ func (c SecondFactorConfig) warnings() []string {
 		if header, ok := firstfactor.RequestHeader(o.value); ok {
 			out = append(out, fmt.Sprintf("second_factor: %s comes from the request header %s, "+
 				"which any client can write unless what stands in front of the gate removes it from every request: "+
-				"forward_auth does so with its copy_headers, and {http.reverse_proxy.header.%s} reads its answer itself", o.option, header, o.instead))
+				"forward_auth does so with its copy_headers, and {http.reverse_proxy.header.%s} reads its answer itself",
+				o.option, header, o.instead))
 		}
 		if strings.HasPrefix(o.value, "{http.regexp.") {
 			out = append(out, fmt.Sprintf("second_factor: %s comes from a regular expression: "+
@@ -99,8 +100,8 @@ func (c SecondFactorConfig) warnings() []string {
 	return out
 }
 
-// provision opens the directory, if there is one, and returns what finds the user
-// of a request. Call check first.
+// provision opens the directory, if there is one, and returns the resolver that finds
+// the user of a request. Call check first.
 func (c *SecondFactorConfig) provision(
 	ctx caddy.Context, numbers *number.Policy, logger *zap.Logger, now func() time.Time,
 ) (*firstfactor.Resolver, error) {

@@ -12,14 +12,14 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
-// maxBoundHost is the most characters of a host that messages are bound to by
-// default. Within a wildcard the person who asks chooses the host, and a message
-// of more than 160 characters is billed as two.
+// maxBoundHost is the most characters of a host that messages are bound to by default.
+// Below a wildcard a client chooses the host, and a message of more than 160 characters
+// is billed as two.
 const maxBoundHost = 64
 
 // boundHosts are the hosts that this Caddy can prove to be its own.
 type boundHosts struct {
-	site []string // of the site's address: names, or wildcards of one label
+	site []string // the hosts of the site's address: names, or wildcards of one label
 	// certified reports whether Caddy manages a certificate for a host, or has
 	// loaded one, other than on demand.
 	certified func(host string) bool
@@ -84,7 +84,7 @@ func (a *App) placeGates() {
 	for gate, own := range hosts {
 		gate.hosts.Store(own)
 	}
-	for _, gate := range a.gates { // those that visitServer has not found
+	for _, gate := range a.gates { // the gates that routes.Visit has not found
 		gate.hosts.CompareAndSwap(nil, &boundHosts{certified: certified})
 	}
 }

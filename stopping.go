@@ -12,19 +12,19 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// stoppingModule is a StoreModule that has something to do when its
-// configuration begins to stop, for example to write pending challenges. Stopping
-// is called before Stop and may be called more than once. It is called at a reload
-// too, when the next configuration has started already.
+// stoppingModule is a StoreModule that must act when its configuration begins to stop,
+// for example to write pending challenges. The app calls Stopping before Stop, and may
+// call it more than once. It also does so at a reload, when the next configuration has
+// started already.
 type stoppingModule interface {
 	Stopping(store otp.Store)
 }
 
 // watch subscribes the app to Caddy's events "started" and "stopping". Caddy emits
 // "stopping" before it stops any app, and then stops them one after another. If no
-// grace_period is set, the http app may wait for a download for ever. Gates
-// register stopping with their server too, in case another handler of the event
-// ends its propagation.
+// grace_period is set, the http app may wait for a download for ever. Gates also
+// register stopping with their server, because another handler of the event could end
+// its propagation.
 func (a *App) watch(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {

@@ -1,0 +1,167 @@
+package websms
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-websms/websms/internal/risk"
+	"github.com/caddy-websms/websms/internal/routes"
+)
+
+// manyCodes is a number of codes an hour. A budget above it costs more than a
+// gate's owner is likely to expect.
+const manyCodes = 10_000
+
+// optionRisks returns the risks that follow from the gate's options alone.
+func (g *Gate) optionRisks() (list []risk.Risk) {
+	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
+	if g.Code.Length != 0 && g.Code.Length < 6 {
+		add("codes are shorter than 6 digits, which NIST SP 800-63B asks for", "remove code length")
+	}
+	if ttl := time.Duration(g.Session.TTL); ttl > 24*time.Hour {
+		add("sessions last longer than 24h, which NIST SP 800-63B allows at AAL2", "shorten session ttl, which is "+short(ttl))
+	}
+	if g.SecondFactor != nil {
+		for _, text := range g.SecondFactor.warnings() {
+			add(text, "name what the first factor itself sets")
+		}
+	}
+	policy := g.numbers
+	if policy == nil { // the gate is not provisioned; loading it reports a mistake in the list
+		policy, _ = g.numberPolicy()
+	}
+	if policy != nil && policy.Restricted() && policy.Len() == 0 {
+		add("the list of allowed numbers is empty: nobody will get a code", "add numbers to numbers allow or allow_file")
+	}
+	hourly := 0
+	for _, r := range g.Limits.Budget {
+		hourly = max(hourly, int(float64(r.Count)*float64(time.Hour)/float64(r.Window)))
+	}
+	if hourly > manyCodes {
+		add(fmt.Sprintf("its budget allows %d codes an hour, and each is billed", hourly),
+			"lower limits budget to what you would pay for an attack")
+	}
+	if lock := g.Limits.lockout(); lock.Count > 0 && lock.Max > 0 && lock.Count > lock.Max {
+		add("lockout has a higher count than max_failures, so it never acts, and an operator must unlock each number",
+			"lower the count of lockout")
+	}
+	if g.WebOTP == "off" {
+		list = append(list, risk.Risk{
+			Text: "web_otp is off: browsers do not offer to fill in the code, and do not refuse it to a site that imitates yours",
+			Do:   "remove web_otp", Note: true,
+		})
+	}
+	sets := g.BypassRaw
+	if sets == nil { // the gate is provisioned
+		sets = g.bypassSets
+	}
+	return append(list, routes.BypassRisks(sets)...)
+}
+
+// placeRisks returns the risks that follow from the gate's place in the routes.
+func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
+	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
+	note := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do, Note: true}) }
+	for _, folder := range at.OpenFolders() {
+		add(fmt.Sprintf("its matcher holds %s/* and not %s, which applications serve as the same page: it is open", folder, folder),
+			fmt.Sprintf("write path %s %s/*", folder, folder))
+	}
+	if around := at.Around(); around != "" {
+		add(fmt.Sprintf("stands in a route that asks for %q: spellings such as /admin;/x or /x/../admin, "+
+			"which Caddy and the application read differently, can pass beside it", around),
+			"give the matcher to the directive itself, as in websms_otp /admin/* { … }, "+
+				"outside of handle, route and the path of a site address; in JSON, add the matcher websms_doubtful")
+	}
+	if at.Beside != "" {
+		add(fmt.Sprintf("requests that another route takes first, with %q, never reach it: spellings such as /admin/../public, "+
+			"which Caddy and the application read differently, pass beside it", at.Beside),
+			"put the gate in front of all of them, and let the public part through with bypass")
+	}
+	if at.Cached {
+		add("a handler that caches stands in front of it, and can serve pages of one person to others",
+			"put the gate in front of it: order cache after websms_otp")
+	}
+	if !at.HTTPS && !at.Local() {
+		note("is served over plain HTTP: codes and sessions can be read on the way",
+			"serve it by HTTPS, or check that the proxy in front of Caddy does so and that nobody can reach Caddy without it")
+	}
+	if at.HTTPS && g.WebOTP == "" && len(at.Hosts) == 0 && len(at.Wildcards) == 0 {
+		add("serves any host, so messages are bound to a host (WebOTP) only if Caddy has a certificate for it that was not made on demand",
+			"name it: web_otp app.example.com, or give the site its address")
+	}
+	if g.WebOTP == "" {
+		for _, host := range at.Hosts {
+			if len(host) > maxBoundHost {
+				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, "+
+					"and a message that names it can be billed as two", host, maxBoundHost),
+					"name a shorter host with web_otp, or this one if you accept the cost")
+			}
+		}
+	}
+	if g.SecondFactor == nil && g.Numbers.Allow == nil && g.Numbers.AllowFile == "" && !at.Local() {
+		note("lets in anybody who has a mobile phone: it verifies a number, and not who the person is",
+			"list the numbers with numbers allow, or put a first factor in front with second_factor")
+	}
+	if !at.Proxied && !at.Local() {
+		note("no trusted_proxies: this is right if browsers connect to Caddy itself; "+
+			"behind a proxy or a CDN all people have one address, and share the limit per_ip",
+			"if there is a proxy, name it in the server's trusted_proxies")
+	}
+	return list
+}
+
+// risks returns the risks of the account.
+func (a *App) risks() (list []risk.Risk) {
+	add := func(text, do string) { list = append(list, risk.Risk{Text: text, Do: do}) }
+	u, err := url.Parse(a.BaseURL)
+	elsewhere := err != nil || !routes.IsLoopback(u.Hostname())
+	if err == nil && u.Scheme == "http" && elsewhere {
+		add("base_url is plain HTTP: the client secret and every code can be read on the way", "use https")
+	}
+	if a.Sandbox {
+		add("sandbox: WebSMS accepts messages, and sends none", "remove it when the trial is over")
+	}
+	if a.ClientSecret != "" && !strings.Contains(a.ClientSecret, "{") && (a.BaseURL == "" || elsewhere) {
+		add("client_secret stands in the configuration, which Caddy prints and stores", "write {env.WEBSMS_CLIENT_SECRET} or {file./path}")
+	}
+	return list
+}
+
+// storeRisks returns the risks of the store's options.
+func (a *App) storeRisks() (list []risk.Risk) {
+	store, ok := a.store.(RiskyModule)
+	if !ok && a.StoreRaw != nil {
+		kind, _ := storeKind(a.StoreRaw)
+		if info, err := caddy.GetModule(stores + "." + kind); err == nil {
+			module := info.New()
+			_ = json.Unmarshal(a.StoreRaw, module) // loading the configuration reports the error
+			store, ok = module.(RiskyModule)
+		}
+	}
+	if ok {
+		list = store.Risks()
+	}
+	return list
+}
+
+// risks returns the risks of a webhook.
+func (h *Webhook) risks(at *routes.Place) (list []risk.Risk) {
+	if !strings.Contains(h.Secret, "{") && !at.Local() {
+		list = append(list, risk.Risk{
+			Text: "its secret stands in the configuration, which Caddy prints and stores",
+			Do:   "write {env.WEBSMS_WEBHOOK_SECRET} or {file./path}",
+		})
+	}
+	if !at.HTTPS && !at.Local() {
+		list = append(list, risk.Risk{
+			Text: "is served over plain HTTP: the secret, numbers and replies can be read on the way",
+			Do:   "serve it by HTTPS", Note: true,
+		})
+	}
+	return list
+}
