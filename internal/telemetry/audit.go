@@ -8,14 +8,14 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// AuditLog names the logger of decisions, so that a configuration can send it
-// to a place of its own.
+// AuditLog gives the audit log the logger name `websms.audit`, so that a configuration
+// can write it to a file of its own. Use it as ctx.Logger(AuditLog{}).
 type AuditLog struct{}
 
-// CaddyModule returns the name that the logger has.
+// CaddyModule returns the name of the logger.
 func (AuditLog) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: "websms.audit"} }
 
-// The events of the audit log.
+// The entries of the audit log.
 const (
 	EntryRequested = "code_requested"
 	EntrySent      = "code_sent"
@@ -31,18 +31,18 @@ const (
 	EntryRecovery  = "recovery_code_made"
 )
 
-// Entry is what the audit log says of whom a decision concerns. It is made
-// when a request arrives, so that what happens behind it can still be logged.
+// Entry has the fields that all audit entries share: the subject of the decision and the
+// origin of the request. A caller can keep it after the request has ended, and write
+// another entry with it.
 type Entry struct {
-	Realm, ClientIP, Number, User string
-	Challenge                     otp.ID
+	Realm, ClientIP, Number, User string // Number is in E.164, or ""
+	Challenge                     otp.ID // the zero ID if there is no challenge
 }
 
-// Masked returns the number as logs and events show it, "" if there is none.
+// Masked returns the number as logs and events show it, or "" if there is none.
 func (e *Entry) Masked() string { return Mask(e.Number) }
 
-// Mask returns a number as logs, events and answers show it, "" if
-// there is none.
+// Mask returns a number as logs, events and answers show it, or "" if there is none.
 func Mask(e164 string) string {
 	if e164 == "" {
 		return ""
@@ -50,15 +50,15 @@ func Mask(e164 string) string {
 	return number.Mask(e164)
 }
 
-// Write writes one line to an audit log. The number is masked, and the
-// challenge's id opens nothing: what a browser holds is sealed.
-func (e *Entry) Write(audit *zap.Logger, event string, more ...zap.Field) {
-	line := audit.Check(zap.InfoLevel, event)
+// Write writes one entry to an audit log. name is one of the Entry constants. The number
+// is masked. The ID of a challenge is no secret: a browser must show the sealed cookie.
+func (e *Entry) Write(audit *zap.Logger, name string, more ...zap.Field) {
+	line := audit.Check(zap.InfoLevel, name)
 	if line == nil {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("event", event), zap.String("realm", e.Realm), zap.String("number", e.Masked()),
+		zap.String("event", name), zap.String("realm", e.Realm), zap.String("number", e.Masked()),
 		zap.String("user", e.User), zap.String("client_ip", e.ClientIP), zap.String("challenge", ""),
 	}
 	if e.Challenge != (otp.ID{}) {

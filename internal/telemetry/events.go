@@ -10,7 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// The events that Caddy's events app is told of, for a configuration to act on.
+// The events that this plugin emits to Caddy's events app. A configuration can act on
+// them, for example with a command.
 const (
 	EventSent     = "websms.sent"
 	EventVerified = "websms.verified"
@@ -20,22 +21,23 @@ const (
 )
 
 const (
-	// maxEmitting bounds the events whose handlers are under way, of one gate or webhook.
+	// maxEmitting is the most events of one gate or webhook that are being handled.
 	maxEmitting = 64
-	// emitWait is how long an event waits for one of them to end.
+	// emitWait is how long a further event waits for its turn.
 	emitWait = time.Second
 )
 
-// Emitter tells Caddy's events app what happened. Whoever handles an event may
-// take long, and run a command; nobody waits for it.
+// Emitter sends events to Caddy's events app. A handler of an event may take long, for
+// example because it runs a command. So each event has a goroutine, and a request waits
+// for its turn at most emitWait.
 type Emitter struct {
 	ctx    caddy.Context
 	app    *caddyevents.App
-	places chan struct{}
+	places chan struct{} // holds one value for each event that is being handled
 	logger *zap.Logger
 }
 
-// NewEmitter returns an emitter for one handler of a configuration.
+// NewEmitter returns an emitter for one gate or webhook of a configuration.
 func NewEmitter(ctx caddy.Context, logger *zap.Logger) (*Emitter, error) {
 	app, err := ctx.App("events")
 	if err != nil {
@@ -44,7 +46,9 @@ func NewEmitter(ctx caddy.Context, logger *zap.Logger) (*Emitter, error) {
 	return &Emitter{ctx: ctx, app: app.(*caddyevents.App), places: make(chan struct{}, maxEmitting), logger: logger}, nil
 }
 
-// Emit tells of an event, if anybody wants to know. A nil emitter tells nobody.
+// Emit sends an event if the configuration handles it. If too many events are being
+// handled, Emit waits a second for its turn, and then logs an error and drops the event.
+// A nil Emitter sends nothing.
 func (e *Emitter) Emit(name string, data map[string]any) {
 	if e == nil || !e.app.ShouldEmit(name) {
 		return
@@ -54,14 +58,15 @@ func (e *Emitter) Emit(name string, data map[string]any) {
 	select {
 	case e.places <- struct{}{}:
 	case <-wait.C:
-		e.logger.Error("an event was not told to its handlers: too many of them are still at work on earlier ones", zap.String("event", name))
+		e.logger.Error("an event was dropped: its handlers are still busy with too many earlier events", zap.String("event", name))
 		return
 	}
 	go func() {
 		defer func() { <-e.places }()
 		defer func() {
-			if failure := recover(); failure != nil { // somebody else's handler must not end Caddy
-				e.logger.Error("the handler of an event panicked", zap.String("event", name), zap.Any("error", failure), zap.ByteString("stack", debug.Stack()))
+			if failure := recover(); failure != nil { // a panic of another module must not end Caddy
+				e.logger.Error("the handler of an event panicked",
+					zap.String("event", name), zap.Any("error", failure), zap.ByteString("stack", debug.Stack()))
 			}
 		}()
 		e.app.Emit(e.ctx, name, data)

@@ -1,5 +1,6 @@
-// Package telemetry tells operators about decisions: metrics, the audit log, events of
-// Caddy and trace spans. None of them holds a code, a secret or a whole number.
+// Package telemetry reports decisions to operators: as metrics, audit entries, events of
+// Caddy and trace spans. None of them holds a code or a secret. Numbers are masked in
+// the audit log and in the events of a gate, and are in no metric or span.
 package telemetry
 
 import (
@@ -13,10 +14,10 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// The metrics belong to the process: each configuration that is loaded has a
-// registry of its own, and these are in all of them, so that a reload resets
-// no counter and several gates count together. None is labelled by number, user or
-// address: those are countless, and somebody's.
+// The metrics belong to the process. Each configuration has a registry of its own, and
+// all registries hold these same metrics. So a reload resets no counter, and several
+// gates count together. No label is a number, a user or an address: those have too many
+// values, and are personal data.
 var (
 	gateRequests = newCounter("gate_requests_total",
 		"Requests that a gate has decided on, its own pages left out.", "decision")
@@ -36,51 +37,53 @@ var (
 	apiDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "websms", Name: "api_duration_seconds",
 		Help: "How long calls of the WebSMS API took, by endpoint and result.",
-		// The API's usual third of a second lies between two of them.
+		// A usual call takes a third of a second, which is between two buckets.
 		Buckets: []float64{.05, .1, .2, .3, .4, .5, .75, 1, 2, 5, 10},
 	}, []string{"endpoint", "result"})
 	deliverySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "websms", Name: "delivery_seconds",
 		Help: "From the sending of a code to the report that says what became of it.",
-		// A code lives ten minutes at most.
+		// A code lasts at most ten minutes.
 		Buckets: []float64{1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600},
 	})
 )
 
+// newCounter returns a counter with the prefix caddy_websms_.
 func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "websms", Name: name, Help: help}, labels)
 }
 
-// What became of a code that was asked for.
+// The results of a request for a code.
 const (
 	sendSent        = "sent"                // WebSMS has taken it
 	sendFunds       = "refused_funds"       // the account cannot pay
 	sendCredentials = "refused_credentials" // the API key is refused
-	sendUnknown     = "unknown"             // no answer that says; it may arrive
-	sendFailed      = "failed"              // for any other reason; it will not arrive
-	SendLimited     = "rate_limited"        // one of the gate's limits
-	SendUnavailable = "unavailable"         // store full or down, or too many in flight
-	SendWithheld    = "withheld"            // the number is not listed: nothing was sent
+	sendUnknown     = "unknown"             // WebSMS gave no clear answer; the code may arrive
+	sendFailed      = "failed"              // any other error; the code will not arrive
+	SendLimited     = "rate_limited"        // a limit of the gate refused it
+	SendUnavailable = "unavailable"         // the store is full or down, or too many sends are in flight
+	SendWithheld    = "withheld"            // the number is unlisted, so nothing was sent
 )
 
 var sendResults = []string{sendSent, sendFunds, sendCredentials, sendUnknown, sendFailed, SendLimited, SendUnavailable, SendWithheld}
 
-// What a code that came back was worth.
+// The results of a code that a browser posted.
 const (
 	CodeRight       = "verified"
 	CodeWrong       = "wrong_code"
-	codeLocked      = "locked_out" // a wrong one that led to a lock
+	codeLocked      = "locked_out" // a wrong code that locked the number
 	codeTooMany     = "too_many_attempts"
 	codeExpired     = "expired"
 	codeNone        = "no_challenge"
-	CodeLimited     = "rate_limited" // the number is locked, or somebody tries too many recovery codes
+	CodeLimited     = "rate_limited" // the number is locked, or too many recovery codes were tried
 	codeUnavailable = "unavailable"
-	CodeRecovery    = "recovery_code" // an operator's, in place of an SMS
+	CodeRecovery    = "recovery_code" // a right recovery code, from an operator in place of an SMS
 )
 
 var codeResults = []string{CodeRight, CodeWrong, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited, codeUnavailable, CodeRecovery}
 
-// What became of an event, and the type of one that was refused before it was read.
+// The results of a request to the webhook, and the types of its event. TypeNone is the
+// type of a request that was refused before its body was parsed.
 const (
 	WebhookHandled      = "handled"
 	WebhookRepeated     = "repeated"
@@ -90,8 +93,8 @@ const (
 	WebhookTooLarge     = "too_large"
 	WebhookLate         = "not_arrived"
 	WebhookMethod       = "method_not_allowed"
-	WebhookPassedOn     = "passed_on" // and the next handler has taken it
-	WebhookNotTaken     = "not_taken" // by the next handler
+	WebhookPassedOn     = "passed_on" // the next handler answered with a success
+	WebhookNotTaken     = "not_taken" // the next handler did not answer with a success
 
 	TypeReply   = "mo"
 	TypeReport  = "dlr"
@@ -99,7 +102,7 @@ const (
 	TypeNone    = "none"
 )
 
-func init() { // at zero, so that the first of each is seen as an increase
+func init() { // each counter begins at zero, so that Prometheus sees its first count as an increase
 	for _, result := range sendResults {
 		sends.WithLabelValues(result)
 	}
@@ -119,7 +122,7 @@ func init() { // at zero, so that the first of each is seen as an increase
 	}
 }
 
-// collectors returns all metrics. live counts the challenges of all stores.
+// collectors returns all metrics. live returns the number of challenges in all stores.
 func collectors(live func(context.Context) (int, error)) []prometheus.Collector {
 	return []prometheus.Collector{
 		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, challengesCollector{live},
@@ -136,8 +139,8 @@ func Register(registry *prometheus.Registry, live func(context.Context) (int, er
 	return nil
 }
 
-// challengesCollector counts, at each scrape, the challenges of all stores. A
-// store that does not answer is left out; a sample that is missing says so.
+// challengesCollector counts the challenges of all stores at each scrape. If a store
+// does not answer, it reports no sample, rather than a wrong one.
 type challengesCollector struct {
 	count func(context.Context) (int, error)
 }
@@ -145,7 +148,7 @@ type challengesCollector struct {
 var challengesDesc = prometheus.NewDesc("caddy_websms_challenges",
 	"Challenges that take room in the store: with Redis, of all nodes together.", nil, nil)
 
-// scrapeTime bounds what a scrape waits for stores.
+// scrapeTime is how long a scrape waits for the stores.
 const scrapeTime = time.Second
 
 // Describe implements prometheus.Collector.
@@ -162,7 +165,8 @@ func (l challengesCollector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(challengesDesc, prometheus.GaugeValue, float64(sum))
 }
 
-// ObserveCall counts one exchange with the API.
+// ObserveCall counts one call of the API. endpoint is one of the connexus.Endpoint
+// constants.
 func ObserveCall(endpoint string, took time.Duration, err error) {
 	label, result := EndpointLabel(endpoint), "ok"
 	var failure *connexus.Error
@@ -182,20 +186,20 @@ func ObserveCall(endpoint string, took time.Duration, err error) {
 	apiDuration.WithLabelValues(label, result).Observe(took.Seconds())
 }
 
-// CountSend counts a code that was asked for. The result is one of the constants above.
+// CountSend counts a request for a code. result is one of the Send constants.
 func CountSend(result string) { sends.WithLabelValues(result).Inc() }
 
-// CountCode counts a code that came back. The result is one of the constants above.
+// CountCode counts a code that a browser posted. result is one of the Code constants.
 func CountCode(result string) { verifications.WithLabelValues(result).Inc() }
 
-// CountWebhook counts a request to the webhook by the type of its event and the
-// result, which are of the constants above.
+// CountWebhook counts a request to the webhook. kind is one of the Type constants, and
+// result one of the Webhook constants.
 func CountWebhook(kind, result string) { webhooks.WithLabelValues(kind, result).Inc() }
 
-// ObserveDelivery records how long the report on a code took to come.
+// ObserveDelivery records the time from the send of a code to its delivery report.
 func ObserveDelivery(after time.Duration) { deliverySeconds.Observe(after.Seconds()) }
 
-// SendResult returns what an error of a sending is counted as.
+// SendResult returns the result for CountSend that belongs to an error of a send.
 func SendResult(err error) string {
 	var failure *connexus.Error
 	switch {
@@ -215,7 +219,8 @@ func SendResult(err error) string {
 	return sendFailed
 }
 
-// CodeResult returns what an error of a verification is counted as.
+// CodeResult returns the result for CountCode that belongs to an error of a
+// verification.
 func CodeResult(err error) string {
 	locked := errors.As(err, new(*otp.LimitError))
 	switch {
@@ -237,7 +242,7 @@ func CodeResult(err error) string {
 	return codeUnavailable
 }
 
-// EndpointLabel returns an endpoint of the API as metrics and the status name it.
+// EndpointLabel returns the name of an API endpoint in metrics and in the overview.
 func EndpointLabel(endpoint string) string {
 	if endpoint == connexus.EndpointToken {
 		return "token"

@@ -11,24 +11,24 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// StartSpan begins a span under the one that Caddy's tracing handler has begun
-// for the request, with that one's provider; without one it costs next to
-// nothing. A span holds no number, user, address or code.
+// StartSpan starts a span below the span of Caddy's tracing handler. Without that
+// handler it starts none, and costs next to nothing. The caller must end the span. A
+// span holds no number, user, address or code.
 func StartSpan(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.SpanContext().IsValid() {
-		return ctx, parent // which does nothing
+		return ctx, parent // a span that records nothing
 	}
 	return parent.TracerProvider().Tracer("github.com/caddy-websms/websms").Start(ctx, name, options...)
 }
 
-// NoteResult says on the span that is open what came of it.
+// NoteResult sets the attribute websms.result on the current span.
 func NoteResult(ctx context.Context, result string) {
 	trace.SpanFromContext(ctx).SetAttributes(attribute.String("websms.result", result))
 }
 
-// TracedSender shows the calls of the API as spans, which end after the request
-// that asked for them.
+// TracedSender is a client of the API that records a span for each send. Such a span may
+// end after the request that caused it.
 type TracedSender struct{ *connexus.Client }
 
 // SendOTP implements otp.Sender.
