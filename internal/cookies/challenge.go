@@ -14,19 +14,26 @@ import (
 type Challenge struct {
 	ID         otp.ID
 	Number     number.Number
-	User       string    // the user whom the first factor named; "" in number mode
-	Restricted bool      // the gate had a list of numbers: the delivery is not shown
-	Unlisted   bool      // the number was not on the list: nothing was sent
-	Expires    time.Time // when the code expires, as of the writing of the cookie
+	User       string    // the user that the first factor named; "" in number mode
+	Restricted bool      // the gate had a list of numbers, so the delivery is not shown
+	Unlisted   bool      // the number was not on the list, so nothing was sent
+	Expires    time.Time // the expiry of the code when the cookie was written
 	ReturnTo   string    // the return target
 
-	unknown string // fields of a newer version, which a resend keeps
+	unknown string // fields of a newer version of the plugin, which a resend keeps
 }
 
-// The sealed form: version, flags, id, expires in seconds since 1970, then
-// number, region, user and rd, each with its length (two bytes). From version 3
-// on fields follow, see session.AppendField. A challenge that needs none is
-// sealed as version 2, so that nodes that know no fields can open it too.
+// The sealed form has these parts, in this order:
+//
+//   - the version and the flags, one byte each
+//   - the ID, 16 bytes
+//   - the expiry in seconds since 1970, 8 bytes
+//   - the number, the region, the user and the return target, each after its length in
+//     two bytes
+//   - from version 3 on, fields: see session.AppendField
+//
+// A challenge without fields is sealed as version 2, so that nodes with an older version
+// of the plugin can open it too.
 const (
 	challengeVersion = 2
 	challengeFields  = 3
@@ -34,10 +41,11 @@ const (
 	flagRestricted   = 2
 )
 
-// challengeLife is how long the challenge cookie lasts: longer than any code, so
-// that a late answer can be told that it is late.
+// challengeLife is how long the challenge cookie lasts. It lasts longer than any code, so
+// that a late code gets the answer that it has expired.
 const challengeLife = otp.MaxLife + 5*time.Minute
 
+// seal returns the value of the challenge cookie.
 func (a *Challenge) seal(ring *session.Ring, realm string) (string, error) {
 	var flags byte
 	if a.Unlisted {
@@ -61,6 +69,7 @@ func (a *Challenge) seal(ring *session.Ring, realm string) (string, error) {
 	return ring.Seal(session.ForChallenge, realm, plain)
 }
 
+// openChallenge opens the value of a challenge cookie, and returns false if it cannot.
 func openChallenge(ring *session.Ring, realm, sealed string) (Challenge, bool) {
 	var a Challenge
 	plain, err := ring.Open(session.ForChallenge, realm, sealed)

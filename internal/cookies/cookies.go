@@ -1,6 +1,6 @@
 // Package cookies holds the state that a browser keeps for a gate: its session, its
-// challenge, the numbers that it has verified, and a word for the next page. All but
-// the last are sealed, so a client can neither read nor forge them.
+// challenge, the numbers that it has verified, and a notice for the next page. All but
+// the notice are sealed, so a client can neither read nor forge them.
 package cookies
 
 import (
@@ -14,22 +14,24 @@ import (
 
 // Names names and writes the cookies of a gate.
 type Names struct {
-	session   string // the configured name; the others are made from it
+	session   string // the configured name; the other names begin with it
 	challenge string
 	device    string
-	notice    string // a word for the next page
-	domain    string
+	notice    string
+	domain    string // the domain that shares sessions, or ""
 }
 
+// hostPrefix makes browsers refuse a cookie from another host or over plain HTTP.
 const hostPrefix = "__Host-"
 
-// New returns the cookies of a gate by the configured name of the session
-// cookie, and the domain that sessions are shared in, or "".
+// New returns the cookies of a gate. name is the configured name of the session cookie.
+// domain is the domain that shares sessions, or "".
 func New(name, domain string) Names {
 	return Names{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: domain}
 }
 
-// Own reports whether a cookie is ours, under either of its names.
+// Own reports whether a cookie belongs to this gate, with or without the prefix
+// `__Host-`.
 func (c *Names) Own(name string) bool {
 	base, ok := strings.CutPrefix(name, c.session)
 	if !ok {
@@ -48,8 +50,8 @@ func (c *Names) shared(name string) bool {
 	return c.domain != "" && (name == c.session || name == c.device)
 }
 
-// name returns the name that a cookie has in a request over that scheme. The
-// prefix makes browsers refuse it from any other host and from plain HTTP.
+// name returns the name that a cookie has in a request. Over HTTPS a cookie that is not
+// shared has the prefix `__Host-`.
 func (c *Names) name(base string, https bool) string {
 	if https && !c.shared(base) {
 		return hostPrefix + base
@@ -57,8 +59,8 @@ func (c *Names) name(base string, https bool) string {
 	return base
 }
 
-// set writes a cookie. It lasts as long as the browser runs if life is 0, and
-// is deleted if life is negative.
+// set writes a cookie. If life is 0, the cookie lasts until the browser ends. If life is
+// negative, the browser deletes the cookie.
 func (c *Names) set(w http.ResponseWriter, base, value string, https bool, life time.Duration) {
 	w.Header().Add("Set-Cookie", c.field(base, value, https, life))
 }
@@ -80,8 +82,8 @@ func (c *Names) field(base, value string, https bool, life time.Duration) string
 	return cookie.String()
 }
 
-// maxSame is how many cookies of one name are tried. A parent domain, or a
-// stranger on it, can add some of its own; ours comes first or soon after.
+// maxSame is how many cookies of one name the gate tries to open. A site on a parent
+// domain can add cookies of the same name, but the gate's own comes first or soon after.
 const maxSame = 16
 
 // find calls open with the values of a cookie of r until one opens.

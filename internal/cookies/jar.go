@@ -16,7 +16,7 @@ import (
 // requests are served.
 type Jar struct {
 	Names
-	Realm string       // of the configuration; "" if there is none
+	Realm string       // the configured realm; "" if there is none
 	Vault *vault.Vault // the keys that seal cookies, and the revocations
 	Life  session.Life
 	Log   *zap.Logger
@@ -33,8 +33,8 @@ type Browser struct {
 	*Jar
 	W     http.ResponseWriter
 	R     *http.Request
-	Realm string // that sessions of R belong to
-	HTTPS bool   // the browser speaks HTTPS, to Caddy or to a trusted proxy
+	Realm string // the realm of the sessions of R
+	HTTPS bool   // whether the browser speaks HTTPS, to Caddy or to a trusted proxy
 	Now   time.Time
 }
 
@@ -43,8 +43,8 @@ func (j *Jar) Browser(w http.ResponseWriter, r *http.Request, now time.Time) Bro
 	return Browser{Jar: j, W: w, R: r, Realm: j.realmOf(r), HTTPS: request.IsHTTPS(r), Now: now}
 }
 
-// realmOf returns the realm that sessions of r belong to. By default that is the
-// host of r, so a session of one site never opens another.
+// realmOf returns the realm of the sessions of r. By default that is the host of r, so a
+// session of one site never opens another site.
 func (j *Jar) realmOf(r *http.Request) string {
 	if j.Realm != "" {
 		return j.Realm
@@ -121,9 +121,9 @@ func (b *Browser) StartSession(a *Challenge, means session.Means, remember bool)
 	return s, nil
 }
 
-// EndSessions revokes the sessions that the browser sent, also one that was idle too
-// long or that belongs to a number that is not allowed today: none may come back. It
-// returns the first of them, and false if there is none.
+// EndSessions revokes all sessions that the browser sent. It also revokes one that was
+// idle too long, or with a number that the gate does not allow today: such a session
+// could become valid again. It returns the first of them, and false if there is none.
 func (b *Browser) EndSessions() (first session.Session, ok bool) {
 	audience := b.audience()
 	b.find(b.R, b.session, b.HTTPS, func(value string) bool {
@@ -132,7 +132,8 @@ func (b *Browser) EndSessions() (first session.Session, ok bool) {
 			return false
 		}
 		if err := b.Vault.Revoke(s.ID, s.Ends); err != nil {
-			b.Log.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends", zap.Error(err))
+			b.Log.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends",
+				zap.Error(err))
 		}
 		if !ok {
 			first, ok = s, true
@@ -207,11 +208,12 @@ func (b *Browser) device() device {
 	return d
 }
 
-// A notice is a word that an answer leaves for the page that it leads to.
+// A notice tells the next page about the request before it, for example that the person
+// has signed out.
 const (
 	NoticeSignedOut = "signed-out"
 	NoticeSent      = "sent-again"
-	noticeLife      = time.Minute // how long it waits for its page
+	noticeLife      = time.Minute // how long a notice waits for its page
 )
 
 // LeaveNotice leaves a notice for the next page.
