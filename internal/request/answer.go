@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// WriteJSON answers with v as JSON that no cache may keep.
+// WriteJSON answers with v as JSON, which no cache may store.
 func WriteJSON(w http.ResponseWriter, status int, contentType string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -24,8 +24,8 @@ func WriteJSON(w http.ResponseWriter, status int, contentType string, v any) err
 	return err
 }
 
-// Redirect answers with a redirection to location, which is ours or a return
-// target: nothing in it needs, or survives, the rewriting of http.Redirect.
+// Redirect answers with a redirection to location, which is a page of the gate or a
+// return target. It does not use http.Redirect, because that rewrites the path.
 func Redirect(w http.ResponseWriter, status int, location string) {
 	h := w.Header()
 	h["Location"] = []string{EscapeNonASCII(location)}
@@ -50,12 +50,14 @@ func EscapeNonASCII(s string) string {
 	return out.String()
 }
 
-// WholeSeconds rounds d up, so that who waits as long as told is let through.
+// WholeSeconds rounds d up to a whole second. So a client that waits for it does not
+// come too early.
 func WholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// RoundUp returns the whole second at or after t: who waits for it is not refused.
+// RoundUp returns the whole second at or after t. So a client that waits for it does not
+// come too early.
 func RoundUp(t time.Time) time.Time {
 	if whole := t.Truncate(time.Second); whole.Before(t) {
 		return whole.Add(time.Second)

@@ -1,6 +1,6 @@
-// Package request answers questions about one HTTP request: which host and client it
-// belongs to, whether its path has two readings, what its sender accepts, and where a
-// login may lead back to. It holds no state and knows no gate.
+// Package request answers questions about one HTTP request: its host and its client,
+// whether its path has two readings, which answers its sender accepts, and which return
+// target a login may have. It holds no state and knows no gate.
 package request
 
 import (
@@ -24,16 +24,17 @@ func Host(r *http.Request) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// ClientIP returns the client's address by the rules of the server's configuration.
+// ClientIP returns the client's address as Caddy finds it, with the server's option
+// trusted_proxies.
 func ClientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return ip
 }
 
 // InEarlyData reports whether r was sent before its TLS handshake was complete
-// (0-RTT). Then the client's address is not proved, and an attacker who recorded
-// the request can send it again (RFC 8470). A trusted proxy says so in the header
-// field Early-Data, of which any value counts as 1 (RFC 8470, 5.1).
+// (0-RTT). Then the client's address is not proved, and an attacker can send a recorded
+// request again (RFC 8470). A trusted proxy says so in the header field Early-Data. Any
+// value of that field counts as 1 (RFC 8470, 5.1).
 func InEarlyData(r *http.Request) bool {
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
 		return true
@@ -42,13 +43,13 @@ func InEarlyData(r *http.Request) bool {
 	return trusted && len(r.Header["Early-Data"]) > 0
 }
 
-// Network returns what the client's address counts as: itself, or of an
-// IPv6 address its /64, which is the least that one customer is given
-// (RFC 6177) and may change within at will.
+// Network returns the name that limits per IP count a client under. That is an IPv4
+// address, or the /64 of an IPv6 address. A provider gives each customer at least a /64
+// (RFC 6177), and the customer can use any address in it.
 func Network(r *http.Request) string {
 	ip := ClientIP(r)
 	addr, err := netip.ParseAddr(ip)
-	if err != nil { // a socket without addresses: all of them are one
+	if err != nil { // a socket without addresses: all its clients count together
 		return "unknown " + ip
 	}
 	if addr = addr.Unmap().WithZone(""); addr.Is6() {
@@ -59,8 +60,8 @@ func Network(r *http.Request) string {
 	return addr.String()
 }
 
-// IsHTTPS reports whether the browser speaks HTTPS: to us, or to a proxy that
-// the server's configuration trusts to say so.
+// IsHTTPS reports whether the browser speaks HTTPS, to Caddy or to a proxy that the
+// server's option trusted_proxies names.
 func IsHTTPS(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -73,6 +74,7 @@ func IsHTTPS(r *http.Request) bool {
 	return trusted
 }
 
+// domainName is a host name of ASCII letters, digits and hyphens in lower case.
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 // IsDomainName reports whether a text is a domain name in lower case, without a dot

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Doubt is whether two servers could read one path in two ways.
+// Doubt tells whether two servers could read one path in two ways.
 type Doubt int
 
 const (
@@ -17,7 +17,7 @@ const (
 	Plain Doubt = iota
 
 	// mild: the only doubt is a path parameter (`;jsessionid=1`, RFC 3986, 3.3)
-	// or bytes that are not UTF-8 (`%E9` of an old link). readings lists the
+	// or bytes that are not UTF-8 (`%E9` of an old link). Readings lists the
 	// meanings of such a path.
 	mild
 
@@ -30,7 +30,9 @@ const (
 // rewrite in front of the gate. The greater doubt counts.
 func DoubtOf(r *http.Request) Doubt {
 	d := pathDoubt(r.URL)
-	if sent := Asked(r); d < Doubtful && sent != r.URL && (sent.Path != r.URL.Path || sent.RawPath != r.URL.RawPath || sent.Opaque != r.URL.Opaque) {
+	sent := Asked(r)
+	if d < Doubtful && sent != r.URL &&
+		(sent.Path != r.URL.Path || sent.RawPath != r.URL.RawPath || sent.Opaque != r.URL.Opaque) {
 		d = max(d, pathDoubt(sent))
 	}
 	return d

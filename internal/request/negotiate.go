@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// preference returns how much the Accept fields of a request want HTML and
-// JSON, from 0 to 1 (RFC 9110, 12.5.1: the most specific range that matches
-// decides), and whether they name HTML at all.
+// preference returns the weights of HTML and JSON in the Accept fields of a request,
+// from 0 to 1, and whether the fields name HTML. The most specific range that matches
+// decides (RFC 9110, 12.5.1).
 func preference(fields []string) (html, json float64, named bool) {
 	htmlRank, jsonRank := -1, -1
 	for _, field := range fields {
@@ -35,13 +35,15 @@ func preference(fields []string) (html, json float64, named bool) {
 	return html, json, named
 }
 
+// better stores the weight q in best if rank, which says how specific its range is, is
+// higher than bestRank. At the same rank the higher weight counts.
 func better(best *float64, bestRank *int, q float64, rank int) {
 	if rank > *bestRank || rank == *bestRank && q > *best {
 		*best, *bestRank = q, rank
 	}
 }
 
-// quality returns the weight among the parameters of a media range.
+// quality returns the weight (`q=`) in the parameters of a media range. The default is 1.
 func quality(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
@@ -54,8 +56,9 @@ func quality(params string) float64 {
 	return 1
 }
 
-// PrefersJSON reports whether a request to our own endpoints is to be
-// answered in JSON: it says so, or it leaves the matter open and sends JSON itself.
+// PrefersJSON reports whether the gate's endpoints answer a request in JSON. They do so
+// if its Accept fields prefer JSON to HTML. If the fields prefer neither, they do so if
+// the request sends JSON itself.
 func PrefersJSON(r *http.Request) bool {
 	html, json, _ := preference(r.Header["Accept"])
 	return json > html || json == html && sendsJSON(r)
@@ -67,18 +70,19 @@ func sendsJSON(r *http.Request) bool {
 	return err == nil && kind == "application/json"
 }
 
-// IsNavigation reports whether a browser is about to show the answer to r as
-// a page. Browsers say so in Fetch Metadata; older ones, and browsers on plain
-// HTTP, only by what they accept.
+// IsNavigation reports whether a browser will show the answer to r as a page. Browsers
+// tell this in the Fetch Metadata headers. Older browsers, and browsers on plain HTTP,
+// do not send those headers, so their Accept fields decide.
 func IsNavigation(r *http.Request) bool {
-	if mode, site := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Site"); mode != "" || site != "" || r.Header.Get("Sec-Fetch-Dest") != "" {
+	mode, site, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
+	if mode != "" || site != "" || dest != "" {
 		return mode == "navigate"
 	}
 	html, json, named := preference(r.Header["Accept"])
 	return named && html > 0 && html >= json
 }
 
-// Reads reports whether r only asks for something.
+// Reads reports whether the method of r is GET or HEAD.
 func Reads(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// OwnURL returns the URL of r that lies under the prefix, or nil: the one it
-// has, or the one the browser asked for before try_files or the like rewrote it.
+// OwnURL returns the URL of r if it is under the gate's prefix, and nil otherwise. If a
+// handler in front, such as try_files, has rewritten the URL, OwnURL also looks at the
+// one that the browser asked for.
 func OwnURL(r *http.Request, prefix string) *url.URL {
 	if isOwn(r.URL.Path, prefix) {
 		return r.URL
@@ -20,8 +21,9 @@ func OwnURL(r *http.Request, prefix string) *url.URL {
 	return nil
 }
 
-// isOwn reports whether a path lies under the prefix. Paths that only lead
-// there when tidied do too: nothing behind us shall see them.
+// isOwn reports whether a path is under the prefix. A path that is under it only after
+// cleaning, such as `/x/../.websms`, counts too, so that it never reaches the
+// application.
 func isOwn(path, prefix string) bool {
 	if underPrefix(path, prefix) {
 		return true
@@ -32,6 +34,8 @@ func isOwn(path, prefix string) bool {
 	return underPrefix(caddyhttp.CleanPath(strings.ReplaceAll(path, "\\", "/"), true), prefix)
 }
 
+// underPrefix reports whether a clean path is the prefix or below it. Case does not
+// matter.
 func underPrefix(path, prefix string) bool {
 	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix) &&
 		(len(path) == len(prefix) || path[len(prefix)] == '/')
