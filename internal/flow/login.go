@@ -50,7 +50,8 @@ func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
 }
 
 // refusePerson answers a request if there is no number to send a code to. The first
-// factor named no user, or the directory has no number for the user or no answer yet. err is the error of firstfactor.Resolver.Identify.
+// factor named no user, or the directory has no number for the user or no answer yet.
+// err is the error of firstfactor.Resolver.Identify.
 func (f *Flow) refusePerson(v *visit, err error) error {
 	switch {
 	case errors.Is(err, firstfactor.ErrNobody):
