@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -322,34 +323,59 @@ type passage struct {
 	identity identity.Values
 	cookies  request.Cookies
 	answer   request.Private
+
+	// The placeholders http.websms.*.
+	number any // a string; boxed once
+	means  session.Means
+	issued int64 // in seconds since 1970
 }
+
+// passageVar is the variable of a request that holds the *passage of the last gate
+// that let the request pass.
+const passageVar = "websms.passage"
 
 // admit makes r what the handlers behind us are to see of a verified request.
 func (g *Gate) admit(r *http.Request, s *session.Session) *passage {
 	p := new(passage)
 	g.identity.Admit(r, &p.identity, s.Number, s.User)
 	p.cookies.Strip(r, g.jar.Own)
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	p.number, p.means, p.issued = s.Number, s.Means, s.Issued.Unix()
+	ctx := r.Context()
+	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if caddyhttp.GetVar(ctx, passageVar) == nil {
+		repl.Map(func(name string) (any, bool) { return placeholder(ctx, name) })
+	}
+	caddyhttp.SetVar(ctx, passageVar, p)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)
 	} else if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us
-		repl.Set("http.auth.user.id", s.Number)
+		repl.Set("http.auth.user.id", p.number)
 	}
-	repl.Set("http.auth.user.phone", s.Number)
-	repl.Set("http.websms.number", s.Number)
-	repl.Set("http.websms.means", meansValues[s.Means])
-	repl.Set("http.websms.verified_at", verifiedAt(s.Issued.Unix()))
+	repl.Set("http.auth.user.phone", p.number)
 	return p
 }
 
-// meansValues are the values of the placeholder of the means. They are strings,
-// so that expressions can compare them, made once, so that no request allocates one.
-var meansValues = func() (values [1 << 8]any) {
-	for m := range values {
-		values[m] = session.Means(m).String()
+// placeholder returns the value of a placeholder of a request with the context ctx,
+// and false if it is none of the gate's. The last gate of the request counts.
+func placeholder(ctx context.Context, name string) (any, bool) {
+	name, ours := strings.CutPrefix(name, "http.websms.")
+	if !ours {
+		return nil, false
 	}
-	return values
-}()
+	p, passed := caddyhttp.GetVar(ctx, passageVar).(*passage)
+	if !passed {
+		return nil, false
+	}
+	switch name {
+	case "number":
+		return p.number, true
+	case "verified_at":
+		return verifiedAt(p.issued), true
+	case "means":
+		return p.means.String(), true
+	}
+	return nil, false
+}
 
 // verifiedAt is the value of a placeholder that is formatted only where it is used.
 type verifiedAt int64

@@ -1,6 +1,7 @@
 package websms
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -40,5 +41,41 @@ func TestSessionWithoutNumber(t *testing.T) {
 	browser := g.jar.Browser(nil, benchRequest(sealed), time.Now())
 	if _, valid := browser.Session(); valid {
 		t.Error("in number mode it is valid")
+	}
+}
+
+// Of several gates in one request, the last tells the placeholders and the headers. What
+// a handler appends to a header reaches no other header.
+func TestLastGateTellsPlaceholders(t *testing.T) {
+	g, _ := benchGate(t)
+	r := benchRequest("")
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	issued := time.Date(2026, 11, 29, 2, 30, 0, 0, time.FixedZone("NZDT", 13*3600))
+	const all = "{http.websms.number}|{http.websms.verified_at}|{http.websms.means}|{http.auth.user.phone}|{http.websms.other}"
+	if got := repl.ReplaceKnown(all, ""); got != all {
+		t.Errorf("before any gate the placeholders are %q", got)
+	}
+	for _, c := range []struct {
+		s    session.Session
+		want string
+	}{
+		{session.Session{Number: "+6421234567", User: "ada"}, "+6421234567|2026-11-28T13:30:00Z|sms|+6421234567|{http.websms.other}"},
+		{session.Session{Number: "+6421234568", Means: session.RecoveryCode}, "+6421234568|2026-11-28T13:30:00Z|recovery_code|+6421234568|{http.websms.other}"},
+	} {
+		c.s.Issued = issued
+		g.admit(r, &c.s)
+		if got := repl.ReplaceKnown(all, ""); got != c.want {
+			t.Errorf("the placeholders are %q; want %q", got, c.want)
+		}
+		r.Header.Add("X-Verified-Number", "appended")
+		if got := r.Header["X-Verified-Number"]; !slices.Equal(got, []string{c.s.Number, "appended"}) {
+			t.Errorf("the number is %q", got)
+		}
+		if value, _ := repl.Get("http.websms.number"); value != any(c.s.Number) {
+			t.Errorf("the number is a %T", value)
+		}
+	}
+	if got := r.Header.Get("X-Verified-User"); got != "ada" {
+		t.Errorf("the user is %q", got)
 	}
 }
