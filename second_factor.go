@@ -125,7 +125,9 @@ func loadDirectory(ctx caddy.Context, c *SecondFactorConfig, policy *number.Poli
 	if !ok {
 		return nil, fmt.Errorf("directory: module %T knows no numbers of users", module)
 	}
-	if err := opened.Open(policy.Parse); err != nil {
+	loading := firstfactor.NewLoading(policy)
+	defer loading.Done()
+	if err := opened.Open(loading.Parse); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	return opened, nil

@@ -110,7 +110,12 @@ func addUser(users map[string]listing, row []string, line int, parse func(string
 	if err != nil {
 		return err
 	}
-	// The clone lets the garbage collector free the rest of the line.
-	users[strings.Clone(row[0])] = listing{n, line}
+	user := row[0]
+	if n.E164 == row[1] {
+		n.E164 = row[1] // one string holds the row, so both share its memory
+	} else {
+		user = strings.Clone(user) // and the spelling of the number can be freed
+	}
+	users[user] = listing{n, line}
 	return nil
 }
