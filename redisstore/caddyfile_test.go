@@ -144,7 +144,9 @@ func TestCaddyfileMistakes(t *testing.T) {
 func FuzzCaddyfile(f *testing.F) {
 	for _, options := range []string{
 		"address localhost:6379 [::1] unix//x {env.X}\ndb 3\nusername u\npassword p\nkey_prefix x:\ntls {\nca x\ncert x\nkey x\nserver_name x\n}",
-		"address a\nsentinel m {\nusername u\npassword p\n}\ntls", "address a {\n}", "tls {", "}\n}", "key_prefix `{\n}`", "address <<X\n  a\n  X", "sentinel m {\n}\naddress {file.x}:1",
+		"address a\nsentinel m {\nusername u\npassword p\n}\ntls", "address a {\n}", "tls {", "}\n}",
+		"key_prefix `{\n}`", "address <<X\n  a\n  X",
+		"sentinel m {\n}\naddress {file.x}:1",
 	} {
 		f.Add(options)
 	}
