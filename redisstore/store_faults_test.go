@@ -297,7 +297,7 @@ func TestAttemptWrongLost(t *testing.T) {
 	}
 }
 
-// A reservation whose answer was lost is taken back: its sending is given back, and the
+// A reservation with a lost answer is taken back: its sending is given back, and the
 // challenge that it replaced can be used again.
 func TestReserveLost(t *testing.T) {
 	t.Parallel()
@@ -367,7 +367,7 @@ func TestReserveLostAfterMet(t *testing.T) {
 	d.wantLive(0)
 }
 
-// A resend whose answer was lost was not sent, and does not count.
+// A resend with a lost answer was not sent, and does not count.
 func TestResendLost(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -519,7 +519,7 @@ func TestLimitUnderTwoClocks(t *testing.T) {
 	}
 }
 
-// A thousand right codes whose answers were lost are all right again.
+// A thousand right codes with lost answers are all right again.
 func TestManyOwed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -46,7 +46,7 @@ local function widen(c, windows)
 end
 
 -- add counts a member now, and forgets members that no rate needs. It keeps them
--- half an hour longer, for nodes whose clock is behind.
+-- half an hour longer, for nodes with a clock that is behind.
 local function add(key, member, longest)
   redis.call('ZADD', key, int(now), member)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - longest - 1800000000))

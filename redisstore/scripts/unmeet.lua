@@ -1,4 +1,4 @@
--- Opens a challenge again after a right attempt whose answer was lost, because no
+-- Opens a challenge again after a right attempt with a lost answer, because no
 -- session came of that attempt.
 -- KEYS: challenge. ARGV: channel, nonce.
 if revive(KEYS[1], ARGV[2]) == 0 then return 0 end

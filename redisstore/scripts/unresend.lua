@@ -1,4 +1,4 @@
--- Settles a resend whose answer was lost as failed, because nothing was sent.
+-- Settles a resend with a lost answer as failed, because nothing was sent.
 -- KEYS: challenge, then the taken sets. ARGV: now, channel, nonce,
 -- member of the counters without the sending's number.
 local c = redis.call('HMGET', KEYS[1], 'y', 'n', 'o', 'f', 't')

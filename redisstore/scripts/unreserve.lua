@@ -1,4 +1,4 @@
--- Takes back a reservation whose answer was lost, because nothing was sent.
+-- Takes back a reservation with a lost answer, because nothing was sent.
 -- KEYS: challenge, former, then the taken sets. ARGV: id, the former's id or '', member.
 for i = 3, #KEYS do redis.call('ZREM', KEYS[i], ARGV[3]) end
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
