@@ -66,7 +66,7 @@ func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 
 // Resend implements otp.Store.
 func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record, error) {
-	nonce, member := newNonce(), memberOf(id)
+	nonce, member, unpaid := newNonce(), memberOf(id), s.node.hurries()
 	keys := []string{s.challenge(r.Scope, id), s.failures(r.Scope, r.Failures.Number), s.windows(r.Scope)}
 	args := []string{
 		micros(r.Now), s.wake(id), nonce,
@@ -87,12 +87,13 @@ func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record
 		s.lives.add(answer[11], -1)
 		s.lives.add(answer[6], 1)
 	}
-	return read(id, answer)
+	rec, err := read(id, answer)
+	return rec, s.node.certain(err, unpaid)
 }
 
 // Attempt implements otp.Store.
 func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
-	nonce := newNonce()
+	nonce, unpaid := newNonce(), s.node.hurries()
 	keys := []string{s.challenge(a.Scope, id), s.failures(a.Scope, a.Failures.Number)}
 	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), failuresOf(&a.Failures)}
 	answer, died, err := s.node.do(call(scriptAttempt, keys, args)).verdict()
@@ -105,7 +106,8 @@ func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record
 		s.lives.add(died, -1)
 		return otp.Record{}, nil
 	}
-	return read(id, answer)
+	rec, err := read(id, answer)
+	return rec, s.node.certain(err, unpaid)
 }
 
 // Settle implements otp.Store. No request waits for it, so it waits up to

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/caddy-websms/websms/otp"
 )
 
 const (
@@ -43,6 +45,17 @@ func (n *node) hurries() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.owed, func(d debt) bool { return !d.again })
+}
+
+// certain returns err. Instead of ErrNoChallenge it returns an UnavailableError if
+// unpaid is true, or if a debt is unpaid now: an unpaid debt may be the undoing of the
+// attempt that took the challenge away. unpaid is the result of hurries before Redis
+// was asked, because the debt may have been paid since.
+func (n *node) certain(err error, unpaid bool) error {
+	if errors.Is(err, otp.ErrNoChallenge) && (unpaid || n.hurries()) {
+		return &otp.UnavailableError{Reason: "redis has not undone a change yet", RetryAfter: 2 * time.Second}
+	}
+	return err
 }
 
 // pay pays the debts that are due, until ctx ends.

@@ -14,6 +14,7 @@ import (
 
 // Get implements otp.Store.
 func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	unpaid := s.node.hurries()
 	fields, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
 		return c.Do(ctx, c.B().Hmget().Key(s.challenge(scope, id)).Field("u", "l", "a", "d", "e", "t", "n", "s", "m").Build())
 	}).strings()
@@ -21,7 +22,7 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 		return otp.Record{}, err
 	}
 	if len(fields) != 9 || fields[0] == "" || fields[8] != "" {
-		return otp.Record{}, otp.ErrNoChallenge
+		return otp.Record{}, s.node.certain(otp.ErrNoChallenge, unpaid)
 	}
 	rec, err := readRecord(id, fields[:8])
 	// A time so far in the future may come from a clock that was ahead.
@@ -34,12 +35,13 @@ func (s *store) Get(_ context.Context, scope string, id otp.ID, now time.Time) (
 // look is Get for a challenge with times far in the future. It corrects them as
 // otp.Store demands.
 func (s *store) look(scope string, id otp.ID, now time.Time) (otp.Record, error) {
+	unpaid := s.node.hurries()
 	fields, err := s.node.do(call(scriptLook, []string{s.challenge(scope, id)}, []string{micros(now)})).strings()
 	if err != nil {
 		return otp.Record{}, err
 	}
 	if len(fields) != 9 || fields[0] == "" || fields[8] != "" {
-		return otp.Record{}, otp.ErrNoChallenge
+		return otp.Record{}, s.node.certain(otp.ErrNoChallenge, unpaid)
 	}
 	rec, err := readRecord(id, fields[:8])
 	return rec, overdue(&rec, err, now)

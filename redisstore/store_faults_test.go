@@ -225,6 +225,43 @@ func TestAttemptRightLost(t *testing.T) {
 	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
 }
 
+// Until the undoing of a lost attempt is paid, Redis does not have a challenge that the
+// node may bring back. So the answer is not ErrNoChallenge before.
+func TestNoChallengeIsCertain(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := d.reserve()
+	d.want("the right code", r.ID, r.Proof, nil)
+	asks := map[string]func() error{
+		"Attempt": func() error {
+			_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Now: now()})
+			return err
+		},
+		"Resend": func() error {
+			_, err := d.store.Resend(ctx, r.ID, &otp.Renewal{Now: now(), TTL: time.Minute})
+			return err
+		},
+		"Get": func() error {
+			_, err := d.store.Get(ctx, "", r.ID, now())
+			return err
+		},
+	}
+	d.store.node.owe(debt{op: call(scriptUnmeet, nil, nil), begun: time.Now(), due: time.Now().Add(time.Hour)})
+	for name, ask := range asks {
+		if err := ask(); !errors.As(err, new(*otp.UnavailableError)) {
+			t.Errorf("%s, in debt: %v", name, err)
+		}
+	}
+	d.store.node.mu.Lock()
+	d.store.node.owed = nil
+	d.store.node.mu.Unlock()
+	for name, ask := range asks {
+		if err := ask(); !errors.Is(err, otp.ErrNoChallenge) {
+			t.Errorf("%s, without debts: %v", name, err)
+		}
+	}
+}
+
 // After a lost answer, the code is right as soon as Redis answers again. No request is
 // refused with ErrNoChallenge before.
 func TestRightAsSoonAsBack(t *testing.T) {
