@@ -57,12 +57,13 @@ func (e *Entry) Write(audit *zap.Logger, name string, more ...zap.Field) {
 	if line == nil {
 		return
 	}
+	challenge := ""
+	if e.Challenge != (otp.ID{}) {
+		challenge = e.Challenge.String()
+	}
 	fields := []zap.Field{
 		zap.String("event", name), zap.String("realm", e.Realm), zap.String("number", e.Masked()),
-		zap.String("user", e.User), zap.String("client_ip", e.ClientIP), zap.String("challenge", ""),
-	}
-	if e.Challenge != (otp.ID{}) {
-		fields[5] = zap.String("challenge", e.Challenge.String())
+		zap.String("user", e.User), zap.String("client_ip", e.ClientIP), zap.String("challenge", challenge),
 	}
 	line.Write(append(fields, more...)...)
 }
