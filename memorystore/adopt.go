@@ -55,7 +55,7 @@ func (m *memory) lockStart(wait time.Duration) (unlock func(), ok bool) {
 	if err != nil {
 		return func() {}, false
 	}
-	return func() { db.Close() }, true
+	return func() { _ = db.Close() }, true // it holds no data, only the lock
 }
 
 // siblings returns the files of the folder that are not the store's own.
@@ -108,7 +108,7 @@ func (m *memory) isLeft(path string) (left bool) {
 	if err != nil {
 		return false
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }() // it was only read
 	err = safely(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
 			left = !isMerged(tx)
@@ -196,7 +196,7 @@ func (f *dbFile) remember(left *leftFile, err error) {
 		return
 	}
 	if !left.aside { // deleting the pending challenges was a transaction
-		left.readAt()
+		_ = left.readAt() // without a time, the file is read again
 	}
 	if left.at > 0 {
 		f.taken.Store(left.path, left.at)
@@ -228,7 +228,7 @@ func (m *memory) openLeft(path string, pending bool) *leftFile {
 	at, known := m.file.taken.Load(path)
 	known = known && at == left.at
 	if err == nil && left.merged && !pending {
-		db.Close()
+		_ = db.Close() // it was only read
 		return nil
 	}
 	left.state, err = m.readOpen(db, damage)

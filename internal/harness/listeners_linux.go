@@ -39,7 +39,7 @@ func diagnosed(family byte, port int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer syscall.Close(fd)
+	defer func() { _ = syscall.Close(fd) }()
 	header := syscall.NlMsghdr{Len: syscall.NLMSG_HDRLEN + size, Type: byFamily, Flags: flags}
 	question := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&header)), syscall.NLMSG_HDRLEN)...)
 	body := make([]byte, size)
