@@ -31,7 +31,8 @@ func TestCVE_2026_30851(t *testing.T) {
 	b := w.Browser()
 	b.Login("+6421234567")
 	for path, number := range map[string]string{"/": "+6421234567", "/open": ""} {
-		for _, name := range []string{"X-Verified-Number", "x-verified-user", "X_Verified_Number", "X.Verified.User", "X_Verified.Number", "X~Verified~User"} {
+		for _, name := range []string{"X-Verified-Number", "x-verified-user", "X_Verified_Number", "X.Verified.User",
+			"X_Verified.Number", "X~Verified~User"} {
 			before := len(w.App.Seen())
 			// Nothing sets the user header: it is deleted all the same.
 			harness.WantStatus(t, path, b.Get(path, http.Header{name: {victim}}), http.StatusOK)
@@ -56,12 +57,18 @@ func TestCVE_2026_27587(t *testing.T) {
 		b.Login(harness.FreshNumber())
 		matched := 0
 		for _, target := range []string{
-			"/admin/", "/admin/users", "/ADMIN/users", "/Admin/Users", "/%61dmin/users", "/%41DMIN/users", "/admi%6e/users", "/admin%2fusers", "/admin%2Fusers",
-			"//admin/users", "/admin//users", "///ADMIN///users", "/./admin/users", "/x/../admin/users", "/x/%2e%2e/admin/users", "/x/..%2fadmin/users", "/%2e/admin/x",
-			"/admin/../admin/x", "/admin/./x", "/admin/x/..", "/admin/x/.", "/admin/..", "/admin/../public", "/admin", "/admin?x=/admin/", "/admin/?x", "/admin/%00", "/admin/x%20", "/admin./x", "/admin /x",
-			`/\admin/x`, `/admin\x`, `/x\..\admin\users`, "/%5cadmin/x", "/administration", "/adminx/", "/xadmin/", "/x/admin/", "/%2561dmin/x", "/admin;x/y", "/;/admin/x", "/admin%3b/x",
-			"/a%2fb/c", "/a%2Fb/c", "/A%2fB/c", "/A%2FB/C", "/a/b/c", "/A/b/c", "/%61%2fb/c", "/a%252fb/c", "/a%2fb//c", "//a%2fb/c", "/a%2fb/../a%2fb/c", "/a%2fbx/c",
-			"/x.php", "/X.PHP", "/x.php/", "/x.php/.", "/x.php%00", "/x.php%20", "/x.ph%70", "/x.%50HP", "/x.php?y", "/x.php.txt", "/x.php;y", "/.websms/../x.php", "/.websmsx.php",
+			"/admin/", "/admin/users", "/ADMIN/users", "/Admin/Users", "/%61dmin/users", "/%41DMIN/users", "/admi%6e/users",
+			"/admin%2fusers", "/admin%2Fusers",
+			"//admin/users", "/admin//users", "///ADMIN///users", "/./admin/users", "/x/../admin/users", "/x/%2e%2e/admin/users",
+			"/x/..%2fadmin/users", "/%2e/admin/x",
+			"/admin/../admin/x", "/admin/./x", "/admin/x/..", "/admin/x/.", "/admin/..", "/admin/../public", "/admin",
+			"/admin?x=/admin/", "/admin/?x", "/admin/%00", "/admin/x%20", "/admin./x", "/admin /x",
+			`/\admin/x`, `/admin\x`, `/x\..\admin\users`, "/%5cadmin/x", "/administration", "/adminx/", "/xadmin/", "/x/admin/",
+			"/%2561dmin/x", "/admin;x/y", "/;/admin/x", "/admin%3b/x",
+			"/a%2fb/c", "/a%2Fb/c", "/A%2fB/c", "/A%2FB/C", "/a/b/c", "/A/b/c", "/%61%2fb/c", "/a%252fb/c", "/a%2fb//c",
+			"//a%2fb/c", "/a%2fb/../a%2fb/c", "/a%2fbx/c",
+			"/x.php", "/X.PHP", "/x.php/", "/x.php/.", "/x.php%00", "/x.php%20", "/x.ph%70", "/x.%50HP", "/x.php?y",
+			"/x.php.txt", "/x.php;y", "/.websms/../x.php", "/.websmsx.php",
 		} {
 			for _, prefix := range []string{"", w.URL} { // as one asks a server, and as one asks a proxy
 				if strings.Contains(target, " ") { // ends the target: see the tests of raw bytes
@@ -114,7 +121,8 @@ func TestCVE_2026_27588(t *testing.T) {
 		w.WantUnreached(t, spelling, before)
 	}
 	login("H077.Example.Test")
-	for at, want := range map[string]int{"h077.example.test": 200, "H077.EXAMPLE.TEST": 200, "h078.example.test": 401, "H078.EXAMPLE.TEST": 401, "localhost": 401} {
+	for at, want := range map[string]int{"h077.example.test": 200, "H077.EXAMPLE.TEST": 200, "h078.example.test": 401,
+		"H078.EXAMPLE.TEST": 401, "localhost": 401} {
 		harness.WantStatus(t, "the session at "+at, b.Get("/", harness.API, harness.Host(at)), want)
 	}
 }
@@ -143,12 +151,15 @@ func TestCVE_2026_30852(t *testing.T) {
 		return a
 	}
 	for _, text := range []string{
-		"{env.WEBSMS_TEST_SECRET}", "{$WEBSMS_TEST_SECRET}", "{file." + file + "}", "{http.request.header.Authorization}", "{http.vars.client_ip}",
-		"{{env.WEBSMS_TEST_SECRET}}", `\{env.WEBSMS_TEST_SECRET}`, "{http.request.uri.query.x}", "{http.auth.user.id}", "{{.}}", "${WEBSMS_TEST_SECRET}",
+		"{env.WEBSMS_TEST_SECRET}", "{$WEBSMS_TEST_SECRET}", "{file." + file + "}", "{http.request.header.Authorization}",
+		"{http.vars.client_ip}",
+		"{{env.WEBSMS_TEST_SECRET}}", `\{env.WEBSMS_TEST_SECRET}`, "{http.request.uri.query.x}", "{http.auth.user.id}",
+		"{{.}}", "${WEBSMS_TEST_SECRET}",
 	} {
 		b, headers := w.Browser(), http.Header{}
 		for _, name := range []string{
-			"User-Agent", "Accept-Language", "Referer", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Other", "X-Verified-Number", "Cookie",
+			"User-Agent", "Accept-Language", "Referer", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Other",
+			"X-Verified-Number", "Cookie",
 		} {
 			headers[name] = []string{text}
 		}
@@ -159,7 +170,8 @@ func TestCVE_2026_30852(t *testing.T) {
 		want("our own path", b.Get("/.websms/"+url.PathEscape(text), harness.Page, headers))
 		want("an asset", b.Get("/.websms/assets/"+url.PathEscape(text), harness.Page, headers))
 		want("a form", b.Post("/x", []string{"a", text}, harness.Page, headers))
-		if a := want("login", b.Get("/.websms/login?rd=/"+escaped, harness.Page, headers)); !strings.Contains(harness.UnescapeHTML(a.Text), `value="/`+text+`"`) && !strings.Contains(text, `\`) {
+		if a := want("login", b.Get("/.websms/login?rd=/"+escaped, harness.Page, headers)); !strings.Contains(harness.UnescapeHTML(a.Text),
+			`value="/`+text+`"`) && !strings.Contains(text, `\`) {
 			t.Errorf("%s: the form keeps another target: %s", text, harness.Redact(a.Text))
 		}
 		want("send", b.Post("/.websms/send", []string{"phone", text, "rd", text}, harness.Page, headers))
@@ -179,7 +191,8 @@ func TestCVE_2026_30852(t *testing.T) {
 		}
 		before := len(w.App.Seen())
 		want("the app", b.Get("/x?x="+escaped, harness.API, harness.With("X-Other", text), indirect))
-		if seen := w.App.Seen(); len(seen) != before+1 || seen[before].Header.Get("X-Other") != text || seen[before].URI != "/x?x="+escaped || strings.Contains(fmt.Sprint(seen[before].Header["X-Other"], seen[before].URI), secret) {
+		if seen := w.App.Seen(); len(seen) != before+1 || seen[before].Header.Get("X-Other") != text ||
+			seen[before].URI != "/x?x="+escaped || strings.Contains(fmt.Sprint(seen[before].Header["X-Other"], seen[before].URI), secret) {
 			t.Errorf("%s: the app saw %+v", text, seen[before:])
 		}
 		want("a host", b.Get("/", harness.Page, harness.Host("a"+strings.NewReplacer("{", "", "}", "", `\`, "", "$", "").Replace(text))))
@@ -218,10 +231,12 @@ func TestCVE_2026_27586(t *testing.T) {
 		t.Fatal("WEBSMS_TEST_UNSET is set")
 	}
 	for _, secret := range []string{
-		"{env.WEBSMS_TEST_UNSET}", "{env.WEBSMS_TEST_EMPTY}", "{$WEBSMS_TEST_UNSET}", "{file." + filepath.Join(dir, "missing") + "}", "{file." + empty + "}",
+		"{env.WEBSMS_TEST_UNSET}", "{env.WEBSMS_TEST_EMPTY}", "{$WEBSMS_TEST_UNSET}",
+		"{file." + filepath.Join(dir, "missing") + "}", "{file." + empty + "}",
 		"{file." + blank + "}", "{file." + dir + "}", "{file.}", "{env.}", `""`, `" "`,
 	} {
-		for option, old := range map[string]string{"client_id": "client_id cid_demo", "client_secret": "client_secret csk_demo", "secret": "\t\tsecret " + harness.WebhookSecret} {
+		for option, old := range map[string]string{"client_id": "client_id cid_demo",
+			"client_secret": "client_secret csk_demo", "secret": "\t\tsecret " + harness.WebhookSecret} {
 			text := strings.Replace(w.Config(harness.Plenty), old, "\t\t"+option+" "+secret, 1)
 			if text == w.Config(harness.Plenty) {
 				t.Fatalf("the configuration has no %q", old)
@@ -232,7 +247,8 @@ func TestCVE_2026_27586(t *testing.T) {
 		}
 	}
 	for _, list := range []string{filepath.Join(dir, "missing"), dir, junk} {
-		if err := harness.LoadCaddyfile(w.Config("numbers {\n allow_file " + list + "\n}\n" + harness.Plenty)); err == nil || !strings.Contains(err.Error(), "allow_file") {
+		if err := harness.LoadCaddyfile(w.Config("numbers {\n allow_file " + list + "\n}\n" + harness.Plenty)); err == nil ||
+			!strings.Contains(err.Error(), "allow_file") {
 			t.Errorf("allow_file %s: %v", list, err)
 		}
 	}
@@ -311,7 +327,8 @@ func TestCVE_2024_21497(t *testing.T) {
 		session := "Cookie: " + b.Cookies()
 		for _, forwarded := range []http.Header{
 			{}, {"X-Forwarded-Host": {"evil.example"}}, {"X-Forwarded-Proto": {"javascript"}}, {"X-Forwarded-Proto": {"https://evil.example/?"}},
-			{"Forwarded": {"host=evil.example;proto=https"}}, {"X-Original-Url": {"//evil.example/"}}, {"X-Rewrite-Url": {"//evil.example/"}}, {"X-Forwarded-Prefix": {"//evil.example"}},
+			{"Forwarded": {"host=evil.example;proto=https"}}, {"X-Original-Url": {"//evil.example/"}},
+			{"X-Rewrite-Url": {"//evil.example/"}}, {"X-Forwarded-Prefix": {"//evil.example"}},
 			{"Referer": {"https://evil.example/"}}, {"Origin": {"https://evil.example"}},
 		} {
 			lines := []string{"Host: " + strings.TrimPrefix(w.URL, "http://")}
@@ -358,13 +375,17 @@ func TestCVE_2026_46415(t *testing.T) {
 		want          string
 	}{
 		{"a stranger's word", "", harness.With("X-Forwarded-For", "203.0.113.7"), ""},
-		{"a stranger's other words", "", harness.With("Forwarded", "for=203.0.113.7", "X-Real-Ip", "203.0.113.7", "True-Client-Ip", "203.0.113.7", "Cf-Connecting-Ip", "203.0.113.7"), ""},
+		{"a stranger's other words", "",
+			harness.With("Forwarded", "for=203.0.113.7", "X-Real-Ip", "203.0.113.7", "True-Client-Ip", "203.0.113.7",
+				"Cf-Connecting-Ip", "203.0.113.7"), ""},
 		{"a proxy's word", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "203.0.113.7"), "203.0.113.7"},
-		{"a proxy's word behind a stranger's", "trusted_proxies static private_ranges\n trusted_proxies_strict", harness.With("X-Forwarded-For", "198.51.100.9, 203.0.113.7"), "203.0.113.7"},
+		{"a proxy's word behind a stranger's", "trusted_proxies static private_ranges\n trusted_proxies_strict",
+			harness.With("X-Forwarded-For", "198.51.100.9, 203.0.113.7"), "203.0.113.7"},
 		{"a proxy's word in IPv6", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "2001:db8::7"), "2001:db8::7"},
 		{"a proxy's word that is none", "trusted_proxies static private_ranges", harness.With("X-Forwarded-For", "{env.HOME}"), ""},
 		{"another proxy's word", "trusted_proxies static 192.0.2.0/24", harness.With("X-Forwarded-For", "203.0.113.7"), ""},
-		{"a proxy's own header", "trusted_proxies static private_ranges\n client_ip_headers Cf-Connecting-Ip", harness.With("Cf-Connecting-Ip", "203.0.113.7", "X-Forwarded-For", "198.51.100.9"), "203.0.113.7"},
+		{"a proxy's own header", "trusted_proxies static private_ranges\n client_ip_headers Cf-Connecting-Ip",
+			harness.With("Cf-Connecting-Ip", "203.0.113.7", "X-Forwarded-For", "198.51.100.9"), "203.0.113.7"},
 	} {
 		w := harness.Start(t, harness.Setup{Global: "servers {\n" + c.servers + "\n}", Gate: harness.Plenty})
 		b := w.Browser()

@@ -37,7 +37,8 @@ func holdCookie(w *harness.World, t *testing.T, prefix, cookie string, headers .
 		h.number = harness.FreshNumber()
 		pass(b.Post(prefix+"/send", []string{"phone", h.number}, append(headers, harness.API)...))
 		if h.code = w.CodeFor(h.number, 1); i == 0 {
-			pass(b.Post(prefix+"/verify", []string{"code", h.code}, append(headers, harness.API, harness.With("Cookie", cookie+"_challenge="+h.challenge))...))
+			pass(b.Post(prefix+"/verify", []string{"code", h.code},
+				append(headers, harness.API, harness.With("Cookie", cookie+"_challenge="+h.challenge))...))
 		}
 	}
 	if h.session == "" || h.challenge == "" || h.device == "" {
@@ -103,11 +104,16 @@ func TestCookieBits(t *testing.T) {
 			}
 		}
 		for what, spelled := range map[string]string{
-			"padded": value + strings.Repeat("=", 4-len(value)%4), "padded too far": value + "====", "in standard base64": base64.RawStdEncoding.EncodeToString(raw) + "+/",
-			"in hexadecimal": fmt.Sprintf("%x", raw), "escaped": strings.ReplaceAll(value, value[:1], fmt.Sprintf("%%%02X", value[0])), "twice": value + value,
-			"with a comma": value + ",x", "in single quotes": "'" + value + "'", "quoted twice": `""` + value + `""`, "quoted in front": `"` + value, "quoted behind": value + `"`,
-			"with a quoted pair": `"\` + value + `"`, "with a blank": value[:9] + " " + value[9:], "with NUL": value[:9] + "%00" + value[9:], "with an attribute": value + ",Path=/",
-			"raw": string([]byte{'A', 0x80, 0xff}), "huge": strings.Repeat("A", 60000), "huge behind": value + strings.Repeat("A", 60000), "of zeros": strings.Repeat("A", len(value)),
+			"padded": value + strings.Repeat("=", 4-len(value)%4), "padded too far": value + "====",
+			"in standard base64": base64.RawStdEncoding.EncodeToString(raw) + "+/",
+			"in hexadecimal":     fmt.Sprintf("%x", raw),
+			"escaped":            strings.ReplaceAll(value, value[:1], fmt.Sprintf("%%%02X", value[0])), "twice": value + value,
+			"with a comma": value + ",x", "in single quotes": "'" + value + "'", "quoted twice": `""` + value + `""`,
+			"quoted in front": `"` + value, "quoted behind": value + `"`,
+			"with a quoted pair": `"\` + value + `"`, "with a blank": value[:9] + " " + value[9:],
+			"with NUL": value[:9] + "%00" + value[9:], "with an attribute": value + ",Path=/",
+			"raw": string([]byte{'A', 0x80, 0xff}), "huge": strings.Repeat("A", 60000),
+			"huge behind": value + strings.Repeat("A", 60000), "of zeros": strings.Repeat("A", len(value)),
 		} {
 			wantNone(what, spelled)
 		}
@@ -126,7 +132,8 @@ func TestCookieDuplicates(t *testing.T) {
 	h := holdCookie(w, t, "/.websms", "websms_session")
 	ended := holdCookie(w, t, "/.websms", "websms_session")
 	b := w.Browser()
-	harness.WantStatus(t, "logout", b.Post("/.websms/logout", nil, harness.API, harness.With("Cookie", "websms_session="+ended.session)), http.StatusNoContent)
+	harness.WantStatus(t, "logout", b.Post("/.websms/logout", nil, harness.API, harness.With("Cookie", "websms_session="+ended.session)),
+		http.StatusNoContent)
 	status := func(path string, cookies ...string) int {
 		return b.Get(path, harness.API, http.Header{"Cookie": cookies}).StatusCode
 	}
@@ -145,7 +152,8 @@ func TestCookieDuplicates(t *testing.T) {
 				one := strings.Repeat(planted+"; ", n) + ours
 				several := append(strings.Split(strings.TrimSuffix(strings.Repeat(planted+"\n", n), "\n"), "\n"), ours)
 				for what, cookies := range map[string][]string{
-					"in one field": {one}, "with others around": {"a=1; " + one + "; z=26"}, "in a field each": several, "and more behind": {one + strings.Repeat("; "+planted, 10)},
+					"in one field": {one}, "with others around": {"a=1; " + one + "; z=26"}, "in a field each": several,
+					"and more behind": {one + strings.Repeat("; "+planted, 10)},
 				} {
 					if got := status(c.path, cookies...); got != want {
 						t.Errorf("%s behind %d of %.20q, %s: %d; want %d", c.name, n, junk, what, got, want)
@@ -153,7 +161,8 @@ func TestCookieDuplicates(t *testing.T) {
 				}
 			}
 		}
-		for _, alike := range []string{"x" + c.name, c.name + "x", " " + strings.ToUpper(c.name), c.name + " ", c.name + "[0]", "$" + c.name, "__Secure-" + c.name, "__Host-" + c.name, "__host-" + c.name} {
+		for _, alike := range []string{"x" + c.name, c.name + "x", " " + strings.ToUpper(c.name), c.name + " ",
+			c.name + "[0]", "$" + c.name, "__Secure-" + c.name, "__Host-" + c.name, "__host-" + c.name} {
 			if got := status(c.path, alike+"="+c.value); got != c.refused {
 				t.Errorf("by the name %q it opens: %d", alike, got)
 			}
@@ -161,7 +170,8 @@ func TestCookieDuplicates(t *testing.T) {
 				t.Errorf("behind many of the name %q: %d", alike, got)
 			}
 		}
-		for _, odd := range []string{"a;" + ours, "; ;;" + ours, "=; " + ours, `q="a;` + ours, "a=\"b; " + ours + "\"; c", "\t" + ours, ours + ";", "a,b=c; " + ours} {
+		for _, odd := range []string{"a;" + ours, "; ;;" + ours, "=; " + ours, `q="a;` + ours, "a=\"b; " + ours + "\"; c",
+			"\t" + ours, ours + ";", "a,b=c; " + ours} {
 			want := http.StatusOK
 			if strings.HasSuffix(odd, `"; c`) { // the quote behind belongs to it: no browser writes that
 				want = c.refused
@@ -225,7 +235,8 @@ func TestCookieSwaps(t *testing.T) {
 			}
 		}
 	}
-	harness.WantStatus(t, "nobody's cookie", b.Get("/app/x", harness.API, harness.With("Cookie", "pay=x; pay_challenge=y"), harness.Host("a.example.test")), http.StatusUnauthorized)
+	harness.WantStatus(t, "nobody's cookie",
+		b.Get("/app/x", harness.API, harness.With("Cookie", "pay=x; pay_challenge=y"), harness.Host("a.example.test")), http.StatusUnauthorized)
 }
 
 // A browser knows a number by its device cookie alone: what else it holds, and
@@ -249,7 +260,8 @@ func TestDeviceCookieSwaps(t *testing.T) {
 	w.CodeFor(harness.Listed, before+1)
 	harness.Eventually(t, "it is reported on", func() bool { return len(w.Logged("websms.dlr")) >= 2*(before+1) })
 	harness.Eventually(t, "it is accepted, for all to see", func() bool {
-		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"), harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))
+		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"),
+			harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+here.device))
 		return a.JSON("status") == "delivered"
 	})
 	for what, c := range map[string]struct{ device, want string }{
@@ -261,7 +273,8 @@ func TestDeviceCookieSwaps(t *testing.T) {
 		"its own, cut":       {here.device[:len(here.device)-1], "accepted"},
 		"its own, prolonged": {here.device + "A", "accepted"},
 	} {
-		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"), harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+c.device))
+		a := b.Get("/.websms/status", harness.API, harness.Host("a.example.test"),
+			harness.With("Cookie", "websms_session_challenge="+challenge+"; websms_session_device="+c.device))
 		if a.JSON("status") != c.want {
 			t.Errorf("with %s for its device cookie it is told %s; want %s", what, a.Text, c.want)
 		}
@@ -280,8 +293,10 @@ func TestCookieSchemes(t *testing.T) {
 	}{
 		{"https", harness.Setup{HTTPS: true, Gate: harness.Plenty}, nil, "__Host-websms_session", "websms_session"},
 		{"http", harness.Setup{Gate: harness.Plenty}, nil, "websms_session", "__Host-websms_session"},
-		{"https to a trusted proxy", harness.Setup{Gate: harness.Plenty, Global: "servers {\n trusted_proxies static private_ranges\n}"}, harness.With("X-Forwarded-Proto", "https"), "__Host-websms_session", "websms_session"},
-		{"https, says a stranger", harness.Setup{Gate: harness.Plenty}, harness.With("X-Forwarded-Proto", "https"), "websms_session", "__Host-websms_session"},
+		{"https to a trusted proxy", harness.Setup{Gate: harness.Plenty, Global: "servers {\n trusted_proxies static private_ranges\n}"},
+			harness.With("X-Forwarded-Proto", "https"), "__Host-websms_session", "websms_session"},
+		{"https, says a stranger", harness.Setup{Gate: harness.Plenty}, harness.With("X-Forwarded-Proto", "https"),
+			"websms_session", "__Host-websms_session"},
 	} {
 		w := harness.Start(t, c.setup)
 		h := holdCookie(w, t, "/.websms", c.counted, c.header)

@@ -80,13 +80,16 @@ func TestCSRF(t *testing.T) {
 			}
 			// A link, an image or a prefetch is a GET, whatever it calls itself.
 			for _, path := range []string{"send", "verify", "resend", "logout"} {
-				for _, header := range []http.Header{harness.With("X-Http-Method-Override", "POST"), harness.With("X-Http-Method", "POST"), harness.With("X-Method-Override", "POST"), harness.With("Purpose", "prefetch")} {
+				for _, header := range []http.Header{harness.With("X-Http-Method-Override", "POST"),
+					harness.With("X-Http-Method", "POST"), harness.With("X-Method-Override", "POST"), harness.With("Purpose", "prefetch")} {
 					a := b.Get("/.websms/"+path+"?_method=POST&phone=%2B6421234567&code="+code, harness.API, header)
-					if want := map[bool]int{true: http.StatusOK, false: http.StatusMethodNotAllowed}[path == "verify"]; a.StatusCode != want || len(a.Cookies()) > 0 {
+					if want := map[bool]int{true: http.StatusOK, false: http.StatusMethodNotAllowed}[path == "verify"]; a.StatusCode != want ||
+						len(a.Cookies()) > 0 {
 						t.Errorf("GET %s with %v: %s, sets %v", path, header, a.Status, a.Cookies())
 					}
 				}
-				preflight := b.Do(http.MethodOptions, "/.websms/"+path, nil, harness.API, harness.With("Origin", "https://evil.example", "Access-Control-Request-Method", "POST"))
+				preflight := b.Do(http.MethodOptions, "/.websms/"+path, nil, harness.API,
+					harness.With("Origin", "https://evil.example", "Access-Control-Request-Method", "POST"))
 				if preflight.StatusCode/100 == 2 || len(preflight.Header["Access-Control-Allow-Origin"]) > 0 {
 					t.Errorf("a preflight of %s: %s %v", path, preflight.Status, preflight.Header)
 				}
@@ -136,7 +139,8 @@ func TestCSRFByBrowserRules(t *testing.T) {
 		t.Errorf("only %d cookies are set: the test tests little", set)
 	}
 	for _, path := range []string{"/.websms/login", "/.websms/unknown"} {
-		if policy := b.Get(path, harness.Page).Header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") || !strings.Contains(policy, "form-action 'self'") {
+		if policy := b.Get(path, harness.Page).Header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") ||
+			!strings.Contains(policy, "form-action 'self'") {
 			t.Errorf("%s: the policy is %q", path, policy)
 		}
 	}

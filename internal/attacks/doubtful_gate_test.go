@@ -11,8 +11,10 @@ import (
 // doubtfulTargets are spellings that one server reads as a public page, and
 // another as one that is guarded.
 var doubtfulTargets = []string{
-	"/admin/../public/x", "/public/../admin/x", "/public/%2e%2e/admin/x", "/public/..%2fadmin", "/public/..%5cadmin", `/public\..\admin`, "//public/admin/x", "/public//x", "/./public/x",
-	"/public/%2fadmin", "/public/x%00", "/public/x%0a", "/public/%252e%252e/admin", "/public/%25252fx", "/public/x%3f/admin", "/public/x%23", "/public/%3b/x", "/public/x.", "/public/x%20", "/public./x", "/public%20/x",
+	"/admin/../public/x", "/public/../admin/x", "/public/%2e%2e/admin/x", "/public/..%2fadmin", "/public/..%5cadmin",
+	`/public\..\admin`, "//public/admin/x", "/public//x", "/./public/x",
+	"/public/%2fadmin", "/public/x%00", "/public/x%0a", "/public/%252e%252e/admin", "/public/%25252fx",
+	"/public/x%3f/admin", "/public/x%23", "/public/%3b/x", "/public/x.", "/public/x%20", "/public./x", "/public%20/x",
 	"/public/x::$DATA", "/public/admin~1", "/public/%7e1/ADMI%7e1", "/public/x%7f", "/public/x%1f/y",
 }
 
@@ -23,7 +25,8 @@ func TestBypassAndDoubtfulPaths(t *testing.T) {
 	b := w.Browser()
 	b.Login("+6421234567")
 	session := "Cookie: " + b.Cookies()
-	for _, target := range append([]string{"/public/..;/admin/x", "/public;/x", "/public/x;jsessionid=1", "/public/%c0%ae%c0%ae%c0%afadmin", "/public/caf%E9"}, doubtfulTargets...) {
+	for _, target := range append([]string{"/public/..;/admin/x", "/public;/x", "/public/x;jsessionid=1",
+		"/public/%c0%ae%c0%ae%c0%afadmin", "/public/caf%E9"}, doubtfulTargets...) {
 		for _, form := range []string{target, w.URL + target} {
 			before := len(w.App.Seen())
 			if a := w.Raw("GET", form); a.StatusCode != http.StatusUnauthorized || len(w.App.Seen()) != before {
@@ -36,7 +39,8 @@ func TestBypassAndDoubtfulPaths(t *testing.T) {
 			}
 		}
 	}
-	for _, target := range []string{"/public/x", "/PUBLIC/x", "/public/", "/public/a.b/c.css?x=../%2f;", "/public/caf%C3%A9", "/%70ublic/x", "/public/.well-known/x"} {
+	for _, target := range []string{"/public/x", "/PUBLIC/x", "/public/", "/public/a.b/c.css?x=../%2f;",
+		"/public/caf%C3%A9", "/%70ublic/x", "/public/.well-known/x"} {
 		if a := w.Raw("GET", target); a.StatusCode != http.StatusOK {
 			t.Errorf("%s is bypassed no more: %s", target, a.Status)
 		}
@@ -56,15 +60,18 @@ func TestMatcherAndDoubtfulPaths(t *testing.T) {
 		setting.Gate = harness.Plenty
 		w := harness.Start(t, setting)
 		what := setting.Matcher + " " + setting.Front
-		gated := append([]string{"/admin", "/admin;/x", "/x/..;/admin/x", "/admin;jsessionid=1", "/%c0%afadmin/x", "/;/admin/x", "//x/admin/x", "/admin/x"}, doubtfulTargets...)
+		gated := append([]string{"/admin", "/admin;/x", "/x/..;/admin/x", "/admin;jsessionid=1", "/%c0%afadmin/x",
+			"/;/admin/x", "//x/admin/x", "/admin/x"}, doubtfulTargets...)
 		for _, target := range gated {
 			before := len(w.App.Seen())
 			if a := w.Raw("GET", target); a.StatusCode != http.StatusUnauthorized || len(w.App.Seen()) != before {
 				t.Errorf("%s: %s passes beside the gate: %s", what, target, a.Status)
 			}
 		}
-		for _, target := range []string{"/", "/public/x", "/public/x;jsessionid=1", "/public/caf%E9", "/administration", "/x;/y", "/public/a%20b"} {
-			if a := w.Raw("GET", target, "X-Verified-Number: "+victim); a.StatusCode != http.StatusOK || w.App.Seen()[len(w.App.Seen())-1].Header.Get("X-Verified-Number") != "" {
+		for _, target := range []string{"/", "/public/x", "/public/x;jsessionid=1", "/public/caf%E9", "/administration",
+			"/x;/y", "/public/a%20b"} {
+			if a := w.Raw("GET", target, "X-Verified-Number: "+victim); a.StatusCode != http.StatusOK ||
+				w.App.Seen()[len(w.App.Seen())-1].Header.Get("X-Verified-Number") != "" {
 				t.Errorf("%s: %s is not passed on as if there were no gate: %s", what, target, a.Status)
 			}
 		}
@@ -80,8 +87,10 @@ func TestMatcherAndDoubtfulPaths(t *testing.T) {
 
 // What a rewrite in front of the gate leaves is judged too.
 func TestRewriteAndDoubtfulPaths(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Front: "rewrite /go/* /public/{query.to}\nuri strip_prefix /strip", Gate: "bypass {\n path /public/*\n}\n" + harness.Plenty})
-	for _, target := range []string{"/go/x?to=../admin", "/go/x?to=%2e%2e/admin", "/strip/public/../admin", "/strip/public/x/", "/go/../x?to=y", "/strip//public/x", "/strip/public/x%2f"} {
+	w := harness.Start(t, harness.Setup{Front: "rewrite /go/* /public/{query.to}\nuri strip_prefix /strip",
+		Gate: "bypass {\n path /public/*\n}\n" + harness.Plenty})
+	for _, target := range []string{"/go/x?to=../admin", "/go/x?to=%2e%2e/admin", "/strip/public/../admin",
+		"/strip/public/x/", "/go/../x?to=y", "/strip//public/x", "/strip/public/x%2f"} {
 		want := http.StatusUnauthorized
 		if target == "/strip/public/x/" {
 			want = http.StatusOK
@@ -95,11 +104,14 @@ func TestRewriteAndDoubtfulPaths(t *testing.T) {
 // Two gates of one site both take in a doubtful path: with a session that is
 // good for both it passes both.
 func TestTwoGatesAndDoubtfulPaths(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty, Front: "websms_otp /b/* {\n company Other\n prefix /b/.websms\n bypass {\n  path /b/open/*\n }\n}\nwebsms_otp /b/open/* {\n company Third\n prefix /b/open/.websms\n}"})
+	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty,
+		Front: "websms_otp /b/* {\n company Other\n prefix /b/.websms\n bypass {\n  path /b/open/*\n }\n}\n" +
+			"websms_otp /b/open/* {\n company Third\n prefix /b/open/.websms\n}"})
 	b := w.Browser()
 	b.Login("+6421234567")
 	session := "Cookie: theme=dark; " + b.Cookies()
-	for _, target := range []string{"/x//y", "/x/../y", "/img/a~1", "/p/a%2Fb", "/admin//x", "/b//x", "/admin/x", "/b/x", "/b/open/x", "/x", "/b;/x"} {
+	for _, target := range []string{"/x//y", "/x/../y", "/img/a~1", "/p/a%2Fb", "/admin//x", "/b//x", "/admin/x", "/b/x",
+		"/b/open/x", "/x", "/b;/x"} {
 		before := len(w.App.Seen())
 		a := w.Raw("GET", target, session)
 		if a.StatusCode != http.StatusOK || len(w.App.Seen()) != before+1 {

@@ -21,7 +21,8 @@ type earlyData struct{}
 
 func init() {
 	caddy.RegisterModule(earlyData{})
-	httpcaddyfile.RegisterHandlerDirective("test_early_data", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) { return earlyData{}, nil })
+	httpcaddyfile.RegisterHandlerDirective("test_early_data",
+		func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) { return earlyData{}, nil })
 	httpcaddyfile.RegisterDirectiveOrder("test_early_data", httpcaddyfile.Before, "basic_auth")
 }
 
@@ -50,7 +51,8 @@ func TestEarlyData(t *testing.T) {
 	code := w.CodeFor(number, 1)
 	w.WantSends("posts in early data", 0, harness.FreshNumber(), func() {
 		for path, fields := range map[string][]string{
-			"send": {"phone", harness.FreshNumber()}, "resend": nil, "verify": {"code", code}, "recover": {"code", "0000-0000-0000-0"}, "logout": nil,
+			"send": {"phone", harness.FreshNumber()}, "resend": nil, "verify": {"code", code},
+			"recover": {"code", "0000-0000-0000-0"}, "logout": nil,
 		} {
 			harness.WantProblem(t, path, b.Post("/.websms/"+path, fields, harness.API, early), http.StatusTooEarly, "too_early")
 		}
@@ -62,7 +64,8 @@ func TestEarlyData(t *testing.T) {
 	harness.WantStatus(t, "a wrong method", b.Do(http.MethodPut, "/.websms/send", nil, early), http.StatusMethodNotAllowed)
 	harness.WantStatus(t, "the code itself", b.AnswerWith(code), http.StatusOK)
 	harness.WantStatus(t, "a GET of the app", b.Get("/", harness.Page, early), http.StatusOK)
-	harness.WantStatus(t, "a POST of the app", b.Post("/", []string{"a", "b"}, harness.Page, early), http.StatusOK) // Caddy's and the app's to decide
+	// The gate leaves a POST of the application to Caddy and the application.
+	harness.WantStatus(t, "a POST of the app", b.Post("/", []string{"a", "b"}, harness.Page, early), http.StatusOK)
 }
 
 // A proxy that takes early data says so; nobody else is believed.
@@ -83,5 +86,6 @@ func TestEarlyDataHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	harness.WantStatus(t, "from whoever asks", w.Browser().Request(harness.FreshNumber(), http.Header{"Early-Data": {"1"}}), http.StatusAccepted)
+	harness.WantStatus(t, "from whoever asks",
+		w.Browser().Request(harness.FreshNumber(), http.Header{"Early-Data": {"1"}}), http.StatusAccepted)
 }

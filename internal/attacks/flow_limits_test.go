@@ -49,7 +49,8 @@ func TestResend(t *testing.T) {
 	} {
 		now.Advance(c.wait)
 		a := b.Resend()
-		if a.StatusCode != http.StatusAccepted || a.JSON("expires_at") != c.expires || a.JSON("resend_at") != c.another || a.JSON("attempts_left") != 4.0 {
+		if a.StatusCode != http.StatusAccepted || a.JSON("expires_at") != c.expires || a.JSON("resend_at") != c.another ||
+			a.JSON("attempts_left") != 4.0 {
 			t.Errorf("resend %d: %s %s; want it to expire at %s, the next from %s, 4 attempts left", i+1, a.Status, a.Text, c.expires, c.another)
 		}
 		if got := w.CodeFor(number, i+2); got != code {
@@ -68,11 +69,13 @@ func TestResend(t *testing.T) {
 func TestResendByPerson(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
-	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusConflict || !strings.Contains(a.Text, "You need a new code") {
+	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusConflict ||
+		!strings.Contains(a.Text, "You need a new code") {
 		t.Errorf("without a challenge: %s %s", a.Status, harness.Redact(a.Text))
 	}
 	b.Ask("+6421234567")
-	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
+	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusSeeOther ||
+		a.Header.Get("Location") != "/.websms/verify" {
 		t.Errorf("resend: %s to %q", a.Status, a.Header.Get("Location"))
 	}
 	w.CodeFor("+6421234567", 2)
@@ -104,7 +107,8 @@ func TestPerNumber(t *testing.T) {
 			}
 			wantWait(t, what+", by resend", b.Resend(), "rate_limited", after)
 			a := w.Browser().Post("/.websms/send", []string{"phone", number}, harness.Page)
-			if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != after || len(a.Cookies()) > 0 || !strings.Contains(a.Text, "Please wait a little") {
+			if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != after || len(a.Cookies()) > 0 ||
+				!strings.Contains(a.Text, "Please wait a little") {
 				t.Errorf("%s, for a person: %s %s", what, a.Status, harness.Redact(a.Text))
 			}
 		})
@@ -175,7 +179,8 @@ func TestRefund(t *testing.T) {
 		w.Sim.Next(c.fault)
 		b, number := w.Browser(), harness.FreshNumber()
 		harness.WantStatus(t, c.name, b.Request(number), http.StatusAccepted)
-		harness.Eventually(t, c.name+": it is known how it went", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "failed" })
+		harness.Eventually(t, c.name+": it is known how it went",
+			func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "failed" })
 		a := b.Request(number)
 		if c.back {
 			if harness.WantStatus(t, c.name+", once more", a, http.StatusAccepted); a.StatusCode == http.StatusAccepted {
@@ -197,7 +202,8 @@ func TestRefund(t *testing.T) {
 // will not text or while the account is empty, gets no more codes to guess than
 // anybody else, and what was never sent is right for nobody.
 func TestRefusalsLiftNoLimit(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: "code {\n length 4\n attempts 10\n}\n limits {\n per_number 3/1h\n budget 100/1h\n cooldown 0s\n}"})
+	w := harness.Start(t, harness.Setup{Gate: "code {\n length 4\n attempts 10\n}\n limits {\n per_number 3/1h\n" +
+		" budget 100/1h\n cooldown 0s\n}"})
 	w.Sim.Always(websmstest.InsufficientFunds200())
 	b, number, asked := w.Browser(), harness.FreshNumber(), 0
 	for ; asked < 50; asked++ {

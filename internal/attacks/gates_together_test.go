@@ -14,7 +14,8 @@ import (
 func TestHostIsNoRealm(t *testing.T) {
 	const gate = "realm staff\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
-	weak := harness.RunBeside(w, gate, "", "websms_otp {\n company Weak\n code {\n length 4\n}\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond weak")
+	weak := harness.RunBeside(w, gate, "",
+		"websms_otp {\n company Weak\n code {\n length 4\n}\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond weak")
 	b := weak.Browser()
 	b.Header.Set("Host", "staff")
 	before := len(w.Sim.Messages())
@@ -31,11 +32,13 @@ func TestHostIsNoRealm(t *testing.T) {
 // What one gate of a scope locks, wrong codes at another do not unlock.
 func TestSecondGateLiftsNoLock(t *testing.T) {
 	harness.UseClock(t)
-	lax := "websms_otp /lax/* {\n company Lax\n prefix /lax/.websms\n limits {\n per_number 1000/1h\n per_ip 1000/1h\n cooldown 0s\n lockout 7 1m\n}\n}"
+	lax := "websms_otp /lax/* {\n company Lax\n prefix /lax/.websms\n limits {\n per_number 1000/1h\n per_ip 1000/1h\n" +
+		" cooldown 0s\n lockout 7 1m\n}\n}"
 	w := harness.Start(t, harness.Setup{Front: lax, Gate: "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 10 720h\n}"})
 	number := harness.FreshNumber()
 	waiting := w.Browser() // at the lax gate, before the lock
-	harness.WantStatus(t, "asking at the lax gate", waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
+	harness.WantStatus(t, "asking at the lax gate",
+		waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
 	w.CodeFor(number, 1)
 	harness.SendWrongs(w, number, 10)
 	waiting.Post("/lax/.websms/verify", []string{"code", "00"}, harness.API)
@@ -46,9 +49,11 @@ func TestSecondGateLiftsNoLock(t *testing.T) {
 // one behind a first factor.
 func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	harness.UseClock(t)
-	gate := "second_factor {\n directory " + harness.PhoneFile(t, "alice,"+harness.AlicePhone) + "\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
+	gate := "second_factor {\n directory " + harness.PhoneFile(t, "alice,"+harness.AlicePhone) +
+		"\n}\nlimits {\n per_number 2/10m\n budget 3/1h\n}"
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: gate})
-	public := harness.RunBeside(w, gate, "localhost", "websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
+	public := harness.RunBeside(w, gate, "localhost",
+		"websms_otp {\n company Public\n limits {\n cooldown 0s\n per_number 100/10m\n budget 20/1h\n per_ip 1000/1h\n}\n}\nrespond public")
 	harness.SendWrongs(public, harness.AlicePhone, 10)
 	harness.WantStatus(t, "a stranger", public.Browser().Request(harness.AlicePhone), http.StatusTooManyRequests)
 	alice := w.Browser()
@@ -72,7 +77,8 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 // the placeholders of one itself, and the number in them is the person's choice.
 func TestNumberGateIsNoFirstFactor(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
-	two := harness.RunBeside(w, "", "localhost", "map {http.auth.user.id} {http.auth.user.phone} {\n alice "+harness.AlicePhone+"\n}\n"+harness.Passwords+`
+	two := harness.RunBeside(w, "", "localhost",
+		"map {http.auth.user.id} {http.auth.user.phone} {\n alice "+harness.AlicePhone+"\n}\n"+harness.Passwords+`
 		route {
 			websms_otp {
 				company First
@@ -94,7 +100,8 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 		}`)
 	thief := two.Browser().As("alice") // with the password, and a phone of their own
 	thief.Post("/.first/send", []string{"phone", "+6421999888"}, harness.API)
-	harness.WantStatus(t, "the first gate", thief.Post("/.first/verify", []string{"code", w.CodeFor("+6421999888", 1)}, harness.API), http.StatusOK)
+	harness.WantStatus(t, "the first gate", thief.Post("/.first/verify", []string{"code", w.CodeFor("+6421999888", 1)}, harness.API),
+		http.StatusOK)
 	harness.WantProblem(t, "the second gate sends", thief.Post("/.second/send", nil, harness.API), http.StatusForbidden, "no_number")
 	if a := thief.Get("/", harness.Page); strings.Contains(a.Text, "inside") {
 		t.Errorf("the thief is inside: %s", a.Status)

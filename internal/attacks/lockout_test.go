@@ -41,7 +41,8 @@ func TestLockout(t *testing.T) {
 		locked("later", "420")
 	})
 	a := pending.Post("/.websms/verify", []string{"code", code}, harness.Page)
-	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.Text, "Too many wrong codes") || !strings.Contains(a.Text, "7 minutes") {
+	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.Text, "Too many wrong codes") ||
+		!strings.Contains(a.Text, "7 minutes") {
 		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 	now.Advance(7*time.Minute - time.Second)
@@ -120,7 +121,8 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 // owner, who goes on verifying the number, ends it once at most.
 func TestStolenDevice(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 30\n}"})
+	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n" +
+		" lockout 100 1s\n max_failures 30\n}"})
 	number, owner := harness.FreshNumber(), w.Browser()
 	owner.Login(number)
 	stolen := harness.With("Cookie", "websms_session_device="+owner.Cookie("websms_session_device").Value)

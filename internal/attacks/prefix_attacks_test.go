@@ -27,24 +27,38 @@ func TestPrefixOnTheWire(t *testing.T) {
 	cases := map[string]int{
 		// Ours, whatever stands in front or is escaped.
 		"GET /.websms HTTP/1.1": ours, "GET /.websms? HTTP/1.1": ours, "GET /.websms/? HTTP/1.1": ours, "GET /.websms/login HTTP/1.0": ours,
-		"GET /.WEBSMS/login HTTP/1.1": ours, "GET /.WebSms HTTP/1.1": ours, "GET /.websms/LOGIN HTTP/1.1": ours, "GET /.websms/login%20 HTTP/1.1": ours, "GET /.websms/login; HTTP/1.1": ours,
-		"GET /%2E%77%65%62%73%6D%73/%6C%6F%67%69%6E HTTP/1.1": ours, "GET /%2e%57EBSMS%2Fx HTTP/1.1": ours, "GET /.websms%2f HTTP/1.1": ours, "GET /.websms%2F%2e%2e HTTP/1.1": ours,
-		"GET //.websms/login HTTP/1.1": ours, "GET ///.websms HTTP/1.1": ours, "GET /./.websms/x HTTP/1.1": ours, "GET /x/../.websms HTTP/1.1": ours, "GET /x/%2E%2E/.websms HTTP/1.1": ours,
-		"GET /x/..//.//.websms/x HTTP/1.1": ours, "GET /../.websms HTTP/1.1": ours, "GET /%2e%2e/.websms/x HTTP/1.1": ours, "GET /.websms/../x HTTP/1.1": ours, "GET /.websms/%2e%2e/%2e%2e/x HTTP/1.1": ours,
-		"GET /.websms/./x HTTP/1.1": ours, "GET /.websms//x HTTP/1.1": ours, "GET /.websms/%00 HTTP/1.1": ours, "GET /.websms/\\..\\..\\x HTTP/1.1": ours, "GET /\\.websms\\x HTTP/1.1": ours, "GET /.websms%5cx HTTP/1.1": ours,
-		"GET " + w.URL + "/.websms/x HTTP/1.1": ours, "GET http://evil.example/.websms/x HTTP/1.1": ours, "GET HTTP://" + host + "/.WEBSMS HTTP/1.1": ours, "GET http://user:secret@" + host + "/.websms/x HTTP/1.1": ours, "GET http:///.websms HTTP/1.1": ours,
-		"POST /.websms/unknown HTTP/1.1": ours, "PURGE /.websms/login HTTP/1.1": ours, "get /.websms/x HTTP/1.1": ours, "HEAD /.websms/x HTTP/1.1": ours, "CONNECT /.websms/x HTTP/1.1": ours,
-		"GET /.websms/login#x HTTP/1.1": ours, "GET /.websms/assets/../../x HTTP/1.1": ours, "GET /.websms/assets/%2e%2e/session HTTP/1.1": ours, "GET /.websms/assets//etc/passwd HTTP/1.1": ours,
+		"GET /.WEBSMS/login HTTP/1.1": ours, "GET /.WebSms HTTP/1.1": ours, "GET /.websms/LOGIN HTTP/1.1": ours,
+		"GET /.websms/login%20 HTTP/1.1": ours, "GET /.websms/login; HTTP/1.1": ours,
+		"GET /%2E%77%65%62%73%6D%73/%6C%6F%67%69%6E HTTP/1.1": ours, "GET /%2e%57EBSMS%2Fx HTTP/1.1": ours,
+		"GET /.websms%2f HTTP/1.1": ours, "GET /.websms%2F%2e%2e HTTP/1.1": ours,
+		"GET //.websms/login HTTP/1.1": ours, "GET ///.websms HTTP/1.1": ours, "GET /./.websms/x HTTP/1.1": ours,
+		"GET /x/../.websms HTTP/1.1": ours, "GET /x/%2E%2E/.websms HTTP/1.1": ours,
+		"GET /x/..//.//.websms/x HTTP/1.1": ours, "GET /../.websms HTTP/1.1": ours, "GET /%2e%2e/.websms/x HTTP/1.1": ours,
+		"GET /.websms/../x HTTP/1.1": ours, "GET /.websms/%2e%2e/%2e%2e/x HTTP/1.1": ours,
+		"GET /.websms/./x HTTP/1.1": ours, "GET /.websms//x HTTP/1.1": ours, "GET /.websms/%00 HTTP/1.1": ours,
+		"GET /.websms/\\..\\..\\x HTTP/1.1": ours, "GET /\\.websms\\x HTTP/1.1": ours, "GET /.websms%5cx HTTP/1.1": ours,
+		"GET " + w.URL + "/.websms/x HTTP/1.1": ours, "GET http://evil.example/.websms/x HTTP/1.1": ours, "GET HTTP://" +
+			host + "/.WEBSMS HTTP/1.1": ours, "GET http://user:secret@" + host + "/.websms/x HTTP/1.1": ours, "GET http:///.websms HTTP/1.1": ours,
+		"POST /.websms/unknown HTTP/1.1": ours, "PURGE /.websms/login HTTP/1.1": ours, "get /.websms/x HTTP/1.1": ours,
+		"HEAD /.websms/x HTTP/1.1": ours, "CONNECT /.websms/x HTTP/1.1": ours,
+		"GET /.websms/login#x HTTP/1.1": ours, "GET /.websms/assets/../../x HTTP/1.1": ours,
+		"GET /.websms/assets/%2e%2e/session HTTP/1.1": ours, "GET /.websms/assets//etc/passwd HTTP/1.1": ours,
 		// Look-alikes, which are the app's.
-		"GET /.websmsx/login HTTP/1.1": apps, "GET /.websms.php HTTP/1.1": apps, "GET /.websms-x HTTP/1.1": apps, "GET /.websms%20/login HTTP/1.1": apps, "GET /.websms%00/login HTTP/1.1": apps, "GET /.websms%09 HTTP/1.1": apps,
-		"GET /.websms;x=y/login HTTP/1.1": apps, "GET /.websms%3b/login HTTP/1.1": apps, "GET /.websms%3flogin HTTP/1.1": apps, "GET /.websms%23 HTTP/1.1": apps, "GET /websms/login HTTP/1.1": apps, "GET /..websms HTTP/1.1": apps,
-		"GET /%252ewebsms/login HTTP/1.1": apps, "GET /.websms%252flogin HTTP/1.1": apps, "GET /.web%2fsms/login HTTP/1.1": apps, "GET /x/.websms/login HTTP/1.1": apps, "GET /.websms./login HTTP/1.1": apps,
-		"GET /.web%C5%BFms/login HTTP/1.1": apps, "GET /.web%c5%bfms HTTP/1.1": apps, "GET /%EF%BC%8Ewebsms/login HTTP/1.1": apps, "GET /%E2%80%A4websms/login HTTP/1.1": apps, "GET /%c0%aewebsms/login HTTP/1.1": apps, "GET /.websms%e2%81%84login HTTP/1.1": apps,
+		"GET /.websmsx/login HTTP/1.1": apps, "GET /.websms.php HTTP/1.1": apps, "GET /.websms-x HTTP/1.1": apps,
+		"GET /.websms%20/login HTTP/1.1": apps, "GET /.websms%00/login HTTP/1.1": apps, "GET /.websms%09 HTTP/1.1": apps,
+		"GET /.websms;x=y/login HTTP/1.1": apps, "GET /.websms%3b/login HTTP/1.1": apps, "GET /.websms%3flogin HTTP/1.1": apps,
+		"GET /.websms%23 HTTP/1.1": apps, "GET /websms/login HTTP/1.1": apps, "GET /..websms HTTP/1.1": apps,
+		"GET /%252ewebsms/login HTTP/1.1": apps, "GET /.websms%252flogin HTTP/1.1": apps,
+		"GET /.web%2fsms/login HTTP/1.1": apps, "GET /x/.websms/login HTTP/1.1": apps, "GET /.websms./login HTTP/1.1": apps,
+		"GET /.web%C5%BFms/login HTTP/1.1": apps, "GET /.web%c5%bfms HTTP/1.1": apps, "GET /%EF%BC%8Ewebsms/login HTTP/1.1": apps,
+		"GET /%E2%80%A4websms/login HTTP/1.1": apps, "GET /%c0%aewebsms/login HTTP/1.1": apps, "GET /.websms%e2%81%84login HTTP/1.1": apps,
 		"GET /?/.websms/login HTTP/1.1": apps, "GET /x?rd=/.websms HTTP/1.1": apps, "GET /x/..;/.websms HTTP/1.1": apps,
 		"CONNECT " + host + " HTTP/1.1": apps, // without a session, it gets as far as any other
 		// No request of HTTP.
-		"GET /.websms/lo gin HTTP/1.1": none, "GET /.websms/\x00 HTTP/1.1": none, "GET  /.websms/x HTTP/1.1": none, "GET\t/.websms/x\tHTTP/1.1": none, "GET .websms/login HTTP/1.1": none, "GET  HTTP/1.1": none,
-		"GET /.websms/%zz HTTP/1.1": none, "GET /%.websms HTTP/1.1": none, "GET /.websms/login": none, "GET /.websms/x HTTP/9.9": none, "GET /.websms/x HTTP/1.1 x": none, " GET /.websms/x HTTP/1.1": none, "G\x00T /.websms/x HTTP/1.1": none,
+		"GET /.websms/lo gin HTTP/1.1": none, "GET /.websms/\x00 HTTP/1.1": none, "GET  /.websms/x HTTP/1.1": none,
+		"GET\t/.websms/x\tHTTP/1.1": none, "GET .websms/login HTTP/1.1": none, "GET  HTTP/1.1": none,
+		"GET /.websms/%zz HTTP/1.1": none, "GET /%.websms HTTP/1.1": none, "GET /.websms/login": none, "GET /.websms/x HTTP/9.9": none,
+		"GET /.websms/x HTTP/1.1 x": none, " GET /.websms/x HTTP/1.1": none, "G\x00T /.websms/x HTTP/1.1": none,
 	}
 	for line, want := range cases {
 		for who, fields := range map[string]string{"a stranger": "", "a session": cookie} {
@@ -79,7 +93,8 @@ func TestPrefixOnTheWire(t *testing.T) {
 func TestPrefixBesideTheMatcher(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty})
 	for _, target := range []string{
-		"/.websms", "/.websms/x", "/.WEBSMS/x", "/%2ewebsms/x", "/%2E%57%45%42%53%4D%53%2fx", "/.websms%2fx", "/.websms%2Flogin", "//.websms/x", "/./.websms/x", "/x/../.websms/x", "/x/%2e%2e/.websms", "/.websms//x", "/.websms/;x",
+		"/.websms", "/.websms/x", "/.WEBSMS/x", "/%2ewebsms/x", "/%2E%57%45%42%53%4D%53%2fx", "/.websms%2fx",
+		"/.websms%2Flogin", "//.websms/x", "/./.websms/x", "/x/../.websms/x", "/x/%2e%2e/.websms", "/.websms//x", "/.websms/;x",
 	} {
 		before := len(w.App.Seen())
 		for _, form := range []string{target, w.URL + target} {

@@ -25,7 +25,8 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 		h := w.Header()
 		h.Add("Cache-Control", "public, max-age=60")
 		h.Add("Cache-Control", "s-maxage=600")
-		for _, name := range []string{"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control", "Surrogate-Control", "Edge-Control", "X-Accel-Expires", "X-LiteSpeed-Cache-Control"} {
+		for _, name := range []string{"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control",
+			"Surrogate-Control", "Edge-Control", "X-Accel-Expires", "X-LiteSpeed-Cache-Control"} {
 			h.Set(name, "max-age=600")
 		}
 		h.Set("Expires", "Thu, 01 Jan 2037 00:00:00 GMT")
@@ -56,7 +57,8 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 			}
 		}
 	}
-	if a := b.Get("/open"); !slices.Equal(a.Header["Cache-Control"], []string{"public, max-age=60", "s-maxage=600"}) || a.Header.Get("Surrogate-Control") == "" {
+	if a := b.Get("/open"); !slices.Equal(a.Header["Cache-Control"], []string{"public, max-age=60", "s-maxage=600"}) ||
+		a.Header.Get("Surrogate-Control") == "" {
 		t.Errorf("a bypassed answer was changed: %v", a.Header)
 	}
 }
@@ -65,7 +67,8 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 // place of the application: neither tells a shared cache to keep it.
 func TestUnwrittenAnswersArePrivate(t *testing.T) {
 	public := "header Cache-Control \"public, max-age=60\"\n header CDN-Cache-Control max-age=60\n"
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "handle /empty {\n " + public + "}\nhandle /error {\n " + public + " error 404\n}\nhandle_errors {\n respond \"for {http.auth.user.id}\"\n}"})
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "handle /empty {\n " + public +
+		"}\nhandle /error {\n " + public + " error 404\n}\nhandle_errors {\n respond \"for {http.auth.user.id}\"\n}"})
 	b := w.Browser()
 	b.Login(harness.FreshNumber())
 	for path, want := range map[string]string{"/empty": "max-age=60, private", "/error": "no-store"} {
@@ -79,20 +82,24 @@ func TestUnwrittenAnswersArePrivate(t *testing.T) {
 // A renewed cookie rides on no answer that a shared cache may store: where the
 // application is away, whoever answers instead sets none. The next answer does.
 func TestRenewedCookieIsPrivate(t *testing.T) {
-	for name, front := range map[string]string{"Caddy's own error": "", "an error page": "handle_errors {\n header Cache-Control public\n respond sorry 502\n}"} {
+	for name, front := range map[string]string{"Caddy's own error": "",
+		"an error page": "handle_errors {\n header Cache-Control public\n respond sorry 502\n}"} {
 		t.Run(name, func(t *testing.T) {
 			now := harness.UseClock(t)
-			w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: front + "\nhandle /away {\n reverse_proxy localhost:1\n}\nhandle /plain {\n respond hello\n}"})
+			w := harness.Start(t, harness.Setup{Gate: harness.Plenty,
+				Front: front + "\nhandle /away {\n reverse_proxy localhost:1\n}\nhandle /plain {\n respond hello\n}"})
 			b := w.Browser()
 			b.Login(harness.FreshNumber())
 			now.Advance(10 * time.Minute)
 			a := b.Get("/away")
-			if got := a.Header.Get("Cache-Control"); a.StatusCode != http.StatusBadGateway || a.SetCookie("websms_session") != nil || front == "" && got != "no-store" {
+			if got := a.Header.Get("Cache-Control"); a.StatusCode != http.StatusBadGateway ||
+				a.SetCookie("websms_session") != nil || front == "" && got != "no-store" {
 				t.Errorf("an error: %s, %v", a.Status, a.Header)
 			}
 			for _, path := range []string{"/", "/plain"} {
 				a = b.Get(path)
-				if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "private" || (a.SetCookie("websms_session") != nil) != (path == "/") {
+				if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "private" ||
+					(a.SetCookie("websms_session") != nil) != (path == "/") {
 					t.Errorf("%s: %s, %v", path, a.Status, a.Header)
 				}
 			}
@@ -161,10 +168,11 @@ func TestStreamsPassTheGate(t *testing.T) {
 
 	hinted := false
 	req := request("/hints")
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		hinted = code == http.StatusEarlyHints && h.Get("Link") != ""
-		return nil
-	}}))
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(),
+		&httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			hinted = code == http.StatusEarlyHints && h.Get("Link") != ""
+			return nil
+		}}))
 	if res, err = b.Client.Do(req); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +186,8 @@ func TestStreamsPassTheGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s\r\n\r\n", strings.TrimPrefix(w.URL, "http://"), b.Cookies())
+	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s\r\n\r\n",
+		strings.TrimPrefix(w.URL, "http://"), b.Cookies())
 	reader := bufio.NewReader(conn)
 	if res, err = http.ReadResponse(reader, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("the upgrade: %v, %v", res, err)

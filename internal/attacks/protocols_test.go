@@ -59,22 +59,26 @@ func TestWalkOverEachProtocol(t *testing.T) {
 			step("a program", b.Get(target, harness.API), http.StatusUnauthorized, "")
 			step("a form without a session", b.Post("/form", []string{"a", "b"}, harness.Page), http.StatusUnauthorized, "")
 			step("the number form", b.Get(login, harness.Page), http.StatusOK, "")
-			step("the number", b.Post("/.websms/send", []string{"phone", number, "rd", target}, harness.Page), http.StatusSeeOther, "/.websms/verify")
+			step("the number", b.Post("/.websms/send", []string{"phone", number, "rd", target}, harness.Page),
+				http.StatusSeeOther, "/.websms/verify")
 			step("the code form", b.Get("/.websms/verify", harness.Page), http.StatusOK, "")
 			code := w.CodeFor(number, 1)
-			step("a wrong code", b.Post("/.websms/verify", []string{"code", harness.OtherCode(code)}, harness.Page), http.StatusUnprocessableEntity, "")
+			step("a wrong code", b.Post("/.websms/verify", []string{"code", harness.OtherCode(code)}, harness.Page),
+				http.StatusUnprocessableEntity, "")
 			if n := len(w.App.Seen()); n != seen {
 				t.Fatalf("%d requests reached the app before anybody was verified", n-seen)
 			}
 			a := b.Post("/.websms/verify", []string{"code", code}, harness.Page)
 			step("the code", a, http.StatusSeeOther, target)
 			session := a.SetCookie("__Host-websms_session")
-			if session == nil || !session.Secure || !session.HttpOnly || session.Path != "/" || session.Domain != "" || session.SameSite != http.SameSiteLaxMode {
+			if session == nil || !session.Secure || !session.HttpOnly || session.Path != "/" || session.Domain != "" ||
+				session.SameSite != http.SameSiteLaxMode {
 				t.Fatalf("the session is set by %q", a.Header["Set-Cookie"])
 			}
 
 			step("the app", b.Get(target, harness.Page), http.StatusOK, "")
-			step("a form with a session", b.Post("/form", []string{"a", "b"}, harness.Page, harness.With("Cookie", b.Cookies()+"; theme=dark")), http.StatusOK, "")
+			step("a form with a session", b.Post("/form", []string{"a", "b"}, harness.Page, harness.With("Cookie", b.Cookies()+"; theme=dark")),
+				http.StatusOK, "")
 			requests := w.App.Seen()[seen:]
 			if len(requests) != 2 {
 				t.Fatalf("the app saw %d requests", len(requests))
@@ -114,7 +118,8 @@ func TestSessionAcrossProtocols(t *testing.T) {
 		}
 		last := protocols[(i+1)%len(protocols)]
 		harness.WantStatus(t, "logout over "+last, overProtocol(b, last).Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
-		harness.WantStatus(t, "begun over "+protocol+", ended over "+last, overProtocol(b, protocol).Get("/", harness.API), http.StatusUnauthorized)
+		harness.WantStatus(t, "begun over "+protocol+", ended over "+last, overProtocol(b, protocol).Get("/", harness.API),
+			http.StatusUnauthorized)
 	}
 }
 
@@ -127,7 +132,8 @@ func TestStatusStreamOverEachProtocol(t *testing.T) {
 		begun, number := time.Now(), harness.FreshNumber()
 		code := b.Ask(number)
 		stream := harness.OpenEvents(b, t.Context())
-		if stream.Response.StatusCode != http.StatusOK || stream.Response.Proto != protocol || stream.Response.Header.Get("Content-Type") != "text/event-stream" {
+		if stream.Response.StatusCode != http.StatusOK || stream.Response.Proto != protocol ||
+			stream.Response.Header.Get("Content-Type") != "text/event-stream" {
 			t.Fatalf("%s: %s %s %v", protocol, stream.Response.Proto, stream.Response.Status, stream.Response.Header)
 		}
 		stream.Until("accepted")
@@ -156,11 +162,16 @@ func TestRefusalsOverEachProtocol(t *testing.T) {
 		before := len(w.App.Seen())
 		const form = "application/x-www-form-urlencoded"
 		big := "phone=021+234+567&x=" + strings.Repeat("x", 8<<10)
-		harness.WantProblem(t, protocol+": a body too large", b.Send("/.websms/send", form, big, harness.API), http.StatusRequestEntityTooLarge, "too_large")
-		harness.WantProblem(t, protocol+": a body too large, of no known length", b.Pour("/.websms/send", form, io.MultiReader(strings.NewReader(big)), harness.API), http.StatusRequestEntityTooLarge, "too_large")
-		harness.WantProblem(t, protocol+": from another site", b.Post("/.websms/logout", nil, harness.API, harness.With("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "cross_origin")
-		harness.WantProblem(t, protocol+": from another origin", b.Post("/.websms/logout", nil, harness.API, harness.With("Origin", "https://evil.example")), http.StatusForbidden, "cross_origin")
-		harness.WantProblem(t, protocol+": a wrong method", b.Do("DELETE", "/.websms/session", nil, harness.API), http.StatusMethodNotAllowed, "method_not_allowed")
+		harness.WantProblem(t, protocol+": a body too large", b.Send("/.websms/send", form, big, harness.API),
+			http.StatusRequestEntityTooLarge, "too_large")
+		harness.WantProblem(t, protocol+": a body too large, of no known length",
+			b.Pour("/.websms/send", form, io.MultiReader(strings.NewReader(big)), harness.API), http.StatusRequestEntityTooLarge, "too_large")
+		harness.WantProblem(t, protocol+": from another site",
+			b.Post("/.websms/logout", nil, harness.API, harness.With("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "cross_origin")
+		harness.WantProblem(t, protocol+": from another origin",
+			b.Post("/.websms/logout", nil, harness.API, harness.With("Origin", "https://evil.example")), http.StatusForbidden, "cross_origin")
+		harness.WantProblem(t, protocol+": a wrong method", b.Do("DELETE", "/.websms/session", nil, harness.API),
+			http.StatusMethodNotAllowed, "method_not_allowed")
 		for _, path := range []string{"/.websms/unknown", "/.WEBSMS/login", "//.websms/x", "/.websms/../x", "/%2ewebsms/x"} {
 			harness.WantProblem(t, protocol+": "+path, b.Get(path, harness.API), http.StatusNotFound, "not_found")
 		}

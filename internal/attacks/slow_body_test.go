@@ -81,8 +81,10 @@ func TestSlowBodies(t *testing.T) {
 		line string
 		want []int
 	}{
-		{"POST /.websms/send", []int{400, 408}}, {"POST /.websms/verify", []int{400, 408}}, {"POST /.websms/resend", []int{400, 408}}, {"POST /.websms/logout", []int{400, 408}},
-		{"PUT /.websms/send", []int{405}}, {"POST /.websms/login", []int{405}}, {"POST /.websms", []int{405}}, {"POST /.websms/assets/x", []int{405}}, {"POST /.websms/unknown", []int{404}},
+		{"POST /.websms/send", []int{400, 408}}, {"POST /.websms/verify", []int{400, 408}},
+		{"POST /.websms/resend", []int{400, 408}}, {"POST /.websms/logout", []int{400, 408}},
+		{"PUT /.websms/send", []int{405}}, {"POST /.websms/login", []int{405}}, {"POST /.websms", []int{405}},
+		{"POST /.websms/assets/x", []int{405}}, {"POST /.websms/unknown", []int{404}},
 		{"GET /.websms/login", []int{200}}, {"GET /.websms/session", []int{401}}, {"GET /.websms/verify", []int{409}},
 		{"POST /form", []int{401}}, {"GET /page", []int{401}}, {"PUT /.websmsx", []int{401}},
 	} {
@@ -102,7 +104,8 @@ func TestSlowBodies(t *testing.T) {
 	}
 	// From another site: refused, and not waited for either.
 	all.Go(func() {
-		if status := sendSlowly(w, "POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length, "0"); status != http.StatusForbidden {
+		if status := sendSlowly(w, "POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length,
+			"0"); status != http.StatusForbidden {
 			t.Errorf("from another site: %d", status)
 		}
 	})

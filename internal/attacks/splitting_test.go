@@ -28,7 +28,8 @@ func wantWhole(t *testing.T, what string, reply harness.Wire) {
 	}
 	for _, line := range reply.Fields {
 		name, value, ok := strings.Cut(line, ": ")
-		if !ok || strings.EqualFold(name, "Injected") || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 }) {
+		if !ok || strings.EqualFold(name, "Injected") ||
+			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 }) {
 			t.Errorf("%s: a line of the header is %q", what, line)
 		}
 		if strings.EqualFold(name, "Set-Cookie") {
@@ -69,18 +70,19 @@ func TestResponseSplitting(t *testing.T) {
 		text := "/a" + end + "Injected: x" + end + "Set-Cookie: injected=x"
 		query, escaped := url.QueryEscape(text), url.PathEscape(text)
 		for what, reply := range map[string]harness.Wire{
-			"a stranger's path":           request("GET", "/"+escaped, html, ""),
-			"a stranger's query":          request("GET", "/?x="+query, html, ""),
-			"login":                       request("GET", "/.websms/login?rd="+query, html, ""),
-			"login with a session":        request("GET", "/.websms/login?rd="+query, html+session, ""),
-			"login by another parameter":  request("GET", "/.websms/login?rd=/&"+query+"=x", html+session, ""),
-			"the prefix":                  request("GET", "/.websms"+url.PathEscape(end)+"Injected:x", html, ""),
-			"under the prefix":            request("GET", "/.websms/"+escaped, html, ""),
-			"under the prefix, in JSON":   request("GET", "/.websms/login"+escaped, json, ""),
-			"an asset":                    request("GET", "/.websms/assets/"+escaped, html, ""),
-			"the prefix itself":           request("GET", "/.websms/?"+query, html, ""),
-			"send":                        request("POST", "/.websms/send", html+form, "phone="+query+"&rd="+query),
-			"send of a number":            request("POST", "/.websms/send", html+form, "phone="+url.QueryEscape("021 234 567"+end+"Injected: x")+"&rd="+query),
+			"a stranger's path":          request("GET", "/"+escaped, html, ""),
+			"a stranger's query":         request("GET", "/?x="+query, html, ""),
+			"login":                      request("GET", "/.websms/login?rd="+query, html, ""),
+			"login with a session":       request("GET", "/.websms/login?rd="+query, html+session, ""),
+			"login by another parameter": request("GET", "/.websms/login?rd=/&"+query+"=x", html+session, ""),
+			"the prefix":                 request("GET", "/.websms"+url.PathEscape(end)+"Injected:x", html, ""),
+			"under the prefix":           request("GET", "/.websms/"+escaped, html, ""),
+			"under the prefix, in JSON":  request("GET", "/.websms/login"+escaped, json, ""),
+			"an asset":                   request("GET", "/.websms/assets/"+escaped, html, ""),
+			"the prefix itself":          request("GET", "/.websms/?"+query, html, ""),
+			"send":                       request("POST", "/.websms/send", html+form, "phone="+query+"&rd="+query),
+			"send of a number": request("POST", "/.websms/send", html+form,
+				"phone="+url.QueryEscape("021 234 567"+end+"Injected: x")+"&rd="+query),
 			"send, for a program":         request("POST", "/.websms/send", json+form, "phone="+query+"&rd="+query),
 			"send without a content type": request("POST", "/.websms/send", html, "phone="+query),
 			"verify":                      request("POST", "/.websms/verify", html+form, "code="+query),
@@ -107,7 +109,8 @@ func TestResponseSplitting(t *testing.T) {
 		}
 	}
 	// The host, as it is: what is no host is not answered as one.
-	for _, host := range []string{"a\rInjected: x", "a\x00", "a b", "a%0d%0aInjected:%20x", "a/../b", "a\\b", "a\"", "<a>", "[::1", "a\u0085", "a:80\r Injected: x", "..", "..."} {
+	for _, host := range []string{"a\rInjected: x", "a\x00", "a b", "a%0d%0aInjected:%20x", "a/../b", "a\\b", "a\"", "<a>",
+		"[::1", "a\u0085", "a:80\r Injected: x", "..", "..."} {
 		for _, target := range []string{"/x", "/.websms/login", "/.websms/send", "/.websms"} {
 			reply := w.Exchange("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
 			wantWhole(t, fmt.Sprintf("the host %q", host), reply)
@@ -117,7 +120,8 @@ func TestResponseSplitting(t *testing.T) {
 		}
 	}
 	// Bytes in the request line that no client would send.
-	for _, target := range []string{"/\x00", "/.websms/\x00login", "/.websms\x0blogin", "/\r\nInjected: x", "/.websms/login?rd=/\x7f", "/.websms/login?rd=/\xff", "/ Injected: x", "/.websms/login HTTP/1.1\r\nInjected: x\r\nX:"} {
+	for _, target := range []string{"/\x00", "/.websms/\x00login", "/.websms\x0blogin", "/\r\nInjected: x",
+		"/.websms/login?rd=/\x7f", "/.websms/login?rd=/\xff", "/ Injected: x", "/.websms/login HTTP/1.1\r\nInjected: x\r\nX:"} {
 		reply := w.Exchange("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
 		wantWhole(t, fmt.Sprintf("the target %q", target), reply)
 	}
@@ -131,28 +135,36 @@ func TestResponseSplitting(t *testing.T) {
 func TestCVE_2023_52430(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, markup := range []string{
-		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg/onload=alert(1)>`, `"autofocus onfocus="alert(1)`, "`-alert(1)-`", `</title><script>alert(1)</script>`,
-		`{{alert(1)}}`, `&#60;script&#62;alert(1)&#60;/script&#62;`, `+ADw-script+AD4-alert(1)+ADw-/script+AD4-`, `%3Cscript%3Ealert(1)%3C/script%3E`, "\u2028alert(1)", `javascript:alert(1)`,
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg/onload=alert(1)>`,
+		`"autofocus onfocus="alert(1)`, "`-alert(1)-`", `</title><script>alert(1)</script>`,
+		`{{alert(1)}}`, `&#60;script&#62;alert(1)&#60;/script&#62;`, `+ADw-script+AD4-alert(1)+ADw-/script+AD4-`,
+		`%3Cscript%3Ealert(1)%3C/script%3E`, "\u2028alert(1)", `javascript:alert(1)`,
 	} {
 		b, number := w.Browser(), harness.FreshNumber()
-		query, header := url.QueryEscape("/"+markup), harness.With("Accept-Language", markup, "Referer", w.URL+"/"+url.PathEscape(markup), "User-Agent", markup)
+		query, header := url.QueryEscape("/"+markup),
+			harness.With("Accept-Language", markup, "Referer", w.URL+"/"+url.PathEscape(markup), "User-Agent", markup)
 		answers := []harness.Answer{
-			b.Get("/"+url.PathEscape(markup), harness.Page, header), b.Get("/.websms/login?rd="+query, harness.Page, header), b.Get("/.websms/"+url.PathEscape(markup)+"?"+query, harness.Page, header),
+			b.Get("/"+url.PathEscape(markup), harness.Page, header), b.Get("/.websms/login?rd="+query, harness.Page, header),
+			b.Get("/.websms/"+url.PathEscape(markup)+"?"+query, harness.Page, header),
 			b.Get("/.websms/assets/"+url.PathEscape(markup), harness.Page, header), b.Post("/x", []string{"a", markup}, harness.Page, header),
 			b.Post("/.websms/send", []string{"phone", markup, "rd", "/" + markup}, harness.Page, header),
 			b.Post("/.websms/send", []string{"phone", number, "rd", "/" + markup}, harness.Page, header),
 		}
 		code := w.CodeFor(number, 1)
-		answers = append(answers, b.Get("/.websms/verify", harness.Page, header), b.Post("/.websms/verify", []string{"code", markup, "remember", markup}, harness.Page, header),
+		answers = append(answers, b.Get("/.websms/verify", harness.Page, header),
+			b.Post("/.websms/verify", []string{"code", markup, "remember", markup}, harness.Page, header),
 			b.Post("/.websms/verify", []string{"code", code}, harness.Page, header), b.Get("/.websms/verify?"+query, harness.Page, header))
 		for i, a := range answers {
-			if strings.ContainsAny(markup, "<\"'") && strings.Contains(a.Text, markup) || strings.Contains(a.Text, "<script>") || strings.Contains(a.Text, " onfocus=") && !strings.Contains(a.Text, "&#34;autofocus onfocus") {
+			if strings.ContainsAny(markup, "<\"'") && strings.Contains(a.Text, markup) || strings.Contains(a.Text, "<script>") ||
+				strings.Contains(a.Text, " onfocus=") && !strings.Contains(a.Text, "&#34;autofocus onfocus") {
 				t.Errorf("%q is markup in answer %d: %s", markup, i, harness.Redact(a.Text))
 			}
-			if kind := a.Header.Get("Content-Type"); a.Text != "" && !slices.Contains([]string{"text/html; charset=utf-8", "application/problem+json"}, kind) {
+			if kind := a.Header.Get("Content-Type"); a.Text != "" &&
+				!slices.Contains([]string{"text/html; charset=utf-8", "application/problem+json"}, kind) {
 				t.Errorf("%q: answer %d is %q", markup, i, kind)
 			}
-			if policy := a.Header.Get("Content-Security-Policy"); strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") && (policy == "" || strings.Contains(policy, "unsafe")) {
+			if policy := a.Header.Get("Content-Security-Policy"); strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") &&
+				(policy == "" || strings.Contains(policy, "unsafe")) {
 				t.Errorf("%q: the policy of answer %d is %q", markup, i, policy)
 			}
 		}
