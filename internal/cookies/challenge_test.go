@@ -17,7 +17,8 @@ func TestAskRoundTrip(t *testing.T) {
 	for _, a := range []Challenge{
 		{},
 		{ID: session.NewID(), Number: number.Number{E164: "+6421234567", Region: "NZ"}, Expires: time.Unix(1, 0), ReturnTo: "/"},
-		{ID: session.NewID(), Number: number.Number{E164: "+6421234567", Region: "NZ"}, Unlisted: true, ReturnTo: "/" + strings.Repeat("\u00e9", 999)},
+		{ID: session.NewID(), Number: number.Number{E164: "+6421234567", Region: "NZ"}, Unlisted: true,
+			ReturnTo: "/" + strings.Repeat("\u00e9", 999)},
 	} {
 		sealed, err := a.seal(ring, "realm")
 		if err != nil {
@@ -27,7 +28,8 @@ func TestAskRoundTrip(t *testing.T) {
 			t.Errorf("a cookie of %d bytes is more than browsers keep", len(sealed))
 		}
 		got, ok := openChallenge(ring, "realm", sealed)
-		if !ok || got.ID != a.ID || got.Number != a.Number || got.Unlisted != a.Unlisted || got.ReturnTo != a.ReturnTo || got.Expires.Unix() != a.Expires.Unix() {
+		if !ok || got.ID != a.ID || got.Number != a.Number || got.Unlisted != a.Unlisted || got.ReturnTo != a.ReturnTo ||
+			got.Expires.Unix() != a.Expires.Unix() {
 			t.Errorf("%+v comes back as %+v", a, got)
 		}
 		if _, ok := openChallenge(ring, "other", sealed); ok {

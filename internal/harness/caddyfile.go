@@ -45,7 +45,8 @@ func Validate(t *testing.T, config []byte) error {
 	cfg.Admin = &caddy.AdminConfig{Disabled: true}
 	cfg.StorageRaw = FileStorage(t.TempDir())
 	if cfg.Logging == nil {
-		cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}}}}
+		silent := &caddy.CustomLog{BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}}
+		cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": silent}}
 	}
 	return caddy.Validate(cfg)
 }

@@ -28,16 +28,20 @@ var HostileTargets = []string{
 
 // HarmlessTargets are return targets that somebody may have asked for.
 var HarmlessTargets = []string{
-	"/", "/x", "/a/b.php?c=d&e=f#g", "/?", "/a/../b", "/..", "/a%20b", "/%2e%2e/x", "/x?100%", "/x?%zz", "/x?%", "/a+b", "/māori", "/m%C4%81ori?q=%F0%9F%A5%9D",
-	"/x?next=/y", "/x?q=a:b@c", "/:80/", "/@evil.example", "/javascript:alert(1)", "/;x", "/\"><script>alert(1)</script>", "/'", "/{http.request.host}", "/ x",
+	"/", "/x", "/a/b.php?c=d&e=f#g", "/?", "/a/../b", "/..", "/a%20b", "/%2e%2e/x", "/x?100%", "/x?%zz", "/x?%", "/a+b",
+	"/māori", "/m%C4%81ori?q=%F0%9F%A5%9D",
+	"/x?next=/y", "/x?q=a:b@c", "/:80/", "/@evil.example", "/javascript:alert(1)", "/;x", "/\"><script>alert(1)</script>",
+	"/'", "/{http.request.host}", "/ x",
 	"/.websmsx", "/x/.websms", "/x?y=/.websms/login",
 }
 
 // OwnTargets are return targets that lead to the gate's own pages, where nobody
 // who has just signed in wants to be.
 var OwnTargets = []string{
-	"/.websms", "/.websms/", "/.websms/login", "/.websms/logout?x", "/.websms?x", "/.websms#x", "/.WEBSMS/login", "/%2ewebsms/login", "/%2Ewebsms",
-	"/.websms%2flogin", "/x/../.websms/login", "/x/%2e%2e/.websms/login", "/./.websms", "/%2e/.websms/verify", "/x/..%2f.websms", "/.websms/../x",
+	"/.websms", "/.websms/", "/.websms/login", "/.websms/logout?x", "/.websms?x", "/.websms#x", "/.WEBSMS/login",
+	"/%2ewebsms/login", "/%2Ewebsms",
+	"/.websms%2flogin", "/x/../.websms/login", "/x/%2e%2e/.websms/login", "/./.websms", "/%2e/.websms/verify",
+	"/x/..%2f.websms", "/.websms/../x",
 }
 
 // AsRequest returns a request for a raw target as Caddy has it, or nil if

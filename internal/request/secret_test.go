@@ -15,7 +15,8 @@ func TestWebhookStripQuery(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pieces := rapid.SliceOf(rapid.SampledFrom([]string{
 			"", "a", "a=1", "a=1", "b=%20+", "secret2=x", "=secret", "x=secret", "%zz", "a=;b", "ü=ä", "Secret=y", "a==", "x=hook-secret",
-			"!secret=hook-secret", "!secret=x", "!secret", "!secret=", "!%73%65cret=hook-secret", "!s%65cret=hook%2dsecret", "!secret=%zz", "!secret==",
+			"!secret=hook-secret", "!secret=x", "!secret", "!secret=", "!%73%65cret=hook-secret", "!s%65cret=hook%2dsecret",
+			"!secret=%zz", "!secret==",
 		})).Draw(t, "pieces")
 		var whole, left []string
 		for _, p := range pieces {

@@ -22,7 +22,8 @@ func vocabulary() (names, values []string) {
 		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
 	}
 	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"}, sendResults, codeResults,
-		[]string{WebhookHandled, WebhookInWork, WebhookRepeated, WebhookUnauthorized, WebhookInvalid, WebhookTooLarge, WebhookLate, WebhookMethod, WebhookPassedOn, WebhookNotTaken},
+		[]string{WebhookHandled, WebhookInWork, WebhookRepeated, WebhookUnauthorized, WebhookInvalid, WebhookTooLarge,
+			WebhookLate, WebhookMethod, WebhookPassedOn, WebhookNotTaken},
 		[]string{TypeReply, TypeReport, TypeUnknown, TypeNone},
 		[]string{"funds", "credentials", "bad_request", "throttled", "unavailable", "malformed", "timeout", "canceled"})
 	return names, values
@@ -49,7 +50,8 @@ func TestOperationsDocs(t *testing.T) {
 		}
 	}
 	for _, event := range []string{
-		EntryRequested, EntrySent, EntryFailed, EntryVerified, EntryWrong, EntryLocked, EntryLimited, EntryNoNumber, EntryLoggedOut, EntryRevoked, EntryUnlocked, EntryRecovery,
+		EntryRequested, EntrySent, EntryFailed, EntryVerified, EntryWrong, EntryLocked, EntryLimited, EntryNoNumber,
+		EntryLoggedOut, EntryRevoked, EntryUnlocked, EntryRecovery,
 		EventSent, EventFailed, EventVerified, EventReply, EventReport,
 	} {
 		if !strings.Contains(page, "`"+event+"`") {
