@@ -105,7 +105,8 @@ func TestAdminChallenges(t *testing.T) {
 			} {
 				harness.WantStatus(t, body, harness.AdminPost(t, admin, "/websms/challenges", body), status)
 			}
-			if a := harness.AdminPost(t, admin, "/websms/challenges", `{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
+			if a := harness.AdminPost(t, admin, "/websms/challenges",
+				`{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
 				t.Errorf("realm %q: another has %s", realm, a.Text)
 			}
 			harness.Restart(w, gate) // pending challenges survive it, and whose they are

@@ -29,9 +29,11 @@ func TestAdminRevokes(t *testing.T) {
 	number.Login("+6421000001")
 	harness.WantStatus(t, "who verifies it anew", number.Get("/", harness.Page), http.StatusOK)
 
-	harness.WantStatus(t, "in another realm", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
+	harness.WantStatus(t, "in another realm",
+		harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "guests"}`), http.StatusOK)
 	harness.WantStatus(t, "whose realm it is not", number.Get("/", harness.Page), http.StatusOK)
-	harness.WantStatus(t, "in this realm", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`), http.StatusOK)
+	harness.WantStatus(t, "in this realm", harness.AdminPost(t, admin, "/websms/revoke", `{"number": "+6421000001", "realm": "staff"}`),
+		http.StatusOK)
 	harness.WantStatus(t, "whose realm it is", number.Get("/", harness.Page), http.StatusFound)
 
 	var id string
@@ -48,7 +50,8 @@ func TestAdminRevokes(t *testing.T) {
 	alice, bob := w.Browser(), w.Browser()
 	alice.LoginAs("alice", harness.AlicePhone)
 	bob.LoginAs("bob", harness.BobPhone)
-	harness.WantStatus(t, "revoking a user", harness.AdminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`), http.StatusOK)
+	harness.WantStatus(t, "revoking a user", harness.AdminPost(t, admin, "/websms/revoke", `{"user": "alice", "realm": "staff"}`),
+		http.StatusOK)
 	for _, when := range []string{"at once", "after a restart"} {
 		harness.WantStatus(t, when+", alice", alice.Get("/", harness.Page), http.StatusFound)
 		harness.WantStatus(t, when+", bob", bob.Get("/", harness.Page), http.StatusOK)
@@ -108,7 +111,8 @@ func TestAdminUnlocks(t *testing.T) {
 		}
 		harness.WantStatus(t, "a stranger", w.Browser().Request(number), http.StatusTooManyRequests)
 		harness.WantStatus(t, "the owner", owner.Request(number), http.StatusTooManyRequests)
-		if a := harness.AdminPost(t, admin, "/websms/unlock", fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.StatusCode != http.StatusNotFound {
+		if a := harness.AdminPost(t, admin, "/websms/unlock",
+			fmt.Sprintf(`{"number": %q, "realm": "another"}`, number)); a.StatusCode != http.StatusNotFound {
 			t.Errorf("in another realm: %s %s", a.Status, a.Text)
 		}
 		harness.WantStatus(t, "a stranger, unlocked elsewhere", w.Browser().Request(number), http.StatusTooManyRequests)
@@ -207,7 +211,8 @@ func TestAdminMistakes(t *testing.T) {
 		}
 	}
 	harness.WantStatus(t, "the session after all that", b.Get("/", harness.Page), http.StatusOK)
-	harness.WantStatus(t, "a number that is not locked", harness.AdminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
+	harness.WantStatus(t, "a number that is not locked",
+		harness.AdminPost(t, admin, "/websms/unlock", `{"number": "+6421999999"}`), http.StatusNotFound)
 	for _, line := range w.Logged("websms.audit") {
 		if line["event"] == "session_revoked" || line["event"] == "number_unlocked" {
 			t.Errorf("the audit log has %v", line)
@@ -223,7 +228,8 @@ func TestAdminAfterRefusal(t *testing.T) {
 			return strings.Replace(w.Config("second_factor {\n directory /nonexistent/users.csv\n}"), w.Dir, t.TempDir(), 1)
 		},
 		"without a gate": func(w *harness.World) string {
-			return fmt.Sprintf("{\n ADMIN\n persist_config off\n storage file_system %q\n}\n:%d {\n tls /nonexistent.pem /nonexistent.key\n}\n", w.Dir, harness.FreePort(t))
+			return fmt.Sprintf("{\n ADMIN\n persist_config off\n storage file_system %q\n}\n:%d {\n tls /nonexistent.pem /nonexistent.key\n}\n",
+				w.Dir, harness.FreePort(t))
 		},
 	} {
 		w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -243,7 +249,8 @@ func TestAdminAfterRefusal(t *testing.T) {
 			}
 			return err == nil
 		})
-		harness.WantStatus(t, name+": revoking", harness.AdminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)), http.StatusOK)
+		harness.WantStatus(t, name+": revoking", harness.AdminPost(t, admin, "/websms/revoke", fmt.Sprintf(`{"number": %q}`, number)),
+			http.StatusOK)
 		harness.WantStatus(t, name+": the session, revoked", b.Get("/", harness.Page), http.StatusFound)
 	}
 }

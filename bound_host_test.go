@@ -38,7 +38,8 @@ func TestBoundHost(t *testing.T) {
 		},
 		"a certificate that was loaded": {
 			address: "https://", tls: fmt.Sprintf("tls %s %s", cert, key),
-			want: map[string]string{"loaded.example.test": "loaded.example.test", "LOADED.example.test": "loaded.example.test", "x.wild.example.test": "x.wild.example.test", "evil.example": "", "x.loaded.example.test": ""},
+			want: map[string]string{"loaded.example.test": "loaded.example.test", "LOADED.example.test": "loaded.example.test",
+				"x.wild.example.test": "x.wild.example.test", "evil.example": "", "x.loaded.example.test": ""},
 		},
 		"a wildcard of the address": {
 			address: "https://*.site.example.test", tls: "tls internal",
@@ -68,7 +69,8 @@ func TestBoundHost(t *testing.T) {
 			w.Config = func(options string) string {
 				text := strings.Replace(plain(options), "\n"+w.URL+" {", "\n"+strings.Join(addresses, ", ")+" {", 1)
 				text = strings.Replace(text, "tls internal", c.tls, 1)
-				return strings.Replace(text, "\tskip_install_trust\n", "\tskip_install_trust\n"+strings.ReplaceAll(c.global, "%APP%", w.App.URL)+"\n", 1)
+				return strings.Replace(text, "\tskip_install_trust\n",
+					"\tskip_install_trust\n"+strings.ReplaceAll(c.global, "%APP%", w.App.URL)+"\n", 1)
 			}
 			if err := harness.LoadCaddyfile(w.Config(gate)); err != nil {
 				t.Fatal(err)

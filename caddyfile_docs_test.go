@@ -238,19 +238,23 @@ func TestDocsDefaults(t *testing.T) {
 	if err := json.Unmarshal(parsed.(httpcaddyfile.App).Value, &app); err != nil {
 		t.Fatal(err)
 	}
-	if app.BaseURL != connexus.DefaultBaseURL || time.Duration(app.Timeout) != connexus.DefaultTimeout || string(app.StoreRaw) != defaultStore {
+	if app.BaseURL != connexus.DefaultBaseURL || time.Duration(app.Timeout) != connexus.DefaultTimeout ||
+		string(app.StoreRaw) != defaultStore {
 		t.Errorf("websms: the defaults are others than documented: %+v", app)
 	}
 	store, hook := new(memorystore.Store), new(Webhook)
-	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil || store.Capacity != memorystore.DefaultCapacity {
+	if err := store.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("memory", defaults("store memory")))); err != nil ||
+		store.Capacity != memorystore.DefaultCapacity {
 		t.Errorf("store memory: %+v, %v: the default is another than documented", store, err)
 	}
 	redis := new(redisstore.Store)
-	if err := redis.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("redis", "address localhost\n"+defaults("store redis")))); err != nil || redis.DB != 0 || redis.KeyPrefix != redisstore.DefaultKeyPrefix {
+	if err := redis.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("redis",
+		"address localhost\n"+defaults("store redis")))); err != nil || redis.DB != 0 || redis.KeyPrefix != redisstore.DefaultKeyPrefix {
 		t.Errorf("store redis: %+v, %v: the default is another than documented", redis, err)
 	}
 	options := "secret x\n" + defaults("websms_webhook")
-	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("websms_webhook", options))); err != nil || hook.Dedupe != defaultDedupe {
+	if err := hook.UnmarshalCaddyfile(caddyfile.NewTestDispenser(harness.In("websms_webhook", options))); err != nil ||
+		hook.Dedupe != defaultDedupe {
 		t.Errorf("websms_webhook: %+v, %v: the default is another than documented", hook, err)
 	}
 }

@@ -134,7 +134,8 @@ func TestExampleWorks(t *testing.T) {
 		}
 	})
 	b := w.Browser()
-	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
+	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusUnauthorized ||
+		!strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
 		t.Errorf("without a password: %s", a.Status)
 	}
 	alice := &http.Request{Header: b.Header}
@@ -165,7 +166,9 @@ func TestExampleWorks(t *testing.T) {
 	harness.Eventually(t, "their access log", func() bool { return strings.Count(read("access.log"), `"uri":"/websms"`) == 2 })
 	w.HookPath, w.URL = "/websms?secret="+harness.WebhookSecret, fmt.Sprintf("http://localhost:%d", hooks)
 	other := w.Browser()
-	harness.WantAnswer(t, "a reply", harness.PostHook(other, http.MethodPost, w.HookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil), http.StatusOK, harness.Acknowledged)
+	harness.WantAnswer(t, "a reply",
+		harness.PostHook(other, http.MethodPost, w.HookPath, strings.NewReader(`{"type":"mo","body":"STOP"}`), nil),
+		http.StatusOK, harness.Acknowledged)
 	if a := other.Get("/elsewhere", nil); a.StatusCode != http.StatusNotFound {
 		t.Errorf("elsewhere: %s", a.Status)
 	}
@@ -182,7 +185,8 @@ func TestExampleWorks(t *testing.T) {
 	if strings.Contains(own, "STOP") || strings.Contains(audit, "21234569") {
 		t.Error("Caddy's own log holds a reply, or the audit log a number")
 	}
-	for name, log := range map[string]string{"Caddy's": own, "the audit": audit, "the message": read("websms-messages.log"), "the access": read("access.log")} {
+	for name, log := range map[string]string{"Caddy's": own, "the audit": audit,
+		"the message": read("websms-messages.log"), "the access": read("access.log")} {
 		if log == "" {
 			t.Errorf("%s log is empty", name)
 		}
@@ -214,7 +218,8 @@ func TestExampleWithCertificates(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: gate})
 	w.TrustCA(ca, gate)
 	alice := w.Browser()
-	alice.Client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
+	alice.Client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t,
+		x509.Certificate{Subject: pkix.Name{CommonName: "Alice"}, EmailAddresses: []string{"alice@example.com"}})}
 	harness.WantStatus(t, "verify", alice.AnswerWith(alice.Ask("")), http.StatusOK)
 	harness.WantStatus(t, "the app", alice.Get("/timesheet", harness.Page), http.StatusOK)
 	if got := w.App.Seen()[0].Header.Get("X-Verified-User"); got != "alice@example.com" {

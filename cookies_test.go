@@ -34,7 +34,8 @@ func TestCookieAttributes(t *testing.T) {
 			name: "https for a domain", setup: harness.Setup{HTTPS: true, Gate: "session {\n domain example.test\n}"},
 			session: "websms_session", others: "__Host-websms_session", secure: true, domain: "example.test",
 		},
-		{name: "http for a domain", setup: harness.Setup{Gate: "session {\n domain example.test\n}"}, session: "websms_session", others: "websms_session", domain: "example.test"},
+		{name: "http for a domain", setup: harness.Setup{Gate: "session {\n domain example.test\n}"},
+			session: "websms_session", others: "websms_session", domain: "example.test"},
 		{
 			name: "behind a trusted proxy", setup: harness.Setup{Global: "servers {\n trusted_proxies static private_ranges\n}"}, header: proxied,
 			session: "__Host-websms_session", others: "__Host-websms_session", secure: true,
@@ -65,10 +66,12 @@ func TestCookieAttributes(t *testing.T) {
 					if shared {
 						domain = c.domain
 					}
-					if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" || cookie.Secure != c.secure || cookie.Domain != domain {
+					if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" ||
+						cookie.Secure != c.secure || cookie.Domain != domain {
 						t.Errorf("%s sets %s", path, cookie.Raw)
 					}
-					if strings.HasPrefix(cookie.Name, "__Secure-") || strings.HasPrefix(cookie.Name, "__Host-") && (!cookie.Secure || cookie.Domain != "") {
+					if strings.HasPrefix(cookie.Name, "__Secure-") || strings.HasPrefix(cookie.Name, "__Host-") &&
+						(!cookie.Secure || cookie.Domain != "") {
 						t.Errorf("%s sets a cookie that browsers refuse: %s", path, cookie.Raw)
 					}
 				}
@@ -132,7 +135,9 @@ func TestCookiesUpstream(t *testing.T) {
 		{[]string{"a=1;" + s + ";b=2"}, []string{"a=1;b=2"}},
 		{[]string{"a=1", s, "b=2"}, []string{"a=1", "b=2"}},
 		{[]string{"a=1; websms_session=old", "b=2; " + s, s + "; c=3"}, []string{"a=1", "b=2", "c=3"}},
-		{[]string{"__Host-" + s + "; " + s + "; __Host-websms_session_challenge=x; websms_session_challenge=; websms_session_device=y; __Host-websms_session_device=z; websms_session_notice=1"}, nil},
+		{[]string{"__Host-" + s + "; " + s +
+			"; __Host-websms_session_challenge=x; websms_session_challenge=; websms_session_device=y; " +
+			"__Host-websms_session_device=z; websms_session_notice=1"}, nil},
 		{[]string{s + `; odd="a b";  two=;=;novalue; "q`}, []string{`odd="a b";  two=;=;novalue; "q`}},
 		{[]string{s + "; PHPSESSID=abc; WEBSMS_SESSION=1; websms_session_x=2; xwebsms_session=3; websms_sessio=4; __Secure-websms_session=5"},
 			[]string{"PHPSESSID=abc; WEBSMS_SESSION=1; websms_session_x=2; xwebsms_session=3; websms_sessio=4; __Secure-websms_session=5"}},
@@ -217,7 +222,8 @@ func TestCookiesAreSealed(t *testing.T) {
 		harness.WantProblem(t, "with a challenge that is none", a, http.StatusConflict, "no_challenge")
 	}
 	planted := "websms_session_challenge=x; websms_session_challenge=" + challenge
-	harness.WantStatus(t, "with a planted challenge in front", stranger.Get("/.websms/verify", harness.API, harness.With("Cookie", planted)), http.StatusOK)
+	harness.WantStatus(t, "with a planted challenge in front",
+		stranger.Get("/.websms/verify", harness.API, harness.With("Cookie", planted)), http.StatusOK)
 }
 
 // A session of one host opens no other, unless a realm or a domain joins them.
@@ -251,7 +257,8 @@ func TestRealms(t *testing.T) {
 	// Nor does the challenge of one host open another.
 	number := harness.FreshNumber()
 	b.Request(number, harness.Host("a.example.test"))
-	harness.WantProblem(t, "the code at another host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("b.example.test")), http.StatusConflict, "no_challenge")
+	harness.WantProblem(t, "the code at another host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("b.example.test")),
+		http.StatusConflict, "no_challenge")
 	harness.WantStatus(t, "the code at its host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("a.example.test")), http.StatusOK)
 
 	for _, joined := range []string{"realm staff", "session {\n domain example.test\n}"} {

@@ -174,7 +174,8 @@ func TestDocsLinks(t *testing.T) {
 
 // The rules for anchors and links are those of GitHub.
 func TestDocsLinkRules(t *testing.T) {
-	page := "# The `store redis`\n## Again\n## Again\n## A [link](x.md), and more\n### Über 1 & 2_3 - x\n```\n# no heading\n[no](link.md)\n```\n" +
+	page := "# The `store redis`\n## Again\n## Again\n## A [link](x.md), and more\n### Über 1 & 2_3 - x\n```\n" +
+		"# no heading\n[no](link.md)\n```\n" +
 		"[a](b.md#c \"title\") `[no](link.md)` ![p](<d.png>)\n[ref]: e.md\n"
 	for _, want := range []string{"the-store-redis", "again", "again-1", "a-link-and-more", "über-1--2_3---x"} {
 		if !anchorsOf(page)[want] {

@@ -260,7 +260,8 @@ func TestDocsNamesRules(t *testing.T) {
 		"newFlow": false, "soldOut": true, "TestDocsNames": false, "TestDocsShop": true,
 		"module.go": false, "shop.go": true, "otp/store.go": false, "store.go": true, "otp/": false, "shop/": true,
 		"http.Hijacker": false, "caddy.UsagePool": false, "net/http": false, "golang.org/x/sync": false,
-		"keys.json": false, "memory.db": false, "websms.stores.redis": false, "http.auth.user.id": false, "app.example.com": false, "README.md": false,
+		"keys.json": false, "memory.db": false, "websms.stores.redis": false, "http.auth.user.id": false,
+		"app.example.com": false, "README.md": false,
 		"/public/../admin": false, "//": false, "/admin/*": false, "Retry-After": false, "websms_otp": false, "change.lua": false,
 		"caddy websms doctor": false, "3/10m": false, "capacity": false, "Origin: null": false,
 	} {

@@ -40,7 +40,8 @@ var readers = map[string]func(raw, decoded string) string{
 	"cut at a NUL":    func(_, decoded string) string { return before(decoded, "\x00") },
 	"tabs dropped":    func(_, decoded string) string { return resolve(controls.ReplaceAllString(decoded, "")) },
 	"overlong UTF-8": func(_, decoded string) string {
-		return resolve(strings.NewReplacer("\xc0\xaf", "/", "\xc0\xae", ".", "\xe0\x80\xaf", "/", "\xc0\xbb", ";", "\xc1\x9c", `\`).Replace(decoded))
+		return resolve(strings.NewReplacer("\xc0\xaf", "/", "\xc0\xae", ".", "\xe0\x80\xaf", "/", "\xc0\xbb", ";", "\xc1\x9c",
+			`\`).Replace(decoded))
 	},
 }
 
@@ -118,8 +119,10 @@ func asLatin1(p string) string {
 
 // atoms are what the paths of the property test are made of.
 var atoms = []string{
-	"/", "/", "/", "/", "admin", "admin", "ADMIN", "adm%69n", "public", "public", "x", "x.php", ".", "..", "/../", "/./", "//", "%2e", "%2E%2e", "%2f", "%2F", "%5c", `\`,
-	";", ";", ";a=b", ";jsessionid=1", "%3b", "%25", "%252f", "%252e", "%00", "%09", "%0a", "%7f", "%20", "~1", "%7e2", "~", "::", ":", "%3a%3a$DATA", "$", "%E9", "%e9", "%c0%af", "%c0%ae", "%c1%9c", "%e0%80%af", "é", "%c3%a9",
+	"/", "/", "/", "/", "admin", "admin", "ADMIN", "adm%69n", "public", "public", "x", "x.php", ".", "..", "/../", "/./",
+	"//", "%2e", "%2E%2e", "%2f", "%2F", "%5c", `\`,
+	";", ";", ";a=b", ";jsessionid=1", "%3b", "%25", "%252f", "%252e", "%00", "%09", "%0a", "%7f", "%20", "~1", "%7e2",
+	"~", "::", ":", "%3a%3a$DATA", "$", "%E9", "%e9", "%c0%af", "%c0%ae", "%c1%9c", "%e0%80%af", "é", "%c3%a9",
 	"%3f", "%23", "#", "%3fx", "...", "%", "%41", "-", "_", "+",
 }
 

@@ -70,7 +70,8 @@ func eventsNamed(name string) (data []map[string]any) {
 	return data
 }
 
-const onOurs = "events {\n on websms.sent recorder\n on websms.verified recorder\n on websms.failed recorder\n on websms.mo recorder\n on websms.dlr recorder\n}"
+const onOurs = "events {\n on websms.sent recorder\n on websms.verified recorder\n on websms.failed recorder\n" +
+	" on websms.mo recorder\n on websms.dlr recorder\n}"
 
 // Each event comes once for what happened once, with what the logs say of it:
 // a number that a gate sent to is masked, the words of a reply are whole.
@@ -102,7 +103,8 @@ func TestEvents(t *testing.T) {
 	}
 	want("websms.sent", whose("message_id", message.ID))
 	harness.Deliver(b, fmt.Sprintf(`{"type":"dlr","messageId":%q,"status":"DELIVRD","statusCode":1,"timestamp":1234567890}`, message.ID))
-	want("websms.dlr", map[string]any{"message_id": message.ID, "status": "DELIVRD", "status_code": 1, "state": "delivered", "timestamp": "2009-02-13T23:31:30Z"})
+	want("websms.dlr", map[string]any{"message_id": message.ID, "status": "DELIVRD", "status_code": 1,
+		"state": "delivered", "timestamp": "2009-02-13T23:31:30Z"})
 	harness.WantStatus(t, "verify", b.AnswerWith(code), http.StatusOK)
 	var session any
 	harness.Eventually(t, "the audit log", func() bool {
@@ -117,7 +119,8 @@ func TestEvents(t *testing.T) {
 	for range 2 { // the second is a repetition
 		harness.Deliver(b, `{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
 	}
-	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321", "body": "STOP {env.HOME} $(id)", "timestamp": ""})
+	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321",
+		"body": "STOP {env.HOME} $(id)", "timestamp": ""})
 	w.Sim.Next(websmstest.InvalidRequest())
 	w.Browser().Request("+6421000557")
 	if failed := once("websms.failed"); failed["number"] != "+64•••557" || failed["error"] == "" {
@@ -149,7 +152,9 @@ func TestEventHandlersInTrouble(t *testing.T) {
 	b := w.Browser()
 	began := time.Now()
 	for i := range 4 {
-		harness.WantAnswer(t, "a reply", harness.Deliver(b, fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)), http.StatusOK, harness.Acknowledged)
+		harness.WantAnswer(t, "a reply",
+			harness.Deliver(b, fmt.Sprintf(`{"type":"mo","messageId":"MO%d","from":"+6421000556","body":"hi"}`, i)),
+			http.StatusOK, harness.Acknowledged)
 	}
 	b.Login("+6421000558")
 	harness.WantStatus(t, "the app", b.Get("/", harness.Page), http.StatusOK)

@@ -105,7 +105,8 @@ func TestCredentialsAreRefused(t *testing.T) {
 	w.Sim.Always(websmstest.Unauthorized())
 	b := w.Browser()
 	harness.WantStatus(t, "send", b.Request("+6421234567"), http.StatusAccepted)
-	harness.Eventually(t, "it is known to have failed", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "failed" })
+	harness.Eventually(t, "it is known to have failed",
+		func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "failed" })
 	if c := w.Sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
 		t.Errorf("WebSMS was asked %+v", c)
 	}
@@ -141,7 +142,8 @@ func TestRemoteCode(t *testing.T) {
 		if name == "as a number" && code[0] == '0' {
 			c.status = "failed" // no number of JSON begins with a zero
 		}
-		harness.Eventually(t, name+": the status is "+c.status, func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == c.status })
+		harness.Eventually(t, name+": the status is "+c.status,
+			func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == c.status })
 		if c.status == "accepted" {
 			harness.WantStatus(t, name, b.AnswerWith(code), http.StatusOK)
 			continue
@@ -149,7 +151,8 @@ func TestRemoteCode(t *testing.T) {
 		harness.WantStatus(t, name+": a code that nobody knows", b.AnswerWith(code), http.StatusUnprocessableEntity)
 		harness.WantStatus(t, name+": a resend", b.Resend(), http.StatusAccepted)
 		code = w.CodeFor(number, 2)
-		harness.Eventually(t, name+": the code is known", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
+		harness.Eventually(t, name+": the code is known",
+			func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
 		harness.WantStatus(t, name+": the next", b.AnswerWith(code), http.StatusOK)
 	}
 	w.WantNoSecrets()

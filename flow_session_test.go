@@ -26,7 +26,8 @@ func TestSessionEnds(t *testing.T) {
 	for _, c := range []struct {
 		step    time.Duration
 		renewed bool
-	}{{59 * time.Second, false}, {time.Second, true}, {time.Second, false}, {58 * time.Second, false}, {time.Second, true}, {18 * time.Minute, true}} {
+	}{{59 * time.Second, false}, {time.Second, true}, {time.Second, false}, {58 * time.Second, false}, {time.Second, true},
+		{18 * time.Minute, true}} {
 		now.Advance(c.step)
 		if in, renewed := harness.IsIn(busy); !in || renewed != c.renewed {
 			t.Errorf("%s later: in is %t, renewed %t; want %t", c.step, in, renewed, c.renewed)
@@ -60,7 +61,8 @@ func TestSessionLife(t *testing.T) {
 		{"without idle", "session {\n ttl 24h\n idle 0\n}", false, 24*time.Hour - time.Second, time.Second},
 		{"idle longer than ttl", "session {\n ttl 1h\n idle 2h\n}", false, time.Hour - time.Second, time.Second},
 		{"remembered", "session {\n ttl 1h\n idle 10m\n remember 720h\n}", true, 720*time.Hour - time.Second, time.Second},
-		{"not remembered where it is offered", "session {\n ttl 2h\n idle 10m\n remember 720h\n}", false, 10*time.Minute - time.Second, 10 * time.Minute},
+		{"not remembered where it is offered", "session {\n ttl 2h\n idle 10m\n remember 720h\n}", false,
+			10*time.Minute - time.Second, 10 * time.Minute},
 		{"remembered where it is not offered", "session {\n ttl 2h\n}", true, time.Hour - time.Second, time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -265,7 +267,8 @@ func TestAudit(t *testing.T) {
 		}
 		return list
 	}
-	want := map[string]int{"code_requested": 3, "code_sent": 2, "wrong_code": 1, "verified": 1, "rate_limited": 1, "logged_out": 1, "send_failed": 1}
+	want := map[string]int{"code_requested": 3, "code_sent": 2, "wrong_code": 1, "verified": 1, "rate_limited": 1,
+		"logged_out": 1, "send_failed": 1}
 	harness.Eventually(t, "ten lines are logged", func() bool { return len(events()) == 10 })
 	for _, line := range w.Logged("websms.audit") {
 		event := fmt.Sprint(line["event"])
@@ -274,7 +277,8 @@ func TestAudit(t *testing.T) {
 		if event == "send_failed" || fmt.Sprint(line["number"]) == "+64•••568" {
 			masked = "+64•••568"
 		}
-		if line["msg"] != event || line["realm"] != "staff" || line["number"] != masked || line["user"] != "" || line["client_ip"] != "203.0.113.7" || line["level"] != "info" {
+		if line["msg"] != event || line["realm"] != "staff" || line["number"] != masked || line["user"] != "" ||
+			line["client_ip"] != "203.0.113.7" || line["level"] != "info" {
 			t.Errorf("the audit log has %v", line)
 		}
 		if means := line["means"]; (means == "sms") != (event == "verified") {

@@ -41,7 +41,8 @@ func TestMethods(t *testing.T) {
 	if n := w.Sim.Counts().OTPRequests; n != 0 {
 		t.Errorf("%d messages were sent", n)
 	}
-	if a := b.Do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}}, harness.Page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.Text, "<h1>") {
+	if a := b.Do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}},
+		harness.Page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.Text, "<h1>") {
 		t.Errorf("PUT by a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 }
@@ -88,7 +89,8 @@ func TestBodies(t *testing.T) {
 		{"nothing of no type", "", "", 422, "invalid_number"},
 		{"no type", "", "phone=021+234+567", 415, "unsupported_media_type"},
 		{"plain text", "text/plain", "phone=021+234+567", 415, "unsupported_media_type"},
-		{"a multipart form", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=phone\r\n\r\n021 234 567\r\n--x--", 415, "unsupported_media_type"},
+		{"a multipart form", "multipart/form-data; boundary=x",
+			"--x\r\nContent-Disposition: form-data; name=phone\r\n\r\n021 234 567\r\n--x--", 415, "unsupported_media_type"},
 		{"a type that is none", "/;", "phone=021+234+567", 415, "unsupported_media_type"},
 		{"JSON by another name", "application/vnd.api+json", `{"phone":"021 234 567"}`, 415, "unsupported_media_type"},
 	} {
@@ -159,7 +161,8 @@ func TestCrossOrigin(t *testing.T) {
 	if a := b.Get("/.websms/status", harness.API); a.JSON("attempts_left") != 5.0 {
 		t.Errorf("the challenge: %s %s", a.Status, a.Text)
 	}
-	if a := b.Post("/.websms/send", nil, harness.Page, harness.With("Origin", "https://evil.example")); a.StatusCode != 403 || !strings.Contains(a.Text, "<h1>") {
+	if a := b.Post("/.websms/send", nil, harness.Page, harness.With("Origin", "https://evil.example")); a.StatusCode != 403 ||
+		!strings.Contains(a.Text, "<h1>") {
 		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
 	}
 }
@@ -168,8 +171,10 @@ func TestCrossOrigin(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, phone := range []string{
-		"021 234 567", "021234567", "(021) 234-567", "021-234-567", "021.234.567", "021/234/567", " 021 234 567\t", "+6421234567", "+64 21 234 567",
-		"0064 21 234 567", "006421234567", "64 21 234 567", "+64 (0)21 234 567", "+64\u201121\u2011234\u2011567", "\uff10\uff12\uff11 \uff12\uff13\uff14 \uff15\uff16\uff17", "021\u00a0234\u00a0567",
+		"021 234 567", "021234567", "(021) 234-567", "021-234-567", "021.234.567", "021/234/567", " 021 234 567\t",
+		"+6421234567", "+64 21 234 567",
+		"0064 21 234 567", "006421234567", "64 21 234 567", "+64 (0)21 234 567", "+64\u201121\u2011234\u2011567",
+		"\uff10\uff12\uff11 \uff12\uff13\uff14 \uff15\uff16\uff17", "021\u00a0234\u00a0567",
 	} {
 		a := w.Browser().Request(phone)
 		if a.StatusCode != http.StatusAccepted || a.JSON("masked") != "+64•••567" {
@@ -185,7 +190,8 @@ func TestNumbers(t *testing.T) {
 	}{
 		{"invalid_number", "Enter a mobile number", []string{
 			"", " ", "12345", "call me", "021 234", "021 234 567 890 123", "09 300 0000", "+64 9 300 0000", "0800 123 456", "0900 12345", "111",
-			"+999 123456789", "021 234 567 ext 5", "021234567;ext=5", "tel:021234567", "021 CALL ME", "021 234 567, 021 234 568", "<script>021234567</script>",
+			"+999 123456789", "021 234 567 ext 5", "021234567;ext=5", "tel:021234567", "021 CALL ME", "021 234 567, 021 234 568",
+			"<script>021234567</script>",
 			strings.Repeat("0", 500), strings.Repeat("021 234 567 ", 100), "+", "%2B6421234567",
 		}},
 		{"country_not_allowed", "cannot text numbers in that country", []string{
@@ -198,14 +204,16 @@ func TestNumbers(t *testing.T) {
 				a := b.Request(phone)
 				harness.WantProblem(t, phone, a, http.StatusUnprocessableEntity, c.slug)
 				html := b.Post("/.websms/send", []string{"phone", phone, "rd", "/a"}, harness.Page)
-				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.Text, c.words) || !strings.Contains(html.Text, `name="rd" value="/a"`) {
+				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.Text, c.words) ||
+					!strings.Contains(html.Text, `name="rd" value="/a"`) {
 					t.Errorf("%q, for a person: %s %s", phone, html.Status, harness.Redact(html.Text))
 				}
 				for _, a := range []harness.Answer{a, html} {
 					if len(a.Cookies()) > 0 {
 						t.Errorf("%q: sets %v", phone, a.Cookies())
 					}
-					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.Text, phone) || len(bare) > 6 && strings.Contains(digitsOf(a.Text), bare) {
+					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.Text, phone) || len(bare) > 6 &&
+						strings.Contains(digitsOf(a.Text), bare) {
 						t.Errorf("%q is repeated to who sent it", phone)
 					}
 				}
@@ -264,7 +272,8 @@ func TestMessage(t *testing.T) {
 			b := w.Browser()
 			code := b.Ask("+6421234567")
 			m := w.Sim.Messages()[0]
-			if m.Company != "Acme" || m.WebOTPDomain != c.domain || len(m.Code) != c.length || m.OwnCode != c.own || !strings.HasSuffix(m.Body, c.body) {
+			if m.Company != "Acme" || m.WebOTPDomain != c.domain || len(m.Code) != c.length || m.OwnCode != c.own ||
+				!strings.HasSuffix(m.Body, c.body) {
 				t.Errorf("%+v was sent", m)
 			}
 			harness.Eventually(t, "WebSMS has told the code", func() bool {

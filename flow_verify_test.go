@@ -53,7 +53,8 @@ func TestWrongCodes(t *testing.T) {
 			for left := attempts - 1; left >= 0; left-- {
 				if person {
 					a := b.Post("/.websms/verify", []string{"code", wrong[left]}, harness.Page)
-					if harness.WantStatus(t, "a wrong code", a, http.StatusUnprocessableEntity); left > 0 && !strings.Contains(a.Text, `name="code"`) || left == 0 && !strings.Contains(a.Text, "Too many wrong codes") {
+					if harness.WantStatus(t, "a wrong code", a, http.StatusUnprocessableEntity); left > 0 &&
+						!strings.Contains(a.Text, `name="code"`) || left == 0 && !strings.Contains(a.Text, "Too many wrong codes") {
 						t.Errorf("with %d left: %s", left, harness.Redact(a.Text))
 					}
 					continue
@@ -117,16 +118,19 @@ func TestVerified(t *testing.T) {
 		t.Errorf("verify: %s %s; want %s", a.Status, a.Text, want)
 	}
 	a = b.Get("/.websms/session", harness.API)
-	if want := `{"verified":true,"number":"+64•••567","means":"sms","verified_at":"2026-07-01T09:00:00Z","expires_at":"2026-07-01T11:00:00Z"}`; a.Text != want {
+	if want := `{"verified":true,"number":"+64•••567","means":"sms","verified_at":"2026-07-01T09:00:00Z",` +
+		`"expires_at":"2026-07-01T11:00:00Z"}`; a.Text != want {
 		t.Errorf("session: %s %s; want %s", a.Status, a.Text, want)
 	}
 	harness.WantProblem(t, "the code again", b.AnswerWith(code), http.StatusConflict, "no_challenge")
-	if a := b.Post("/.websms/verify", []string{"code", code}, harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/" {
+	if a := b.Post("/.websms/verify", []string{"code", code}, harness.Page); a.StatusCode != http.StatusSeeOther ||
+		a.Header.Get("Location") != "/" {
 		t.Errorf("the form sent twice: %s to %q", a.Status, a.Header.Get("Location"))
 	}
 	for remember, expires := range map[string]string{
 		`"1"`: "2026-07-03T09:00:00Z", `true`: "2026-07-03T09:00:00Z", `"on"`: "2026-07-03T09:00:00Z",
-		`false`: "2026-07-01T11:00:00Z", `null`: "2026-07-01T11:00:00Z", `""`: "2026-07-01T11:00:00Z", `0`: "2026-07-01T11:00:00Z", `"false"`: "2026-07-01T11:00:00Z",
+		`false`: "2026-07-01T11:00:00Z", `null`: "2026-07-01T11:00:00Z", `""`: "2026-07-01T11:00:00Z",
+		`0`: "2026-07-01T11:00:00Z", `"false"`: "2026-07-01T11:00:00Z",
 	} {
 		b := w.Browser()
 		a := b.Send("/.websms/verify", "application/json", `{"code":"`+harness.AskFor(w, b)+`","remember":`+remember+`}`)
@@ -137,7 +141,8 @@ func TestVerified(t *testing.T) {
 	// Where remembering is not offered, ticking a box that is not there does nothing.
 	w.Load("session {\n ttl 2h\n}\n" + harness.Plenty)
 	b = w.Browser()
-	if a := b.Post("/.websms/verify", []string{"code", harness.AskFor(w, b), "remember", "1"}, harness.API); a.JSON("expires_at") != "2026-07-01T11:00:00Z" {
+	if a := b.Post("/.websms/verify", []string{"code", harness.AskFor(w, b), "remember", "1"},
+		harness.API); a.JSON("expires_at") != "2026-07-01T11:00:00Z" {
 		t.Errorf("remember where it is off: %s %s", a.Status, a.Text)
 	}
 }
@@ -257,7 +262,8 @@ func TestReloadingSendsNothing(t *testing.T) {
 	code := harness.AskFor(w, b)
 	w.WantSends("looking", 0, "+64274000001", func() {
 		for range 3 {
-			for _, path := range []string{"", "/", "/login", "/login?phone=%2B6421234567", "/verify", "/verify?code=" + code, "/status", "/session", "/send?phone=021234567", "/resend", "/logout"} {
+			for _, path := range []string{"", "/", "/login", "/login?phone=%2B6421234567", "/verify", "/verify?code=" + code,
+				"/status", "/session", "/send?phone=021234567", "/resend", "/logout"} {
 				b.Get("/.websms"+path, harness.Page)
 				b.Do("HEAD", "/.websms"+path, nil, harness.Page)
 				b.Get("/.websms"+path, harness.API)
