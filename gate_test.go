@@ -117,7 +117,8 @@ func TestRewriteInFront(t *testing.T) {
 	if got := b.Get("/timesheet?week=47", harness.Page).Header.Get("Location"); got != "/.websms/login?rd=%2Ftimesheet%3Fweek%3D47" {
 		t.Errorf("a stranger is sent to %q", got)
 	}
-	if a := b.Get("/.websms/login?rd=%2Ftimesheet", harness.Page); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `name="rd" value="/timesheet"`) {
+	if a := b.Get("/.websms/login?rd=%2Ftimesheet", harness.Page); a.StatusCode != http.StatusOK ||
+		!strings.Contains(a.Text, `name="rd" value="/timesheet"`) {
 		t.Errorf("the number form: %s %s", a.Status, harness.Redact(a.Text))
 	}
 	b.Login("+6421234567")

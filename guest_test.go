@@ -12,7 +12,8 @@ import (
 
 // Who asks for a store that a plain build leaves out is told what to build.
 func TestGuestLeftOut(t *testing.T) {
-	const want = `store "redis" is not built into this Caddy: build it with xcaddy build --with github.com/caddy-websms/websms --with github.com/caddy-websms/websms/redisstore`
+	const want = `store "redis" is not built into this Caddy: build it with xcaddy build --with ` +
+		`github.com/caddy-websms/websms --with github.com/caddy-websms/websms/redisstore`
 	if err := leftOut("store", stores, "redis"); err == nil || err.Error() != want {
 		t.Errorf("store redis: %v", err)
 	}
@@ -24,8 +25,10 @@ func TestGuestLeftOut(t *testing.T) {
 
 	elsewhere[stores+".left_out"] = "example.com/left_out"
 	t.Cleanup(func() { delete(elsewhere, stores+".left_out") })
-	const how = `store "left_out" is not built into this Caddy: build it with xcaddy build --with github.com/caddy-websms/websms --with example.com/left_out`
-	if _, err := harness.Adapt(harness.InApp("client_id x\nstore left_out {\nanything\n}")); err == nil || !strings.HasSuffix(err.Error(), ": websms: "+how+", at Caddyfile:4") {
+	const how = `store "left_out" is not built into this Caddy: build it with xcaddy build --with ` +
+		`github.com/caddy-websms/websms --with example.com/left_out`
+	if _, err := harness.Adapt(harness.InApp("client_id x\nstore left_out {\nanything\n}")); err == nil ||
+		!strings.HasSuffix(err.Error(), ": websms: "+how+", at Caddyfile:4") {
 		t.Errorf("in a Caddyfile: %v", err)
 	}
 	cause := errors.New("unknown module")

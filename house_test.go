@@ -17,7 +17,8 @@ import (
 var mayImportCaddy = []string{
 	".", "cmd/caddy/", "directory/", "memorystore/", "redisstore/", "websmstest/",
 	"internal/block/", "internal/doctor/", "internal/firstfactor/", "internal/flow/", "internal/harness/", "internal/identity/",
-	"internal/operator/", "internal/request/", "internal/routes/", "internal/secret/", "internal/shared/", "internal/telemetry/", "internal/vault/",
+	"internal/operator/", "internal/request/", "internal/routes/", "internal/secret/", "internal/shared/",
+	"internal/telemetry/", "internal/vault/",
 }
 
 // room is a package, in the code or in the architecture page.

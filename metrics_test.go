@@ -118,7 +118,8 @@ func TestMetricsThroughAWalk(t *testing.T) {
 
 	before := scrape(t, admin)
 	moves(t, admin, "a stranger", func() { b.Get("/", harness.Page) }, map[string]float64{gateRequests("challenged"): 1})
-	moves(t, admin, "a program", func() { b.Get("/data", http.Header{"Accept": {"application/json"}}) }, map[string]float64{gateRequests("challenged"): 1})
+	moves(t, admin, "a program", func() { b.Get("/data", http.Header{"Accept": {"application/json"}}) },
+		map[string]float64{gateRequests("challenged"): 1})
 	moves(t, admin, "a bypass", func() { b.Get("/healthz", harness.Page) }, map[string]float64{gateRequests("bypassed"): 1})
 	moves(t, admin, "our own page", func() { b.Get("/.websms/login", harness.Page) }, map[string]float64{})
 	moves(t, admin, "what is no number", func() { ask("12") }, map[string]float64{})
@@ -148,7 +149,8 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	moves(t, admin, "a bad request", func() { w.Sim.Next(websmstest.InvalidRequest()); ask("+6421000002") },
 		map[string]float64{sent("failed"): 1, api("otp", "bad_request"): 1})
 
-	moves(t, admin, "a code that nobody waits for", func() { right = b.Ask("+6421000003") }, map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
+	moves(t, admin, "a code that nobody waits for", func() { right = b.Ask("+6421000003") },
+		map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
 	now.Advance(6 * time.Minute) // those replaced before are gone too
 	moves(t, admin, "a late answer", func() { answer(right) }, map[string]float64{code("expired"): 1})
 
@@ -168,12 +170,16 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	moves(t, admin, "a recovery code", func() { recoverWith(b, recovery) }, map[string]float64{code("recovery_code"): 1, live: -1})
 	moves(t, admin, "it again", func() { recoverWith(b, recovery) }, map[string]float64{code("wrong_code"): 1})
 
-	moves(t, admin, "a reply", func() { harness.Deliver(b, `{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) }, map[string]float64{hook("mo", "handled"): 1})
-	moves(t, admin, "an unknown event", func() { harness.Deliver(b, `{"type":"balance of `+strings.Repeat("x", 50)+`"}`) }, map[string]float64{hook("unknown", "handled"): 1})
+	moves(t, admin, "a reply", func() { harness.Deliver(b, `{"type":"mo","messageId":"MO1","from":"+6421000001","body":"hi"}`) },
+		map[string]float64{hook("mo", "handled"): 1})
+	moves(t, admin, "an unknown event", func() { harness.Deliver(b, `{"type":"balance of `+strings.Repeat("x", 50)+`"}`) },
+		map[string]float64{hook("unknown", "handled"): 1})
 	moves(t, admin, "no JSON", func() { harness.Deliver(b, `hello`) }, map[string]float64{hook("none", "invalid"): 1})
 	moves(t, admin, "too much", func() { harness.Deliver(b, strings.Repeat("x", 70000)) }, map[string]float64{hook("none", "too_large"): 1})
-	moves(t, admin, "no secret", func() { harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(`{}`), nil) }, map[string]float64{hook("none", "unauthorized"): 1})
-	moves(t, admin, "a GET", func() { harness.PostHook(b, http.MethodGet, w.HookPath, nil, nil) }, map[string]float64{hook("none", "method_not_allowed"): 1})
+	moves(t, admin, "no secret", func() { harness.PostHook(b, http.MethodPost, w.HookPath, strings.NewReader(`{}`), nil) },
+		map[string]float64{hook("none", "unauthorized"): 1})
+	moves(t, admin, "a GET", func() { harness.PostHook(b, http.MethodGet, w.HookPath, nil, nil) },
+		map[string]float64{hook("none", "method_not_allowed"): 1})
 
 	wantHarmlessLabels(t, admin)
 }
@@ -195,7 +201,8 @@ func TestMetricsAcrossReloads(t *testing.T) {
 	const gate = "realm one\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
 	admin := harness.StartAdmin(w, gate)
-	second := harness.RunBeside(w, gate, "", "websms_otp {\n company Other\n realm two\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond other")
+	second := harness.RunBeside(w, gate, "",
+		"websms_otp {\n company Other\n realm two\n "+harness.Unhindered(harness.Plenty)+"\n}\nrespond other")
 	challenged := map[string]float64{metric + `gate_requests_total{decision="challenged"}`: 2}
 	both := func() { w.Browser().Get("/", harness.Page); second.Browser().Get("/", harness.Page) }
 	moves(t, admin, "two gates", both, challenged)

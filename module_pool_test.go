@@ -83,16 +83,24 @@ func TestFailureReleasesAll(t *testing.T) {
 		want    string
 	}{
 		{"unknown store", storage, map[string]any{"websms": harness.AccountJSON("store", `{"module":"none"}`)}, "websms.stores.none"},
-		{"option of the store", storage, map[string]any{"websms": harness.AccountJSON("store", `{"module":"memory","capacity":-1}`)}, "capacity is -1: give 1 to 10000000"},
+		{"option of the store", storage, map[string]any{"websms": harness.AccountJSON("store", `{"module":"memory","capacity":-1}`)},
+			"capacity is -1: give 1 to 10000000"},
 		{"timeout", storage, map[string]any{"websms": harness.AccountJSON("timeout", `"2m"`)}, "timeout is 2m: give 1s to 60s"},
 		{"address", storage, map[string]any{"websms": harness.AccountJSON("base_url", `"ftp://x"`)}, "base_url needs a scheme and a host"},
-		{"account that the client refuses", storage, map[string]any{"websms": harness.AccountJSON("client_id", `"cid\n"`)}, "the client id begins or ends with white space"},
-		{"damaged keys", harness.FileStorage(damaged), map[string]any{"websms": harness.AccountJSON()}, "websms/keys.json in Caddy's storage is not JSON"},
-		{"no account", storage, map[string]any{"http": harness.SiteJSON(gate())}, "client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
-		{"list of numbers", storage, map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
-		{"another handler", storage, map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(map[string]any{"handler": "nope"})}, "nope"},
-		{"another app, provisioning", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"provision"}}, errProbe.Error()},
-		{"another app, validating", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"validate"}}, errProbe.Error()},
+		{"account that the client refuses", storage, map[string]any{"websms": harness.AccountJSON("client_id", `"cid\n"`)},
+			"the client id begins or ends with white space"},
+		{"damaged keys", harness.FileStorage(damaged), map[string]any{"websms": harness.AccountJSON()},
+			"websms/keys.json in Caddy's storage is not JSON"},
+		{"no account", storage, map[string]any{"http": harness.SiteJSON(gate())},
+			"client_id {env.WEBSMS_CLIENT_ID}, client_secret {env.WEBSMS_CLIENT_SECRET}"},
+		{"list of numbers", storage,
+			map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(gate("numbers", `{"allow_file":"/nope"}`))}, "allow_file"},
+		{"another handler", storage,
+			map[string]any{"websms": harness.AccountJSON(), "http": harness.SiteJSON(map[string]any{"handler": "nope"})}, "nope"},
+		{"another app, provisioning", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"provision"}},
+			errProbe.Error()},
+		{"another app, validating", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"validate"}},
+			errProbe.Error()},
 		{"another app, starting", storage, map[string]any{"websms": harness.AccountJSON(), "websms_probe": probe{"start"}}, errProbe.Error()},
 	}
 	fail := func(t *testing.T, held map[string]int) {
@@ -174,7 +182,8 @@ func TestEngineShared(t *testing.T) {
 		harness.WantPool(t, harness.OneConfiguration)
 	}
 	before := activeEngine(t)
-	if same, _ := load(harness.AccountJSON("base_url", `"https://websms.example"`, "store", `{"module":"memory","capacity":5}`)); same != before {
+	if same, _ := load(harness.AccountJSON("base_url", `"https://websms.example"`, "store",
+		`{"module":"memory","capacity":5}`)); same != before {
 		t.Error("another capacity makes another engine")
 	}
 	// The app of before needs no name: it is in the environment.
@@ -267,7 +276,8 @@ func (unopenedStore) Open() (otp.Store, func() error, error) {
 
 // A store that fails to open leaves nothing behind.
 func TestStoreFailsToOpen(t *testing.T) {
-	err := caddy.Load(harness.ConfigJSON(harness.FileStorage(t.TempDir()), map[string]any{"websms": harness.AccountJSON("store", `{"module":"unopened"}`)}), true)
+	err := caddy.Load(harness.ConfigJSON(harness.FileStorage(t.TempDir()),
+		map[string]any{"websms": harness.AccountJSON("store", `{"module":"unopened"}`)}), true)
 	if err == nil || !strings.Contains(err.Error(), "opening the store: "+context.DeadlineExceeded.Error()) {
 		t.Errorf("the error is %v", err)
 	}

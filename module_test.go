@@ -71,7 +71,8 @@ func TestMissingCredentials(t *testing.T) {
 		}
 	}
 	hook := harness.SiteJSON(map[string]any{"handler": "websms_webhook"})
-	if err := caddy.Load(harness.ConfigJSON(storage, map[string]any{"http": hook}), true); err == nil || !strings.Contains(err.Error(), "websms_webhook: secret is missing") {
+	if err := caddy.Load(harness.ConfigJSON(storage, map[string]any{"http": hook}), true); err == nil ||
+		!strings.Contains(err.Error(), "websms_webhook: secret is missing") {
 		t.Errorf("a webhook without a secret: %v", err)
 	}
 }

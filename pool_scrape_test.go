@@ -143,8 +143,11 @@ func TestScrapeWhileLoading(t *testing.T) {
 				})
 				admin := fmt.Sprintf("localhost:%d", harness.FreePort(t))
 				config := func(store, storage, secret string) []byte {
-					return fmt.Appendf(nil, `{"admin":{"listen":%q,"config":{"persist":false}},"logging":{"logs":{"default":{"writer":{"output":"discard"}}}},
-						"storage":{"module":%q,"root":%q},"apps":{"websms":{"client_id":"cid_x","client_secret":%q,"store":{"module":%q}}}}`, admin, storage, t.TempDir(), secret, store)
+					return fmt.Appendf(nil, `{"admin":{"listen":%q,"config":{"persist":false}},
+						"logging":{"logs":{"default":{"writer":{"output":"discard"}}}},
+						"storage":{"module":%q,"root":%q},
+						"apps":{"websms":{"client_id":"cid_x","client_secret":%q,"store":{"module":%q}}}}`,
+						admin, storage, t.TempDir(), secret, store)
 				}
 				if reload {
 					if err := caddy.Load(config("memory", "file_system", "csk_before"), true); err != nil {

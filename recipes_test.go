@@ -27,7 +27,8 @@ func TestRecipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
-		"WEBSMS_CLIENT_ID": "cid_test", "WEBSMS_CLIENT_SECRET": "csk_test", "WEBSMS_WEBHOOK_SECRET": "hook", "REDIS_PASSWORD": "x", "AROHA_PASSWORD_HASH": string(hash),
+		"WEBSMS_CLIENT_ID": "cid_test", "WEBSMS_CLIENT_SECRET": "csk_test", "WEBSMS_WEBHOOK_SECRET": "hook",
+		"REDIS_PASSWORD": "x", "AROHA_PASSWORD_HASH": string(hash),
 	} {
 		t.Setenv(name, value)
 	}

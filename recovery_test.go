@@ -42,8 +42,9 @@ func recoverWith(b *harness.Browser, code string, more ...string) harness.Answer
 func TestMeans(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{
-		Front: "@recovered expression {http.websms.means} == \"recovery_code\"\n request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
-		Gate:  harness.Plenty,
+		Front: "@recovered expression {http.websms.means} == \"recovery_code\"\n" +
+			" request_header @recovered App-Recovered yes\n request_header App-Means {http.websms.means}",
+		Gate: harness.Plenty,
 	})
 	code := recoveryCodeOf(t, harness.StartAdmin(w, ""), `{"number":"+6421000779"}`)
 	by := map[string]*harness.Browser{"sms": w.Browser(), "recovery_code": w.Browser()}
@@ -89,7 +90,8 @@ func TestRecoveryCode(t *testing.T) {
 	const number = "+6421000777"
 	code := recoveryCodeOf(t, admin, fmt.Sprintf(`{"number":%q}`, number))
 	b := w.Browser()
-	if a := b.Get("/.websms/recover?rd=/reports", harness.Page); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `value="/reports"`) {
+	if a := b.Get("/.websms/recover?rd=/reports", harness.Page); a.StatusCode != http.StatusOK ||
+		!strings.Contains(a.Text, `value="/reports"`) {
 		t.Fatalf("the form: %s", a.Status)
 	}
 	harness.WantStatus(t, "a wrong one", recoverWith(b, "0000-0000-0000-0"), http.StatusUnprocessableEntity)
@@ -195,7 +197,8 @@ func TestRecoveryCodeLimits(t *testing.T) {
 	for range 5 {
 		recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	}
-	harness.WantStatus(t, "the sixth within an hour", harness.AdminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`), http.StatusTooManyRequests)
+	harness.WantStatus(t, "the sixth within an hour", harness.AdminPost(t, admin, "/websms/recovery-code", `{"number":"+6421000779"}`),
+		http.StatusTooManyRequests)
 	now.Advance(time.Hour)
 	code := recoveryCodeOf(t, admin, `{"number":"+6421000779"}`)
 	for range 10 {

@@ -95,7 +95,8 @@ func TestReloadUnderTraffic(t *testing.T) {
 				for range 3 {
 					ok = ok && check("the app", b.Get("/", harness.API), 200) && check("somebody's", resident.Get("/", harness.API), 200)
 				}
-				if !ok || !check("logout", b.Post("/.websms/logout", nil, harness.API), 204) || !check("the app, signed out", b.Get("/", harness.API), 401) {
+				if !ok || !check("logout", b.Post("/.websms/logout", nil, harness.API), 204) ||
+					!check("the app, signed out", b.Get("/", harness.API), 401) {
 					return
 				}
 				walks.Add(1)
@@ -182,7 +183,8 @@ func TestReloadToAnotherAccount(t *testing.T) {
 		return strings.Replace(plain(options), "client_id cid_demo", "timeout 9s\n\t\tclient_id cid_demo", 1)
 	}
 	w.Load(harness.Plenty)
-	harness.Eventually(t, "the message is on its way", func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
+	harness.Eventually(t, "the message is on its way",
+		func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == "accepted" })
 	harness.WantStatus(t, "a resend", b.Resend(), http.StatusAccepted)
 	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 }

@@ -16,23 +16,27 @@ import (
 func TestReturnThroughFlow(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	stranger, b := w.Browser(), w.Browser()
-	targets := append(append(append([]string{strings.Repeat("/x", 999)}, harness.HostileTargets...), harness.HarmlessTargets...), harness.OwnTargets...)
+	targets := append(append(append([]string{strings.Repeat("/x", 999)}, harness.HostileTargets...), harness.HarmlessTargets...),
+		harness.OwnTargets...)
 	for _, rd := range targets {
 		want := request.ReturnTarget(rd, "/.websms")
 		what := harness.Redact(rd)
 
 		// The query of the login page is in its form.
-		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page); !strings.Contains(harness.UnescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
+		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd),
+			harness.Page); !strings.Contains(harness.UnescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
 			t.Errorf("%q: the form posts back something else than %q", what, want)
 		}
 
 		// As a form, for a person.
 		number := harness.FreshNumber()
-		if a := b.Post("/.websms/send", []string{"phone", number, "rd", rd}, harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
+		if a := b.Post("/.websms/send", []string{"phone", number, "rd", rd}, harness.Page); a.StatusCode != http.StatusSeeOther ||
+			a.Header.Get("Location") != "/.websms/verify" {
 			t.Fatalf("%q: %s", what, a.Status)
 		}
 		a := b.Post("/.websms/verify", []string{"code", w.CodeFor(number, 1)}, harness.Page)
-		if location := a.Header.Get("Location"); a.StatusCode != http.StatusSeeOther || location != request.EscapeNonASCII(want) || !harness.StaysHere(location) {
+		if location := a.Header.Get("Location"); a.StatusCode != http.StatusSeeOther ||
+			location != request.EscapeNonASCII(want) || !harness.StaysHere(location) {
 			t.Errorf("%q: %s to %q; want %q", what, a.Status, location, want)
 		}
 		if len(a.Header["Location"]) != 1 || a.Header.Get("Set-Cookie") == "" || a.SetCookie("a") != nil {

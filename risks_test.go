@@ -21,36 +21,49 @@ var riskCases = map[string]struct {
 	site  string
 	finds []string
 }{
-	"nothing":                    {"websms_otp {\n company Acme\n}", nil},
-	"a folder":                   {"websms_otp /admin/* {\n company Acme\n}", nil},
-	"a folder by name":           {"@a path /admin/*\nwebsms_otp @a {\n company Acme\n}", []string{"its matcher holds /admin/* and not /admin,"}},
-	"a folder by name, whole":    {"@a path /admin /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
-	"a folder by name, prefix":   {"@a path /Admin* /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
-	"all but a folder":           {"@a not path /public/*\nwebsms_otp @a {\n company Acme\n}", nil},
-	"suffix":                     {"websms_otp {\n company Acme\n bypass {\n  path *.css\n }\n}", []string{"the path *.css begins with a wildcard, so it also opens pages that PHP and others serve for a longer path, as /admin.php for /admin.php/x.css"}},
-	"wildcards around":           {"websms_otp {\n company Acme\n bypass {\n  path /x/* */public/*\n }\n}", []string{"the path */public/* begins with a wildcard"}},
-	"a loose expression":         {"websms_otp {\n company Acme\n bypass {\n  path_regexp \\.css$\n }\n}", []string{`the expression \.css$ is not bound to the beginning`}},
-	"a bound expression":         {"websms_otp {\n company Acme\n bypass {\n  path_regexp ^/static/\n }\n}", nil},
-	"a bypass of all but":        {"websms_otp {\n company Acme\n bypass {\n  not path /admin/*\n }\n}", []string{"it spares /admin/* and not /admin,"}},
-	"a bypass of all but both":   {"websms_otp {\n company Acme\n bypass {\n  not path /admin /admin/*\n }\n}", nil},
-	"in a handle":                {"handle /admin/* {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path /admin/*"`}},
-	"in a route":                 {"route /admin/* {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path /admin/*"`}},
-	"in a handle by expression":  {"@a path_regexp ^/admin\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", []string{`stands in a route that asks for "path_regexp ^/admin"`}},
-	"in a handle by method":      {"@a method POST\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", nil},
-	"beside a handle":            {"handle /public/* {\n respond public\n}\nhandle {\n websms_otp {\n  company Acme\n }\n}", []string{`another route takes first, with "path /public/*"`}},
-	"in front of it, in a route": {"route {\n reverse_proxy /public/* localhost:1\n websms_otp {\n  company Acme\n }\n}", []string{`another route takes first, with "path /public/*"`}},
-	"a redirect in front of it":  {"redir /old/* /new\nwebsms_otp {\n company Acme\n}", nil},
-	"behind it, in a route":      {"route {\n websms_otp {\n  company Acme\n }\n reverse_proxy /public/* localhost:1\n}", nil},
-	"invoked in a handle":        {"NAMED handle /admin/* {\n invoke gated\n}", []string{`stands in a route that asks for "path /admin/*"`}},
-	"invoked with a matcher":     {"NAMED invoke /admin/* gated", []string{`stands in a route that asks for "path /admin/*"`}},
-	"invoked":                    {"NAMED invoke gated", nil},
-	"in every handle":            {"handle {\n websms_otp {\n  company Acme\n }\n}", nil},
-	"short codes":                {"websms_otp {\n company Acme\n code {\n  length 4\n }\n}", []string{"shorter than 6 digits"}},
-	"a lockout that never acts":  {"websms_otp {\n company Acme\n limits {\n  lockout 50 30m\n  max_failures 20\n }\n}", []string{"it never acts"}},
-	"a large budget":             {"websms_otp {\n company Acme\n limits {\n  budget 100000/1h\n }\n}", []string{"allows 100000 codes an hour"}},
-	"no binding":                 {"websms_otp {\n company Acme\n web_otp off\n}", []string{"web_otp is off"}},
-	"a user in a header":         {"websms_otp {\n company Acme\n second_factor {\n  user {http.request.header.Remote-User}\n  phone {http.auth.user.phone}\n }\n}", []string{"second_factor: user comes from the request header"}},
-	"a path of the address":      {"", []string{`stands in a route that asks for "path /app/*"`}},
+	"nothing":  {"websms_otp {\n company Acme\n}", nil},
+	"a folder": {"websms_otp /admin/* {\n company Acme\n}", nil},
+	"a folder by name": {"@a path /admin/*\nwebsms_otp @a {\n company Acme\n}",
+		[]string{"its matcher holds /admin/* and not /admin,"}},
+	"a folder by name, whole":  {"@a path /admin /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"a folder by name, prefix": {"@a path /Admin* /admin/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"all but a folder":         {"@a not path /public/*\nwebsms_otp @a {\n company Acme\n}", nil},
+	"suffix": {"websms_otp {\n company Acme\n bypass {\n  path *.css\n }\n}",
+		[]string{"the path *.css begins with a wildcard, so it also opens pages that PHP and others serve for a longer " +
+			"path, as /admin.php for /admin.php/x.css"}},
+	"wildcards around": {"websms_otp {\n company Acme\n bypass {\n  path /x/* */public/*\n }\n}",
+		[]string{"the path */public/* begins with a wildcard"}},
+	"a loose expression": {"websms_otp {\n company Acme\n bypass {\n  path_regexp \\.css$\n }\n}",
+		[]string{`the expression \.css$ is not bound to the beginning`}},
+	"a bound expression": {"websms_otp {\n company Acme\n bypass {\n  path_regexp ^/static/\n }\n}", nil},
+	"a bypass of all but": {"websms_otp {\n company Acme\n bypass {\n  not path /admin/*\n }\n}",
+		[]string{"it spares /admin/* and not /admin,"}},
+	"a bypass of all but both": {"websms_otp {\n company Acme\n bypass {\n  not path /admin /admin/*\n }\n}", nil},
+	"in a handle": {"handle /admin/* {\n websms_otp {\n  company Acme\n }\n}",
+		[]string{`stands in a route that asks for "path /admin/*"`}},
+	"in a route": {"route /admin/* {\n websms_otp {\n  company Acme\n }\n}",
+		[]string{`stands in a route that asks for "path /admin/*"`}},
+	"in a handle by expression": {"@a path_regexp ^/admin\nhandle @a {\n websms_otp {\n  company Acme\n }\n}",
+		[]string{`stands in a route that asks for "path_regexp ^/admin"`}},
+	"in a handle by method": {"@a method POST\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", nil},
+	"beside a handle": {"handle /public/* {\n respond public\n}\nhandle {\n websms_otp {\n  company Acme\n }\n}",
+		[]string{`another route takes first, with "path /public/*"`}},
+	"in front of it, in a route": {"route {\n reverse_proxy /public/* localhost:1\n websms_otp {\n  company Acme\n }\n}",
+		[]string{`another route takes first, with "path /public/*"`}},
+	"a redirect in front of it": {"redir /old/* /new\nwebsms_otp {\n company Acme\n}", nil},
+	"behind it, in a route":     {"route {\n websms_otp {\n  company Acme\n }\n reverse_proxy /public/* localhost:1\n}", nil},
+	"invoked in a handle":       {"NAMED handle /admin/* {\n invoke gated\n}", []string{`stands in a route that asks for "path /admin/*"`}},
+	"invoked with a matcher":    {"NAMED invoke /admin/* gated", []string{`stands in a route that asks for "path /admin/*"`}},
+	"invoked":                   {"NAMED invoke gated", nil},
+	"in every handle":           {"handle {\n websms_otp {\n  company Acme\n }\n}", nil},
+	"short codes":               {"websms_otp {\n company Acme\n code {\n  length 4\n }\n}", []string{"shorter than 6 digits"}},
+	"a lockout that never acts": {"websms_otp {\n company Acme\n limits {\n  lockout 50 30m\n  max_failures 20\n }\n}",
+		[]string{"it never acts"}},
+	"a large budget": {"websms_otp {\n company Acme\n limits {\n  budget 100000/1h\n }\n}", []string{"allows 100000 codes an hour"}},
+	"no binding":     {"websms_otp {\n company Acme\n web_otp off\n}", []string{"web_otp is off"}},
+	"a user in a header": {"websms_otp {\n company Acme\n second_factor {\n  user {http.request.header.Remote-User}\n" +
+		"  phone {http.auth.user.phone}\n }\n}", []string{"second_factor: user comes from the request header"}},
+	"a path of the address": {"", []string{`stands in a route that asks for "path /app/*"`}},
 }
 
 // readCaddyfile reads a Caddyfile as the doctor does.
@@ -81,7 +94,8 @@ func TestOneListOfRisks(t *testing.T) {
 				c.site, named = site, "&(gated) {\n route {\n  websms_otp {\n   company Acme\n  }\n }\n}\n"
 			}
 			w.Config = func(string) string {
-				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
+				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n"+
+					" websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
 					w.Dir, w.LogFile(), w.Sim.URL, named, address, c.site)
 			}
 			var found []string
@@ -121,15 +135,24 @@ func TestRisksOfPublicSite(t *testing.T) {
 		config string
 		finds  []string
 	}{
-		"plain HTTP":      {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"served over plain HTTP", "lets in anybody who has a mobile phone", "no trusted_proxies"}},
-		"any host":        {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"serves any host", "lets in anybody", "no trusted_proxies"}},
-		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}", []string{"lets in anybody", "no trusted_proxies"}},
-		"a wildcard":      {"https://*.example.com {\n tls internal\n websms_otp {\n  company Acme\n }\n}", []string{"lets in anybody", "no trusted_proxies"}},
-		"a long name":     {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}", []string{"is longer than 64 characters", "lets in anybody", "no trusted_proxies"}},
-		"two of one name": {"app.example.com {\n websms_otp {\n  company Acme\n  numbers {\n   allow +6421234567\n  }\n }\n}", []string{"no trusted_proxies"}},
-		"a webhook":       {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}", []string{"its secret stands in the configuration", "is served over plain HTTP: the secret"}},
-		"secrets":         {"{\n websms {\n  client_id cid\n  client_secret csk\n  base_url http://websms.example/api\n  sandbox\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"base_url is plain HTTP", "sandbox", "client_secret stands"}},
-		"redis":           {"{\n websms {\n  client_id cid\n  client_secret {env.X}\n  store redis {\n   address 10.0.0.1:6379\n  }\n }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"without TLS"}},
+		"plain HTTP": {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}",
+			[]string{"served over plain HTTP", "lets in anybody who has a mobile phone", "no trusted_proxies"}},
+		"any host": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}",
+			[]string{"serves any host", "lets in anybody", "no trusted_proxies"}},
+		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}",
+			[]string{"lets in anybody", "no trusted_proxies"}},
+		"a wildcard": {"https://*.example.com {\n tls internal\n websms_otp {\n  company Acme\n }\n}",
+			[]string{"lets in anybody", "no trusted_proxies"}},
+		"a long name": {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}",
+			[]string{"is longer than 64 characters", "lets in anybody", "no trusted_proxies"}},
+		"two of one name": {"app.example.com {\n websms_otp {\n  company Acme\n  numbers {\n   allow +6421234567\n  }\n }\n}",
+			[]string{"no trusted_proxies"}},
+		"a webhook": {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}",
+			[]string{"its secret stands in the configuration", "is served over plain HTTP: the secret"}},
+		"secrets": {"{\n websms {\n  client_id cid\n  client_secret csk\n  base_url http://websms.example/api\n  sandbox\n" +
+			" }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"base_url is plain HTTP", "sandbox", "client_secret stands"}},
+		"redis": {"{\n websms {\n  client_id cid\n  client_secret {env.X}\n  store redis {\n   address 10.0.0.1:6379\n  }\n" +
+			" }\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}", []string{"without TLS"}},
 	} {
 		read := readCaddyfile(t, c.config)
 		list := append(read.Account.Risks(), read.Store.Risks()...)
@@ -185,7 +208,8 @@ func TestRiskOfACache(t *testing.T) {
 		at := routes.Place{Hosts: []string{"localhost"}, HTTPS: true, Proxied: true}
 		routes.VisitJSON(server, at, decodeHandler, func(handler any, at routes.Place) {
 			visits++
-			caught := slices.ContainsFunc(handler.(*Gate).placeRisks(&at), func(r risk.Risk) bool { return strings.Contains(r.Text, "a handler that caches") })
+			caught := slices.ContainsFunc(handler.(*Gate).placeRisks(&at),
+				func(r risk.Risk) bool { return strings.Contains(r.Text, "a handler that caches") })
 			if caught != c.want {
 				t.Errorf("%s: %t; want %t", name, caught, c.want)
 			}

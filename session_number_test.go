@@ -21,7 +21,8 @@ func TestSessionWithoutNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened, err := session.Open(g.engine.vault.Ring, "app.example.com", sealed)
-	if err != nil || opened.ID != s.ID || opened.Number != "" || opened.Region != "" || opened.User != "ada" || opened.Means != session.RecoveryCode {
+	if err != nil || opened.ID != s.ID || opened.Number != "" || opened.Region != "" || opened.User != "ada" ||
+		opened.Means != session.RecoveryCode {
 		t.Fatalf("it opens as %+v, %v", opened, err)
 	}
 	r := benchRequest(sealed)
@@ -60,7 +61,8 @@ func TestLastGateTellsPlaceholders(t *testing.T) {
 		want string
 	}{
 		{session.Session{Number: "+6421234567", User: "ada"}, "+6421234567|2026-11-28T13:30:00Z|sms|+6421234567|{http.websms.other}"},
-		{session.Session{Number: "+6421234568", Means: session.RecoveryCode}, "+6421234568|2026-11-28T13:30:00Z|recovery_code|+6421234568|{http.websms.other}"},
+		{session.Session{Number: "+6421234568", Means: session.RecoveryCode},
+			"+6421234568|2026-11-28T13:30:00Z|recovery_code|+6421234568|{http.websms.other}"},
 	} {
 		c.s.Issued = issued
 		g.admit(r, &c.s)

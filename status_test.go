@@ -72,7 +72,8 @@ func TestStatusFollowsReports(t *testing.T) {
 // Reports that come by themselves: the simulator posts them to the webhook.
 func TestStatusFollowsDelivery(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	for delivery, want := range map[websmstest.Delivery]string{websmstest.DeliverNow: "delivered", websmstest.Undelivered: "failed", websmstest.Rejected: "failed"} {
+	for delivery, want := range map[websmstest.Delivery]string{websmstest.DeliverNow: "delivered",
+		websmstest.Undelivered: "failed", websmstest.Rejected: "failed"} {
 		w.Sim.SetDelivery(delivery)
 		b, number := w.Browser(), harness.FreshNumber()
 		b.Request(number)

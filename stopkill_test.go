@@ -190,7 +190,8 @@ func TestStopKilled(t *testing.T) {
 			harness.Eventually(t, "the stop has begun", func() bool { return strings.Contains(s.LogText(), logStopping) })
 			if global != "" {
 				harness.WantStatus(t, "a code, while Caddy stops", used.AnswerWith(usedCode), http.StatusOK)
-				harness.WantStatus(t, "a wrong code, while Caddy stops", missed.AnswerWith(harness.OtherCode(missedCode)), http.StatusUnprocessableEntity)
+				harness.WantStatus(t, "a wrong code, while Caddy stops", missed.AnswerWith(harness.OtherCode(missedCode)),
+					http.StatusUnprocessableEntity)
 			}
 			select {
 			case <-s.ended:
@@ -246,7 +247,8 @@ func TestStopTwoProcesses(t *testing.T) {
 	}
 	for i, s := range sites {
 		for j, number := range numbers {
-			harness.WantStatus(t, fmt.Sprintf("site %d: a send to the number that site %d has locked", i, j), s.Browser().Request(number), http.StatusTooManyRequests)
+			harness.WantStatus(t, fmt.Sprintf("site %d: a send to the number that site %d has locked", i, j),
+				s.Browser().Request(number), http.StatusTooManyRequests)
 		}
 	}
 }

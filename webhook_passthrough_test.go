@@ -283,7 +283,8 @@ func trickleAnswers(w *harness.World, bytes bool) {
 		return
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{", w.HookPath, harness.WebhookSecret)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{",
+		w.HookPath, harness.WebhookSecret)
 	if bytes {
 		go func() {
 			tick := time.NewTicker(50 * time.Millisecond)

@@ -47,7 +47,8 @@ func (r reported) becomes(t *testing.T, status string) {
 func (r reported) report(t *testing.T, code int) {
 	t.Helper()
 	harness.WantAnswer(t, fmt.Sprintf("report %d", code),
-		harness.Deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)), http.StatusOK, harness.Acknowledged)
+		harness.Deliver(r.Browser, fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, r.message.ID, code)),
+		http.StatusOK, harness.Acknowledged)
 }
 
 func (r reported) verifies(t *testing.T) {
@@ -194,7 +195,8 @@ func TestReportBeforeReply(t *testing.T) {
 func TestReportOfStranger(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
-	harness.WantAnswer(t, "a stranger's report", harness.Deliver(b, `{"type":"dlr","messageId":"of another system","statusCode":2}`), http.StatusOK, harness.Acknowledged)
+	harness.WantAnswer(t, "a stranger's report", harness.Deliver(b, `{"type":"dlr","messageId":"of another system","statusCode":2}`),
+		http.StatusOK, harness.Acknowledged)
 	if n := len(w.Logged("websms.dlr")); n != 1 {
 		t.Errorf("%d lines, want 1", n)
 	}

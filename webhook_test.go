@@ -140,7 +140,8 @@ func TestWebhookInvalid(t *testing.T) {
 	for _, body := range []string{
 		"", " ", "null", "true", "12", `"mo"`, "[]", `[{"type":"mo"}]`, "{}", `{"type":null}`, `{"type":7}`, `{"type":true}`,
 		`{"type":{}}`, `{"type":["mo"]}`, `{"Type":"mo"}`, `{"type":"mo"`, `{"type":"mo"} x`, `{"type":"mo"}{"type":"mo"}`, `{'type':'mo'}`,
-		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`, strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
+		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`,
+		strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
 	} {
 		harness.WantAnswer(t, harness.Redact(body), harness.Deliver(b, body), http.StatusBadRequest, harness.InvalidPayload)
 	}
@@ -178,12 +179,15 @@ func TestWebhookLogs(t *testing.T) {
 		{`{"type":"dlr","messageId":"MSG123","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`,
 			dlr("MSG123", "DELIVRD", 1, "delivered", 1234567890.0)},
 		// As integrators see them.
-		{`{"type":"SMS","messageId":789,"from":6421234567,"to":2427,"body":"ok","timestamp":"1234567890","encoding":"GSM7","network":"One NZ","extra":{}}`,
-			mo("message_id", "789", "from", "6421234567", "to", "2427", "body", "ok", "timestamp", 1234567890.0, "encoding", "GSM7", "network", "One NZ")},
+		{`{"type":"SMS","messageId":789,"from":6421234567,"to":2427,"body":"ok","timestamp":"1234567890",` +
+			`"encoding":"GSM7","network":"One NZ","extra":{}}`,
+			mo("message_id", "789", "from", "6421234567", "to", "2427", "body", "ok", "timestamp", 1234567890.0, "encoding",
+				"GSM7", "network", "One NZ")},
 		{`{"type":"mo"}`, mo()},
 		{`{"type":"MO","messageId":null,"from":["x"],"body":"line\n\"two\"\u0000 ✓","timestamp":"yesterday"}`, mo("body", "line\n\"two\"\x00 ✓")},
 		{`{"type":"mo","body":"` + long + `"}`, mo("body", long[:4096]+"…")},
-		{`{"type":"dlr","messageId":"M2","status":"UNDELIV","statusCode":"2","customerMessageId":"c"}`, dlr("M2", "UNDELIV", 2, "undelivered", nil)},
+		{`{"type":"dlr","messageId":"M2","status":"UNDELIV","statusCode":"2","customerMessageId":"c"}`,
+			dlr("M2", "UNDELIV", 2, "undelivered", nil)},
 		{`{"type":"dlr","messageId":"M3","status":"QUEUED","statusCode":4}`, dlr("M3", "QUEUED", 4, "queued", nil)},
 		{`{"type":"dlr","messageId":"M4","status":"EXPIRED","statusCode":4}`, dlr("M4", "EXPIRED", 4, "expired", nil)},
 		{`{"type":"dlr","messageId":"M5","status":"ACCEPTD","statusCode":8}`, dlr("M5", "ACCEPTD", 8, "accepted", nil)},
@@ -283,7 +287,8 @@ func TestWebhookCrowd(t *testing.T) {
 	if taken == 0 {
 		t.Error("none was acknowledged")
 	}
-	harness.WantAnswer(t, "a repetition", harness.Deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`), http.StatusOK, harness.Acknowledged)
+	harness.WantAnswer(t, "a repetition", harness.Deliver(b, `{"type":"mo","messageId":"MO9","body":"one of many"}`),
+		http.StatusOK, harness.Acknowledged)
 	if n := len(w.Logged("websms.mo")); n != 1 {
 		t.Errorf("%d lines for %d identical events", n, crowd)
 	}
@@ -316,7 +321,8 @@ func TestWebhookWithoutAccount(t *testing.T) {
 	}()
 	b := w.Browser()
 	harness.WantAnswer(t, "a reply", harness.Deliver(b, `{"type":"mo","messageId":"MO1","body":"yes"}`), http.StatusOK, harness.Acknowledged)
-	harness.WantAnswer(t, "a report", harness.Deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK, harness.Acknowledged)
+	harness.WantAnswer(t, "a report", harness.Deliver(b, `{"type":"dlr","messageId":"M1","statusCode":1}`), http.StatusOK,
+		harness.Acknowledged)
 	if n := len(webhookLines(w)); n != 2 {
 		t.Errorf("%d lines, want 2", n)
 	}
