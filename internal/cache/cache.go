@@ -29,8 +29,8 @@ type Cache[V any] struct {
 func New[V any](capacity int) (*Cache[V], error) {
 	values, err := ristretto.NewCache(&ristretto.Config[string, V]{
 		// NumCounters sizes ristretto's admission sketch, which decides what to
-		// evict. This cache never evicts, so one counter a value is enough. The
-		// documentation advises ten, which took 40 bytes a value.
+		// evict. This cache never evicts, so one counter a value is enough. The ten
+		// counters that the documentation advises would take 40 bytes a value.
 		NumCounters:        int64(max(capacity, 1000)),
 		MaxCost:            maxCost(capacity),
 		BufferItems:        64, // the value that ristretto's documentation advises for all
@@ -45,7 +45,7 @@ func New[V any](capacity int) (*Cache[V], error) {
 // maxCost returns ristretto's MaxCost for a cache of capacity values.
 func maxCost(capacity int) int64 { return 2*int64(capacity) + 1024 }
 
-// get returns a value that was put.
+// Get returns the value of key, and false if the cache has none.
 func (c *Cache[V]) Get(key string) (value V, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -55,8 +55,9 @@ func (c *Cache[V]) Get(key string) (value V, ok bool) {
 	return c.values.Get(key)
 }
 
-// put stores a value and waits until it can be seen. No two puts of one key may
-// overlap: of two Sets before the first is visible, ristretto keeps the first.
+// Put stores a value, and waits until Get returns it. It reports whether the value is
+// stored. Two calls of Put for one key must not overlap: ristretto would keep the first
+// value.
 func (c *Cache[V]) Put(key string, value V) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -75,7 +76,7 @@ func (c *Cache[V]) Put(key string, value V) bool {
 	return false
 }
 
-// remove forgets a value.
+// Remove deletes the value of key.
 func (c *Cache[V]) Remove(key string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -84,7 +85,7 @@ func (c *Cache[V]) Remove(key string) {
 	}
 }
 
-// resize makes room for another capacity.
+// Resize changes the capacity. It deletes no value.
 func (c *Cache[V]) Resize(capacity int) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -93,7 +94,7 @@ func (c *Cache[V]) Resize(capacity int) {
 	}
 }
 
-// close empties the cache for good, when the calls under way have ended.
+// Close waits for the calls under way, and then empties the cache for good.
 func (c *Cache[V]) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
