@@ -251,7 +251,7 @@ func TestFileLeftOnFullDisk(t *testing.T) {
 			a.fail(errors.New("no space left on device"))
 			a.look(a.look(nil))
 			for i := 1; i <= 2; i++ {
-				if known, err := a.Unlock(ctxBg, "", testRun(i, 0).Number); known != (i == 1 || spoil != nil) || err != nil {
+				if known, err := a.Unlock(ctxBg, "", testFailures(i, 0).Number); known != (i == 1 || spoil != nil) || err != nil {
 					t.Fatalf("Unlock: %v, %v", known, err)
 				}
 			}
@@ -263,7 +263,7 @@ func TestFileLeftOnFullDisk(t *testing.T) {
 			}
 			if spoil == nil {
 				b = openSaved(t, dir, storeEpoch)
-				b.Unlock(ctxBg, "", testRun(1, 0).Number)
+				b.Unlock(ctxBg, "", testFailures(1, 0).Number)
 				b.lock(2, 0)
 				b.close()
 				a.look(a.look(nil))

@@ -78,8 +78,8 @@ func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err 
 // take counts one sending, unless the number is locked or a limit is reached.
 // limit is a refusal that the caller has found already, or nil. The caller
 // holds mu.
-func (m *memory) take(run *otp.Failures, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
-	if lock := m.failures.locked(run, now); lock != nil {
+func (m *memory) take(of *otp.Failures, list []otp.Counter, now time.Time, limit *otp.LimitError) error {
+	if lock := m.failures.locked(of, now); lock != nil {
 		if lock.RetryAfter == 0 { // only an operator ends it
 			return lock
 		}

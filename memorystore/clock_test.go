@@ -16,7 +16,7 @@ func TestFileClockAhead(t *testing.T) {
 	for _, leap := range []time.Duration{otp.Skew + time.Minute, 720 * time.Hour, 20 * 365 * 24 * time.Hour} {
 		dir := t.TempDir()
 		budget := testCounter(1, otp.Rate{Count: 2, Window: time.Hour})
-		strangers, device := testRun(1, 0), testRun(1, 1)
+		strangers, device := testFailures(1, 0), testFailures(1, 1)
 		fail := func(s *savedStore, now time.Time, run otp.Failures) error {
 			t.Helper()
 			r := testReservation(now)
@@ -91,7 +91,7 @@ func TestClockAheadIdle(t *testing.T) {
 	for i := range 100 {
 		take(i, ahead)
 	}
-	run, other := testRun(1, 0), testRun(2, 0)
+	run, other := testFailures(1, 0), testFailures(2, 0)
 	r.fail(&run, ahead)
 	for i := range 100 { // each is looked at
 		take(1000+i, storeEpoch)
@@ -153,7 +153,7 @@ func TestOfWhileClocksLeap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := testRun(1, 0)
+	run := testFailures(1, 0)
 	for range 50 {
 		r := testReservation(storeEpoch)
 		r.Failures = run

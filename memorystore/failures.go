@@ -66,16 +66,16 @@ func newFailureTable() failureTable {
 	return failureTable{table: table[numberFailures]{max: maxNumbers}}
 }
 
-// of returns the failures of a run, or nil if it has none.
-func (t *failureTable) of(run *otp.Failures) *failures {
-	known := t.get(run.Number)
+// lookup returns the failures that an attempt counts to, or nil if there are none.
+func (t *failureTable) lookup(of *otp.Failures) *failures {
+	known := t.get(of.Number)
 	switch {
 	case known == nil:
 		return nil
-	case run.Device == otp.Digest{}:
+	case of.Device == otp.Digest{}:
 		return &known.strangers
 	}
-	return known.devices[known.place(run.Device)]
+	return known.devices[known.place(of.Device)]
 }
 
 // maxDevices bounds the devices of one number that have failures of their own.
@@ -131,29 +131,28 @@ func (f *failures) settle(now time.Time) (moved bool) {
 	return true
 }
 
-// locked returns the refusal of a run that is locked, or nil.
-func (t *failureTable) locked(run *otp.Failures, now time.Time) *otp.LimitError {
-	if known := t.get(run.Number); known != nil {
-		t.settle(keyOf(run.Number), known, now)
+// locked returns the refusal if a lock holds for the failures, and nil otherwise.
+func (t *failureTable) locked(of *otp.Failures, now time.Time) *otp.LimitError {
+	if known := t.get(of.Number); known != nil {
+		t.settle(keyOf(of.Number), known, now)
 	}
-	f := t.of(run)
+	f := t.lookup(of)
 	if f == nil {
 		return nil
 	}
-	if l := run.Lockout; f.until == forever || l.Max > 0 && int(f.count) >= l.Max {
+	if l := of.Lockout; f.until == forever || l.Max > 0 && int(f.count) >= l.Max {
 		return &otp.LimitError{Limit: "max_failures"}
 	}
-	if wait := time.Unix(0, max(f.until, f.lockedUntil(run.Lockout))).Sub(now); wait > 0 {
+	if wait := time.Unix(0, max(f.until, f.lockedUntil(of.Lockout))).Sub(now); wait > 0 {
 		return &otp.LimitError{Limit: "lockout", RetryAfter: wait}
 	}
 	return nil
 }
 
-// admit returns an *otp.UnavailableError if there is no room to count a failure
-// of the run. The caller asks before it compares the code, because a guess that is
-// not counted would be free.
-func (t *failureTable) admit(run *otp.Failures, now time.Time) error {
-	if run.Number == (otp.Digest{}) || t.get(run.Number) != nil {
+// admit returns an *otp.UnavailableError if there is no room to count a failure. Call
+// it before the code is compared, because a guess that is not counted would be free.
+func (t *failureTable) admit(of *otp.Failures, now time.Time) error {
+	if of.Number == (otp.Digest{}) || t.get(of.Number) != nil {
 		return nil
 	}
 	t.sweep(2, func(key tableKey, known *numberFailures) bool {
@@ -166,19 +165,19 @@ func (t *failureTable) admit(run *otp.Failures, now time.Time) error {
 	return nil
 }
 
-// fail counts one more failure, and locks the run if that is one too many. The
-// caller has called admit and locked.
-func (t *failureTable) fail(run *otp.Failures, now time.Time) {
-	if run.Number == (otp.Digest{}) {
+// fail counts one more failure, and makes a lock if that is one too many. The caller
+// has called admit and locked.
+func (t *failureTable) fail(of *otp.Failures, now time.Time) {
+	if of.Number == (otp.Digest{}) {
 		return
 	}
-	known := t.get(run.Number)
+	known := t.get(of.Number)
 	if known == nil {
-		known = t.add(run.Number)
+		known = t.add(of.Number)
 	}
 	f := &known.strangers
-	if run.Device != (otp.Digest{}) {
-		key := known.place(run.Device)
+	if of.Device != (otp.Digest{}) {
+		key := known.place(of.Device)
 		if f = known.devices[key]; f == nil {
 			if known.devices == nil {
 				known.devices = make(map[tableKey]*failures)
@@ -191,33 +190,33 @@ func (t *failureTable) fail(run *otp.Failures, now time.Time) {
 	if f.moments = append(f.moments, now.UnixNano()); len(f.moments) > maxMoments {
 		f.moments = f.moments[1:]
 	}
-	if l := run.Lockout; l.Max > 0 && int(f.count) >= l.Max {
+	if l := of.Lockout; l.Max > 0 && int(f.count) >= l.Max {
 		f.until = forever
 	} else {
 		f.until = max(f.until, f.lockedUntil(l))
 	}
 	if !known.strangers.noted { // one note is enough until the row is written
 		known.strangers.noted = true
-		t.notes.add(noteFailures, keyOf(run.Number), 0)
+		t.notes.add(noteFailures, keyOf(of.Number), 0)
 	}
 }
 
-// succeed forgets the failures of a run, because the right code was entered. It
-// does not forget those that several devices share.
-func (t *failureTable) succeed(run *otp.Failures) {
-	known := t.get(run.Number)
-	if known == nil || t.of(run) == nil {
+// succeed forgets the failures, because the right code was entered. It does not forget
+// those that several devices share.
+func (t *failureTable) succeed(of *otp.Failures) {
+	known := t.get(of.Number)
+	if known == nil || t.lookup(of) == nil {
 		return
 	}
-	if run.Device == (otp.Digest{}) {
+	if of.Device == (otp.Digest{}) {
 		known.strangers = failures{}
 	} else {
-		delete(known.devices, keyOf(run.Device))
+		delete(known.devices, keyOf(of.Device))
 	}
 	if known.strangers.count == 0 && len(known.devices) == 0 {
-		t.remove(keyOf(run.Number))
+		t.remove(keyOf(of.Number))
 	} else {
-		t.notes.add(noteFailures, keyOf(run.Number), 0)
+		t.notes.add(noteFailures, keyOf(of.Number), 0)
 	}
 }
 

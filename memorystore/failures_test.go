@@ -39,12 +39,12 @@ func TestFailuresBounded(t *testing.T) {
 		}
 	}
 	for i := range most {
-		miss(testRun(i, 0))
+		miss(testFailures(i, 0))
 	}
-	newcomer := challenge(testRun(most, 0))
+	newcomer := challenge(testFailures(most, 0))
 	for _, proof := range []otp.Digest{{}, newcomer.Proof} { // the right one too: else it is guessed for free
 		for _, device := range []int{0, 7} {
-			_, err := attempt(newcomer.ID, proof, testRun(most, device))
+			_, err := attempt(newcomer.ID, proof, testFailures(most, device))
 			var full *otp.UnavailableError
 			if !errors.As(err, &full) || full.RetryAfter <= 0 || errors.Is(err, otp.ErrWrongCode) {
 				t.Fatalf("a number more than there is room for: %v, want an *UnavailableError", err)
@@ -55,22 +55,22 @@ func TestFailuresBounded(t *testing.T) {
 	if err != nil || rec.AttemptsLeft != 5 {
 		t.Errorf("%v, %d attempts left after those that were refused, want 5", err, rec.AttemptsLeft)
 	}
-	if had, _ := store.Unlock(context.Background(), "", testRun(most, 0).Number); had || len(store.failures.places) != most {
+	if had, _ := store.Unlock(context.Background(), "", testFailures(most, 0).Number); had || len(store.failures.places) != most {
 		t.Errorf("a refused number counts: %v; %d numbers, want %d", had, len(store.failures.places), most)
 	}
-	miss(testRun(0, 1)) // a device of a known number needs no room
-	miss(testRun(0, 2))
-	miss(testRun(1, 0))
-	r := challenge(testRun(1, 0))
+	miss(testFailures(0, 1)) // a device of a known number needs no room
+	miss(testFailures(0, 2))
+	miss(testFailures(1, 0))
+	r := challenge(testFailures(1, 0))
 	var lock *otp.LimitError
-	if _, err := attempt(r.ID, otp.Digest{}, testRun(1, 0)); !errors.As(err, &lock) || lock.Limit != "lockout" {
+	if _, err := attempt(r.ID, otp.Digest{}, testFailures(1, 0)); !errors.As(err, &lock) || lock.Limit != "lockout" {
 		t.Errorf("the third wrong code of a known number: %v, want its lock", err)
 	}
-	r = challenge(testRun(2, 0))
-	if _, err := attempt(r.ID, r.Proof, testRun(2, 0)); err != nil { // which makes room
+	r = challenge(testFailures(2, 0))
+	if _, err := attempt(r.ID, r.Proof, testFailures(2, 0)); err != nil { // which makes room
 		t.Fatalf("the right code of a known number: %v", err)
 	}
-	if _, err := attempt(newcomer.ID, newcomer.Proof, testRun(most, 0)); err != nil {
+	if _, err := attempt(newcomer.ID, newcomer.Proof, testFailures(most, 0)); err != nil {
 		t.Errorf("the right code of a new number, when there is room: %v", err)
 	}
 	if got := len(store.failures.places); got != most-1 {
@@ -99,14 +99,14 @@ func TestFailuresIdle(t *testing.T) {
 		}
 	}
 	for i := range most {
-		must(fail(testRun(i, 0), 0))
+		must(fail(testFailures(i, 0), 0))
 	}
-	locked := testRun(0, 3)
+	locked := testFailures(0, 3)
 	locked.Lockout.Max = 1
-	must(fail(locked, 0))                // the first number, by a device
-	must(fail(testRun(1, 3), time.Hour)) // the second, later than all others
-	for range most {                     // every number is looked at
-		if err := fail(testRun(-5, 0), otp.FailuresLife-1); !errors.As(err, new(*otp.UnavailableError)) {
+	must(fail(locked, 0))                     // the first number, by a device
+	must(fail(testFailures(1, 3), time.Hour)) // the second, later than all others
+	for range most {                          // every number is looked at
+		if err := fail(testFailures(-5, 0), otp.FailuresLife-1); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
@@ -114,21 +114,21 @@ func TestFailuresIdle(t *testing.T) {
 		t.Fatalf("%d numbers, want all %d within their life", len(r.places), most)
 	}
 	for i := range most - 2 {
-		must(fail(testRun(most+i, 0), otp.FailuresLife))
+		must(fail(testFailures(most+i, 0), otp.FailuresLife))
 	}
 	for range most {
-		if err := fail(testRun(-5, 0), otp.FailuresLife); !errors.As(err, new(*otp.UnavailableError)) {
+		if err := fail(testFailures(-5, 0), otp.FailuresLife); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Fatalf("a number more than there is room for: %v", err)
 		}
 	}
 	for i := range most {
-		number := testRun(i, 0).Number
+		number := testFailures(i, 0).Number
 		if kept := r.get(number) != nil; kept != (i < 2) {
 			t.Errorf("number %d is kept: %v", i, kept)
 		}
 	}
 	for i := range 10 * most { // years later all but the locked one make room, whenever it is wanted
-		must(fail(testRun(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.FailuresLife))
+		must(fail(testFailures(1000+i, 0), time.Duration(3+i/(most-1)*2)*otp.FailuresLife))
 	}
 	if lock := r.locked(&locked, storeEpoch.Add(30*otp.FailuresLife)); lock == nil || lock.Limit != "max_failures" {
 		t.Errorf("what only an operator unlocks, after years: %v", lock)
@@ -142,7 +142,7 @@ func TestFailuresFootprint(t *testing.T) {
 		before := harness.HeapInUse()
 		r := newFailureTable()
 		for i := range n {
-			run := testRun(i, c.devices)
+			run := testFailures(i, c.devices)
 			if err := r.admit(&run, storeEpoch); err != nil {
 				t.Fatal(err)
 			}

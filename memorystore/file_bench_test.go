@@ -42,7 +42,7 @@ func BenchmarkFileAttempt(b *testing.B) {
 		var turn atomic.Int64
 		b.ReportAllocs()
 		for b.Loop() {
-			run := testRun(int(turn.Add(1))%10_000, 0)
+			run := testFailures(int(turn.Add(1))%10_000, 0)
 			run.Lockout = otp.Lockout{}
 			_, err := store.Attempt(ctxBg, challenges.next(), &otp.Answer{Failures: run, Now: storeEpoch})
 			if !errors.Is(err, otp.ErrWrongCode) {

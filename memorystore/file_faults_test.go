@@ -99,7 +99,7 @@ func TestFileDiskFull(t *testing.T) {
 				if err := s.Reserve(ctxBg, r); err != nil {
 					t.Fatal(err)
 				}
-				s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, 0), Now: storeEpoch})
+				s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testFailures(i, 0), Now: storeEpoch})
 			}
 			s.count(1, storeEpoch)
 			s.count(2, storeEpoch.Add(-time.Hour))
@@ -129,7 +129,7 @@ func TestFileDiskFull(t *testing.T) {
 			}
 			s.mu.Unlock()
 			miss(3)
-			s.Unlock(ctxBg, "", testRun(2, 0).Number)
+			s.Unlock(ctxBg, "", testFailures(2, 0).Number)
 			for i := range n { // looks at all, and forgets the one that is idle
 				s.count(1000+i, storeEpoch)
 			}
@@ -186,12 +186,12 @@ func TestFileTraffic(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i%7, worker), Now: r.Now})
+				s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testFailures(i%7, worker), Now: r.Now})
 				if i%3 == 0 {
-					s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: testRun(i%7, worker), Now: r.Now})
+					s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: testFailures(i%7, worker), Now: r.Now})
 				}
 				if i%50 == 0 {
-					s.Unlock(ctxBg, "", testRun(i%7, 0).Number)
+					s.Unlock(ctxBg, "", testFailures(i%7, 0).Number)
 				}
 			}
 		})

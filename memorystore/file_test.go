@@ -47,7 +47,7 @@ func TestFileCrash(t *testing.T) {
 	}
 	now = now.Add(time.Minute)
 	reserve(hourly)
-	stranger, device := testRun(1, 0), testRun(1, 5)
+	stranger, device := testFailures(1, 0), testFailures(1, 5)
 	device.Lockout.Max = 1
 	for range 3 {
 		s.Attempt(ctxBg, first.ID, &otp.Answer{Failures: stranger, Now: now})
@@ -89,13 +89,13 @@ func TestFileForgets(t *testing.T) {
 		if err := s.Reserve(ctxBg, r); err != nil {
 			t.Fatal(err)
 		}
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, 0), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testFailures(i, 0), Now: storeEpoch})
 		if i == 0 {
 			s.flush()
-			s.Unlock(ctxBg, "", testRun(i, 0).Number)
+			s.Unlock(ctxBg, "", testFailures(i, 0).Number)
 		}
 		if i == 1 {
-			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: testRun(i, 0), Now: storeEpoch}); err != nil {
+			if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: testFailures(i, 0), Now: storeEpoch}); err != nil {
 				t.Fatal(err)
 			}
 		}

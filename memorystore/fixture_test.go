@@ -35,7 +35,7 @@ func newFixture() *fixture {
 	rates := []otp.Rate{{Count: 2, Window: time.Minute}, {Count: 10, Window: time.Hour}}
 	f := &fixture{
 		counted: testCounter(1, rates...), returned: testCounter(2, otp.Rate{Count: 1, Window: time.Hour}),
-		locked: testRun(1, 0), device: testRun(1, 5), ended: testRun(2, 0), handled: otp.Digest{9},
+		locked: testFailures(1, 0), device: testFailures(1, 5), ended: testFailures(2, 0), handled: otp.Digest{9},
 	}
 	f.ended.Lockout.Max = 1
 	for i, r := range []**otp.Reservation{&f.untouched, &f.accepted, &f.answered} {
@@ -105,7 +105,7 @@ func (f *fixture) want(s *savedStore, now time.Time) {
 		wait := max(0, c.wait-now.Sub(storeEpoch))
 		wantLimit(s.t, s.Reserve(ctxBg, r), c.limit, wait)
 	}
-	wrong := s.failures.of(&f.device)
+	wrong := s.failures.lookup(&f.device)
 	if wrong == nil || wrong.count != 1 || len(wrong.moments) != 1 || wrong.moments[0] != storeEpoch.UnixNano() {
 		s.t.Errorf("the device's wrong codes are %v, want one at %v", wrong, storeEpoch)
 	}

@@ -77,7 +77,7 @@ func TestKilled(t *testing.T) {
 	s := openSaved(t, dir, storeEpoch)
 	s.wantLog()
 	got := s.counted(1)
-	failures := s.failures.get(testRun(1, 0).Number)
+	failures := s.failures.get(testFailures(1, 0).Number)
 	t.Logf("%d counted a second before the end, %d in all, %d in the file", want, counted, got)
 	if got < want {
 		t.Errorf("%d sendings are counted, want %d at least", got, want)
@@ -99,7 +99,7 @@ func countForEver(dir string) {
 		if err := store.Reserve(ctxBg, r); err != nil {
 			panic(err)
 		}
-		run := testRun(1, 0)
+		run := testFailures(1, 0)
 		run.Lockout = otp.Lockout{}
 		store.Attempt(ctxBg, r.ID, &otp.Answer{Failures: run, Now: storeEpoch})
 		store.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Now: storeEpoch})

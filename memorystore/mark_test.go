@@ -20,7 +20,7 @@ func TestFileUnlockStays(t *testing.T) {
 	a.close()
 	b.close()
 	a = openSaved(t, dir, storeEpoch)
-	if known, err := a.Unlock(ctxBg, "", testRun(1, 0).Number); !known || err != nil {
+	if known, err := a.Unlock(ctxBg, "", testFailures(1, 0).Number); !known || err != nil {
 		t.Fatalf("Unlock: %v, %v", known, err)
 	}
 	for range 2 {
@@ -70,7 +70,7 @@ func TestFileUnmarkedLater(t *testing.T) {
 // lift has an operator lift a number's lock, and clear a counter.
 func (s *savedStore) lift(i int) {
 	s.t.Helper()
-	unlocked, err := s.Unlock(ctxBg, "", testRun(i, 0).Number)
+	unlocked, err := s.Unlock(ctxBg, "", testFailures(i, 0).Number)
 	cleared, clearing := s.Clear(ctxBg, "", testCounter(i))
 	if err = errors.Join(err, clearing); !unlocked || !cleared || err != nil {
 		s.t.Fatalf("number %d: unlocked %v, cleared %v, %v", i, unlocked, cleared, err)
@@ -156,7 +156,7 @@ func TestFileUnlockNotHandedBack(t *testing.T) {
 	s.lift(1)
 	other := openSaved(t, dir, storeEpoch)
 	r := testReservation(storeEpoch)
-	r.Failures = testRun(1, 0)
+	r.Failures = testFailures(1, 0)
 	if err := other.Reserve(ctxBg, r); err == nil {
 		t.Error("a lock that another process has lifted is not there: this test shows nothing")
 	}
@@ -179,7 +179,7 @@ func TestFileLockKept(t *testing.T) {
 			hold := openSaved(t, dir, storeEpoch)
 			other := openSaved(t, dir, storeEpoch)
 			hold.close()
-			other.Unlock(ctxBg, "", testRun(1, 0).Number)
+			other.Unlock(ctxBg, "", testFailures(1, 0).Number)
 			other.count(9, storeEpoch)
 			other.close()
 		},
@@ -205,7 +205,7 @@ func TestFileLockKept(t *testing.T) {
 			path := b.file.path
 			b.close()
 			editFile(func(tx *bbolt.Tx) error {
-				key := testRun(2, 0).Number
+				key := testFailures(2, 0).Number
 				return tx.Bucket(bucketFailures).Put(key[:len(tableKey{})], []byte{0xff})
 			})(t, path)
 		},
@@ -229,7 +229,7 @@ func TestFileLockKept(t *testing.T) {
 			path := b.file.path
 			b.close()
 			editFile(func(tx *bbolt.Tx) error {
-				key := testRun(2, 0).Number
+				key := testFailures(2, 0).Number
 				return tx.Bucket(bucketFailures).Put(key[:len(tableKey{})], []byte{0xff})
 			})(t, path)
 			aside := filepath.Join(dir, "memory.db")

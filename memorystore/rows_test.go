@@ -123,7 +123,7 @@ func (p *twins) counters(t *rapid.T) (list []otp.Counter) {
 }
 
 func (p *twins) run(t *rapid.T) otp.Failures {
-	run := testRun(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
+	run := testFailures(p.name*10+rapid.IntRange(0, 1).Draw(t, "number"), rapid.IntRange(0, 6).Draw(t, "device"))
 	run.Lockout = otp.Lockout{Count: 2, For: time.Minute, Max: rapid.IntRange(5, 6).Draw(t, "max")}
 	return run
 }

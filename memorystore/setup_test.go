@@ -214,7 +214,7 @@ func (s *savedStore) fill(n int) (pending []*otp.Reservation) {
 			s.t.Fatal(err)
 		}
 		for range 3 {
-			s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, 0), Now: storeEpoch})
+			s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testFailures(i, 0), Now: storeEpoch})
 		}
 		pending = append(pending, r)
 	}
@@ -229,7 +229,7 @@ func (s *savedStore) have(pending []*otp.Reservation) (counted, locked, live int
 		if s.counted(i) > 0 {
 			counted++
 		}
-		run := testRun(i, 0)
+		run := testFailures(i, 0)
 		s.mu.Lock()
 		if s.failures.locked(&run, storeEpoch) != nil {
 			locked++
@@ -247,7 +247,7 @@ func (s *savedStore) lock(i, device int) {
 	s.t.Helper()
 	r := s.reserve()
 	for range 3 {
-		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testRun(i, device), Now: storeEpoch})
+		s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: testFailures(i, device), Now: storeEpoch})
 	}
 	if !s.locked(i, device) {
 		s.t.Fatalf("number %d is not locked", i)
@@ -255,7 +255,7 @@ func (s *savedStore) lock(i, device int) {
 }
 
 func (s *savedStore) locked(i, device int) bool {
-	run := testRun(i, device)
+	run := testFailures(i, device)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failures.locked(&run, storeEpoch) != nil
@@ -292,8 +292,8 @@ func (s *savedStore) good(r *otp.Reservation) bool {
 	return err == nil
 }
 
-// testRun returns the run of the i-th number; device 0 is all strangers.
-func testRun(i, device int) otp.Failures {
+// testFailures returns the failures of the i-th number; device 0 is all strangers.
+func testFailures(i, device int) otp.Failures {
 	r := otp.Failures{Lockout: otp.Lockout{Count: 3, For: time.Minute, Max: 100}}
 	binary.BigEndian.PutUint64(r.Number[:], uint64(i)+1)
 	binary.BigEndian.PutUint64(r.Device[:], uint64(device))

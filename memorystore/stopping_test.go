@@ -186,7 +186,7 @@ func TestStopFullDisk(t *testing.T) {
 	s.file.writing.Lock()
 	s.file.update = func(func(*bbolt.Tx) error) error { return full }
 	s.file.writing.Unlock()
-	run := testRun(1, 0)
+	run := testFailures(1, 0)
 	for range 2 {
 		_, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Proof: r.Proof, Failures: run, Now: storeEpoch})
 		if !errors.Is(err, full) || !errors.As(err, new(*otp.UnavailableError)) {

@@ -77,7 +77,7 @@ func TestFileKeepsUnknown(t *testing.T) {
 	s := openSaved(t, dir, storeEpoch)
 	s.count(1, storeEpoch)
 	r := testReservation(storeEpoch)
-	run := testRun(1, 2)
+	run := testFailures(1, 2)
 	miss := func(s *savedStore) {
 		t.Helper()
 		if _, err := s.Attempt(ctxBg, r.ID, &otp.Answer{Failures: run, Now: storeEpoch}); !errors.Is(err, otp.ErrWrongCode) {
