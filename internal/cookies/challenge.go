@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// Challenge is the content of the challenge cookie: the challenge that the browser asked
-// for, and all that the gate needs to go on with it, so that no store keeps it.
+// Challenge is the content of the challenge cookie: the ID of the browser's challenge, and
+// everything else that the gate needs to go on with it. So no store holds a number.
 type Challenge struct {
 	ID         otp.ID
 	Number     number.Number
@@ -46,54 +46,54 @@ const (
 const challengeLife = otp.MaxLife + 5*time.Minute
 
 // seal returns the value of the challenge cookie.
-func (a *Challenge) seal(ring *session.Ring, realm string) (string, error) {
+func (c *Challenge) seal(ring *session.Ring, realm string) (string, error) {
 	var flags byte
-	if a.Unlisted {
+	if c.Unlisted {
 		flags |= flagUnlisted
 	}
-	if a.Restricted {
+	if c.Restricted {
 		flags |= flagRestricted
 	}
 	version := byte(challengeVersion)
-	if a.unknown != "" {
+	if c.unknown != "" {
 		version = challengeFields
 	}
-	plain := append(make([]byte, 0, 64+len(a.ReturnTo)), version, flags)
-	plain = append(plain, a.ID[:]...)
-	plain = binary.BigEndian.AppendUint64(plain, uint64(a.Expires.Unix()))
-	for _, text := range []string{a.Number.E164, a.Number.Region, a.User, a.ReturnTo} {
+	plain := append(make([]byte, 0, 64+len(c.ReturnTo)), version, flags)
+	plain = append(plain, c.ID[:]...)
+	plain = binary.BigEndian.AppendUint64(plain, uint64(c.Expires.Unix()))
+	for _, text := range []string{c.Number.E164, c.Number.Region, c.User, c.ReturnTo} {
 		plain = binary.BigEndian.AppendUint16(plain, uint16(len(text)))
 		plain = append(plain, text...)
 	}
-	plain = append(plain, a.unknown...)
+	plain = append(plain, c.unknown...)
 	return ring.Seal(session.ForChallenge, realm, plain)
 }
 
 // openChallenge opens the value of a challenge cookie, and returns false if it cannot.
 func openChallenge(ring *session.Ring, realm, sealed string) (Challenge, bool) {
-	var a Challenge
+	var c Challenge
 	plain, err := ring.Open(session.ForChallenge, realm, sealed)
 	const head = 2 + 16 + 8
 	if err != nil || len(plain) < head || plain[0] != challengeVersion && plain[0] != challengeFields {
-		return a, false
+		return c, false
 	}
-	a.Unlisted, a.Restricted = plain[1]&flagUnlisted != 0, plain[1]&flagRestricted != 0
-	copy(a.ID[:], plain[2:])
-	a.Expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
+	c.Unlisted, c.Restricted = plain[1]&flagUnlisted != 0, plain[1]&flagRestricted != 0
+	copy(c.ID[:], plain[2:])
+	c.Expires = time.Unix(int64(binary.BigEndian.Uint64(plain[18:])), 0)
 	rest := plain[head:]
-	for _, into := range []*string{&a.Number.E164, &a.Number.Region, &a.User, &a.ReturnTo} {
+	for _, into := range []*string{&c.Number.E164, &c.Number.Region, &c.User, &c.ReturnTo} {
 		if len(rest) < 2 {
-			return a, false
+			return c, false
 		}
 		n := int(binary.BigEndian.Uint16(rest))
 		if len(rest) < 2+n {
-			return a, false
+			return c, false
 		}
 		*into, rest = string(rest[2:2+n]), rest[2+n:]
 	}
 	if len(rest) > 0 && plain[0] == challengeVersion {
-		return a, false
+		return c, false
 	}
-	a.unknown = string(rest)
-	return a, session.AreFields(a.unknown)
+	c.unknown = string(rest)
+	return c, session.AreFields(c.unknown)
 }

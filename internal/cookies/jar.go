@@ -102,9 +102,9 @@ func (b *Browser) Renewal(s session.Session) string {
 // StartSession gives the browser a new session for the number of a challenge, which
 // the person has just verified by means. It replaces any session and challenge that
 // the browser had.
-func (b *Browser) StartSession(a *Challenge, means session.Means, remember bool) (session.Session, error) {
+func (b *Browser) StartSession(c *Challenge, means session.Means, remember bool) (session.Session, error) {
 	s := session.Session{
-		ID: session.NewID(), Number: a.Number.E164, Region: a.Number.Region, User: a.User,
+		ID: session.NewID(), Number: c.Number.E164, Region: c.Number.Region, User: c.User,
 		Remember: remember && b.Life.Remember > 0, Means: means,
 	}
 	b.Life.Begin(&s, b.Now)
@@ -122,7 +122,7 @@ func (b *Browser) StartSession(a *Challenge, means session.Means, remember bool)
 }
 
 // EndSessions revokes all sessions that the browser sent. It also revokes one that was
-// idle too long, or with a number that the gate does not allow today: such a session
+// idle too long, and one whose number the gate does not allow today: such a session
 // could become valid again. It returns the first of them, and false if there is none.
 func (b *Browser) EndSessions() (first session.Session, ok bool) {
 	audience := b.audience()
@@ -146,24 +146,23 @@ func (b *Browser) EndSessions() (first session.Session, ok bool) {
 // DropSession deletes the session cookie.
 func (b *Browser) DropSession() { b.set(b.W, b.session, "", b.HTTPS, -1) }
 
-// Challenge returns the challenge that the browser asked for, in the first of its
-// challenge cookies that opens and that keep accepts. It returns false if there is
-// none.
-func (b *Browser) Challenge(keep func(*Challenge) bool) (a Challenge, ok bool) {
+// Challenge returns the content of the first challenge cookie that opens and that keep
+// accepts. It returns false if there is none.
+func (b *Browser) Challenge(keep func(*Challenge) bool) (c Challenge, ok bool) {
 	audience := b.audience()
 	found := b.find(b.R, b.challenge, b.HTTPS, func(value string) (ok bool) {
-		a, ok = openChallenge(b.Vault.Ring, audience, value)
-		return ok && keep(&a)
+		c, ok = openChallenge(b.Vault.Ring, audience, value)
+		return ok && keep(&c)
 	})
 	if !found {
 		return Challenge{}, false
 	}
-	return a, true
+	return c, true
 }
 
-// SetChallenge gives the browser the challenge that it asked for.
-func (b *Browser) SetChallenge(a *Challenge) error {
-	sealed, err := a.seal(b.Vault.Ring, b.audience())
+// SetChallenge writes the challenge cookie.
+func (b *Browser) SetChallenge(c *Challenge) error {
+	sealed, err := c.seal(b.Vault.Ring, b.audience())
 	if err != nil {
 		return err
 	}
@@ -177,8 +176,8 @@ func (b *Browser) DropChallenge() { b.set(b.W, b.challenge, "", b.HTTPS, -1) }
 // Knows reports whether this browser has verified a number before.
 func (b *Browser) Knows(e164 string) bool { return b.DeviceFor(e164) != "" }
 
-// DeviceFor returns the name under which the failures of this browser count for a
-// number that it has verified before, or "".
+// DeviceFor returns the name under which this browser's failures for a number count. It
+// returns "" if the browser has not verified the number, or if a cutoff has ended that.
 func (b *Browser) DeviceFor(e164 string) string {
 	d := b.device()
 	n, known := d.knows(numberDigest(b.Vault.Ring, b.audience(), e164), b.Now)
@@ -221,7 +220,7 @@ func (b *Browser) LeaveNotice(notice string) {
 	b.set(b.W, b.notice, notice, b.HTTPS, noticeLife)
 }
 
-// TakeNotice reports whether a notice was left, and deletes it.
+// TakeNotice reports whether the browser has this notice, and deletes it.
 func (b *Browser) TakeNotice(notice string) bool {
 	left := b.find(b.R, b.notice, b.HTTPS, func(value string) bool { return value == notice })
 	if left {

@@ -120,7 +120,7 @@ func drawAsk(t *rapid.T) Challenge {
 	a := Challenge{
 		Number: number.Number{E164: rapid.StringN(0, 16, 16).Draw(t, "number"), Region: rapid.StringMatching(`[A-Z]{2}`).Draw(t, "region")},
 		User:   rapid.StringN(0, 60, 255).Draw(t, "user"), ReturnTo: rapid.StringN(0, 200, 1000).Draw(t, "rd"),
-		Restricted: rapid.Bool().Draw(t, "guarded"), Unlisted: rapid.Bool().Draw(t, "decoy"),
+		Restricted: rapid.Bool().Draw(t, "restricted"), Unlisted: rapid.Bool().Draw(t, "unlisted"),
 		Expires: time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "expires"), 0),
 	}
 	copy(a.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
