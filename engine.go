@@ -16,20 +16,20 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// openEngines lists the engines of the running configuration, of a configuration that is
-// loading, and of configurations that are ending.
+// openEngines holds the engines of three kinds of configurations: the running one, one
+// that is loading, and those that are ending.
 var openEngines shared.Live[*engine]
 
 // holdings are the functions that release acquired values, in the order of acquiring.
 type holdings []func() error
 
 // release calls all functions once, the latest first.
-func (r *holdings) release() error {
+func (h *holdings) release() error {
 	var errs []error
-	for i := len(*r) - 1; i >= 0; i-- {
-		errs = append(errs, (*r)[i]())
+	for i := len(*h) - 1; i >= 0; i-- {
+		errs = append(errs, (*h)[i]())
 	}
-	*r = nil
+	*h = nil
 	return errors.Join(errs...)
 }
 
@@ -126,8 +126,9 @@ func (e *engine) called(endpoint string, took time.Duration, err error) {
 	}
 }
 
-// Destruct waits for the sends in flight, at most drain. Afterwards the caller that
-// released the engine releases its store, vault and tokens.
+// Destruct implements caddy.Destructor. It waits for the sends in flight, for at most
+// drain. The caller that released the engine then releases the store, the vault and the
+// tokens.
 func (e *engine) Destruct() error {
 	openEngines.Remove(e)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)

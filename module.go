@@ -176,11 +176,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.open(ctx, account)
 }
 
-// open opens the vault, the store and the tokens, one after another, and then the engine
-// on them. Each of them may wait long, and no constructor of shared.Pool may wait for
-// another one.
+// open opens the vault, the store and the tokens, and then the engine on them. It opens
+// them one after another and outside the engine's constructor: each may take long, and no
+// constructor of shared.Pool may wait for another one.
 func (a *App) open(ctx caddy.Context, account account) error {
-	archives, _ := a.store.(ArchiveModule) // nil if Caddy's storage keeps them
+	archives, _ := a.store.(ArchiveModule) // nil if Caddy's storage keeps the keys
 	v, err := vault.Open(ctx, archives, account.secret)
 	if err != nil {
 		return err

@@ -115,7 +115,7 @@ type Gate struct {
 	jar        cookies.Jar
 	identity   identity.Headers
 	bypass     caddyhttp.MatcherSets
-	bypassSets caddyhttp.RawMatcherSets    // the JSON of bypass
+	bypassSets caddyhttp.RawMatcherSets    // the value of BypassRaw, which LoadModule clears
 	hosts      *atomic.Pointer[boundHosts] // holds nil until Caddy has started
 	flow       *flow.Flow                  // the gate's own pages
 	logger     *zap.Logger
@@ -136,8 +136,8 @@ func (Gate) CaddyModule() caddy.ModuleInfo {
 // check returns an error if an option is missing or out of range. It loads nothing.
 func (g *Gate) check() error { return within("websms_otp", g.checkOptions()) }
 
-// checkOptions is check without the name of the directive, for the Caddyfile, where the
-// error names the line instead.
+// checkOptions does the same, without the name of the directive in the error. The parser
+// of the Caddyfile calls it, because its errors name the line.
 func (g *Gate) checkOptions() error {
 	if strings.TrimSpace(g.Company) == "" {
 		return wrongf("company", "is missing: say who sends the code, as people are to read it in the message")
@@ -245,8 +245,8 @@ func (g *Gate) loadBypass(ctx caddy.Context) error {
 	return g.bypass.FromInterface(matchers)
 }
 
-// newFlow makes the gate's own pages, and the jar with which they and ServeHTTP read
-// cookies.
+// newFlow makes the flow, which serves the gate's own pages, and the jar. The flow and
+// ServeHTTP read cookies with the same jar.
 func (g *Gate) newFlow(ctx caddy.Context) error {
 	shown, err := pages.New(g.Prefix, g.Company)
 	if err != nil {
@@ -275,8 +275,9 @@ func (g *Gate) newFlow(ctx caddy.Context) error {
 	return nil
 }
 
-// ServeHTTP decides what becomes of a request: one of our own pages, through
-// to the next handler, or challenged.
+// ServeHTTP answers a request for one of the gate's own pages. It passes a request with
+// a session, or one that bypass matches, to the next handler. It denies every other
+// request.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	g.identity.Scrub(r)
 	if own := request.OwnURL(r, g.Prefix); own != nil {
@@ -312,13 +313,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		answer.Begin() // in case no handler has written anything
 		return nil
 	}
-	request.MakePrivate(w.Header()) // handle_errors answers now, and not through answer
+	request.MakePrivate(w.Header()) // the routes of handle_errors write to w, not to answer
 	w.Header()["Cache-Control"] = []string{"no-store"}
 	return err
 }
 
-// passage holds everything that a gate adds to a request that it lets pass, and to the
-// answer, so that it is one allocation.
+// passage holds all values that a gate adds to a passed request and to its answer. They
+// are in one struct, so that a request costs one allocation.
 type passage struct {
 	identity identity.Values
 	cookies  request.Cookies
@@ -334,7 +335,8 @@ type passage struct {
 // that let the request pass.
 const passageVar = "websms.passage"
 
-// admit makes r what the handlers behind us are to see of a verified request.
+// admit changes a verified request for the handlers behind the gate. It sets the
+// identity headers and the placeholders, and removes the gate's cookies.
 func (g *Gate) admit(r *http.Request, s *session.Session) *passage {
 	p := new(passage)
 	g.identity.Admit(r, &p.identity, s.Number, s.User)
@@ -348,15 +350,16 @@ func (g *Gate) admit(r *http.Request, s *session.Session) *passage {
 	caddyhttp.SetVar(ctx, passageVar, p)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)
-	} else if _, named := repl.Get("http.auth.user.id"); !named { // by a first factor in front of us
+	} else if _, named := repl.Get("http.auth.user.id"); !named { // a handler in front may have named the user
 		repl.Set("http.auth.user.id", p.number)
 	}
 	repl.Set("http.auth.user.phone", p.number)
 	return p
 }
 
-// placeholder returns the value of a placeholder of a request with the context ctx,
-// and false if it is none of the gate's. The last gate of the request counts.
+// placeholder returns the value of one of the gate's placeholders, for the request with
+// the context ctx. It returns false for any other name. If the request has passed several
+// gates, the value comes from the last one.
 func placeholder(ctx context.Context, name string) (any, bool) {
 	name, ours := strings.CutPrefix(name, "http.websms.")
 	if !ours {
@@ -377,9 +380,11 @@ func placeholder(ctx context.Context, name string) (any, bool) {
 	return nil, false
 }
 
-// verifiedAt is the value of a placeholder that is formatted only where it is used.
+// verifiedAt is the value of the placeholder http.websms.verified_at, in seconds since
+// 1970. Most requests do not use it, so String formats it only on demand.
 type verifiedAt int64
 
+// String returns the time in RFC 3339.
 func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format(time.RFC3339) }
 
 // admits reports whether the person of a session may still pass. The gate must allow
