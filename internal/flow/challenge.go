@@ -45,8 +45,8 @@ func (f *Flow) viewOf(v *visit, cookie *cookies.Challenge, c otp.Challenge) chal
 }
 
 // asExpired returns otp.ErrExpired if err says that there is no challenge and the
-// challenge of the cookie has expired. Otherwise it returns err. A store deletes an
-// expired challenge, but the cookie still has its expiry time.
+// challenge of the cookie has expired. Otherwise it returns err. The cookie knows the
+// expiry time longer than the store, which deletes expired challenges.
 func asExpired(cookie *cookies.Challenge, err error, now time.Time) error {
 	if errors.Is(err, otp.ErrNoChallenge) && cookie.ID != (otp.ID{}) && !now.Before(cookie.Expires) {
 		return otp.ErrExpired
@@ -55,15 +55,15 @@ func asExpired(cookie *cookies.Challenge, err error, now time.Time) error {
 }
 
 // challengeOf returns the challenge in the browser's cookie, and false if it has none.
-// Behind a first factor, the challenge must belong to the user and number of now.
+// Behind a first factor, the challenge must belong to the user that it names now, and to that user's number.
 func (f *Flow) challengeOf(v *visit) (cookies.Challenge, bool) {
 	return v.Challenge(func(cookie *cookies.Challenge) bool {
 		return cookie.User == v.user && (f.FirstFactor == nil || cookie.Number == v.number)
 	})
 }
 
-// refuseStep answers with a problem on the way to a session. If a code exists but the
-// gate cannot check it now, the page leads back to the code form. Otherwise the page
+// refuseStep answers with the problem of a step to a session, such as a send or a verify.
+// If a code exists but the gate cannot check it now, the page leads back to the code form. Otherwise the page
 // leads to the number form, and keeps the return target.
 func (f *Flow) refuseStep(v *visit, cookie *cookies.Challenge, p problem) error {
 	if p.Type == problemUnavailable(0).Type && cookie.ID != (otp.ID{}) {

@@ -1,6 +1,6 @@
 // Package flow serves the gate's own pages and JSON endpoints, and denies requests
 // without a session. Each endpoint has a file; routing.go has the table of endpoints.
-// Only the gate calls this package, and it alone decides which requests pass.
+// The gate decides which requests pass, and calls this package for all others.
 package flow
 
 import (
@@ -46,7 +46,7 @@ type Flow struct {
 	streams *streams
 }
 
-// New returns a Flow with the fields of f that is ready for requests.
+// New returns a copy of f that is ready for requests.
 func New(f Flow) *Flow {
 	f.origin, f.streams = http.NewCrossOriginProtection(), newStreams()
 	return &f

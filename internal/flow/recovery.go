@@ -16,7 +16,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// The prefixes of a holder. They keep a number apart from a user with the same text.
+// The prefixes of a holder, which is the person that a recovery code is for. They keep a
+// number apart from a user with the same text.
 const (
 	holderNumber = "number "
 	holderUser   = "user "
@@ -30,6 +31,8 @@ func NumberHolder(e164 string) string { return holderNumber + e164 }
 // a first factor.
 func UserHolder(user string) string { return holderUser + user }
 
+// problemWrongRecovery is the problem of a wrong recovery code. Unlike the code of an SMS,
+// a recovery code has no attempts left to show.
 var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
 // getRecover shows the form for a recovery code.

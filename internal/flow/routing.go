@@ -23,14 +23,14 @@ type visit struct {
 	number number.Number
 }
 
-// endpoint is one of the gate's own pages. get also answers HEAD. A nil function means
+// endpoint is one path below the prefix, with its methods. get also answers HEAD. A nil function means
 // that the endpoint does not have the method.
 type endpoint struct {
 	get, post func(*Flow, *visit) error
 	personal  bool // it needs the user and the number of a first factor, if there is one
 }
 
-// endpoints has the endpoints by their path below the prefix.
+// endpoints has the endpoints by their paths.
 var endpoints map[string]endpoint
 
 func init() { // in init, because the handlers refer back to the table

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// streams counts the open status streams of a gate, by challenge.
+// streams counts the open status streams of each challenge of a gate.
 type streams struct {
 	closing chan struct{} // closed when the server shuts down
 	close   func()        // closes it, once
@@ -22,7 +22,7 @@ type streams struct {
 	open map[otp.ID]int
 }
 
-// newStreams returns streams with none open.
+// newStreams returns a counter without open streams.
 func newStreams() *streams {
 	s := &streams{closing: make(chan struct{}), open: make(map[otp.ID]int)}
 	s.close = sync.OnceFunc(func() { close(s.closing) })
@@ -81,8 +81,8 @@ func (f *Flow) stream(v *visit, cookie *cookies.Challenge) error {
 		}, nil)
 	}
 	defer f.streams.end(cookie.ID)
-	// One ticker serves the whole stream. A new one for each change would show, by the
-	// time of the next beat, a change that the view hides.
+	// One ticker serves the whole stream. A new one for each change would reveal a change
+	// that viewOf hides, because the next heartbeat would come later.
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	var last []byte

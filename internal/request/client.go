@@ -43,7 +43,7 @@ func InEarlyData(r *http.Request) bool {
 	return trusted && len(r.Header["Early-Data"]) > 0
 }
 
-// Network returns the name that limits per IP count a client under. That is an IPv4
+// Network returns the name under which limits per IP count a client. The name is an IPv4
 // address, or the /64 of an IPv6 address. A provider gives each customer at least a /64
 // (RFC 6177), and the customer can use any address in it.
 func Network(r *http.Request) string {

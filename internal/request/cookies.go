@@ -9,19 +9,20 @@ import (
 )
 
 // cookiesVar is the variable of a request in which the first gate keeps the Cookie
-// fields, before it removes the gate's cookies. With a doubtful path a request
-// passes several gates of a site, and each of them must see the session.
+// fields, before it removes its own cookies. A request with a doubtful path can pass
+// several gates of a site, and each of them must see the session.
 const cookiesVar = "websms.cookies"
 
 // Cookies holds the Cookie fields of a request before and after a gate's cookies
 // were removed. The zero Cookies is ready for one request.
 type Cookies struct {
 	sent []string  // as the client sent them
-	left [1]string // what is left of a single field, as browsers send it
+	left [1]string // the rest of a single field; browsers send one field
 }
 
-// Strip removes from r the cookies of a gate, which own tells by their names. The
-// handlers behind the gate do not see them. CookieFields still returns them.
+// Strip removes the cookies of a gate from r, so that the handlers behind the gate do not
+// see them. own reports whether a cookie of a name is the gate's. CookieFields still
+// returns all cookies.
 func (c *Cookies) Strip(r *http.Request, own func(name string) bool) {
 	if fields := r.Header["Cookie"]; len(fields) > 0 && caddyhttp.GetVar(r.Context(), cookiesVar) == nil {
 		c.sent = fields

@@ -26,8 +26,8 @@ const (
 	Doubtful
 )
 
-// DoubtOf judges the path that the client sent, and the path after a
-// rewrite in front of the gate. The greater doubt counts.
+// DoubtOf returns the greater doubt of two paths: the one that the client sent, and the
+// one after a rewrite in front of the gate.
 func DoubtOf(r *http.Request) Doubt {
 	d := pathDoubt(r.URL)
 	sent := Asked(r)
@@ -68,9 +68,9 @@ func escapedDoubt(raw string) Doubt {
 	return Plain
 }
 
-// special are the bytes that make a decoded path doubtful anywhere in it: control
-// characters, a backslash, and `%`, `?` and `#`. A URL.Path holds the last three
-// only if they were escaped.
+// special holds the bytes that make a decoded path doubtful: control characters, a
+// backslash, and `%`, `?` and `#`. A URL.Path holds the last three only if they were
+// escaped.
 var special = func() (set [256]bool) {
 	for c := range 0x20 {
 		set[c] = true
@@ -83,10 +83,10 @@ var special = func() (set [256]bool) {
 
 // decodedDoubt judges a path that was decoded once.
 func decodedDoubt(p string) Doubt {
-	if p == "*" { // of OPTIONS (RFC 9112, 3.2.4)
+	if p == "*" { // the target of `OPTIONS *` (RFC 9112, 3.2.4)
 		return Plain
 	}
-	if p == "" || p[0] != '/' { // an upstream is sent "/" for an empty path
+	if p == "" || p[0] != '/' { // for an empty path, Caddy sends "/" to an upstream
 		return Doubtful
 	}
 	d, ascii, start := Plain, true, 1
@@ -103,9 +103,9 @@ func decodedDoubt(p string) Doubt {
 			return Doubtful
 		case c == ';':
 			d = mild
-		case c == ':' && p[i-1] == ':': // a stream of a file, to Windows
+		case c == ':' && p[i-1] == ':': // Windows reads a stream of a file
 			return Doubtful
-		case '0' <= c && c <= '9' && p[i-1] == '~': // a short file name, to Windows
+		case '0' <= c && c <= '9' && p[i-1] == '~': // Windows reads a short file name
 			return Doubtful
 		case c >= utf8.RuneSelf:
 			ascii = false
@@ -143,7 +143,7 @@ func Readings(p string) ([]string, bool) {
 	for _, reading := range list[:len(list):len(list)] {
 		trimmed := trimSegments(reading)
 		add(trimmed)
-		if authority, ok := strings.CutPrefix(trimmed, "//"); ok { // a relative reference, to a URL parser
+		if authority, ok := strings.CutPrefix(trimmed, "//"); ok { // a URL parser reads a host
 			if i := strings.IndexByte(authority, '/'); i >= 0 {
 				add(authority[i:])
 			}

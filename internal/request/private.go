@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// privateWriter keeps shared caches from storing the answer to a verified
-// request, because an application may mark it public, and it may carry our
-// cookie. It changes nothing else in the answer.
+// privateWriter keeps shared caches from storing the answer to a verified request. The
+// application may have marked the answer as public, and it may carry the gate's cookie.
+// privateWriter changes nothing else in the answer.
 type privateWriter struct {
 	http.ResponseWriter
 	cookie string    // a Set-Cookie field, or ""
 	begun  bool      // the final header was written
-	values [1]string // of Cache-Control
+	values [1]string // the value of Cache-Control
 }
 
 // privateHijacker is a privateWriter on a connection that a handler can hijack.
@@ -54,6 +54,7 @@ func (w *privateWriter) Begin() {
 	}
 }
 
+// setCookie adds the Set-Cookie field, and marks the header as complete.
 func (w *privateWriter) setCookie() {
 	w.begun = true
 	if w.cookie != "" {
@@ -61,8 +62,9 @@ func (w *privateWriter) setCookie() {
 	}
 }
 
-// WriteHeader implements http.ResponseWriter. An informational answer is not
-// stored, and after a switch of protocols there is none (RFC 9110, 15.2).
+// WriteHeader implements http.ResponseWriter. It leaves an informational answer as it is,
+// because no cache stores one. No other answer follows a switch of protocols, so its
+// header gets the cookie (RFC 9110, 15.2).
 func (w *privateWriter) WriteHeader(status int) {
 	switch {
 	case w.begun:
@@ -119,7 +121,7 @@ func MakePrivate(h http.Header) { makePrivate(h, new([1]string)) }
 // makePrivate does what MakePrivate does, and puts the value of Cache-Control into
 // room.
 func makePrivate(h http.Header, room *[1]string) {
-	var one [1]string // of most answers that have the field
+	var one [1]string // most answers have at most one such field
 	fields := one[:0]
 	for name, values := range h {
 		switch {
