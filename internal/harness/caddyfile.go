@@ -34,8 +34,8 @@ func Adapt(text string) ([]byte, error) {
 	return config, err
 }
 
-// Validate provisions a configuration and lets go of it. It binds no port,
-// and keeps what it keeps in a folder of the test.
+// Validate provisions a configuration and cleans it up. It binds no port. Caddy's storage
+// is in a folder of the test.
 func Validate(t *testing.T, config []byte) error {
 	t.Helper()
 	cfg := new(caddy.Config)
@@ -56,7 +56,7 @@ func FileStorage(root string) json.RawMessage {
 	return caddyconfig.JSON(map[string]string{"module": "file_system", "root": root}, nil)
 }
 
-// Indented returns JSON in one spelling.
+// Indented returns JSON with one indentation, so that tests can compare it.
 func Indented(t *testing.T, data []byte) string {
 	t.Helper()
 	var v any
@@ -75,7 +75,11 @@ func In(opening, options string) string {
 	return opening + " {\n" + options + "\n}\n"
 }
 
-// InApp, InGate and InHook write options into a block of that kind.
-func InApp(options string) string  { return In("{\nwebsms", options) + "}\n" }
+// InApp writes options into the block of the app.
+func InApp(options string) string { return In("{\nwebsms", options) + "}\n" }
+
+// InGate writes options into the block of a gate.
 func InGate(options string) string { return In(":80 {\nwebsms_otp", "company Acme\n"+options) + "}\n" }
+
+// InHook writes options into the block of a webhook.
 func InHook(options string) string { return In(":80 {\nwebsms_webhook", "secret x\n"+options) + "}\n" }

@@ -17,7 +17,7 @@ type EventStream struct {
 	Response *http.Response
 	cancel   context.CancelFunc
 	events   chan string     // the data of each event
-	end      chan error      // why there are no more; nil: it ended well
+	end      chan error      // the reason why the stream has ended; nil if it ended well
 	All      strings.Builder // every event that was read
 }
 
@@ -58,7 +58,7 @@ func OpenEvents(b *Browser, ctx context.Context) *EventStream {
 	return s
 }
 
-// Close hangs up, as a browser does that leaves the page.
+// Close closes the connection, as a browser does when it leaves the page.
 func (s *EventStream) Close() {
 	s.cancel()
 	s.Response.Body.Close()
@@ -83,7 +83,7 @@ func (s *EventStream) Next() (event map[string]any, ok bool) {
 	return nil, false
 }
 
-// Until reads events to the first of a status.
+// Until reads events up to the first one with a status.
 func (s *EventStream) Until(status string) map[string]any {
 	s.t.Helper()
 	for {
@@ -97,8 +97,8 @@ func (s *EventStream) Until(status string) map[string]any {
 	}
 }
 
-// Ends reads what is left, and checks that the stream ends well. It returns
-// the last event.
+// Ends reads the other events, and checks that the stream ends well. It returns the last
+// event.
 func (s *EventStream) Ends(why string) (last map[string]any) {
 	s.t.Helper()
 	for {

@@ -3,7 +3,7 @@ package harness
 import "runtime"
 
 // HeapInUse returns how many bytes of the heap are in use. It collects garbage
-// twice, because the second run frees what finalizers of the first let go of.
+// twice, because the second collection frees the memory that finalizers of the first have released.
 func HeapInUse() int64 {
 	runtime.GC()
 	runtime.GC()

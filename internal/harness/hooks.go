@@ -14,7 +14,7 @@ func Deliver(b *Browser, body string) Answer {
 	return PostHook(b, http.MethodPost, b.HookPath, strings.NewReader(body), http.Header{"Authorization": {"Bearer " + WebhookSecret}})
 }
 
-// PostHook sends any request to the webhook, a body of unknown length in chunks.
+// PostHook sends any request to the webhook. It sends a body of unknown length in chunks.
 func PostHook(b *Browser, method, target string, body io.Reader, header http.Header) Answer {
 	b.T.Helper()
 	req, err := http.NewRequest(method, b.URL+target, body)
@@ -35,7 +35,7 @@ func PostHook(b *Browser, method, target string, body io.Reader, header http.Hea
 	return Answer{Response: res, Text: string(text)}
 }
 
-// What the webhook answers: to an event, and to what is none.
+// The answers of the webhook: to an event, and to a body that is no event.
 const (
 	Acknowledged   = `{"ok":true}`
 	InvalidPayload = `{"error":"invalid payload"}`

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-websms/websms/internal/shared"
 )
 
-// Held returns what the running configuration holds of a kind in the shared
-// pool: "engine", "vault" or "store". The pool must hold one of that kind.
+// Held returns the value of a kind that the running configuration holds in the shared
+// pool. The kind is "engine", "vault" or "store". The pool must hold one value of it.
 func Held(t *testing.T, kind string) any {
 	t.Helper()
 	var found []any
@@ -25,7 +25,7 @@ func Held(t *testing.T, kind string) any {
 	return found[0]
 }
 
-// References returns how many references the shared pool holds to each kind of thing.
+// References returns how many references the shared pool counts for each kind of value.
 func References() map[string]int {
 	var keys []string
 	shared.Pool.Range(func(key, _ any) bool {
@@ -41,10 +41,10 @@ func References() map[string]int {
 	return counts
 }
 
-// OneConfiguration is what one running configuration holds in the shared pool.
+// OneConfiguration has the references of one running configuration in the shared pool.
 var OneConfiguration = map[string]int{"engine": 1, "vault": 1, "store": 1, "tokens": 1}
 
-// WantPool checks how many references the shared pool holds to each kind.
+// WantPool checks how many references the shared pool counts for each kind.
 func WantPool(t *testing.T, want map[string]int) {
 	t.Helper()
 	if got := References(); !maps.Equal(got, want) {

@@ -15,11 +15,11 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// Plenty is the limits of a gate whose limits are not what a test is about.
+// Plenty has high limits, for tests of other things.
 const Plenty = "limits {\n per_number 100000/1h\n budget 1000000/1h\n cooldown 0s\n}"
 
-// TrustLocal makes the world's server believe X-Forwarded-For: whoever asks in
-// a test does so from this machine.
+// TrustLocal makes the world's server believe X-Forwarded-For. All clients of a test are
+// on this machine.
 const TrustLocal = "servers {\n trusted_proxies static 127.0.0.1 ::1\n}"
 
 var lastNumber atomic.Int32
@@ -60,14 +60,14 @@ func With(pairs ...string) http.Header {
 	return h
 }
 
-// Send posts a body as it is.
+// Send posts a body without a change.
 func (b *Browser) Send(path, contentType, body string, headers ...http.Header) Answer {
 	b.T.Helper()
 	return b.Pour(path, contentType, strings.NewReader(body), headers...)
 }
 
-// Pour posts what a reader holds; its length is told only if the client knows
-// that kind of reader.
+// Pour posts the content of a reader. The request has a Content-Length only if net/http
+// knows the type of the reader.
 func (b *Browser) Pour(path, contentType string, body io.Reader, headers ...http.Header) Answer {
 	b.T.Helper()
 	req, err := http.NewRequest(http.MethodPost, b.URL+path, body)
@@ -80,8 +80,8 @@ func (b *Browser) Pour(path, contentType string, body io.Reader, headers ...http
 	return b.fetch(req, headers...)
 }
 
-// Raw sends the bytes of one HTTP/1.1 request and returns the answer to it. No
-// client tidies them. Host and Connection: close are added behind the request line.
+// Raw sends one HTTP/1.1 request byte for byte, and returns the answer. It adds only Host
+// and `Connection: close`, after the request line.
 func (w *World) Raw(method, target string, lines ...string) Answer {
 	w.T.Helper()
 	address := strings.TrimPrefix(w.URL, "http://")
@@ -113,7 +113,7 @@ func (w *World) Raw(method, target string, lines ...string) Answer {
 	return Answer{res, string(text)}
 }
 
-// Cookies returns what the browser would send as its Cookie field.
+// Cookies returns the Cookie field that the browser would send.
 func (b *Browser) Cookies() string {
 	req, err := http.NewRequest(http.MethodGet, b.URL, nil)
 	if err != nil {
@@ -135,7 +135,7 @@ func (a Answer) SetCookie(name string) *http.Cookie {
 	return nil
 }
 
-// WantProblem checks that a is that refusal, for programs.
+// WantProblem checks that a is a problem in JSON with this status and type.
 func WantProblem(t *testing.T, what string, a Answer, status int, slug string) {
 	t.Helper()
 	if a.StatusCode != status || a.JSON("type") != slug {
@@ -197,9 +197,8 @@ func (b *Browser) AnswerWith(code string, headers ...http.Header) Answer {
 	return b.Post("/.websms/verify", []string{"code", code}, append(headers, API)...)
 }
 
-// WantSends checks that what do does has WebSMS asked for so many messages.
-// More of them would show before two codes have come to the witness, whom the
-// gate must be willing to send them.
+// WantSends checks that do causes want messages. Then it sends two codes to the witness,
+// a number that may get codes. A message too many would arrive before them.
 func (w *World) WantSends(what string, want int, witness string, do func()) {
 	w.T.Helper()
 	before := w.Sim.Counts().OTPRequests
@@ -225,11 +224,11 @@ func OtherCode(code string) string {
 	return string(wrong)
 }
 
-// words are what a code could stand as: ids and fractions hold digits too.
+// words matches whole words. A code stands alone, but ids and fractions hold digits too.
 var words = regexp.MustCompile(`[0-9A-Za-z.]+`)
 
-// WantNoSecrets checks that what Caddy has logged tells nothing it must not:
-// no secret, no token, no whole number, and no code that was sent.
+// WantNoSecrets checks that Caddy's log holds no secret, no token, no whole number and no
+// code that was sent.
 func (w *World) WantNoSecrets(more ...string) {
 	w.T.Helper()
 	log := w.LogText()

@@ -26,7 +26,7 @@ var HostileTargets = []string{
 	" /x", "\t/x", "\u00a0/x", "?x", "#x", ".", "..", "./x", "../x", "@evil.example/", ":80/", ";/x",
 }
 
-// HarmlessTargets are return targets that somebody may have asked for.
+// HarmlessTargets are return targets that an honest person may ask for.
 var HarmlessTargets = []string{
 	"/", "/x", "/a/b.php?c=d&e=f#g", "/?", "/a/../b", "/..", "/a%20b", "/%2e%2e/x", "/x?100%", "/x?%zz", "/x?%", "/a+b",
 	"/māori", "/m%C4%81ori?q=%F0%9F%A5%9D",
@@ -35,8 +35,8 @@ var HarmlessTargets = []string{
 	"/.websmsx", "/x/.websms", "/x?y=/.websms/login",
 }
 
-// OwnTargets are return targets that lead to the gate's own pages, where nobody
-// who has just signed in wants to be.
+// OwnTargets are return targets that lead to the gate's own pages. A login must not end
+// there.
 var OwnTargets = []string{
 	"/.websms", "/.websms/", "/.websms/login", "/.websms/logout?x", "/.websms?x", "/.websms#x", "/.WEBSMS/login",
 	"/%2ewebsms/login", "/%2Ewebsms",
@@ -56,9 +56,9 @@ func AsRequest(target string) *http.Request {
 	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server))
 }
 
-// StaysHere reports whether a browser on the site would stay there. It reads
-// as the URL standard has it: tabs and line ends are dropped, white space at
-// both ends is, and a backslash is a slash.
+// StaysHere reports whether a return target keeps a browser on the site. It reads the
+// target as the URL standard says: it drops tabs, line ends, and white space at both ends,
+// and reads a backslash as a slash.
 func StaysHere(location string) bool {
 	const origin = "https://app.example.com"
 	s := strings.Map(func(r rune) rune {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Wire is a reply as it came over the wire, its head not tidied by any client.
+// Wire is a reply as it came over the wire. No client has changed its header.
 type Wire struct {
 	Status int      // 0: there was no reply
 	Fields []string // the field lines, without their ends
@@ -36,8 +36,8 @@ func (r Wire) Field(name string) []string {
 	return values
 }
 
-// Exchange sends bytes on a connection of their own, and returns the first
-// reply to them: none, if the connection is cut.
+// Exchange sends bytes on a new connection, and returns the first reply. There is none if
+// the connection is cut.
 func (w *World) Exchange(request string) Wire {
 	w.T.Helper()
 	u, err := url.Parse(w.URL)
@@ -50,7 +50,7 @@ func (w *World) Exchange(request string) Wire {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	_, _ = io.WriteString(conn, request) // who is refused early is cut off early
+	_, _ = io.WriteString(conn, request) // after an early refusal, the server may close the connection
 	var got []byte
 	for buf := make([]byte, 4096); !complete(got); {
 		n, err := conn.Read(buf)
@@ -67,7 +67,7 @@ func (w *World) Exchange(request string) Wire {
 	return Wire{}
 }
 
-// complete reports whether a reply is, as far as its own length tells.
+// complete reports whether a reply is complete by its own length.
 func complete(reply []byte) bool {
 	head, body, found := bytes.Cut(reply, []byte("\r\n\r\n"))
 	if !found {
@@ -82,9 +82,9 @@ func complete(reply []byte) bool {
 	return bytes.HasSuffix(body, []byte("0\r\n\r\n"))
 }
 
-// RawHTTP2 sends one request over HTTP/2 with the field lines as they are,
-// name, value, name, value, which no client of the library would send, and
-// returns the reply: none, if the stream or the connection is reset.
+// RawHTTP2 sends one request over HTTP/2, and returns the reply. fields holds name, value,
+// name, value. RawHTTP2 sends them unchanged, as no client of the library would. There is
+// no reply if the stream or the connection is reset.
 func (w *World) RawHTTP2(method, path string, fields ...string) Wire {
 	w.T.Helper()
 	address := strings.TrimPrefix(w.URL, "https://")
@@ -137,8 +137,8 @@ func (w *World) RawHTTP2(method, path string, fields ...string) Wire {
 	}
 }
 
-// LoadServer makes Caddy run the world with options of the server that no
-// Caddyfile can give.
+// LoadServer makes Caddy run the world with options of the server that a Caddyfile cannot
+// have.
 func (w *World) LoadServer(gateOptions string, options map[string]any) {
 	w.T.Helper()
 	text, err := Adapt(w.Config(gateOptions))
@@ -165,7 +165,7 @@ func (w *World) LoadServer(gateOptions string, options map[string]any) {
 	w.AwaitReload()
 }
 
-// WantUnreached checks that no request has reached the app since it had seen so many.
+// WantUnreached checks that the app has seen no request more than this number.
 func (w *World) WantUnreached(t *testing.T, what string, before int) {
 	t.Helper()
 	if seen := w.App.Seen(); len(seen) != before {

@@ -31,7 +31,7 @@ import (
 )
 
 // World is a real Caddy with a gate, a simulated WebSMS and a legacy app
-// behind the gate. One runs at a time: Caddy is one to a process.
+// behind the gate. One world runs at a time, because a process has one Caddy.
 type World struct {
 	T        *testing.T
 	URL      string // of the gated site
@@ -73,13 +73,13 @@ func (c *clients) add(client *http.Client) {
 	c.list = append(c.list, client)
 }
 
-// Setup says how a world differs from the plain one.
+// Setup holds the options of a world. The zero Setup is a plain world.
 type Setup struct {
 	HTTPS   bool   // the site speaks HTTPS, with a certificate of Caddy's own
 	Global  string // more options of the global block
 	App     string // more options of the websms app
 	Gate    string // options of the gate beside its company
-	Matcher string // of the gate
+	Matcher string // the matcher of the gate
 	Front   string // directives of the site in front of the gate
 	Webhook string // options of the webhook beside its secret
 	Hook    string // directives behind the webhook, for passthrough
@@ -155,8 +155,8 @@ func Start(t *testing.T, s Setup) *World {
 	return w
 }
 
-// Load makes Caddy run the world with these options of the gate: at first, or
-// as a reload.
+// Load makes Caddy run the world with these options of the gate, for the first time or as
+// a reload.
 func (w *World) Load(gateOptions string) {
 	w.T.Helper()
 	if err := LoadCaddyfile(w.Config(gateOptions)); err != nil {
@@ -165,8 +165,8 @@ func (w *World) Load(gateOptions string) {
 	w.AwaitReload()
 }
 
-// Unhindered lets one address ask for as many codes as a test likes, unless it
-// says otherwise: in tests, everybody has the same one.
+// Unhindered adds a high limit per IP to the options of a gate, unless they have one. All
+// clients of a test have the same address.
 func Unhindered(gateOptions string) string {
 	const rate = "per_ip 1000000/1h"
 	switch {
@@ -213,7 +213,8 @@ func (w *World) Logged(logger string) []map[string]any {
 	return lines
 }
 
-// Eventually waits until what holds; the world's events happen behind requests.
+// Eventually waits until holds returns true, for at most 10 s. what names the condition
+// in the failure.
 func Eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -248,7 +249,7 @@ func (w *World) Browser() *Browser {
 	return &Browser{World: w, Header: http.Header{}, Client: client}
 }
 
-// Page and api are what the two kinds of clients accept.
+// Page and API are the Accept headers of a browser and of a program.
 var (
 	Page = http.Header{"Accept": {"text/html,application/xhtml+xml,*/*;q=0.8"}}
 	API  = http.Header{"Accept": {"application/json"}}
@@ -286,8 +287,8 @@ func (b *Browser) Do(method, path string, form url.Values, headers ...http.Heade
 	return b.fetch(req, headers...)
 }
 
-// fetch sends a request with the browser's own headers and these, of which
-// the last of a name counts, and reads the answer.
+// fetch sends a request with the browser's own headers and with headers, and reads the
+// answer. Of several values for one name, the last counts.
 func (b *Browser) fetch(req *http.Request, headers ...http.Header) Answer {
 	b.T.Helper()
 	for _, h := range append([]http.Header{b.Header}, headers...) {
@@ -351,7 +352,7 @@ func (b *Browser) Code(before int) string {
 	return message.Code
 }
 
-// Login goes the whole way: number, code, session.
+// Login asks for a code and enters it, so that the browser has a session.
 func (b *Browser) Login(number string) {
 	b.T.Helper()
 	if a := b.Post("/.websms/verify", []string{"code", b.Ask(number)}, API); a.StatusCode != http.StatusOK {
@@ -373,13 +374,14 @@ func (b *Browser) Cookie(name string) *http.Cookie {
 	return nil
 }
 
-// LegacyApp is what stands behind the gate. It answers with what it was asked.
+// LegacyApp is the application behind the gate. It answers with the request that it got.
 type LegacyApp struct {
 	*httptest.Server
 	Mu       sync.Mutex
 	Requests []SeenRequest
 }
 
+// SeenRequest is a request that reached the application.
 type SeenRequest struct {
 	Method, URI, Body string
 	Header            http.Header
@@ -406,8 +408,8 @@ func (a *LegacyApp) Seen() []SeenRequest {
 	return slices.Clone(a.Requests)
 }
 
-// FreePort returns a port that nobody listens at. It is below those that
-// outgoing connections are given, so that none takes it before a reload.
+// FreePort returns a port without a listener. The port is below those of outgoing
+// connections, so that no connection takes it before a reload.
 func FreePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
@@ -421,7 +423,7 @@ func FreePort(t *testing.T) int {
 	return 0
 }
 
-// Redact keeps a failing test's output short.
+// Redact returns the first 400 bytes of s, for the message of a failing test.
 func Redact(s string) string {
 	return string(bytes.ToValidUTF8([]byte(s[:min(len(s), 400)]), nil))
 }
