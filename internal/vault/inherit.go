@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// bequest is what a vault must take over from other vaults.
+// bequest holds the keys and revocations that a vault must take over from other vaults.
 type bequest struct {
 	keys    session.Keys
 	revoked set
@@ -86,7 +86,7 @@ func (v *Vault) tellHeirs(revoked set) {
 	}
 }
 
-// pending returns what this vault must still take over.
+// pending returns the bequest that this vault must still take over.
 func (v *Vault) pending() bequest {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -149,8 +149,7 @@ func (v *Vault) keysPlace() string {
 	return "the ring of keys in " + v.where
 }
 
-// damaged returns the error of damaged keys. It tells how they are damaged, and what an
-// operator can do.
+// damaged returns the error of damaged keys. It names the damage and the remedy.
 func (v *Vault) damaged(how string) error {
 	restart := ""
 	if v.keys.Sealing != nil {
@@ -180,8 +179,8 @@ func (v *Vault) united(found session.Keys) session.Keys {
 	return found.Merge(known)
 }
 
-// next returns what the keys in the archive must be now. It reports whether that
-// differs from those found there.
+// next returns the keys that the archive must have now. It reports whether they differ
+// from those found there.
 func (v *Vault) next(found session.Keys) (next session.Keys, changed bool) {
 	united := v.united(found)
 	next, rotated := united.Rotate(v.now(), session.MaxLife)
@@ -190,8 +189,8 @@ func (v *Vault) next(found session.Keys) (next session.Keys, changed bool) {
 
 // changeKeys changes the keys in the archive to those that next returns. All processes
 // that share the archive then share the keys. It returns the keys that the archive has
-// after that. It can return keys beside an error, because a change whose answer is lost
-// may have been made.
+// after that. It can return keys beside an error, because the
+// archive may have made a change and lost the answer.
 func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	change, cancel := v.within(ctx)
 	defer cancel()

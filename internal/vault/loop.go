@@ -15,8 +15,8 @@ import (
 //   - sync does that, reads the revocations of other processes, and writes those that
 //     are queued.
 //   - syncAndLog is sync for the loop, which logs the error.
-//   - maintain is syncAndLog, and then cleans: it removes what concerns no session any
-//     more, and compacts the rest.
+//   - maintain is syncAndLog, and then cleans: it removes the entries that no session
+//     needs any more, and compacts the rest.
 //
 // Beside the loop, catchUp is syncKeys for a configuration that joins the vault.
 
@@ -89,7 +89,7 @@ func (v *Vault) maintain(ctx context.Context) {
 	}
 }
 
-// syncAndLog syncs, and logs the error. It returns what sync returns.
+// syncAndLog calls sync, and logs its error.
 func (v *Vault) syncAndLog(ctx context.Context) (names []string, complete bool) {
 	names, complete, err := v.sync(ctx)
 	if ctx.Err() == nil {
@@ -100,8 +100,8 @@ func (v *Vault) syncAndLog(ctx context.Context) (names []string, complete bool) 
 
 // sync brings the vault and the archive up to date with each other. It takes over
 // the keys and revocations of other processes, makes a new key when one is due, and
-// writes revocations that are queued. If it fails, the vault goes on with what it
-// knows.
+// writes revocations that are queued. If it fails, the vault goes on with the
+// keys and revocations that it has.
 //
 // It reports whether all entries of the archive could be read. Then names are the
 // names of all entries, if the archive lists them all.

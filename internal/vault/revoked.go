@@ -92,7 +92,7 @@ func (v *Vault) RevokeNumber(realm, e164 string, cutoff time.Time) error {
 	return v.revokeSubject(session.Subject{Kind: session.ByNumber, Realm: realm, Name: e164}, cutoff)
 }
 
-// RevokeUser does for a user what RevokeNumber does for a number.
+// RevokeUser ends the sessions of a user, as RevokeNumber ends those of a number.
 func (v *Vault) RevokeUser(realm, user string, cutoff time.Time) error {
 	return v.revokeSubject(session.Subject{Kind: session.ByUser, Realm: realm, Name: user}, cutoff)
 }
@@ -137,7 +137,7 @@ func (v *Vault) keepCutoff(ctx context.Context, name string, sealed []byte, cuto
 }
 
 // cutoffsBefore returns the names of the known cutoffs that lie before a time and
-// whose names begin with prefix.
+// have names with this prefix.
 func (v *Vault) cutoffsBefore(t time.Time, prefix string) (names []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -39,7 +39,7 @@ const (
 	snapshotSum = 16
 )
 
-// errSnapshot is the error of a snapshot whose text is not the text that was written.
+// errSnapshot is the error of a snapshot with another text than the one written.
 var errSnapshot = errors.New("snapshot is damaged")
 
 // snapshotName is the parsed name of a snapshot.
@@ -229,8 +229,8 @@ func (v *Vault) forgetSnapshotsBut(listed []string) {
 	maps.DeleteFunc(v.snapshots, func(name string, _ snapshotState) bool { return !there[name] })
 }
 
-// replaced returns the snapshots whose entries other snapshots hold. Only
-// snapshots that are not bad and for which pass returns true count as holders.
+// replaced returns the snapshots that are not needed, because other snapshots hold all
+// their entries. Those others must not be bad, and pass must return true for them.
 func (v *Vault) replaced(pass func(name string) bool) map[string]bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

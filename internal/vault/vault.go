@@ -34,9 +34,9 @@ import (
 // Vault holds the key ring and the revocations of one archive. It outlives the
 // configuration that opened it. Its methods may be called at the same time.
 //
-// If the archive is volatile, the vault may begin with an empty ring. It goes on
-// with what it knows while the archive is away. As soon as it can, it writes to the
-// archive what the archive has lost or could not take.
+// If the archive is volatile, the vault may begin with an empty ring. While the
+// archive is away, the vault works with the keys and revocations that it has. As soon as
+// it can, it writes those that the archive has lost or could not take.
 type Vault struct {
 	// Ring seals and opens cookies. It is empty until the keys and all revocations
 	// are known, and then never again.
@@ -72,7 +72,7 @@ type Vault struct {
 	cutoffs   map[string]time.Time     // the names of the cutoffs that were read or written, with their times
 	unkept    set                      // revocations that the archive has not taken, or has lost
 	snapshots map[string]snapshotState // the snapshots that were read or written
-	bequest   bequest                  // what this vault must take over from other vaults
+	bequest   bequest                  // the keys and revocations that this vault must take over from other vaults
 	heirs     []*Vault                 // vaults that are told of revocations here
 	parents   []*Vault                 // vaults that tell this one of their revocations
 	trouble   string                   // the last trouble that was logged
@@ -83,7 +83,7 @@ const (
 	storageTime = 10 * time.Second
 
 	// volatileTime bounds one call of a volatile archive. It is shorter, because a
-	// person who signs out waits for it.
+	// sign-out waits for it.
 	volatileTime = 2 * time.Second
 
 	// lastTime bounds the last try to keep revocations when the vault ends.
@@ -157,7 +157,7 @@ func openArchive(ctx context.Context, archives Archiver, secret string) (*Vault,
 	return v, nil
 }
 
-// start returns a vault whose loop runs, with its own keys and revocations and with
+// start returns a vault with its loop running. It has its own keys and revocations, and
 // those of others. It runs until Destruct.
 func start(
 	ctx context.Context, key string, archive session.Archive, now func() time.Time, others ...*Vault,
