@@ -39,8 +39,7 @@ func (m *memory) told(at instant) bool {
 	}
 }
 
-// settleClocks shortens the life of every challenge whose times are in the
-// future. The caller holds mu.
+// settleClocks shortens the life of every challenge with times in the future. The caller holds mu.
 func (m *memory) settleClocks(at instant) {
 	for _, rec := range m.live {
 		rec.settleClock(at)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// fifo is a map whose entries have a life. It forgets an entry when its life is
+// fifo is a map of entries with a limited life. It forgets an entry when its life is
 // over, and the oldest entry when it holds more than max. The store's mutex
 // guards it.
 //
@@ -86,7 +86,7 @@ func (f *fifo[K, V]) valueOf(key K) (value V) {
 	return value
 }
 
-// put makes an entry, whose life begins now.
+// put makes an entry. Its life begins now.
 func (f *fifo[K, V]) put(key K, value V, now, until time.Time) {
 	f.bound(now)
 	q := f.queue(until.Sub(now))
@@ -215,7 +215,7 @@ func (f *fifo[K, V]) trim(now time.Time) {
 	}
 }
 
-// oldest returns the queue whose first item was put before all others.
+// oldest returns the queue with the item that was put before all others.
 func (f *fifo[K, V]) oldest() (oldest *fifoQueue[K, V]) {
 	var least int64
 	for _, q := range f.queues {

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// metaMerged is in a file whose counters and failures another process has. The
-// value is a mark. Earlier releases wrote "1".
+// metaMerged is in a file if another process has taken over its counters and failures.
+// The value is a mark. Earlier releases wrote "1".
 var metaMerged = []byte("merged")
 
 // mark names the file into which the marked file was merged, and the number of

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// savedRow is a part of what a store keeps beside challenges, which have rows of
-// their own. Earlier releases had the challenges here too.
+// savedRow is a part of the data that a store keeps beside challenges. Challenges have
+// rows of their own. Earlier releases had the challenges here too.
 type savedRow struct {
 	Challenges []savedChallenge
 	Messages   []savedMessage

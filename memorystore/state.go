@@ -131,7 +131,7 @@ func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 			s.expired = append(s.expired, note{key: rows.key, kind: noteCounter})
 		}
 	}
-	defer func() { end() }() // also of a counter whose next row is damaged
+	defer func() { end() }() // also ends a counter if its next row is damaged
 	return bucket.ForEach(func(key, value []byte) error {
 		if !isCounterRow(key) {
 			return nil // a row of a later release, which stays where it is
@@ -148,7 +148,7 @@ func (s *fileState) readCounters(bucket *bbolt.Bucket, now time.Time) error {
 }
 
 // restore puts pending challenges and reports in place. No challenge lives
-// longer than otp.MaxLife from now, whatever the clock was when the row was
+// longer than otp.MaxLife from now, even if the clock was wrong when the row was
 // written. The caller holds mu.
 func (m *memory) restore(state *fileState) {
 	now := m.now()

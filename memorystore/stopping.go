@@ -17,8 +17,8 @@ import (
 // Pending challenges are written to the file when Caddy begins to stop, not
 // only when the store is closed. Slow sends and open downloads come between,
 // and a service manager kills a process that takes too long. Until the store is
-// closed the gate goes on answering, so the file could have a challenge whose
-// code was used since. These rules prevent that:
+// closed the gate goes on answering, so the file could have a challenge after its
+// code was used. These rules prevent that:
 //
 //   - The row of a challenge is deleted from the file, with an fsync, before
 //     an attempt, a resend or a replacement changes the challenge. If the
@@ -34,7 +34,7 @@ import (
 // stops. The store's mutex guards it.
 type keeper struct {
 	on      bool                 // Caddy stops: changes of challenges are written
-	changed map[*record]struct{} // challenges whose rows are out of date
+	changed map[*record]struct{} // challenges with rows that are out of date
 	unknown map[otp.ID][]byte    // fields of challenges that a later release has added
 }
 
@@ -79,8 +79,8 @@ func (m *memory) keep(by *Store) {
 	}
 }
 
-// resume ends what keep began, because another configuration that uses the
-// store has started.
+// resume takes keep back, because another configuration that uses the store has
+// started.
 func (m *memory) resume() {
 	m.mu.Lock()
 	f, on := m.file, m.keeper.on
