@@ -232,7 +232,7 @@ func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.sim.ServeHTTP(w, r)
 }
 
-// field returns a field of a form whose values are not escaped.
+// field returns a field of a form. It does not unescape the value.
 func field(form, name string) string {
 	for part := range strings.SplitSeq(form, "&") {
 		if value, ok := strings.CutPrefix(part, name+"="); ok {

@@ -58,8 +58,8 @@ func (o object) complaint() string {
 	return code + ": " + message
 }
 
-// hints maps words of a refusal to its kind, for replies whose status leaves the kind
-// open.
+// hints maps words of a refusal to its kind, for replies with a status that leaves
+// the kind open.
 var hints = []struct {
 	kind  Kind
 	words []string

@@ -11,7 +11,7 @@ import (
 
 // maxInFlight bounds the sendings in flight. The API usually takes a third of a
 // second for each, so this is some 1500 a second. More are refused at once: in a
-// queue, they would arrive too late for the person who waits.
+// queue, they would arrive too late.
 const maxInFlight = 512
 
 // dispatcher runs sendings in the background.

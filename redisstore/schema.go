@@ -16,8 +16,8 @@ import (
 // version that understands the data of that build.
 //
 // A build that adds optional fields keeps the second number, so that nodes of
-// both versions work beside each other. A build whose data an older one would
-// misread raises the second number. At their next beat the older builds then
+// both versions work beside each other. A build that writes data which an
+// older build would misread raises the second number. At their next beat the older builds then
 // refuse to work, and change nothing.
 //
 //	1  the first builds; they wrote no such key

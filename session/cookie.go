@@ -35,14 +35,13 @@ func Values(fields []string, name string, yield func(value string) bool) {
 	}
 }
 
-// Strip removes every cookie for whose name own returns true from the Cookie
-// header fields of h. It leaves all other bytes as they are. If there is none to
-// remove, Strip changes nothing and does not allocate. It never changes the slice
-// that h holds, but replaces it.
+// Strip removes cookies from the Cookie header fields of h: those with a name for which
+// own returns true. All other bytes stay. If there is no such cookie, Strip changes
+// nothing and does not allocate. It never writes to the slice in h, but replaces it.
 func Strip(h http.Header, own func(name string) bool) { StripTo(h, own, nil) }
 
-// StripTo does what Strip does, and puts the fields that are left into room, which
-// it overwrites. It allocates a slice only if room is too small.
+// StripTo is Strip with a slice for the remaining fields. It overwrites room, and
+// allocates a slice only if room is too small.
 func StripTo(h http.Header, own func(name string) bool, room []string) {
 	fields := h["Cookie"]
 	kept := room[:0]
@@ -70,10 +69,10 @@ func StripTo(h http.Header, own func(name string) bool, room []string) {
 }
 
 // strip returns a header field without the cookies that own selects. It allocates
-// only if it has to join what stood before a cookie and what stood behind it.
+// only if it has to join text before a removed cookie with text after it.
 func strip(field string, own func(string) bool) string {
-	var before string       // what is kept so far, if it is one piece of field
-	var out strings.Builder // what is kept so far, if it is several
+	var before string       // the kept text so far, if it is one piece of field
+	var out strings.Builder // the kept text so far, if it is several pieces
 	kept := 0               // the start of the text that is not copied yet
 	for pos := 0; pos < len(field); {
 		next := len(field)

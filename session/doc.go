@@ -14,7 +14,7 @@
 //     opens for no other.
 //   - Opening a session takes no lock and waits for nothing.
 //   - A release keeps the fields that a newer release has added, and refuses keys
-//     whose version is newer.
+//     of a newer version.
 //
 // Key handling is the caller's: package session never writes a key to a disk or a
 // log. If the sealing keys are lost, everybody has to prove themselves again. If

@@ -31,7 +31,8 @@ var clockTests = []test{
 // the clocks of nodes may differ.
 var leaps = []time.Duration{otp.Skew + time.Minute, 24 * time.Hour, 720 * time.Hour, 20 * 365 * 24 * time.Hour}
 
-// eachLeap calls do with a desk whose clock is ahead, and a function that corrects it.
+// eachLeap calls do for each leap, with a desk that has its clock ahead and with a
+// function that corrects the clock.
 func eachLeap(t *testing.T, open Open, do func(d *desk, right func())) {
 	t.Helper()
 	for _, leap := range leaps {

@@ -35,7 +35,7 @@ func floodEndsNone(t *testing.T, open Open) {
 	}
 }
 
-// crowded makes n challenges whose wrong codes count to the same failures. n goroutines
+// crowded makes n challenges with the same failures. n goroutines
 // guess at once, each at its own challenge.
 func (d *desk) crowded(t *testing.T, f otp.Failures, n int) (compared, locks int) {
 	t.Helper()

@@ -9,8 +9,8 @@ import (
 )
 
 // twoLockouts: two gates share a scope, and each has its own lockout. A wrong code at
-// one gate does not end a lock of the other. A guesser who alternates between them is
-// locked out at least as often as by the laxer gate alone.
+// one gate does not end a lock of the other. Two gates together lock a guesser out at
+// least as often as the laxer gate alone.
 func twoLockouts(t *testing.T, open Open) {
 	lax := failuresOf("n", "", otp.Lockout{Count: 10, For: time.Hour, Max: 100})
 	harsh := failuresOf("n", "", otp.Lockout{Count: 3, For: time.Hour, Max: 100})

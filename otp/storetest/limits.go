@@ -189,7 +189,7 @@ func returnNone(t *testing.T, open Open) {
 }
 
 // returnBounded: refused sendings are given back only as often as the rate allows
-// sendings. So a limit also stops a person who causes refusals without end.
+// sendings. So a limit also stops a person from causing refusals without end.
 func returnBounded(t *testing.T, open Open) {
 	d := newDesk(t, open, 100)
 	c := counter("number", "bounded", otp.Rate{Count: 3, Window: time.Hour})

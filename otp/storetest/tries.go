@@ -79,7 +79,7 @@ func triesOfACrowd(t *testing.T, open Open) {
 	}
 }
 
-// Tries that were counted by a clock that was ahead end with their window.
+// triesAhead: tries that were counted while the clock was ahead end with their window.
 func triesAhead(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	d.now = epoch.Add(240 * time.Hour)
