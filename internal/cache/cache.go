@@ -28,8 +28,8 @@ type Cache[V any] struct {
 // New returns an empty cache for capacity values.
 func New[V any](capacity int) (*Cache[V], error) {
 	values, err := ristretto.NewCache(&ristretto.Config[string, V]{
-		// NumCounters sizes ristretto's admission sketch, which decides what to
-		// evict. This cache never evicts, so one counter a value is enough. The ten
+		// NumCounters sizes ristretto's admission sketch, which selects the
+		// values to evict. This cache never evicts, so one counter a value is enough. The ten
 		// counters that the documentation advises would take 40 bytes a value.
 		NumCounters:        int64(max(capacity, 1000)),
 		MaxCost:            maxCost(capacity),

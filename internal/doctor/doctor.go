@@ -1,5 +1,5 @@
 // Package doctor has the commands that read a configuration without running it:
-// `caddy websms doctor`, which says what is wrong, and `caddy websms send`, which
+// `caddy websms doctor`, which names its faults and risks, and `caddy websms send`, which
 // sends one test code.
 //
 // The package does not know the Caddy modules of this plugin. Its user gives it a
@@ -22,10 +22,10 @@ type finding struct {
 	Check string `json:"check"` // such as store redis
 	State state  `json:"state"`
 	Found string `json:"found"`
-	Do    string `json:"do,omitempty"` // what to do about it
+	Do    string `json:"do,omitempty"` // the remedy, as an instruction
 }
 
-// state is the state of what a check looked at.
+// state is the result of a check.
 type state string
 
 const (

@@ -93,7 +93,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// adviceOn returns what to do about a request that failed.
+// adviceOn returns the remedy for a request that failed.
 func adviceOn(err error) string {
 	switch {
 	case errors.As(err, new(*net.DNSError)):

@@ -21,7 +21,7 @@ func NewLoading(policy *number.Policy) *Loading {
 	return &Loading{policy: policy, parser: policy.Parser()}
 }
 
-// Parse returns what Policy.Parse returns for a spelling. Many goroutines may call it.
+// Parse parses a spelling, with the result of Policy.Parse. Many goroutines may call it.
 func (l *Loading) Parse(spelled string) (number.Number, error) {
 	if l.mu.TryLock() {
 		defer l.mu.Unlock()

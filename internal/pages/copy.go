@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// These are the texts of the pages. A text says what happened and what to do next. It blames nobody
-// and never shows whether a number is known to the gate.
+// These are the texts of the pages. A text reports an event and the next step. It blames nobody and
+// never shows whether a number is known to the gate.
 
 // deliveries returns the delivery texts of the code page, by status.
 func deliveries(masked string) map[string]string {
@@ -111,7 +111,7 @@ func NoChallenge() Message {
 	}
 }
 
-// RateLimited is the page for a user who has to wait before the next code. A retryAfter of 0 means
+// RateLimited is the page that tells a user to wait before the next code. A retryAfter of 0 means
 // that the wait is unknown.
 func RateLimited(retryAfter time.Duration) Message {
 	return Message{

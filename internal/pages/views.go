@@ -87,8 +87,8 @@ type verifyModel struct {
 	MaxLength  int  // room for a pasted code with a space between each two digits
 }
 
-// Recover is the page that asks for a recovery code. The company gives such a code to a user who
-// gets no SMS.
+// Recover is the page that asks for a recovery code. The company gives such a code to a user if no
+// SMS arrives.
 type Recover struct {
 	ReturnTo string   // path that the user asked for; posted back as rd
 	Problem  *Problem // error of the last try
@@ -105,7 +105,7 @@ func (v Recover) title() string {
 
 func (v Recover) model() any { return v }
 
-// Message is a page that says what happened and what to do next.
+// Message is a page that reports an event and the next step.
 type Message struct {
 	Heading string
 	Body    []string // paragraphs
@@ -129,7 +129,7 @@ func (v Message) model() any    { return v }
 type Problem struct {
 	Slug       string // such as "wrong_code"
 	Title      string // a few words, for the browser's title bar
-	Detail     string // text that says what to do now
+	Detail     string // the next step, in a sentence
 	RetryAfter time.Duration
 }
 

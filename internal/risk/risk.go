@@ -6,10 +6,9 @@ package risk
 
 import "go.uber.org/zap"
 
-// Risk is something in a configuration that works and may still not be wanted, such
-// as codes of 4 digits. Its texts hold no secret.
+// Risk is a setting that works but may be a mistake, such as codes of 4 digits. Its texts hold no secret.
 type Risk struct {
-	Text string // what is risky; the subject is the handler or block
+	Text string // the risk; the subject of the sentence is the handler or block
 	Do   string // the remedy, as an instruction
 	// Note is true if the risk depends on facts outside the configuration, such as
 	// the proxy in front of Caddy. Log logs such a risk at level info.

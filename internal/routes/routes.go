@@ -1,10 +1,10 @@
-// Package routes finds the gates and webhooks among Caddy's routes, and tells what
-// the routes and matchers around them leave open.
+// Package routes finds the gates and webhooks among Caddy's routes. It reports the paths
+// that the routes and matchers around them leave open.
 //
 // VisitJSON walks through a configuration in JSON, for the doctor. Visit walks
 // through the routes that Caddy has provisioned, for a load. Both give the same
-// Place for the same configuration, and so the same risks follow. A Place is what
-// the configuration tells: it does not know of the proxies in front of Caddy.
+// Place for the same configuration, and so the same risks follow. A Place comes from the
+// configuration alone: it does not know of the proxies in front of Caddy.
 package routes
 
 import (
@@ -25,15 +25,14 @@ const (
 // VisitJSON calls visit for each gate and webhook of a server that was read from
 // JSON. It calls decode with the name and the JSON of a handler, and then visit with
 // the result of decode and the place of the handler. It skips a handler for which
-// decode returns nil. The place at holds what is the same for all handlers of the
-// server.
+// decode returns nil. at is the part of the place that all handlers of the server share.
 func VisitJSON(s *caddyhttp.Server, at Place, decode func(name string, raw json.RawMessage) any, visit func(handler any, at Place)) {
 	visitServer(s, at, jsonView{decode}.read, visit)
 }
 
 // Visit calls visit for each gate and webhook of a server that Caddy has
-// provisioned, with the module and its place. The place at holds what is the same
-// for all handlers of the server.
+// provisioned, with the module and its place. at is the part of the place that
+// all handlers of the server share.
 func Visit(s *caddyhttp.Server, at Place, visit func(handler any, at Place)) {
 	visitServer(s, at, viewProvisioned, visit)
 }
@@ -115,8 +114,8 @@ func (v *routeVisitor) routes(routes []routeView, at Place) {
 	}
 }
 
-// inside reports whether such returns true for one of the handlers, or for a handler
-// in their routes.
+// inside reports whether such returns true for one of the handlers or for a handler in
+// their routes.
 func (v *routeVisitor) inside(handlers []handlerView, such func(handlerView) bool) bool {
 	return slices.ContainsFunc(handlers, func(h handlerView) bool {
 		if such(h) {
