@@ -29,9 +29,11 @@ func TestCaddyfile(t *testing.T) {
 		"address a\ndb 0\ntls":                    `{"address":["a"],"tls":{}}`,
 		"address a\ntls {\n}":                     `{"address":["a"],"tls":{}}`,
 		"address a\nusername u\npassword {env.P}": `{"address":["a"],"username":"u","password":"{env.P}"}`,
-		"address a\ntls {\nca /ca\ncert /c\nkey {file./k}\nserver_name r.example\n}":          `{"address":["a"],"tls":{"ca":"/ca","cert":"/c","key":"{file./k}","server_name":"r.example"}}`,
-		"address a b\nsentinel mymaster\ndb 2":                                                `{"address":["a","b"],"db":2,"sentinel":{"master":"mymaster"}}`,
-		"sentinel {env.M} {\nusername u\npassword p\n}\naddress {env.A}\nkey_prefix {env.X}-": `{"address":["{env.A}"],"key_prefix":"{env.X}-","sentinel":{"master":"{env.M}","username":"u","password":"p"}}`,
+		"address a\ntls {\nca /ca\ncert /c\nkey {file./k}\nserver_name r.example\n}": `{"address":["a"],` +
+			`"tls":{"ca":"/ca","cert":"/c","key":"{file./k}","server_name":"r.example"}}`,
+		"address a b\nsentinel mymaster\ndb 2": `{"address":["a","b"],"db":2,"sentinel":{"master":"mymaster"}}`,
+		"sentinel {env.M} {\nusername u\npassword p\n}\naddress {env.A}\nkey_prefix {env.X}-": `{"address":["{env.A}"],` +
+			`"key_prefix":"{env.X}-","sentinel":{"master":"{env.M}","username":"u","password":"p"}}`,
 	} {
 		s, err := parse(options)
 		if err != nil {
