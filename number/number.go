@@ -30,8 +30,8 @@ import (
 var (
 	// ErrInvalid says that an input is not a mobile number.
 	ErrInvalid = errors.New("not a mobile number")
-	// ErrCountry says that an input is a mobile number of a country that was not
-	// asked for.
+	// ErrCountry says that an input is a mobile number of a country that is not
+	// served.
 	ErrCountry = errors.New("mobile number of a country that is not served")
 )
 

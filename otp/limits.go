@@ -56,6 +56,7 @@ type LimitError struct {
 // "max_failures".
 func (e *LimitError) Locked() bool { return e.Limit == "lockout" || e.Limit == "max_failures" }
 
+// Error names the limit and the wait.
 func (e *LimitError) Error() string {
 	if e.RetryAfter <= 0 {
 		return fmt.Sprintf("limit %s reached; an operator must unlock the number", e.Limit)

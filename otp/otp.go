@@ -86,6 +86,7 @@ type UnavailableError struct {
 	Err        error         // the cause, or nil
 }
 
+// Error returns the reason and the cause.
 func (e *UnavailableError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("unavailable: %s: %v", e.Reason, e.Err)

@@ -24,6 +24,7 @@ type InWorkError struct {
 	RetryAfter time.Duration // until its lease is over, if it is not renewed
 }
 
+// Error returns the wait until the lease ends.
 func (e *InWorkError) Error() string {
 	return fmt.Sprintf("in work; retry after %s", e.RetryAfter)
 }

@@ -17,6 +17,7 @@ type VersionError struct {
 	Known int // the latest version that this release knows
 }
 
+// Error names both versions and the remedy.
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("version %d, and this release knows %d at most: run the release that wrote it, or a later one", e.Found, e.Known)
 }

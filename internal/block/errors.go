@@ -14,6 +14,7 @@ type Wrong struct {
 	Text   string // the mistake, and its correction
 }
 
+// Error returns the option and the mistake.
 func (w *Wrong) Error() string { return w.Option + " " + w.Text }
 
 // Wrongf returns a *Wrong about an option, without a value in particular.

@@ -1,8 +1,8 @@
-// Package operator has the words of the admin endpoint and the commands that speak
-// to it: `caddy websms status`, `challenges`, `revoke`, `unlock` and
+// Package operator has the requests and answers of the admin endpoint, and the commands
+// that call it: `caddy websms status`, `challenges`, `revoke`, `unlock` and
 // `recovery-code`.
 //
-// wire.go holds the requests and answers as both sides write them in JSON. The
+// wire.go has the JSON form of requests and answers, for both sides. The
 // admin endpoint reads requests with ReadRequest, and returns errors of Error. The
 // commands send requests with AskAt, and end with one of the exit codes. Errors
 // and output of a command hold no secret, and repeat no number.
@@ -75,7 +75,10 @@ type exit struct {
 	err  error
 }
 
+// Error returns the text of the error.
 func (e *exit) Error() string { return e.err.Error() }
+
+// Unwrap returns the error without its exit code.
 func (e *exit) Unwrap() error { return e.err }
 
 // Exitf returns an error with an exit code. The text is made as fmt.Errorf does.
