@@ -39,7 +39,7 @@ func (m *memory) Reserve(_ context.Context, r *otp.Reservation) error {
 	return nil
 }
 
-// admit takes room for a challenge and counts the sending, both or neither. It
+// admit takes room for a challenge and counts the sending. It does both or neither. It
 // reports whether the new challenge gets the room of former.
 func (m *memory) admit(r *otp.Reservation, rec, former *record) (heir bool, err error) {
 	if err := m.lockFor(former); err != nil {
@@ -242,9 +242,8 @@ func (m *memory) drop(rec *record) {
 	delete(m.keeper.unknown, rec.id)
 }
 
-// expire frees the room of up to 16 expired challenges. That is more than one
-// call needs, and few enough that no call waits while many have expired at
-// once. The caller holds mu.
+// expire frees the room of up to 16 expired challenges. One call needs fewer. With more,
+// a call could wait long when many have expired at once. The caller holds mu.
 func (m *memory) expire(now time.Time) {
 	for range 16 {
 		if len(m.live) == 0 || instantOf(now) < m.live[0].expires() {
@@ -256,6 +255,5 @@ func (m *memory) expire(now time.Time) {
 	}
 }
 
-// constantTimeEqual compares two digests in a time that does not depend on
-// them.
+// constantTimeEqual compares two digests. Its time does not depend on them.
 func constantTimeEqual(a, b *otp.Digest) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

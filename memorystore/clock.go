@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// tick notices a clock that went back. A challenge that was made by the clock
-// that was ahead begins its life now. Otherwise it would live until the clock
-// reaches that time again.
+// tick handles a clock that went back. A challenge that was made while the clock was
+// ahead begins its life now. Otherwise it would live until the clock reaches that time
+// again.
 func (m *memory) tick(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.mu.Lock()
@@ -17,8 +17,7 @@ func (m *memory) tick(now time.Time) {
 }
 
 // tickLocked is tick for a caller that holds mu. Each call that adds a
-// challenge uses it, so that no challenge is added by a time from before the
-// clock went back.
+// challenge uses it, so that no challenge gets a time from before the clock went back.
 func (m *memory) tickLocked(now time.Time) {
 	if at := instantOf(now); !m.told(at) {
 		m.settleClocks(at)

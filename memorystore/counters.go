@@ -7,8 +7,8 @@ import (
 )
 
 // maxCounters bounds how many numbers and addresses are counted at once. If
-// there are as many, a send of a new number or address is refused. To forget
-// others instead would lift their limits.
+// there are as many, a send of a new number or address is refused. If the store forgot a
+// counter instead, its limit would be lifted.
 const maxCounters = 1 << 22
 
 // counters counts sendings under keyed hashes, exactly. It forgets a counter
@@ -28,7 +28,7 @@ type counter struct {
 	demand  *demand
 }
 
-// demand says how much of its past a counter must remember.
+// demand is the part of its past that a counter must remember.
 type demand struct {
 	keep    int           // the largest count of any rate
 	longest time.Duration // the longest window of any rate
@@ -107,7 +107,7 @@ func (c *counters) known(k otp.Counter) *counter {
 		need.keep, need.longest = max(need.keep, r.Count), max(need.longest, r.Window)
 	}
 	c.most[k.Limit] = need
-	if known.demand != nil { // it may be from before a restart, and its gate has not asked since
+	if known.demand != nil { // it may be from before a restart, and its gate has not counted since
 		need.keep, need.longest = max(need.keep, known.demand.keep), max(need.longest, known.demand.longest)
 	}
 	if known.demand == nil || *known.demand != need {

@@ -13,8 +13,8 @@ type failureTable struct {
 	notes *notebook
 }
 
-// numberFailures are the failures of one number: those of strangers, and apart
-// from them those of each device that has verified the number.
+// numberFailures are the failures of one number. Those of each device that has verified
+// the number count apart from those of strangers.
 type numberFailures struct {
 	strangers failures
 	devices   map[tableKey]*failures
@@ -23,8 +23,8 @@ type numberFailures struct {
 // failures are wrong codes in a row, and the lock that they led to.
 //
 // Gates of one scope may have different lockouts, and a reload may change one. So
-// a lock lasts until its time is over, whichever gate made it. Besides, each gate
-// applies its own lockout to all the failures, wherever the codes were entered.
+// a lock lasts until its time is over, whichever gate made it. Each gate also applies
+// its own lockout to all failures, including those at other gates.
 type failures struct {
 	moments []int64 // of the latest maxMoments failures, in nanoseconds since 1970
 	until   int64   // the end of the latest lock, likewise; or forever

@@ -26,17 +26,16 @@ type fileState struct {
 	bad   []change // orders that delete the lost rows
 }
 
-// pendingChallenge is a challenge that was pending when the process before
-// stopped.
+// pendingChallenge is a challenge that was pending when the former process stopped.
 type pendingChallenge struct {
 	rec     *record
 	unknown []byte // fields of a later release
 }
 
-// read reads a whole file, except rows that do not count any more. It reads
-// each bucket, and each row, by itself, so that a damaged one costs no other.
-// An error says that the file is damaged beyond single rows; the rows that
-// could be read are in the state.
+// read reads a whole file, except rows that do not count any more. It reads each
+// bucket and each row by itself, so that a damaged row does not affect the others. It
+// returns an error if the file is damaged beyond single rows. The state then has the rows
+// that could be read.
 func (s *fileState) read(db *bbolt.DB, now time.Time) error {
 	s.counters, s.failures = newCounters(), newFailureTable()
 	var damages []error

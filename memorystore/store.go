@@ -15,8 +15,7 @@ import (
 
 // memory is the otp.Store of one process. It finds challenges through
 // ristretto. Data that must never be forgotten early is beside ristretto: a
-// heap of the live challenges, by which the room is counted exactly, and the
-// counters. A goroutine writes the counters to a file for the process that
+// heap of the live challenges, which counts the room exactly, and the counters. A goroutine writes the counters to a file for the process that
 // follows. The challenges are written when Caddy stops.
 type memory struct {
 	cache *cache.Cache[*record]
@@ -54,7 +53,7 @@ type memory struct {
 
 // Bounds of the data beside challenges. If one is reached, the oldest entry is
 // forgotten. Then a late delivery report does not reach its page, or a very
-// late repetition of a webhook is not recognized. Nothing else is lost.
+// late repetition of a webhook event is not recognized. Nothing else is lost.
 const (
 	maxEarly = 4096
 	maxSeen  = 1 << 20
@@ -93,9 +92,9 @@ func (m *memory) setRows(c counters, f failureTable) {
 	m.failures.removed = func(key tableKey) { m.notes.add(noteFailures, key, 0) }
 }
 
-// KeyedBy tells the store which keys made the hashes that it is given: ring is
-// a digest that stands for them. The first call decides. A file that other keys
-// wrote is of no use, so the store sets it aside.
+// KeyedBy tells the store the key ring of its hashes. ring is a digest that identifies
+// the key ring. Only the first call counts. The store sets a file aside if its hashes are
+// of another key ring, because it could find nothing in it.
 func (m *memory) KeyedBy(ring otp.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

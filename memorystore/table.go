@@ -6,7 +6,7 @@ import "github.com/caddy-websms/websms/otp"
 // itself: its user calls sweep, which forgets a few idle rows at a time. The
 // store's mutex guards it.
 type table[V any] struct {
-	max    int // of rows; the caller asks room before it adds one
+	max    int // the most rows; the caller checks room before it adds one
 	places map[tableKey]uint32
 	chunks [][]row[V] // so that a table grows without being copied
 	hand   int        // where the next look for idle rows begins
@@ -14,8 +14,8 @@ type table[V any] struct {
 	removed func(tableKey) // is called for each removed row; may be nil
 }
 
-// tableKey is the half of a keyed hash that is kept. Of 128 bits, no two are
-// alike by chance, and nobody finds two by trying without the key.
+// tableKey is half of a keyed hash: 128 bits. Two of them are not equal by chance, and
+// without the key of the hash no search finds two.
 type tableKey [16]byte
 
 func keyOf(d otp.Digest) tableKey { return tableKey(d[:16]) }

@@ -110,7 +110,7 @@ func apply(tx *bbolt.Tx, changes []change) (left []change, err error) {
 	rows := changesAtOnce
 	for i, c := range changes {
 		bucket := tx.Bucket(c.bucket)
-		if bucket == nil { // a release before did not have this bucket
+		if bucket == nil { // an earlier release did not have this bucket
 			if bucket, err = tx.CreateBucket(c.bucket); err != nil {
 				return nil, err
 			}
@@ -203,8 +203,7 @@ func (*numberFailures) name(notes []note, after note) ([]note, bool) {
 }
 
 // writeWith writes the state of everything that notes name. It writes the
-// changes that have come meanwhile first, because compare takes its time. The
-// caller holds writing.
+// changes of the meantime first, because compare takes long. The caller holds writing.
 func (f *dbFile) writeWith(m *memory, notes []note) error {
 	f.take(m)
 	err := f.write(m, f.pending)
@@ -314,7 +313,7 @@ func (f *dbFile) close(m *memory) error {
 	m.notes.changed = nil // changes from now on are not written
 	pending, rows := slices.Clone(m.live), append(m.saveReports(), m.saveSeen()...)
 	for _, rec := range pending {
-		rec.finish() // only the process that follows may take its code
+		rec.finish() // from now on only the next process takes its code
 	}
 	m.mu.Unlock()
 	f.writing.Lock()

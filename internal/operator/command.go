@@ -86,8 +86,8 @@ func Exitf(code int, format string, args ...any) error {
 	return &exit{code, fmt.Errorf(format, args...)}
 }
 
-// fail has Caddy log an error on standard error, as it does for its own commands,
-// and end with the exit code of the error.
+// fail makes Caddy log an error on standard error, as for its own commands, and end with
+// the exit code of the error.
 func fail(cmd *cobra.Command, err error) error {
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
 		return ExitCode(err), err

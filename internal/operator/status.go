@@ -46,7 +46,7 @@ It ends with 1 if a store does not answer or the keys are not known yet.`, cobra
 // printEngine prints the state of an engine for people, one fact a line.
 func printEngine(w io.Writer, e *EngineStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer func() { _ = t.Flush() }() // an error of w, which nobody could be told of
+	defer func() { _ = t.Flush() }() // the output has failed, so an error cannot be printed
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("WebSMS", "%s%s", e.BaseURL, map[bool]string{true: " (sandbox: nothing is billed)"}[e.Sandbox])
 	if e.Token == nil {
