@@ -18,9 +18,9 @@ const leapTime = 24 * time.Hour
 // dropBatch bounds how many entries a volatile archive drops in one call.
 const dropBatch = 1000
 
-// clean removes the revocations that concern no session any more, and compacts the
-// others. names are the names of all entries, if the archive lists them all. If
-// another goroutine cleans, clean does nothing.
+// clean removes the revocations that no session needs any more, and compacts the others.
+// names are the names of all entries, if the archive lists them all. If another goroutine
+// cleans, clean does nothing.
 func (v *Vault) clean(ctx context.Context, names []string) {
 	if !v.cleaning.TryLock() {
 		return

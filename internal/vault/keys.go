@@ -12,7 +12,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// keysError is the error of keys in the archive that must not be used. It tells why.
+// keysError is the error of keys in the archive that must not be used. Its text is the
+// reason.
 type keysError string
 
 // Error implements error.
@@ -189,8 +190,8 @@ func (v *Vault) next(found session.Keys) (next session.Keys, changed bool) {
 
 // changeKeys changes the keys in the archive to those that next returns. All processes
 // that share the archive then share the keys. It returns the keys that the archive has
-// after that. It can return keys beside an error, because the
-// archive may have made a change and lost the answer.
+// after that. It can return keys beside an error, because the archive may have made the
+// change although its answer was lost.
 func (v *Vault) changeKeys(ctx context.Context) (keys session.Keys, err error) {
 	change, cancel := v.within(ctx)
 	defer cancel()

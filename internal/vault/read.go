@@ -23,8 +23,8 @@ const listTime = 10 * time.Minute
 // know. It returns the names of all entries, if the archive lists them all. The
 // caller holds syncing.
 //
-// If an entry does not open, its subject is unknown. Then all sessions are ended that
-// were issued at or before the entry's cutoff.
+// If an entry does not open, its subject is unknown. Then readRevoked ends all sessions
+// that were issued at or before the entry's cutoff.
 //
 // If readRevoked fails, it keeps the entries that it has read, and the next call does
 // not read them again.
@@ -125,7 +125,7 @@ type reader struct {
 	today    *session.Ring                 // the keys of today, until the vault's ring has them
 }
 
-// conclude puts the cutoffs that were read into effect, and logs what did not open.
+// conclude puts the cutoffs that were read into effect, and logs the entries that did not open.
 func (r *reader) conclude() {
 	r.v.revoked.Revoke(r.found)
 	if r.unopened == 0 {
@@ -151,7 +151,7 @@ func (r *reader) note(subject session.Subject, cutoff time.Time) {
 	}
 }
 
-// noteUnopened notes that an entry does not open, so all sessions are ended that were
+// noteUnopened notes that an entry does not open. So conclude ends all sessions that were
 // issued at or before cutoff.
 func (r *reader) noteUnopened(cutoff time.Time, err error) {
 	r.unopened++
@@ -260,8 +260,8 @@ func (r *reader) openNow(name, sealed string) (session.Subject, error) {
 // of the snapshots was gone.
 //
 // If a snapshot cannot be read, but is young or was replaced, its entries are read
-// from elsewhere. If it is neither, all sessions are ended that were issued before it
-// was made.
+// from elsewhere. If it is neither, readSnapshots ends all sessions that were issued
+// before it was made.
 func (r *reader) readSnapshots(ctx context.Context, names []string) (gone bool, err error) {
 	bad := make(map[string]error)
 	gone, err = r.v.fetch(ctx, names, func(ctx context.Context, name string, value []byte) error {

@@ -44,7 +44,7 @@ var errSnapshot = errors.New("snapshot is damaged")
 
 // snapshotName is the parsed name of a snapshot.
 type snapshotName struct {
-	made time.Time // its revocations end sessions issued before this
+	made time.Time // all its revocations end sessions that were issued before this time
 	sum  string    // of its text, in hex
 	sole bool      // its revocations were never in entries of their own
 }

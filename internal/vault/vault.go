@@ -1,6 +1,6 @@
 // Package vault holds the keys that seal cookies, and the revocations of sessions.
-// A request reads both in memory. Behind that they are kept in an archive, for
-// other processes and for the next start.
+// A request reads both in memory. An archive keeps them for other processes and
+// for the next start.
 //
 // A revocation is one of two kinds:
 //
@@ -34,9 +34,9 @@ import (
 // Vault holds the key ring and the revocations of one archive. It outlives the
 // configuration that opened it. Its methods may be called at the same time.
 //
-// If the archive is volatile, the vault may begin with an empty ring. While the
-// archive is away, the vault works with the keys and revocations that it has. As soon as
-// it can, it writes those that the archive has lost or could not take.
+// If the archive is volatile, the vault may begin with an empty ring. While the archive
+// is away, the vault works with the keys and revocations that it has. As soon as it can,
+// it writes those that the archive has lost or could not take.
 type Vault struct {
 	// Ring seals and opens cookies. It is empty until the keys and all revocations
 	// are known, and then never again.
@@ -47,7 +47,7 @@ type Vault struct {
 	now            func() time.Time
 	archive        session.Archive
 	releaseArchive func() error
-	where          string // the archive is, in words for an operator
+	where          string // the place of the archive, in words for an operator
 
 	stop     context.CancelFunc // ends the loop
 	ending   chan struct{}      // closed when the loop ends, and begins its last try to keep revocations
