@@ -13,10 +13,10 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// memory is the otp.Store of one process. It finds challenges through
-// ristretto. Data that must never be forgotten early is beside ristretto: a
-// heap of the live challenges, which counts the room exactly, and the counters. A goroutine writes the counters to a file for the process that
-// follows. The challenges are written when Caddy stops.
+// memory is the otp.Store of one process. It finds challenges through ristretto. Beside
+// ristretto is the data that must never be forgotten early: the counters, and a heap of
+// the live challenges, which counts the room exactly. A goroutine writes the counters to
+// a file for the next process. The challenges are written when Caddy stops.
 type memory struct {
 	cache *cache.Cache[*record]
 	wakes otp.Wakes

@@ -29,8 +29,8 @@ type debt struct {
 	life  time.Duration // how long it is of use, if that is longer than messageLife
 }
 
-// takeBack makes the undoing of a change a debt, if err says that the outcome of the
-// change is unknown.
+// takeBack adds a debt that undoes a change, if err says that the outcome of the change is
+// unknown.
 func (n *node) takeBack(err error, undo operation) {
 	if !errors.Is(err, errLost) {
 		return
@@ -39,8 +39,8 @@ func (n *node) takeBack(err error, undo operation) {
 	n.ping()
 }
 
-// hurries reports whether there are debts that were not paid once. Until they are
-// paid, a request may be refused with ErrNoChallenge by mistake.
+// hurries reports whether a debt was never paid. Until it is paid, a request may be
+// refused with ErrNoChallenge by mistake.
 func (n *node) hurries() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 )
 
 // lives counts how many live challenges this node has added or removed since it
-// last told Redis, by the minute in which they die. The node tells Redis twice a
+// last told Redis, by the minute in which they end. The node tells Redis twice a
 // second instead of with each change, because the count only serves operators. A
 // lost reply can make the count wrong by one until that minute is over.
 type lives struct {
@@ -27,7 +27,7 @@ type lives struct {
 // minute returns the minute of a time in microseconds.
 func minute(micros int64) int64 { return micros / time.Minute.Microseconds() }
 
-// add counts n more challenges. dies is when they die, in microseconds since 1970.
+// add counts n more challenges. dies is the time of their end, in microseconds since 1970.
 func (l *lives) add(dies string, n int) {
 	at, err := strconv.ParseInt(dies, 10, 64)
 	if err != nil {
@@ -38,7 +38,7 @@ func (l *lives) add(dies string, n int) {
 	l.count(minute(at), n)
 }
 
-// putBack counts changes again that take returned and Redis did not get.
+// putBack takes back changes that take returned and that Redis did not get.
 func (l *lives) putBack(change map[int64]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,15 +89,15 @@ func (s *store) run() {
 
 // Live implements otp.Store. It returns the count of all nodes, as each of them told
 // it last, at most half a second ago. A challenge counts until the end of the minute
-// in which it dies.
+// in which it ends.
 func (s *store) Live(_ context.Context, now time.Time) (int, error) {
 	n, err := s.tellLives(now, minute(now.Add(otp.MaxLife+otp.Skew).UnixMicro())).int()
 	return int(n), err
 }
 
 // tellLives tells Redis the changes of this node, and returns how many challenges
-// of all nodes live. It leaves out those that died before the minute of now, and
-// those that die after the minute last.
+// of all nodes live. It leaves out those that ended before the minute of now, and
+// those that end after the minute last.
 func (s *store) tellLives(now time.Time, last int64) reply {
 	s.lives.telling.Lock()
 	defer s.lives.telling.Unlock()

@@ -15,10 +15,10 @@ import (
 // "2 1": the version of the newest build that has written here, and the oldest
 // version that understands the data of that build.
 //
-// A build that adds optional fields keeps the second number, so that nodes of
-// both versions work beside each other. A build that writes data which an
-// older build would misread raises the second number. At their next beat the older builds then
-// refuse to work, and change nothing.
+// A build that adds optional fields keeps the second number, so that nodes of both
+// versions work beside each other. A build raises the second number if an older build
+// would misread its data. At their next beat the older builds then refuse to work, and
+// change nothing.
 //
 //	1  the first builds; they wrote no such key
 //	2  a challenge has the time of its latest sending (z). In version 1 z is
@@ -85,7 +85,7 @@ func (n *node) checkSchema(ctx context.Context, c rueidis.Client) error {
 		return &schemaError{key, text}
 	case version < schemaVersion:
 		ours := fmt.Sprint(schemaVersion, " ", max(oldest, schemaOldest))
-		// If two nodes swap at once, one of them wins; the other reads it at its next beat.
+		// If two nodes swap at once, one of them wins; the other reads the result at its next beat.
 		return scriptSwap.Exec(ctx, c, []string{key}, []string{millis(schemaLife), text, ours}).Error()
 	}
 	return nil

@@ -21,7 +21,8 @@ func newStore(n *node, prefix string) *store {
 	return s
 }
 
-// Watch implements otp.Store: it hears of the changes of every node.
+// Watch implements otp.Store. The channel also closes for a change that another node
+// makes.
 func (s *store) Watch(id otp.ID) (<-chan struct{}, func()) {
 	changed, stop := s.wakes.Watch(id)
 	forget := s.listen.want(id)
