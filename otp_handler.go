@@ -1,7 +1,6 @@
 package websms
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -324,68 +323,49 @@ type passage struct {
 	identity identity.Values
 	cookies  request.Cookies
 	answer   request.Private
-
-	// The placeholders http.websms.*.
-	number any // a string; boxed once
-	means  session.Means
-	issued int64 // in seconds since 1970
+	issued   verifiedAt
 }
-
-// passageVar is the variable of a request that holds the *passage of the last gate
-// that let the request pass.
-const passageVar = "websms.passage"
 
 // admit changes a verified request for the handlers behind the gate. It sets the
 // identity headers and the placeholders, and removes the gate's cookies.
+//
+// The placeholders are set one by one and not by Replacer.Map. A Map comes after the
+// values of the handlers in front of the gate, so a handler could write into the gate's
+// names. And Map takes no lock, while the dialer of a reverse_proxy in front may still
+// read the replacer.
 func (g *Gate) admit(r *http.Request, s *session.Session) *passage {
-	p := new(passage)
+	p := &passage{issued: verifiedAt(s.Issued.Unix())}
 	g.identity.Admit(r, &p.identity, s.Number, s.User)
 	p.cookies.Strip(r, g.jar.Own)
-	p.number, p.means, p.issued = s.Number, s.Means, s.Issued.Unix()
-	ctx := r.Context()
-	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if caddyhttp.GetVar(ctx, passageVar) == nil {
-		repl.Map(func(name string) (any, bool) { return placeholder(ctx, name) })
-	}
-	caddyhttp.SetVar(ctx, passageVar, p)
+	var number any = s.Number // boxed once, for three placeholders
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if s.User != "" {
 		repl.Set("http.auth.user.id", s.User)
 	} else if _, named := repl.Get("http.auth.user.id"); !named { // a handler in front may have named the user
-		repl.Set("http.auth.user.id", p.number)
+		repl.Set("http.auth.user.id", number)
 	}
-	repl.Set("http.auth.user.phone", p.number)
+	repl.Set("http.auth.user.phone", number)
+	repl.Set("http.websms.number", number)
+	repl.Set("http.websms.means", meansValues[s.Means])
+	repl.Set("http.websms.verified_at", &p.issued)
 	return p
 }
 
-// placeholder returns the value of one of the gate's placeholders, for the request with
-// the context ctx. It returns false for any other name. If the request has passed several
-// gates, the value comes from the last one.
-func placeholder(ctx context.Context, name string) (any, bool) {
-	name, ours := strings.CutPrefix(name, "http.websms.")
-	if !ours {
-		return nil, false
+// meansValues are the values of the placeholder of the means: strings, so that
+// expressions can compare them, and made once, so that no request allocates one.
+var meansValues = func() (values [1 << 8]any) {
+	for m := range values {
+		values[m] = session.Means(m).String()
 	}
-	p, passed := caddyhttp.GetVar(ctx, passageVar).(*passage)
-	if !passed {
-		return nil, false
-	}
-	switch name {
-	case "number":
-		return p.number, true
-	case "verified_at":
-		return verifiedAt(p.issued), true
-	case "means":
-		return p.means.String(), true
-	}
-	return nil, false
-}
+	return values
+}()
 
 // verifiedAt is the value of the placeholder http.websms.verified_at, in seconds since
 // 1970. Most requests do not use it, so String formats it only on demand.
 type verifiedAt int64
 
 // String returns the time in RFC 3339.
-func (v verifiedAt) String() string { return time.Unix(int64(v), 0).UTC().Format(time.RFC3339) }
+func (v *verifiedAt) String() string { return time.Unix(int64(*v), 0).UTC().Format(time.RFC3339) }
 
 // admits reports whether the person of a session may still pass. The gate must allow
 // the number today. With a second factor, the first factor must name the same user now,

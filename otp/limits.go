@@ -111,7 +111,7 @@ func (e *Engine) strained(p *Policy, s *Sending) {
 		if used[i]*5 < of.Count*4 {
 			continue
 		}
-		if first, err := e.First(ctx, of.Window, "budget", p.Scope, of.String()); err == nil && first {
+		if first, err := e.First(ctx, of.Window, "budget", p.Scope, fmt.Sprintf("%d/%s", of.Count, of.Window)); err == nil && first {
 			s.Strained(used[i], of)
 		}
 	}

@@ -299,6 +299,9 @@ func (b *Browser) fetch(req *http.Request, headers ...http.Header) Answer {
 	if host := req.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
+	// An empty list is not sent. It lets net/http send a POST again if the server has
+	// closed an idle connection, as a server does behind a load.
+	req.Header["Idempotency-Key"] = []string{}
 	res, err := b.Client.Do(req)
 	if err != nil {
 		b.T.Fatalf("%s %s: %v", req.Method, req.URL.Path, err)
