@@ -110,9 +110,8 @@ func TestCredentialsAreRefused(t *testing.T) {
 	if c := w.Sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
 		t.Errorf("WebSMS was asked %+v", c)
 	}
-	if !strings.Contains(w.LogText(), "check client_id and client_secret") {
-		t.Error("the operator is not told")
-	}
+	harness.Eventually(t, "the operator is told", // behind the status
+		func() bool { return strings.Contains(w.LogText(), "check client_id and client_secret") })
 	w.Sim.Always(websmstest.Fault{})
 	b.Resend()
 	harness.WantStatus(t, "the code, once it is mended", b.AnswerWith(w.CodeFor("+6421234567", 1)), http.StatusOK)

@@ -43,9 +43,9 @@ var cookieFormats = []format{
 		"\t\tdefault:\n\t\t\ts.unknown", "\t\tcase 200:\n\t\tdefault:\n\t\t\ts.unknown",
 	}},
 	{"challenge", "internal/cookies/challenge.go", []string{
-		`if a.unknown != "" {`, `if true {`,
-		`plain = append(plain, a.unknown...)`, `plain = append(session.AppendField(plain, 200, ` + nextField + `), a.unknown...)`,
-		`a.unknown = string(rest)`, knows("a.unknown"),
+		`if c.unknown != "" {`, `if true {`,
+		`plain = append(plain, c.unknown...)`, `plain = append(session.AppendField(plain, 200, ` + nextField + `), c.unknown...)`,
+		`c.unknown = string(rest)`, knows("c.unknown"),
 	}},
 	{"device", "internal/cookies/device.go", []string{
 		`if d.unknown != "" {`, `if true {`,
