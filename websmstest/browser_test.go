@@ -1,138 +1,47 @@
 package websmstest_test
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/caddy-websms/websms/internal/browser"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// newBrowser returns a tab of a headless Chromium with a window of that width. If the
-// console of the tab holds an error or a warning at the end, the test fails.
-func newBrowser(t *testing.T, width, height int) context.Context {
+// newTab opens a tab with a window of that width. Open it after the server whose pages it shows: it
+// is closed before that server, so the page's event stream ends without an error.
+func newTab(t *testing.T, width, height int64) *browser.Tab {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if strings.Contains(os.Getenv("WEBSMS_TEST_REQUIRE"), "chromium") {
-			t.Fatalf("WEBSMS_TEST_REQUIRE asks for chromium: %v", err)
-		}
-		t.Skip("chromium is not installed")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.WindowSize(width, height),
-	)
-	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stop := chromedp.NewContext(allocator)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting the browser: %v", err)
-	}
-	messages := chromedp.Console(ctx)
-	t.Cleanup(func() {
-		// All messages that were logged before this line have arrived before it.
-		const end = "end of the test"
-		if _, err := chromedp.Run(ctx, chromedp.Evaluate[chromedp.Void](`console.info("`+end+`")`)); err != nil {
-			t.Errorf("writing on the console: %v", err)
-		} else {
-			for m, err := range messages {
-				if err != nil {
-					t.Errorf("reading the console: %v", err)
-				}
-				if err != nil || m.Text == end {
-					break
-				}
-				t.Errorf("on the console: %s", m)
-			}
-		}
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Errorf("closing the browser: %v", err)
-		}
-		stop()
-		stopAllocator()
-	})
-	return ctx
-}
-
-// do runs actions one by one, each within 20 seconds.
-func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	for i, action := range actions {
-		limited, stop := context.WithTimeout(ctx, 20*time.Second)
-		_, err := chromedp.Run(limited, action)
-		stop()
-		if err != nil {
-			t.Fatalf("step %d: %v", i+1, err)
-		}
-	}
-}
-
-// get runs an action and returns its value.
-func get[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) (value T) {
-	t.Helper()
-	do(t, ctx, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		var err error
-		value, err = action(ctx, target)
-		return chromedp.Void{}, err
-	})
-	return value
-}
-
-// command is an action of the DevTools protocol.
-func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, cmd, params)
-		return err
-	})
-}
-
-// holds waits for a condition on the current page.
-func holds(condition string) chromedp.Action[chromedp.Void] {
-	return chromedp.Poll[chromedp.Void](condition)
-}
-
-// present waits for an element, on the current page or on the next one.
-func present(selector chromedp.CSS) chromedp.Action[chromedp.Void] {
-	return chromedp.Query(selector)
+	b := browser.NewPlainTab(t)
+	b.Do(chromedp.EmulateViewport(width, height))
+	return b
 }
 
 func TestInboxInBrowser(t *testing.T) {
-	ctx := newBrowser(t, 390, 844)
 	h := newHook(t)
 	a := open(t, websmstest.Options{})
+	b := newTab(t, 390, 844)
 	a.sim.SetDelivery(websmstest.Silent)
 	first := a.send("msgCode", "111111")
-	do(t, ctx,
-		chromedp.Navigate(a.sim.InboxURL),
-		holds(`document.querySelector('#reload').textContent == 'Live'`),
-		holds(`document.querySelector('.otp').textContent == '111111'`),
-		chromedp.Click(chromedp.CSS(`#`+first.ID+` summary`)),
-		chromedp.SendKeys(chromedp.CSS(`#reply-`+first.ID), "half a rep"),
-	)
+	b.Open(a.sim.InboxURL)
+	b.Until(`document.querySelector('#reload').textContent == 'Live'`)
+	b.Until(`document.querySelector('.otp').textContent == '111111'`)
+	b.Click(`#` + first.ID + ` summary`)
+	b.Fill(`#reply-`+first.ID, "half a rep")
 
 	// A new message appears above it and is announced. The open form stays.
 	a.sim.SetDelivery(websmstest.Silent)
 	second := a.send("msgCode", "482174", "msgCompany", "<i>Kōwhai</i>", "webOtpDomain", "example.com")
-	do(t, ctx,
-		holds(`document.querySelector('#messages > li:first-child .otp').textContent == '482174'`),
-		holds(`document.querySelector('#messages > li:first-child .sms').textContent == `+fmt.Sprintf("%q", second.Body)),
-		holds(`document.querySelector('#announce').textContent.includes('482174 is your <i>Kōwhai</i>')`),
-		holds(`document.activeElement.id == 'reply-`+first.ID+`' && document.activeElement.value == 'half a rep'`),
-	)
+	b.Until(`document.querySelector('#messages > li:first-child .otp').textContent == '482174'`)
+	b.Until(`document.querySelector('#messages > li:first-child .sms').textContent == ` + fmt.Sprintf("%q", second.Body))
+	b.Until(`document.querySelector('#announce').textContent.includes('482174 is your <i>Kōwhai</i>')`)
+	b.Until(`document.activeElement.id == 'reply-` + first.ID + `' && document.activeElement.value == 'half a rep'`)
 
 	// A delivery report appears too, and the selected delivery follows.
 	a.sim.SetWebhook(h.URL, "")
@@ -140,16 +49,13 @@ func TestInboxInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.sim.SetDelivery(websmstest.Rejected)
-	do(t, ctx,
-		holds(`document.querySelector('#`+first.ID+` .state').textContent == 'Delivered'`),
-		holds(`document.querySelector('#next').value == 'rejected'`),
-		holds(`document.activeElement.value == 'half a rep'`),
+	b.Until(`document.querySelector('#` + first.ID + ` .state').textContent == 'Delivered'`)
+	b.Until(`document.querySelector('#next').value == 'rejected'`)
+	b.Until(`document.activeElement.value == 'half a rep'`)
 
-		// The reply is sent, and the page shows it after it has loaded again.
-		chromedp.SendKeys(chromedp.CSS(`#reply-`+first.ID), "ly\r"),
-		present(chromedp.CSS("#"+first.ID+" .replies li")),
-		holds(`document.querySelector('#`+first.ID+` .replies').textContent.trim() == 'half a reply'`),
-	)
+	// The reply is sent, and the page shows it after it has loaded again.
+	b.Press("ly\r")
+	b.Until(`document.querySelector('#` + first.ID + ` .replies li')?.textContent.trim() == 'half a reply'`)
 	h.next(t) // the delivery report
 	if d := h.next(t); d.fields["body"] != "half a reply" {
 		t.Errorf("webhook got %s", d.raw)
@@ -157,33 +63,26 @@ func TestInboxInBrowser(t *testing.T) {
 }
 
 func TestInboxWithoutScript(t *testing.T) {
-	ctx := newBrowser(t, 390, 844)
 	a := open(t, websmstest.Options{})
+	b := newTab(t, 390, 844)
 	a.sim.SetDelivery(websmstest.Silent)
-	do(t, ctx,
-		command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}),
-		chromedp.Navigate(a.sim.InboxURL),
-		chromedp.Query(chromedp.CSS("#empty"), chromedp.NodeVisible),
-	)
+	b.WithoutScripts()
+	b.Open(a.sim.InboxURL)
+	b.UntilShown("#empty")
 	m := a.send()
-	of := func(selector string) chromedp.CSS { return chromedp.CSS("#" + m.ID + selector) }
-	do(t, ctx,
-		chromedp.Click(chromedp.CSS("#reload")),
-		present(of(" .otp")),
-		chromedp.Query(chromedp.CSS("#empty"), chromedp.NodeNotVisible),
-	)
-	if code := get(t, ctx, chromedp.Text(chromedp.CSS(".otp"))); code != m.Code {
+	b.Click("#reload")
+	b.UntilShown("#" + m.ID + " .otp")
+	b.Until(`!document.querySelector('#empty').checkVisibility()`)
+	if code := b.Text(".otp"); code != m.Code {
 		t.Errorf("code %q, want %q", code, m.Code)
 	}
-	do(t, ctx,
-		chromedp.Click(of(" summary")),
-		chromedp.SendKeys(of(" [name=body]"), "yes"),
-		chromedp.Click(of(" button")),
-		present(of(" .replies li")),
-		chromedp.SendKeys(chromedp.CSS("#next"), "rejected"),
-		chromedp.Click(chromedp.CSS(".next button")),
-		present(`#next option[value="rejected"][selected]`),
-	)
+	b.Click("#" + m.ID + " summary")
+	b.Fill("#"+m.ID+" [name=body]", "yes")
+	b.Click("#" + m.ID + " button")
+	b.UntilShown("#" + m.ID + " .replies li")
+	b.Do(chromedp.SendKeys(chromedp.CSS("#next"), "rejected"))
+	b.Click(".next button")
+	b.Until(`document.querySelector('#next option[value="rejected"][selected]')`)
 	if replies := a.sim.Messages()[0].Replies; !slices.Equal(replies, []string{"yes"}) {
 		t.Errorf("replies %q", replies)
 	}
@@ -227,9 +126,9 @@ const lowContrast = `(() => {
 
 // WEBSMS_TEST_PICTURES names a folder for pictures of the pages in this test.
 func TestInboxContrast(t *testing.T) {
-	ctx := newBrowser(t, 1280, 900)
 	h := newHook(t, 200, 500, 500, 500, 500)
 	a := open(t, websmstest.Options{})
+	b := newTab(t, 1280, 900)
 	a.sim.SetDelivery(websmstest.Silent)
 	m := a.send("msgCompany", strings.Repeat("W", 160), "webOtpDomain", strings.Repeat("long-label.", 20)+"example")
 	a.sim.SetWebhook(h.URL+"/"+strings.Repeat("hook", 50), "")
@@ -243,20 +142,18 @@ func TestInboxContrast(t *testing.T) {
 	a.send()
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1280} {
-			do(t, ctx,
-				command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-				}),
-				chromedp.EmulateViewport(width, 800),
-				chromedp.Navigate(a.sim.InboxURL),
-				holds(`document.querySelector('#reload').textContent == 'Live'`),
-				chromedp.Click(chromedp.CSS(`summary`)),
-			)
-			if bad := get(t, ctx, chromedp.Evaluate[[]string](lowContrast)); len(bad) > 0 {
+			browser.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			})
+			b.Do(chromedp.EmulateViewport(width, 800))
+			b.Open(a.sim.InboxURL)
+			b.Until(`document.querySelector('#reload').textContent == 'Live'`)
+			b.Click(`summary`)
+			if bad := browser.Eval[[]string](b, lowContrast); len(bad) > 0 {
 				t.Errorf("%s, %d px: %q", scheme, width, bad)
 			}
 			if dir := os.Getenv("WEBSMS_TEST_PICTURES"); dir != "" {
-				png := get(t, ctx, chromedp.CaptureScreenshot())
+				png := browser.Value(b, chromedp.CaptureScreenshot())
 				if err := os.WriteFile(fmt.Sprintf("%s/inbox-%s-%d.png", dir, scheme, width), png, 0o644); err != nil {
 					t.Error(err)
 				}

@@ -14,11 +14,18 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-websms/websms/internal/browser"
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests also ends the browser that they have shared.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer browser.Stop()
+	return t.M.Run()
 }
 
 // newClient returns a client whose connections end with the test.

@@ -51,7 +51,8 @@ var shared struct {
 // NewTab opens a tab in the Chromium that all tests of a program share. The first call starts that
 // Chromium. TestMain ends it with Stop. The tab has cookies of its own, so it sees nothing of other
 // tests. It is closed when the test ends. The test fails if the browser has found a problem in its
-// pages.
+// pages. Open the tab after the server of those pages: a server that stops first breaks open event
+// streams, and the browser reports that.
 func NewTab(t testing.TB) *Tab {
 	t.Helper()
 	return sharedBrowser(t).NewTab(t)

@@ -50,6 +50,10 @@ func open(t testing.TB, parent context.Context, opts ...chromedp.ContextOption) 
 	// focus.
 	Call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	t.Cleanup(func() {
+		// The answer comes after all events before it.
+		limited, stop := context.WithTimeout(ctx, time.Second)
+		_, _ = chromedp.Run(limited, chromedp.Evaluate[chromedp.Void]("0"))
+		stop()
 		for _, p := range b.Problems.All() {
 			t.Errorf("the browser complains: %s", p)
 		}
