@@ -20,25 +20,25 @@ func TestWalk(t *testing.T) {
 	}
 	a = b.Get(a.Header.Get("Location"), harness.Page)
 	if a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `autocomplete="tel"`) {
-		t.Fatalf("the number form: %s %s", a.Status, harness.Redact(a.Text))
+		t.Fatalf("the number form: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	a = b.Post("/.websms/send", []string{"phone", "021 234 567", "rd", "/timesheet?week=47"}, harness.Page)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/verify" {
 		t.Fatalf("send: %s to %q", a.Status, a.Header.Get("Location"))
 	}
 	if a = b.Get("/.websms/verify", harness.Page); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, `autocomplete="one-time-code"`) {
-		t.Fatalf("the code form: %s %s", a.Status, harness.Redact(a.Text))
+		t.Fatalf("the code form: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	code := b.Code(0)
 	a = b.Post("/.websms/verify", []string{"code", code}, harness.Page)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/timesheet?week=47" {
-		t.Fatalf("verify: %s to %q, %s", a.Status, a.Header.Get("Location"), harness.Redact(a.Text))
+		t.Fatalf("verify: %s to %q, %s", a.Status, a.Header.Get("Location"), harness.Excerpt(a.Text))
 	}
 	if n := len(w.App.Seen()); n != 0 {
 		t.Fatalf("%d requests reached the app before anybody was verified", n)
 	}
 	if a = b.Get("/timesheet?week=47", harness.Page); a.Text != "legacy app: GET /timesheet?week=47" {
-		t.Fatalf("the app: %s %s", a.Status, harness.Redact(a.Text))
+		t.Fatalf("the app: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	seen := w.App.Seen()[0]
 	if got := seen.Header.Get("X-Verified-Number"); got != "+6421234567" {

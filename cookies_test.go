@@ -111,7 +111,7 @@ func TestCookieAttributes(t *testing.T) {
 			want("logout", a, c.others+"_challenge", gone)
 			want("logout", a, c.others+"_notice", func(maxAge int) bool { return maxAge > 0 && maxAge <= 60 })
 			if a = visit(http.MethodGet, "/.websms/login", nil); !strings.Contains(a.Text, "You are signed out.") {
-				t.Errorf("after logout: %s", harness.Redact(a.Text))
+				t.Errorf("after logout: %s", harness.Excerpt(a.Text))
 			}
 			want("login", a, c.others+"_notice", gone)
 			if a = visit(http.MethodGet, "/.websms/login", nil); strings.Contains(a.Text, "You are signed out.") {

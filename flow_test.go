@@ -43,7 +43,7 @@ func TestMethods(t *testing.T) {
 	}
 	if a := b.Do("PUT", "/.websms/send", url.Values{"phone": {"021 234 567"}},
 		harness.Page); a.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(a.Text, "<h1>") {
-		t.Errorf("PUT by a person: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("PUT by a person: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 }
 
@@ -101,7 +101,7 @@ func TestBodies(t *testing.T) {
 				if c.slug != "" {
 					harness.WantProblem(t, "send", a, c.status, c.slug)
 				} else if a.StatusCode != c.status || a.JSON("masked") != "+64•••567" {
-					t.Errorf("%s %s", a.Status, harness.Redact(a.Text))
+					t.Errorf("%s %s", a.Status, harness.Excerpt(a.Text))
 				}
 			})
 		})
@@ -163,7 +163,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 	if a := b.Post("/.websms/send", nil, harness.Page, harness.With("Origin", "https://evil.example")); a.StatusCode != 403 ||
 		!strings.Contains(a.Text, "<h1>") {
-		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("for a person: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 }
 
@@ -206,7 +206,7 @@ func TestNumbers(t *testing.T) {
 				html := b.Post("/.websms/send", []string{"phone", phone, "rd", "/a"}, harness.Page)
 				if html.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(html.Text, c.words) ||
 					!strings.Contains(html.Text, `name="rd" value="/a"`) {
-					t.Errorf("%q, for a person: %s %s", phone, html.Status, harness.Redact(html.Text))
+					t.Errorf("%q, for a person: %s %s", phone, html.Status, harness.Excerpt(html.Text))
 				}
 				for _, a := range []harness.Answer{a, html} {
 					if len(a.Cookies()) > 0 {

@@ -55,7 +55,7 @@ func TestWrongCodes(t *testing.T) {
 					a := b.Post("/.websms/verify", []string{"code", wrong[left]}, harness.Page)
 					if harness.WantStatus(t, "a wrong code", a, http.StatusUnprocessableEntity); left > 0 &&
 						!strings.Contains(a.Text, `name="code"`) || left == 0 && !strings.Contains(a.Text, "Too many wrong codes") {
-						t.Errorf("with %d left: %s", left, harness.Redact(a.Text))
+						t.Errorf("with %d left: %s", left, harness.Excerpt(a.Text))
 					}
 					continue
 				}
@@ -248,7 +248,7 @@ func TestExpiredCode(t *testing.T) {
 		harness.WantProblem(t, "resend", b.Post("/.websms/resend", nil, harness.API), http.StatusGone, "code_expired")
 		a := b.Get("/.websms/verify", harness.Page)
 		if a.StatusCode != http.StatusGone || !strings.Contains(a.Text, "This code has expired") {
-			t.Errorf("its page: %s %s", a.Status, harness.Redact(a.Text))
+			t.Errorf("its page: %s %s", a.Status, harness.Excerpt(a.Text))
 		}
 		harness.AskFor(w, w.Browser()) // the store makes room, and forgets it
 	}

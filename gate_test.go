@@ -119,7 +119,7 @@ func TestRewriteInFront(t *testing.T) {
 	}
 	if a := b.Get("/.websms/login?rd=%2Ftimesheet", harness.Page); a.StatusCode != http.StatusOK ||
 		!strings.Contains(a.Text, `name="rd" value="/timesheet"`) {
-		t.Errorf("the number form: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("the number form: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	b.Login("+6421234567")
 	before := len(w.App.Seen())
@@ -162,7 +162,7 @@ func TestMatcherForm(t *testing.T) {
 	}
 	b.Login("+6421234567")
 	if a := b.Get("/admin/users", harness.Page); a.Text != "legacy app: GET /admin/users" {
-		t.Errorf("with a session: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("with a session: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	if seen := w.App.Seen(); seen[len(seen)-1].Header.Get("X-Verified-Number") != "+6421234567" {
 		t.Errorf("the app saw %v", seen[len(seen)-1].Header)

@@ -78,7 +78,7 @@ func TestChallengeIsNegotiated(t *testing.T) {
 		case form:
 			if a.StatusCode != http.StatusUnauthorized || a.Header.Get("Www-Authenticate") != challenge ||
 				!strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.Text, "Your form was not sent") {
-				t.Errorf("%s: %s %s; want it %s", c.name, a.Status, harness.Redact(a.Text), c.want)
+				t.Errorf("%s: %s %s; want it %s", c.name, a.Status, harness.Excerpt(a.Text), c.want)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func TestFormNotSent(t *testing.T) {
 	} {
 		a := b.Do("POST", "/timesheet", url.Values{"hours": {"8"}}, harness.Page, harness.With("Referer", referer))
 		if !strings.Contains(a.Text, `href="`+want+`" target="_blank"`) {
-			t.Errorf("from %q: %s %s; want a link to %s", referer, a.Status, harness.Redact(a.Text), want)
+			t.Errorf("from %q: %s %s; want a link to %s", referer, a.Status, harness.Excerpt(a.Text), want)
 		}
 	}
 }

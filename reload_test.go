@@ -76,7 +76,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	var group sync.WaitGroup
 	check := func(what string, a harness.Answer, status int) bool {
 		if a.StatusCode != status {
-			t.Errorf("%s: %s %s; want %d", what, a.Status, harness.Redact(a.Text), status)
+			t.Errorf("%s: %s %s; want %d", what, a.Status, harness.Excerpt(a.Text), status)
 		}
 		return a.StatusCode == status
 	}

@@ -20,7 +20,7 @@ func TestReturnThroughFlow(t *testing.T) {
 		harness.OwnTargets...)
 	for _, rd := range targets {
 		want := request.ReturnTarget(rd, "/.websms")
-		what := harness.Redact(rd)
+		what := harness.Excerpt(rd)
 
 		// The query of the login page is in its form.
 		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd),
@@ -88,7 +88,7 @@ func TestChallengeRemembersTarget(t *testing.T) {
 		}
 		a := w.Raw("GET", target, lines...)
 		if got, want := a.Header.Get("Location"), "/.websms/login?rd="+url.QueryEscape(rd); a.StatusCode != http.StatusFound || got != want {
-			t.Errorf("%s: %s to %q; want %q", harness.Redact(target), a.Status, harness.Redact(got), harness.Redact(want))
+			t.Errorf("%s: %s to %q; want %q", harness.Excerpt(target), a.Status, harness.Excerpt(got), harness.Excerpt(want))
 		}
 	}
 }

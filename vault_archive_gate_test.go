@@ -120,7 +120,7 @@ func TestGateWithoutKeys(t *testing.T) {
 		}
 		if got.Header.Values("Set-Cookie") != nil || got.Header.Get("Cache-Control") != "no-store" ||
 			c.kind != "text/html" && got.JSON("type") != "unavailable" {
-			t.Errorf("%s %s: %v %s", c.method, c.path, got.Header, harness.Redact(got.Text))
+			t.Errorf("%s %s: %v %s", c.method, c.path, got.Header, harness.Excerpt(got.Text))
 		}
 	}
 	if n := len(w.App.Seen()); n != seen {

@@ -143,7 +143,7 @@ func TestWebhookInvalid(t *testing.T) {
 		"type=mo&messageId=1", "<xml/>", "\xff\xfe", "\x00", `{"type":"mo","body":"` + "\n" + `"}`,
 		strings.Repeat("[", 60<<10), strings.Repeat(`{"type":`, 8<<10),
 	} {
-		harness.WantAnswer(t, harness.Redact(body), harness.Deliver(b, body), http.StatusBadRequest, harness.InvalidPayload)
+		harness.WantAnswer(t, harness.Excerpt(body), harness.Deliver(b, body), http.StatusBadRequest, harness.InvalidPayload)
 	}
 	if lines := webhookLines(w); len(lines) != 0 {
 		t.Errorf("these were handled: %v", lines)
@@ -201,18 +201,18 @@ func TestWebhookLogs(t *testing.T) {
 	} {
 		logger := c.want["logger"].(string)
 		before := len(w.Logged(logger))
-		harness.WantAnswer(t, harness.Redact(c.body), harness.Deliver(b, c.body), http.StatusOK, harness.Acknowledged)
+		harness.WantAnswer(t, harness.Excerpt(c.body), harness.Deliver(b, c.body), http.StatusOK, harness.Acknowledged)
 		// It is logged before it is acknowledged, so there is nothing to wait for.
 		lines := w.Logged(logger)
 		if len(lines) != before+1 {
-			t.Errorf("%s: %d lines, want one", harness.Redact(c.body), len(lines)-before)
+			t.Errorf("%s: %d lines, want one", harness.Excerpt(c.body), len(lines)-before)
 			continue
 		}
 		got := lines[before]
 		delete(got, "ts")
 		if !maps.Equal(got, c.want) {
 			text, _ := json.Marshal(got)
-			t.Errorf("%s is logged as\n%s, want\n%v", harness.Redact(c.body), harness.Redact(string(text)), c.want)
+			t.Errorf("%s is logged as\n%s, want\n%v", harness.Excerpt(c.body), harness.Excerpt(string(text)), c.want)
 		}
 	}
 	if log := w.LogText(); strings.Contains(log, harness.WebhookSecret) {

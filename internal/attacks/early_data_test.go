@@ -78,7 +78,7 @@ func TestEarlyDataHeader(t *testing.T) {
 		a := w.Browser().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page, fields)
 		harness.WantStatus(t, what, a, http.StatusTooEarly)
 		if !strings.Contains(a.Text, "<h1") || !strings.Contains(a.Text, "send that again") {
-			t.Errorf("%s: the page is %s", what, harness.Redact(a.Text))
+			t.Errorf("%s: the page is %s", what, harness.Excerpt(a.Text))
 		}
 		harness.WantStatus(t, what+" on a GET", w.Browser().Get("/.websms/login", harness.Page, fields), http.StatusOK)
 	}

@@ -71,7 +71,7 @@ func TestResendByPerson(t *testing.T) {
 	b := w.Browser()
 	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusConflict ||
 		!strings.Contains(a.Text, "You need a new code") {
-		t.Errorf("without a challenge: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("without a challenge: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	b.Ask("+6421234567")
 	if a := b.Post("/.websms/resend", nil, harness.Page); a.StatusCode != http.StatusSeeOther ||
@@ -109,7 +109,7 @@ func TestPerNumber(t *testing.T) {
 			a := w.Browser().Post("/.websms/send", []string{"phone", number}, harness.Page)
 			if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != after || len(a.Cookies()) > 0 ||
 				!strings.Contains(a.Text, "Please wait a little") {
-				t.Errorf("%s, for a person: %s %s", what, a.Status, harness.Redact(a.Text))
+				t.Errorf("%s, for a person: %s %s", what, a.Status, harness.Excerpt(a.Text))
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func TestLockout(t *testing.T) {
 	a := pending.Post("/.websms/verify", []string{"code", code}, harness.Page)
 	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.Text, "Too many wrong codes") ||
 		!strings.Contains(a.Text, "7 minutes") {
-		t.Errorf("for a person: %s %s", a.Status, harness.Redact(a.Text))
+		t.Errorf("for a person: %s %s", a.Status, harness.Excerpt(a.Text))
 	}
 	now.Advance(7*time.Minute - time.Second)
 	wantWait(t, "a second early", w.Browser().Request(number), "rate_limited", "1")

@@ -64,7 +64,7 @@ func TestPrefixOnTheWire(t *testing.T) {
 		for who, fields := range map[string]string{"a stranger": "", "a session": cookie} {
 			before := len(w.App.Seen())
 			reply := w.Exchange(line + "\r\nHost: " + host + "\r\nConnection: close\r\nContent-Length: 0\r\n" + fields + "\r\n")
-			what := fmt.Sprintf("%.80q with %s: %d, %q", line, who, reply.Status, harness.Redact(reply.Body))
+			what := fmt.Sprintf("%.80q with %s: %d, %q", line, who, reply.Status, harness.Excerpt(reply.Body))
 			reached := len(w.App.Seen()) > before
 			switch {
 			case reached && (want != apps || who == "a stranger"):

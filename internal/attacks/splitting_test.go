@@ -157,7 +157,7 @@ func TestCVE_2023_52430(t *testing.T) {
 		for i, a := range answers {
 			if strings.ContainsAny(markup, "<\"'") && strings.Contains(a.Text, markup) || strings.Contains(a.Text, "<script>") ||
 				strings.Contains(a.Text, " onfocus=") && !strings.Contains(a.Text, "&#34;autofocus onfocus") {
-				t.Errorf("%q is markup in answer %d: %s", markup, i, harness.Redact(a.Text))
+				t.Errorf("%q is markup in answer %d: %s", markup, i, harness.Excerpt(a.Text))
 			}
 			if kind := a.Header.Get("Content-Type"); a.Text != "" &&
 				!slices.Contains([]string{"text/html; charset=utf-8", "application/problem+json"}, kind) {

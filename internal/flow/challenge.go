@@ -66,7 +66,7 @@ func (f *Flow) challengeOf(v *visit) (cookies.Challenge, bool) {
 // If a code exists but the gate cannot check it now, the page leads back to the code form. Otherwise the page
 // leads to the number form, and keeps the return target.
 func (f *Flow) refuseStep(v *visit, cookie *cookies.Challenge, p problem) error {
-	if p.Type == problemUnavailable(0).Type && cookie.ID != (otp.ID{}) {
+	if p.Type == typeUnavailable && cookie.ID != (otp.ID{}) {
 		return f.refuse(v.W, v.R, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
 	page, ok := p.page.(pages.Message)

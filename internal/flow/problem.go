@@ -44,6 +44,13 @@ var (
 	problemCountry     = fixedProblem("country_not_allowed", "Numbers of this country are not served", http.StatusUnprocessableEntity, nil)
 )
 
+// Types of problems that are more than one problem, or that decide what happens next.
+const (
+	typeRateLimited = "rate_limited"
+	typeUnavailable = "unavailable"
+	typeWrongCode   = "wrong_code"
+)
+
 // fixedProblem returns a problem that is the same for every request. If page is nil, the
 // problem has no page of its own: it needs one from the caller, or is only for programs.
 func fixedProblem(slug, title string, status int, page pages.View) problem {
@@ -53,7 +60,7 @@ func fixedProblem(slug, title string, status int, page pages.View) problem {
 // problemWrongCode returns the problem of a wrong code. attemptsLeft is how often the
 // browser may still answer the challenge.
 func problemWrongCode(attemptsLeft int) problem {
-	return problem{Type: "wrong_code", Title: "Wrong code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft}
+	return problem{Type: typeWrongCode, Title: "Wrong code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft}
 }
 
 // problemOf returns the problem that the client sees for an error of the engine or of
@@ -65,12 +72,12 @@ func (f *Flow) problemOf(err error) problem {
 	switch {
 	case errors.As(err, &limit) && limit.Locked():
 		return problem{
-			Type: "rate_limited", Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
+			Type: typeRateLimited, Title: "Too many wrong codes", Status: http.StatusTooManyRequests,
 			retryAfter: afterLock(limit), page: pages.LockedOut(request.WholeSeconds(limit.RetryAfter), f.Company),
 		}
 	case errors.As(err, &limit):
 		return problem{
-			Type: "rate_limited", Title: "Too many codes asked for", Status: http.StatusTooManyRequests,
+			Type: typeRateLimited, Title: "Too many codes asked for", Status: http.StatusTooManyRequests,
 			retryAfter: limit.RetryAfter, page: pages.RateLimited(request.WholeSeconds(limit.RetryAfter)),
 		}
 	case errors.Is(err, otp.ErrNoChallenge):
@@ -91,7 +98,7 @@ func (f *Flow) problemOf(err error) problem {
 // problemUnavailable returns the problem of a service that is down for a time.
 func problemUnavailable(retryAfter time.Duration) problem {
 	return problem{
-		Type: "unavailable", Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
+		Type: typeUnavailable, Title: "Unavailable for now", Status: http.StatusServiceUnavailable,
 		retryAfter: retryAfter, page: pages.Unavailable(request.WholeSeconds(retryAfter)),
 	}
 }

@@ -33,7 +33,7 @@ func UserHolder(user string) string { return holderUser + user }
 
 // problemWrongRecovery is the problem of a wrong recovery code. Unlike the code of an SMS,
 // a recovery code has no attempts left to show.
-var problemWrongRecovery = problem{Type: "wrong_code", Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
+var problemWrongRecovery = problem{Type: typeWrongCode, Title: "Wrong recovery code", Status: http.StatusUnprocessableEntity}
 
 // getRecover shows the form for a recovery code.
 func (f *Flow) getRecover(v *visit) error {
@@ -103,7 +103,7 @@ func (f *Flow) refuseRecovery(v *visit, cookie *cookies.Challenge, e telemetry.E
 		f.countCode(v, telemetry.CodeLimited)
 		e.Write(f.SampledAudit, telemetry.EntryLimited, means, zap.Error(err)) // sampled: any client can cause these at no cost
 		p := problem{
-			Type: "rate_limited", Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests,
+			Type: typeRateLimited, Title: "Too many recovery codes tried", Status: http.StatusTooManyRequests,
 			retryAfter: limit.RetryAfter,
 		}
 		again.Problem = pages.TooManyTries(request.WholeSeconds(limit.RetryAfter))

@@ -105,10 +105,10 @@ func (f *Flow) logFailure(err error) {
 func (f *Flow) refuseSend(v *visit, cookie *cookies.Challenge, err error) error {
 	p := f.problemOf(err)
 	switch p.Type {
-	case "rate_limited":
+	case typeRateLimited:
 		f.audit(telemetry.EntryLimited, f.entry(v, cookie), zap.Error(err))
 		telemetry.CountSend(telemetry.SendLimited)
-	case "unavailable":
+	case typeUnavailable:
 		telemetry.CountSend(telemetry.SendUnavailable)
 	}
 	telemetry.NoteResult(v.R.Context(), p.Type)

@@ -31,7 +31,7 @@ func (f *Flow) getStatus(v *visit) error {
 // (WHATWG HTML, 9.2.3). Any other status would be an error in the browser's console.
 func (f *Flow) refuseStatus(v *visit, cookie *cookies.Challenge, err error) error {
 	p := f.problemOf(asExpired(cookie, err, v.Now))
-	if wantsStream(v.R) && p.Type != "unavailable" {
+	if wantsStream(v.R) && p.Type != typeUnavailable {
 		v.W.Header().Set("Cache-Control", "no-store")
 		v.W.WriteHeader(http.StatusNoContent)
 		return nil

@@ -77,7 +77,7 @@ const (
 func (f *Flow) stream(v *visit, cookie *cookies.Challenge) error {
 	if !f.streams.begin(cookie.ID) {
 		return f.refuse(v.W, v.R, problem{
-			Type: "unavailable", Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
+			Type: typeUnavailable, Title: "Too many status streams", Status: http.StatusServiceUnavailable, retryAfter: heartbeat,
 		}, nil)
 	}
 	defer f.streams.end(cookie.ID)

@@ -40,7 +40,7 @@ func SendWrongs(w *World, number string, count int) (last Answer) {
 		wrong := OtherCode(b.Ask(number))
 		for range 5 {
 			if last = b.AnswerWith(wrong); last.StatusCode != http.StatusUnprocessableEntity {
-				w.T.Fatalf("wrong code %d: %s %s", done+1, last.Status, Redact(last.Text))
+				w.T.Fatalf("wrong code %d: %s %s", done+1, last.Status, Excerpt(last.Text))
 			}
 			if done++; done == count {
 				break

@@ -46,7 +46,7 @@ const (
 func WantAnswer(t *testing.T, what string, a Answer, status int, body string) {
 	t.Helper()
 	if a.StatusCode != status || a.Text != body {
-		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, Redact(a.Text), status, body)
+		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, Excerpt(a.Text), status, body)
 	}
 	if kind := a.Header.Get("Content-Type"); kind != "application/json" {
 		t.Errorf("%s: Content-Type is %q", what, kind)

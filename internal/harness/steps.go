@@ -139,7 +139,7 @@ func (a Answer) SetCookie(name string) *http.Cookie {
 func WantProblem(t *testing.T, what string, a Answer, status int, slug string) {
 	t.Helper()
 	if a.StatusCode != status || a.JSON("type") != slug {
-		t.Errorf("%s: %s with %s; want %d %s", what, a.Status, Redact(a.Text), status, slug)
+		t.Errorf("%s: %s with %s; want %d %s", what, a.Status, Excerpt(a.Text), status, slug)
 		return
 	}
 	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {
@@ -157,7 +157,7 @@ func WantProblem(t *testing.T, what string, a Answer, status int, slug string) {
 func WantStatus(t *testing.T, what string, a Answer, status int) {
 	t.Helper()
 	if a.StatusCode != status {
-		t.Errorf("%s: %s to %q with %s; want %d", what, a.Status, a.Header.Get("Location"), Redact(a.Text), status)
+		t.Errorf("%s: %s to %q with %s; want %d", what, a.Status, a.Header.Get("Location"), Excerpt(a.Text), status)
 	}
 }
 

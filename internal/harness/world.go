@@ -426,7 +426,7 @@ func FreePort(t *testing.T) int {
 	return 0
 }
 
-// Redact returns the first 400 bytes of s, for the message of a failing test.
-func Redact(s string) string {
+// Excerpt returns the first 400 bytes of s, for the message of a failing test.
+func Excerpt(s string) string {
 	return string(bytes.ToValidUTF8([]byte(s[:min(len(s), 400)]), nil))
 }

@@ -22,9 +22,10 @@ type privateHijacker struct {
 	http.Hijacker
 }
 
-// privateAnswer is a privateWriter in one of its two forms.
-type privateAnswer interface {
+// PrivateWriter writes an answer that [Private] has made private.
+type PrivateWriter interface {
 	http.ResponseWriter
+	// Begin completes the header, if nobody has written it.
 	Begin()
 }
 
@@ -35,7 +36,7 @@ type Private struct{ writer privateHijacker }
 // On returns a writer on w that makes the answer private, and adds a Set-Cookie field
 // to it; "" adds none. An error page is not written through this writer and may be
 // public, so it gets no cookie.
-func (p *Private) On(w http.ResponseWriter, cookie string) privateAnswer {
+func (p *Private) On(w http.ResponseWriter, cookie string) PrivateWriter {
 	p.writer.ResponseWriter, p.writer.cookie = w, cookie
 	if hijacker, ok := w.(http.Hijacker); ok {
 		p.writer.Hijacker = hijacker
