@@ -68,15 +68,10 @@ func (b *Tab) WithoutScripts() {
 	Call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// Ahead runs a script in every page from now on, before the scripts of the page. The function that
-// it returns ends that.
-func (b *Tab) Ahead(script string) (noMore func()) {
+// Ahead runs a script in every page from now on, before the scripts of the page.
+func (b *Tab) Ahead(script string) {
 	b.T.Helper()
-	added := Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
-	return func() {
-		b.T.Helper()
-		Call(b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(added))
-	}
+	Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }
 
 // Do runs steps of chromedp, all within Patience.

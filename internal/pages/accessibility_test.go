@@ -52,7 +52,7 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 	t.Parallel()
 	wrong := codeForm()
 	wrong.Problem, wrong.Remember, wrong.ResendAt = WrongCode(4), 720*3600e9, noon
-	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
+	s, b := newSite(t, Login{})
 	for name, c := range map[string]struct {
 		view  View
 		wants []node
@@ -107,7 +107,7 @@ func TestFocus(t *testing.T) {
 	limited := &Problem{Slug: "rate_limited", Title: "Please wait a little", Detail: "We have not sent a code."}
 	wrong, held := codeForm(), codeForm()
 	wrong.Problem, held.Problem = WrongCode(4), limited
-	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
+	s, b := newSite(t, Login{})
 	for name, c := range map[string]struct {
 		view View
 		want string
@@ -135,7 +135,7 @@ func TestFocusIsVisible(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	v.Remember, v.ResendAt = 720*3600e9, noon
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	b.Open(s.URL + prefix + "/page")
 	b.Until(`document.activeElement.id === "code" && !document.querySelector("#resend button").disabled`)
 	var order []string
@@ -196,7 +196,7 @@ const layoutFaults = `(() => {
 
 func TestLayout(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
+	s, b := newSite(t, Login{})
 	for name, v := range everyView() {
 		s.show(v)
 		b.Open(s.URL + prefix + "/page")

@@ -20,7 +20,7 @@ func TestWalk(t *testing.T) {
 	t.Parallel()
 	for _, script := range []bool{true, false} {
 		t.Run(fmt.Sprintf("script=%v", script), func(t *testing.T) {
-			s, b := newSite(t, Login{ReturnTo: "/app", Example: "021 234 567"}), browser.NewPlainTab(t)
+			s, b := newSite(t, Login{ReturnTo: "/app", Example: "021 234 567"})
 			p := newPages(t)
 			s.answer(func(w http.ResponseWriter, path string) error {
 				to := "/app"
@@ -86,7 +86,7 @@ func TestWalk(t *testing.T) {
 // Origin alone. Without the meta element, Origin would be "null".
 func TestOriginOnPlainHTTP(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, Login{}), browser.NewPlainTab(t)
+	s, b := newSite(t, Login{})
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
 	plain := "http://" + browser.PlainHost + ":" + port
 	// On plain HTTP, browsers complain that they ignore Cross-Origin-Opener-Policy.
@@ -110,7 +110,7 @@ func TestRightCodeMayLeadToAnotherOrigin(t *testing.T) {
 			<title>SSO</title><p id="sso">Single sign-on</p></html>`))
 	}))
 	defer other.Close()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	s.answer(func(w http.ResponseWriter, _ string) error {
 		w.Header().Set("Location", other.URL)
 		w.WriteHeader(http.StatusSeeOther)
@@ -128,7 +128,7 @@ func TestReloadPostsNothing(t *testing.T) {
 	wrongNumber := Login{ReturnTo: "/app?a=1&b=2", Problem: InvalidNumber("021 234 567")}
 	wrongCode := codeForm()
 	wrongCode.Problem = WrongCode(4)
-	b, p := browser.NewPlainTab(t), newPages(t)
+	p := newPages(t)
 	for _, c := range []struct {
 		path, field   string
 		first, answer View
@@ -136,7 +136,7 @@ func TestReloadPostsNothing(t *testing.T) {
 		{prefix + "/login?rd=%2Fapp%3Fa%3D1%26b%3D2", "#phone", Login{ReturnTo: "/app?a=1&b=2"}, wrongNumber},
 		{prefix + "/verify", "#code", codeForm(), wrongCode},
 	} {
-		s := newSite(t, c.first)
+		s, b := newSite(t, c.first)
 		s.answer(func(w http.ResponseWriter, _ string) error {
 			return p.Write(w, http.StatusUnprocessableEntity, c.answer)
 		})
@@ -173,7 +173,7 @@ func sameAddress(t *testing.T, a, b string) bool {
 // reload must send the form again, so the script must not change the address of this page.
 func TestReloadSendsTheAppsForm(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, NotFound()), browser.NewPlainTab(t)
+	s, b := newSite(t, NotFound())
 	p := newPages(t)
 	s.answer(func(w http.ResponseWriter, path string) error {
 		if len(s.posted()) == 1 {

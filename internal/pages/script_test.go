@@ -32,7 +32,7 @@ func TestWebOTPFillsAndSubmits(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	v.Remember, v.Remembered = 720*time.Hour, true
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	b.Problems.Forgive("NavigationEntryMarkedSkippable") // the script goes to the next page, without a click of a person
 	b.Ahead(stubWebOTP)
 	b.Open(s.URL + prefix + "/verify")
@@ -53,7 +53,7 @@ func TestWebOTPIsAbortedOnSubmit(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	v.ResendAt = noon
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	b.Ahead(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
 	for _, form := range []string{`form[action$="/verify"]`, `form[action$="/resend"]`} {
 		b.Open(s.URL + prefix + "/verify")
@@ -68,7 +68,6 @@ func TestWebOTPIsAbortedOnSubmit(t *testing.T) {
 // no error.
 func TestWithoutWebOTP(t *testing.T) {
 	t.Parallel()
-	b := browser.NewPlainTab(t)
 	for name, stub := range map[string]string{
 		"refused":        `navigator.credentials.get = () => Promise.reject(new DOMException("no", "NotAllowedError"));`,
 		"throws":         `navigator.credentials.get = () => { throw new TypeError("no otp here"); };`,
@@ -78,8 +77,8 @@ func TestWithoutWebOTP(t *testing.T) {
 		"as it is":       ``,
 	} {
 		t.Log(name)
-		s := newSite(t, codeForm())
-		unstub := b.Ahead(stub)
+		s, b := newSite(t, codeForm())
+		b.Ahead(stub)
 		b.Open(s.URL + prefix + "/verify")
 		// The countdown has begun, so the script ran to its end.
 		b.Until(`document.querySelector("#resend button").disabled`)
@@ -89,13 +88,12 @@ func TestWithoutWebOTP(t *testing.T) {
 		if posts := s.posted(); len(posts) != 1 || posts[0].form.Get("code") != "482174" || posts[0].form.Has("remember") {
 			t.Errorf("%s: posted %+v", name, posts)
 		}
-		unstub()
 	}
 }
 
 func TestTypingNeverSubmits(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	b.Open(s.URL + prefix + "/verify")
 	b.Fill("#code", "48a2-17x4")
 	if got := browser.Eval[string](b, `code.value`); got != "482174" {
@@ -113,7 +111,7 @@ func TestTypingNeverSubmits(t *testing.T) {
 
 func TestPaste(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	b.Open(s.URL + prefix + "/verify")
 	for pasted, want := range map[string]string{
 		"482174":                         "482174",
@@ -142,7 +140,7 @@ func TestCountdown(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	v.ResendAt = noon.Add(80 * time.Second)
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	b.Ahead(clockAhead)
 	b.Open(s.URL + prefix + "/verify")
 	b.Until(`document.querySelector("#resend button").disabled`)
@@ -176,7 +174,7 @@ func TestCountdown(t *testing.T) {
 func TestCountdownUnits(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	// The clock is stopped, so that no time has passed when the script reads it.
 	b.Ahead(`performance.now = () => 0; Date.now = () => 0;`)
 	for _, d := range []time.Duration{time.Second, 90 * time.Second, 100 * time.Second, 4 * time.Minute, 10 * time.Minute} {
@@ -197,7 +195,7 @@ func TestDeliveryStream(t *testing.T) {
 	t.Parallel()
 	v := codeForm()
 	v.Status = "queued"
-	s, b := newSite(t, v), browser.NewPlainTab(t)
+	s, b := newSite(t, v)
 	b.Open(s.URL + prefix + "/verify")
 	untilWords(b, "delivery", "Sending the code…")
 	s.events <- challenge("accepted", v.ExpiresAt, v.ResendAt)
@@ -224,7 +222,7 @@ func TestDeliveryStream(t *testing.T) {
 
 func TestStreamEndsWithThePage(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	b.Open(s.URL + prefix + "/verify")
 	s.events <- challenge("failed", noon.Add(5*time.Minute), noon)
 	b.Until(`delivery.dataset.state === "failed"`)
@@ -240,10 +238,9 @@ func TestNoStreamWhenThereIsNothingToWaitFor(t *testing.T) {
 	t.Parallel()
 	delivered, expired := codeForm(), codeForm()
 	delivered.Status, expired.ExpiresAt = "delivered", noon
-	b := browser.NewPlainTab(t)
-	b.Ahead(stubWebOTP)
 	for _, v := range []Verify{delivered, expired} {
-		s := newSite(t, v)
+		s, b := newSite(t, v)
+		b.Ahead(stubWebOTP)
 		b.Open(s.URL + prefix + "/verify")
 		b.Until(`window.asked !== undefined`)
 		b.Open(s.URL + "/app")
@@ -255,7 +252,7 @@ func TestNoStreamWhenThereIsNothingToWaitFor(t *testing.T) {
 
 func TestExpiryIsSaid(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	b.Ahead(clockAhead)
 	b.Open(s.URL + prefix + "/verify")
 	b.Until(`delivery.dataset.state === "accepted"`)
@@ -281,7 +278,7 @@ func TestExpiryIsSaid(t *testing.T) {
 
 func TestSecondSubmitIsHeldBack(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, Login{Example: "021 234 567"}), browser.NewPlainTab(t)
+	s, b := newSite(t, Login{Example: "021 234 567"})
 	// This script counts the submits that would leave the page, and stops them to simulate a slow
 	// network. It keeps the functions that the page's script puts off for ten seconds.
 	b.Ahead(`
@@ -317,7 +314,7 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 // A page that the browser restores from its cache works again.
 func TestBackFromTheCache(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, codeForm()), browser.NewPlainTab(t)
+	s, b := newSite(t, codeForm())
 	b.Ahead(stubWebOTP + `addEventListener("submit", (event) => event.preventDefault());`)
 	b.Open(s.URL + prefix + "/verify")
 	b.Fill("#code", "482174")

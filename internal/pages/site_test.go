@@ -46,7 +46,9 @@ type post struct {
 	form                    url.Values
 }
 
-func newSite(t *testing.T, v View) *site {
+// newSite starts a site and opens a tab for it. The tab is closed before the site, so the page's
+// event stream ends without an error.
+func newSite(t *testing.T, v View) (*site, *browser.Tab) {
 	t.Helper()
 	p := newPages(t)
 	s := &site{view: v, events: make(chan string, 8), left: make(chan struct{}, 8)}
@@ -93,7 +95,7 @@ func newSite(t *testing.T, v View) *site {
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return s
+	return s, browser.NewPlainTab(t)
 }
 
 // status streams the events of the site.
