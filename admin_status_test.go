@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// adminStatus asks the admin endpoint how things stand.
+// adminStatus returns the status that the admin endpoint reports.
 func adminStatus(t *testing.T, admin string) (engines []operator.EngineStatus) {
 	t.Helper()
 	a := (&harness.World{T: t, URL: admin}).Browser().Get("/websms/status")
@@ -24,7 +24,7 @@ func adminStatus(t *testing.T, admin string) (engines []operator.EngineStatus) {
 	return status.Engines
 }
 
-// The status tells what an operator wants to know at three in the morning.
+// The status has the facts that an operator needs in an outage.
 func TestAdminStatus(t *testing.T) {
 	now := harness.UseClock(t)
 	const gate = "realm staff\nlimits {\n per_number 100/1h\n budget 50/1h 500/24h\n cooldown 0s\n}"
@@ -66,7 +66,7 @@ func TestAdminStatus(t *testing.T) {
 	}
 }
 
-// The challenges of a number are told to who asks with it, in its realm alone.
+// An operator lists the challenges of a number. The answer covers one realm only.
 func TestAdminChallenges(t *testing.T) {
 	for _, realm := range []string{"", "staff"} {
 		t.Run("realm "+realm, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestAdminChallenges(t *testing.T) {
 				`{"number":"+6421000001","realm":"another"}`); a.Text != `{"challenges":[],"sends":[]}`+"\n" {
 				t.Errorf("realm %q: another has %s", realm, a.Text)
 			}
-			harness.Restart(w, gate) // pending challenges survive it, and whose they are
+			harness.Restart(w, gate) // pending challenges survive it, with their realm and number
 			if a := harness.AdminPost(t, admin, "/websms/challenges", body); strings.Count(a.Text, `"id"`) != 2 {
 				t.Errorf("realm %q: after a restart %s", realm, a.Text)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// What is revoked is out at once, and after a restart; what is verified
-// afterwards is in, also within the same second.
+// A revocation ends sessions at once, and still does after a restart. A number that is verified
+// afterwards is signed in, also within the same second.
 func TestAdminRevokes(t *testing.T) {
 	const gate = "realm staff\n" + harness.Plenty
 	now := harness.UseClock(t)
@@ -70,7 +70,7 @@ func TestAdminRevokes(t *testing.T) {
 	w.WantNoSecrets("+6421000001")
 }
 
-// A number that is revoked makes strangers of its devices.
+// Revoking a number also forgets its devices: they count as strangers afterwards.
 func TestAdminRevokesDevices(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
@@ -88,7 +88,7 @@ func TestAdminRevokesDevices(t *testing.T) {
 	harness.WantStatus(t, "the owner's device, verified anew", owner.Request(number), http.StatusAccepted)
 }
 
-// What is locked for good is unlocked by an operator, strangers and devices alike.
+// An operator unlocks a number that is locked for good, for strangers and for devices.
 func TestAdminUnlocks(t *testing.T) {
 	for _, realm := range []string{"", "staff"} {
 		gate := "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 100 1s\n max_failures 6\n}"
@@ -128,8 +128,8 @@ func TestAdminUnlocks(t *testing.T) {
 	}
 }
 
-// A budget that is spent is cleared by an operator: that of one realm, and
-// nothing else. The warning of it comes again.
+// An operator clears a spent budget. Only the budget of that realm is cleared, and its warning can
+// come again.
 func TestAdminClearsBudget(t *testing.T) {
 	for _, realm := range []string{"", "staff"} {
 		gate := "limits {\n per_number 2/1h\n cooldown 0s\n budget 3/1h\n lockout 100 1s\n max_failures 3\n}"
@@ -164,7 +164,7 @@ func TestAdminClearsBudget(t *testing.T) {
 	}
 }
 
-// What an operator gets wrong is refused, with what to do, and changes nothing.
+// A mistake of an operator is refused and changes nothing. The error says what to do instead.
 func TestAdminMistakes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	admin := harness.StartAdmin(w, harness.Plenty)
@@ -220,8 +220,8 @@ func TestAdminMistakes(t *testing.T) {
 	}
 }
 
-// Caddy keeps the admin endpoint of a configuration that it has refused. What
-// an operator does there concerns the one that runs.
+// After Caddy refuses a configuration, it keeps the admin endpoint of that configuration. Commands
+// there still act on the running configuration.
 func TestAdminAfterRefusal(t *testing.T) {
 	for name, refused := range map[string]func(w *harness.World) string{
 		"with another storage": func(w *harness.World) string {

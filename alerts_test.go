@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// The alert rules are raised by what they are for, and by nothing else, as
-// Prometheus' own tool sees it.
+// Each alert rule fires in its own case and in no other. Prometheus' own tool checks this.
 func TestAlertRules(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {

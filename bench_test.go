@@ -20,7 +20,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// benchGate returns a gate that can decide, and a session cookie for it.
+// benchGate returns a gate that is ready to decide, and a session cookie for it.
 func benchGate(b testing.TB) (*Gate, string) {
 	b.Helper()
 	ring, err := session.NewRing(session.NewKeys(time.Now()))
@@ -54,7 +54,7 @@ func benchGate(b testing.TB) (*Gate, string) {
 	return g, sealed
 }
 
-// benchRequest is a request as a browser sends it.
+// benchRequest returns a request as a browser sends it.
 func benchRequest(cookie string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "http://app.example.com/timesheet?week=47", nil)
 	r.Header = http.Header{
@@ -77,10 +77,9 @@ func benchRequest(cookie string) *http.Request {
 
 var errNext error
 
-// BenchmarkPass is the whole decision for a request with a session: headers,
-// placeholders and stripping included. What refreshing the request between
-// two runs costs is in it too. All runs share one replacer, so the one allocation for
-// the placeholders of a new request is not.
+// BenchmarkPass measures the whole decision for a request with a session: headers, placeholders and
+// stripping. It includes the cost of resetting the request between two runs. All runs share one
+// replacer, so the one allocation for the placeholders of a new request is not measured.
 func BenchmarkPass(b *testing.B) {
 	g, sealed := benchGate(b)
 	r := benchRequest(sealed)
@@ -102,7 +101,7 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// BenchmarkDeny is the whole answer to a navigation without a session.
+// BenchmarkDeny measures the whole answer to a navigation without a session.
 func BenchmarkDeny(b *testing.B) {
 	g, _ := benchGate(b)
 	r := benchRequest("")
@@ -116,8 +115,8 @@ func BenchmarkDeny(b *testing.B) {
 	}
 }
 
-// BenchmarkPassParallel shows that deciding holds no lock: two cores decide
-// twice as much as one.
+// BenchmarkPassParallel shows that a decision holds no lock: two cores decide twice as many
+// requests as one.
 func BenchmarkPassParallel(b *testing.B) {
 	g, sealed := benchGate(b)
 	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
@@ -136,7 +135,7 @@ func BenchmarkPassParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkOpenManyCookies is a request whose sender tries to make us work.
+// BenchmarkOpenManyCookies measures a request with many forged cookies.
 func BenchmarkOpenManyCookies(b *testing.B) {
 	g, _ := benchGate(b)
 	r := benchRequest("")

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// fromHost is a browser whose handshake and Host header both name host.
+// fromHost returns a browser whose TLS handshake and Host header both name host.
 func fromHost(w *harness.World, host string) *harness.Browser {
 	b := w.Browser()
 	b.Client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: host}}
@@ -21,16 +21,15 @@ func fromHost(w *harness.World, host string) *harness.Browser {
 	return b
 }
 
-// A message is bound to a host only if this Caddy can prove that it is its
-// own: whoever asks chooses the name of the handshake and the Host header, and
-// ignores the certificate.
+// A message is bound to a host only if this Caddy can prove that the host is its own. A client
+// chooses the names in the handshake and in the Host header, and may ignore the certificate.
 func TestBoundHost(t *testing.T) {
 	ca := testca.New(t)
 	cert, key := ca.Files(t, x509.Certificate{DNSNames: []string{"loaded.example.test", "*.wild.example.test"}})
 	long := strings.Repeat("a", 50) + ".site.example.test"
 	for name, c := range map[string]struct {
 		global, address, tls string
-		want                 map[string]string // what a request for a host binds to
+		want                 map[string]string // the host that a request for each host binds to
 	}{
 		"on demand": {
 			global: "on_demand_tls {\n ask %APP%/ask\n}", address: "https://", tls: "tls internal {\n on_demand\n}",

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Until Caddy has started, no host is proven, and none that is no name ever.
+// Before Caddy has started, no host is proven. An invalid name is never proven.
 func TestBoundHostBeforeTheStart(t *testing.T) {
 	var none *boundHosts
 	if none.proves("app.example.com") {

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// The main job: a stranger is challenged, gets a code, answers it, and stands
-// in an application that was not touched.
+// The main flow: a stranger is challenged, gets a code, enters it, and reaches an unchanged
+// application.
 func TestWalk(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()

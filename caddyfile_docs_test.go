@@ -25,7 +25,7 @@ type documented struct {
 	option, defaultValue, example, jsonPath string
 }
 
-// readDocs returns the rows of docs/caddyfile.md, by the block they are about.
+// readDocs returns the rows of docs/caddyfile.md by block.
 func readDocs(t *testing.T) map[string][]documented {
 	t.Helper()
 	text, err := os.ReadFile("docs/caddyfile.md")
@@ -58,8 +58,7 @@ func readDocs(t *testing.T) map[string][]documented {
 	return docs
 }
 
-// blocks is how to write options into each block, and what their JSON is
-// read into.
+// blocks tells for each block how to write options into it, and the Go type of its JSON.
 var blocks = map[string]struct {
 	wrap func(options string) string
 	json any
@@ -68,7 +67,7 @@ var blocks = map[string]struct {
 	"store memory": {func(o string) string { return harness.InApp(harness.In("store memory", o)) }, memorystore.Store{}},
 	"store redis":  {inRedis, redisstore.Store{}},
 	"tls": {func(o string) string {
-		switch { // which need each other
+		switch { // these options need each other
 		case strings.HasPrefix(o, "cert "):
 			o += "\nkey /key.pem"
 		case strings.HasPrefix(o, "key "):
@@ -86,7 +85,7 @@ var blocks = map[string]struct {
 	"code":       {func(o string) string { return harness.InGate(harness.In("code", o)) }, Gate{}},
 	"numbers":    {func(o string) string { return harness.InGate(harness.In("numbers", o)) }, Gate{}},
 	"second_factor": {func(o string) string {
-		if strings.HasPrefix(o, "user ") { // which needs one of the others beside it
+		if strings.HasPrefix(o, "user ") { // it needs one of the other options
 			o += "\nphone {http.auth.user.phone}"
 		}
 		return harness.InGate(harness.In("second_factor", o))
@@ -97,7 +96,7 @@ var blocks = map[string]struct {
 	"websms_webhook": {func(o string) string { return harness.In(":80 {\nwebsms_webhook", o) + "}" }, Webhook{}},
 }
 
-// inRedis writes options into the Redis store, with those that they need.
+// inRedis writes options into the Redis store, together with the options that they need.
 func inRedis(options string) string {
 	if !strings.HasPrefix(options, "address ") {
 		options = "address localhost\n" + options
@@ -108,7 +107,7 @@ func inRedis(options string) string {
 	return harness.InApp(harness.In("store redis", options))
 }
 
-// knownOptions asks the parser what it knows.
+// knownOptions returns the options that the parser knows in a block.
 func knownOptions(t *testing.T, block string) []string {
 	t.Helper()
 	_, err := harness.Adapt(blocks[block].wrap("what_do_you_know"))
@@ -141,8 +140,7 @@ func TestDocsComplete(t *testing.T) {
 	}
 }
 
-// Every option is where the documentation says it is in JSON, and its example
-// is accepted.
+// Each option has the JSON path that the documentation gives, and its example is accepted.
 func TestDocsExamples(t *testing.T) {
 	for block, rows := range readDocs(t) {
 		for _, row := range rows {
@@ -186,7 +184,7 @@ func hasJSON(t reflect.Type, path string) bool {
 	return false
 }
 
-// To write out the defaults that are documented changes nothing.
+// Writing out the documented defaults changes nothing.
 func TestDocsDefaults(t *testing.T) {
 	docs := readDocs(t)
 	defaults := func(block string) string {
@@ -213,7 +211,7 @@ func TestDocsDefaults(t *testing.T) {
 	for _, block := range []string{"code", "numbers", "session", "limits", "headers"} {
 		written += harness.In(block, defaults(block))
 	}
-	// It has no defaults without being there.
+	// The defaults of second_factor apply only if the block is there.
 	silent := gateOf("second_factor {\nphone {http.auth.user.phone}\n}")
 	spoken := gateOf(written + harness.In("second_factor", defaults("second_factor")+"phone {http.auth.user.phone}\n"))
 	for name, same := range map[string]bool{
@@ -259,7 +257,7 @@ func TestDocsDefaults(t *testing.T) {
 	}
 }
 
-// The fixture with all options has all of them, but for one that another stands for.
+// Together, the fixtures have each option of each block.
 func TestFixtureComplete(t *testing.T) {
 	var text []byte
 	for _, name := range []string{"all", "second_factor", "store_redis"} {

@@ -20,14 +20,13 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// examplePassword is Alice's, and its hash is cheap to check.
+// examplePassword is Alice's password. Its hash is cheap to check.
 const (
 	examplePassword     = "example-password"
 	examplePasswordHash = "$2a$04$q0MskV5JnjKN9D/Xz/Kkseib/aTWAFZiBPZg2YAYVHk5cAqpFh1qa"
 )
 
-// readExample returns Caddyfile.example with the folders that it writes to
-// and reads from below dir.
+// readExample returns Caddyfile.example with its folders moved below dir.
 func readExample(t *testing.T, dir string) string {
 	t.Helper()
 	harness.SetAccount(t)
@@ -75,7 +74,7 @@ func TestExampleIsSound(t *testing.T) {
 	}
 }
 
-// The Redis store that the example shows in comments has every option, and adapts.
+// The commented-out Redis store of the example has every option, and adapts.
 func TestExampleOfRedis(t *testing.T) {
 	text := readExample(t, t.TempDir())
 	_, shown, found := strings.Cut(text, "\n\t\t# store redis {\n")
@@ -103,8 +102,7 @@ func TestExampleOfRedis(t *testing.T) {
 	}
 }
 
-// The example at work: on other addresses, with a simulated WebSMS, and
-// otherwise as it is.
+// The example works with other addresses and a simulated WebSMS. The rest of it is unchanged.
 func TestExampleWorks(t *testing.T) {
 	dir := t.TempDir()
 	app, sim := harness.NewLegacyApp(t), websmstest.NewServer(t, websmstest.Options{ClientID: "cid_test", ClientSecret: "csk_test"})
@@ -146,7 +144,7 @@ func TestExampleWorks(t *testing.T) {
 	if a := b.Get("/healthz", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("bypass: %s", a.Status)
 	}
-	b.Login("+6421999999") // whatever the form says, it goes to Alice's
+	b.Login("+6421999999") // the form's number is ignored: the code goes to Alice's
 	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("with both: %s", a.Status)
 	}
@@ -201,7 +199,7 @@ func TestExampleWorks(t *testing.T) {
 	}
 }
 
-// The site that the example shows in a comment works, too.
+// The commented-out site of the example works too.
 func TestExampleWithCertificates(t *testing.T) {
 	text := readExample(t, t.TempDir())
 	_, site, found := strings.Cut(text, "\n#\n# partners.example.com {")

@@ -12,11 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// placedError is how an error about a Caddyfile ends.
+// placedError matches the end of an error about a Caddyfile: its file and line.
 var placedError = regexp.MustCompile(`, at Fuzzed:[1-9][0-9]*$`)
 
-// FuzzCaddyfile reads what is written into each of our blocks. What is
-// accepted is the same after a way through JSON; what is refused is placed.
+// FuzzCaddyfile puts any text into each of our blocks. Accepted options stay the same through JSON.
+// An error names the line of the mistake.
 func FuzzCaddyfile(f *testing.F) {
 	for _, block := range []string{
 		"client_id x\nclient_secret {env.X}\nbase_url http://localhost\ntimeout 5s\nsandbox\nstore memory {\ncapacity 10\n}",

@@ -18,7 +18,7 @@ import (
 
 func init() { caddy.RegisterModule(phoneBook{}) }
 
-// phoneBook is a directory as another project could write one.
+// phoneBook is a directory module of another project.
 type phoneBook struct {
 	Pages []string `json:"pages,omitempty"`
 	Ink   string   `json:"ink,omitempty"`
@@ -189,8 +189,8 @@ func TestCaddyfileSecondFactorMistakes(t *testing.T) {
 	}
 }
 
-// A directory of another project is loaded, and opened with the gate's countries.
-// Its error ends the loading of the configuration.
+// The gate loads a directory module of another project and opens it with its own countries. An
+// error of the directory ends the loading of the configuration.
 func TestGuestDirectory(t *testing.T) {
 	for ink, want := range map[string]string{"blue": "", "none": "websms_otp: second_factor: directory: there is no ink in it"} {
 		err := harness.Validate(t,

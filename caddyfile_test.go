@@ -15,8 +15,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Each file holds a Caddyfile, a line of dashes and what it is in JSON, which
-// loads.
+// Each file holds a Caddyfile, a line of dashes, and the JSON that it adapts to. The JSON loads.
 func TestCaddyfileAdapts(t *testing.T) {
 	harness.SetAccount(t)
 	harness.SetCertificates(t)
@@ -53,7 +52,7 @@ func TestCaddyfileAdapts(t *testing.T) {
 			if err := json.Unmarshal(want, &config); err != nil {
 				t.Fatal(err)
 			}
-			if config["apps"]["websms"] == nil { // what is not about the account is written without one
+			if config["apps"]["websms"] == nil { // not every file has an account
 				config["apps"]["websms"] = map[string]string{"client_id": "cid", "client_secret": "csk"}
 			}
 			if err := harness.Validate(t, caddyconfig.JSON(config, nil)); err != nil {
@@ -64,8 +63,8 @@ func TestCaddyfileAdapts(t *testing.T) {
 	}
 }
 
-// Every mistake is reported with the file and the line where it stands, which
-// is marked with "# here", and says what to write instead.
+// The error for each mistake names the file and the line, which is marked with "# here". It says
+// what to write instead.
 func TestCaddyfileMistakes(t *testing.T) {
 	t.Setenv("WEBSMS_UNSET", "")
 	for _, c := range []struct{ name, text, want string }{
@@ -197,7 +196,7 @@ func TestCaddyfileMistakes(t *testing.T) {
 	}
 }
 
-// A mistake in an imported snippet is reported where it stands, and how it came.
+// The error for a mistake in an imported snippet names the line in the snippet and the import.
 func TestCaddyfileMistakeImported(t *testing.T) {
 	_, err := harness.Adapt("(gate) {\nwebsms_otp {\ncompany Acme\ncode {\nlength 3\n}\n}\n}\n:80 {\nimport gate\n}\n")
 	if err == nil || !strings.Contains(err.Error(),
@@ -206,7 +205,7 @@ func TestCaddyfileMistakeImported(t *testing.T) {
 	}
 }
 
-// A secret in the wrong place is not repeated to whoever reads the log.
+// An error does not repeat a secret that stands in the wrong place.
 func TestCaddyfileMistakesKeepSecrets(t *testing.T) {
 	const secret = "csk_9f8e7d"
 	for _, text := range []string{

@@ -21,7 +21,7 @@ func appJSON(options string) []byte {
 	return fmt.Appendf(nil, `{"apps":{"websms":%s}}`, options)
 }
 
-// A name that is misspelt in JSON is refused as it is in a Caddyfile.
+// JSON with a misspelt field is refused, as in a Caddyfile.
 func TestJSONUnknownFields(t *testing.T) {
 	const gate, hook = "websms_otp", "websms_webhook"
 	for _, c := range []struct {
@@ -45,7 +45,7 @@ func TestJSONUnknownFields(t *testing.T) {
 	harness.WantPool(t, nil)
 }
 
-// The edges of every range, in JSON.
+// Each range is checked at both ends, in JSON.
 func TestJSONRanges(t *testing.T) {
 	gate := func(options string) func() []byte {
 		return func() []byte { return harness.HandlerJSON(t, "websms_otp", `{"company":"A",`+options+`}`) }
@@ -110,8 +110,7 @@ func TestJSONRanges(t *testing.T) {
 	harness.WantPool(t, nil)
 }
 
-// The fixture with every option comes unchanged through our structs, and
-// durations may be text.
+// The fixture with every option stays the same through our structs. Durations may be text.
 func TestJSONRoundTrip(t *testing.T) {
 	data, err := os.ReadFile("testdata/caddyfile/all.txt")
 	if err != nil {
@@ -162,8 +161,8 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// Codes shorter, and sessions longer, than the standards ask for are allowed,
-// and draw a warning. So does a list of numbers that holds none.
+// Codes that are shorter, and sessions that are longer, than the standards ask for are allowed but
+// logged as a warning. So is an empty list of numbers.
 func TestWarnings(t *testing.T) {
 	empty := t.TempDir() + "/none"
 	harness.WriteFile(t, empty, "# nobody yet\n")

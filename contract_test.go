@@ -15,8 +15,7 @@ import (
 // here breaks them. internal/e2e holds the IDs of the modules, and testdata/caddyfile/all.txt
 // the JSON of a configuration with all options.
 
-// A test of internal/telemetry holds that docs/operations.md names each metric, and no
-// other.
+// A test in internal/telemetry checks that docs/operations.md names each metric, and no other.
 func TestMetricNames(t *testing.T) {
 	want := []string{
 		"caddy_websms_api_duration_seconds", "caddy_websms_challenges", "caddy_websms_delivery_seconds",
@@ -40,7 +39,7 @@ func TestMetricNames(t *testing.T) {
 }
 
 func TestLoggerNames(t *testing.T) {
-	w := harness.Start(t, harness.Setup{App: "sandbox", Gate: "code {\n length 4\n}"}) // both are risks, which are logged
+	w := harness.Start(t, harness.Setup{App: "sandbox", Gate: "code {\n length 4\n}"}) // both options are risks, so they are logged
 	b := w.Browser()
 	b.Login(harness.FreshNumber())
 	for _, body := range []string{

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Every cookie that is set says what browsers are to do with it.
+// Each cookie is set with the right attributes for browsers.
 func TestCookieAttributes(t *testing.T) {
 	proxied := harness.With("X-Forwarded-Proto", "https")
 	for _, c := range []struct {
@@ -18,7 +18,7 @@ func TestCookieAttributes(t *testing.T) {
 		setup         harness.Setup
 		header        http.Header
 		session       string // its name
-		others        string // the names of the others begin so
+		others        string // prefix of the names of the other cookies
 		secure        bool
 		domain        string
 		remembered    int // Max-Age
@@ -46,7 +46,7 @@ func TestCookieAttributes(t *testing.T) {
 			c.setup.Gate += "\n" + harness.Plenty
 			w := harness.Start(t, c.setup)
 			b := w.Browser()
-			b.Client.Jar = nil // it would refuse what is Secure, and not sent over TLS
+			b.Client.Jar = nil // the jar would refuse Secure cookies without TLS
 			held := make(map[string]string)
 			visit := func(method, path string, form []string) harness.Answer {
 				var pairs []string
@@ -121,7 +121,7 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
-// The upstream sees the other cookies as they came, byte for byte, and none of ours.
+// The upstream gets all other cookies byte for byte, and none of the gate's cookies.
 func TestCookiesUpstream(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -158,7 +158,7 @@ func TestCookiesUpstream(t *testing.T) {
 	}
 }
 
-// A cookie opens only whole, unchanged, for its own purpose.
+// A cookie opens only if it is complete, unchanged, and used for its own purpose.
 func TestCookiesAreSealed(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -184,7 +184,7 @@ func TestCookiesAreSealed(t *testing.T) {
 		{[]string{ours + s + "; " + ours + "planted"}, true},
 		{nil, false},
 		{[]string{ours}, false},
-		{[]string{"__Host-" + ours + s}, false}, // the name that it has on HTTPS
+		{[]string{"__Host-" + ours + s}, false}, // the name on HTTPS
 		{[]string{"WEBSMS_SESSION=" + s}, false},
 		{[]string{ours + challenge}, false},
 		{[]string{ours + device}, false},
@@ -226,7 +226,7 @@ func TestCookiesAreSealed(t *testing.T) {
 		stranger.Get("/.websms/verify", harness.API, harness.With("Cookie", planted)), http.StatusOK)
 }
 
-// A session of one host opens no other, unless a realm or a domain joins them.
+// A session is valid for its own host only, unless a realm or a domain joins several hosts.
 func TestRealms(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	w.Serve(harness.Plenty, "")
@@ -239,7 +239,7 @@ func TestRealms(t *testing.T) {
 		}
 		a := b.AnswerWith(w.CodeFor(number, 1), harness.Host(at))
 		harness.WantStatus(t, "verify", a, http.StatusOK)
-		if c := a.SetCookie("websms_session"); c != nil { // one with a domain is not kept by the jar
+		if c := a.SetCookie("websms_session"); c != nil { // the jar does not keep a cookie with a domain
 			b.Header.Set("Cookie", c.Name+"="+c.Value)
 		}
 	}
@@ -254,7 +254,7 @@ func TestRealms(t *testing.T) {
 			t.Errorf("at %s it opens: %t", at, !want)
 		}
 	}
-	// Nor does the challenge of one host open another.
+	// The challenge of one host is not valid at another host either.
 	number := harness.FreshNumber()
 	b.Request(number, harness.Host("a.example.test"))
 	harness.WantProblem(t, "the code at another host", b.AnswerWith(w.CodeFor(number, 1), harness.Host("b.example.test")),

@@ -20,8 +20,8 @@ import (
 	_ "github.com/caddy-websms/websms/redisstore"
 )
 
-// markdownFiles returns the text of every Markdown file of the repository, by
-// its path from here.
+// markdownFiles returns the text of every Markdown file of the repository. The key is the path from
+// the root.
 func markdownFiles(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -48,11 +48,11 @@ func markdownFiles(t *testing.T) map[string]string {
 	return files
 }
 
-// isGuide reports whether a file is one that users of the plugin read.
+// isGuide reports whether a file is for users of the plugin.
 func isGuide(name string) bool { return name == "README.md" || strings.HasPrefix(name, "docs/") }
 
-// proseLines returns the lines of a Markdown file. A line of a code block is
-// empty in it, so that the numbers of the other lines stay right.
+// proseLines returns the lines of a Markdown file. Lines of code blocks are empty, so the line
+// numbers stay right.
 func proseLines(text string) []string {
 	lines, fence := strings.Split(text, "\n"), ""
 	for i, line := range lines {
@@ -79,8 +79,8 @@ var (
 	namedAnchor = regexp.MustCompile(`<a\s+(?:id|name)="([^"]+)"`)
 )
 
-// anchorOf returns the anchor that GitHub makes of a heading: lower case, spaces
-// become hyphens, and all but letters, digits, hyphens and underscores is dropped.
+// anchorOf returns the anchor that GitHub makes from a heading. Letters become lower case, spaces
+// become hyphens, and all characters except letters, digits, hyphens and underscores are removed.
 func anchorOf(title string) string {
 	title = linkInTitle.ReplaceAllString(title, "$1")
 	return strings.Map(func(r rune) rune {
@@ -94,7 +94,7 @@ func anchorOf(title string) string {
 	}, title)
 }
 
-// anchorsOf returns all anchors of a page. GitHub numbers headings that are the same.
+// anchorsOf returns all anchors of a page. GitHub adds numbers to headings that repeat.
 func anchorsOf(text string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, line := range proseLines(text) {
@@ -156,7 +156,7 @@ func brokenLink(files map[string]string, from, target string) string {
 	return ""
 }
 
-// Every relative link of every Markdown file leads to a file, and to a heading in it.
+// Every relative link in a Markdown file leads to an existing file and heading.
 func TestDocsLinks(t *testing.T) {
 	files, count := markdownFiles(t), 0
 	for name, text := range files {
@@ -172,7 +172,7 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
-// The rules for anchors and links are those of GitHub.
+// Anchors and links follow the rules of GitHub.
 func TestDocsLinkRules(t *testing.T) {
 	page := "# The `store redis`\n## Again\n## Again\n## A [link](x.md), and more\n### Über 1 & 2_3 - x\n```\n" +
 		"# no heading\n[no](link.md)\n```\n" +
@@ -199,8 +199,8 @@ func TestDocsLinkRules(t *testing.T) {
 	}
 }
 
-// wrapBlock completes a part of a Caddyfile, by its first word: to a site, a
-// gate or an app. Other blocks are whole.
+// wrapBlock completes a part of a Caddyfile. By the first word it adds a site, a gate or an app
+// around it. It returns other blocks unchanged.
 func wrapBlock(block string) string {
 	site := func(text string) string { return "app.example.com {\n" + text + "\n}\n" }
 	first, _, _ := strings.Cut(strings.TrimSpace(block), " ")
@@ -225,7 +225,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		for _, found := range regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 			count++
 			_, _, err := adapter.Adapt([]byte(wrapBlock(found[1])), map[string]any{"filename": "Caddyfile"})
-			if err != nil && !strings.Contains(err.Error(), "events.handlers.exec") { // which another plugin brings
+			if err != nil && !strings.Contains(err.Error(), "events.handlers.exec") { // another plugin has this module
 				t.Errorf("%s: %v in\n%s", name, err, found[1])
 			}
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// readers are what servers behind a proxy make of a request target's path.
+// readers are the ways in which servers behind a proxy read the path of a request target.
 var readers = map[string]func(raw, decoded string) string{
 	"Caddy":          func(_, decoded string) string { return caddyhttp.CleanPath(decoded, true) },
 	"as it stands":   func(_, decoded string) string { return decoded },
@@ -57,8 +57,8 @@ func before(s, sep string) string { s, _, _ = strings.Cut(s, sep); return s }
 
 func cutParameter(segment string) string { return before(segment, ";") }
 
-// windowsName reads a file name as Windows does; a short name can be any
-// file's, so it is the one that is guarded.
+// windowsName reads a file name as Windows does. A short name can mean any file, so it is taken for
+// the guarded file.
 func windowsName(segment string) string {
 	if shortName.MatchString(segment) {
 		return "admin"
@@ -78,7 +78,7 @@ func segmentwise(p string, read func(string) string) string {
 	return strings.Join(segments, "/")
 }
 
-// whatwgPath is what `new URL(raw, "http://app").pathname` holds, decoded.
+// whatwgPath returns `new URL(raw, "http://app").pathname`, decoded.
 func whatwgPath(raw string) string {
 	raw = strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(strings.Trim(raw, " "))
 	raw = before(before(raw, "#"), "?")
@@ -117,7 +117,7 @@ func asLatin1(p string) string {
 	return string(out)
 }
 
-// atoms are what the paths of the property test are made of.
+// atoms are the parts of the paths in the property test.
 var atoms = []string{
 	"/", "/", "/", "/", "admin", "admin", "ADMIN", "adm%69n", "public", "public", "x", "x.php", ".", "..", "/../", "/./",
 	"//", "%2e", "%2E%2e", "%2f", "%2F", "%5c", `\`,
@@ -126,8 +126,7 @@ var atoms = []string{
 	"%3f", "%23", "#", "%3fx", "...", "%", "%41", "-", "_", "+",
 }
 
-// matching returns a gate's matcher sets, and the matcher of doubtful paths
-// beside them.
+// matching returns a gate's matcher sets and its matcher of doubtful paths.
 func matching(t testing.TB, config string) (caddyhttp.MatcherSets, *websms.MatchDoubtful) {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
@@ -151,7 +150,7 @@ func matching(t testing.TB, config string) (caddyhttp.MatcherSets, *websms.Match
 	return sets, both
 }
 
-// matches reports whether sets take in a path as somebody has read it.
+// matches reports whether sets match one reading of a path.
 func matches(t interface{ Fatal(...any) }, sets caddyhttp.MatcherSets, reading string) bool {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.URL = &url.URL{Path: reading}
@@ -163,9 +162,8 @@ func matches(t interface{ Fatal(...any) }, sets caddyhttp.MatcherSets, reading s
 	return match
 }
 
-// TestEveryReaderAgrees builds paths from every spelling that has fooled a
-// gate. Where one is let through unverified, every reader must read it as
-// Caddy's matcher does.
+// TestEveryReaderAgrees builds paths from spellings that have fooled other gates. If the gate lets
+// a path through without a session, every reader must read it as Caddy's matcher does.
 func TestEveryReaderAgrees(t *testing.T) {
 	public, _ := matching(t, `{"path":["/public/*"]}`)
 	gated, beside := matching(t, `{"path":["/admin/*","/admin"]}`)
@@ -213,7 +211,7 @@ func TestEveryReaderAgrees(t *testing.T) {
 	}
 }
 
-// A doubtful path counts as matched wherever the rest of a matcher holds.
+// A doubtful path counts as matched if the other conditions of the matcher hold.
 func TestDoubtfulMatcher(t *testing.T) {
 	for _, c := range []struct {
 		set    string
@@ -221,7 +219,7 @@ func TestDoubtfulMatcher(t *testing.T) {
 		want   bool
 	}{
 		{`{"path":["/admin/*"]}`, "/x", false},
-		{`{"path":["/admin/*"]}`, "/admin/x", false}, // the plain matcher has it
+		{`{"path":["/admin/*"]}`, "/admin/x", false}, // the plain matcher matches it
 		{`{"path":["/admin/*"]}`, "/x/../y", true},
 		{`{"path":["/admin/*"],"method":["POST"]}`, "/x/../y", false},
 		{`{"path":["/admin/*"],"method":["GET"]}`, "/x/../y", true},
@@ -235,7 +233,7 @@ func TestDoubtfulMatcher(t *testing.T) {
 		{`{"not":[{"path":["/public/*"]},{"method":["GET"]}]}`, "/public/../x", false},
 		{`{"not":[{"not":[{"path":["/admin/*"]}]}]}`, "/public/../x", true},
 		{`{"not":[{"not":[{"path":["/admin/*"]}],"method":["GET"]}]}`, "/public/../x", true},
-		// A path parameter, or bytes of another encoding: each reading is asked about.
+		// Each reading is checked for a path parameter and for bytes of another encoding.
 		{`{"path":["/admin/*"]}`, "/public/x;jsessionid=1", false},
 		{`{"path":["/admin/*"]}`, "/caf%E9/x", false},
 		{`{"path":["/admin/*"]}`, "/admin;/x", true},
@@ -272,8 +270,7 @@ func TestDoubtfulMatcher(t *testing.T) {
 	}
 }
 
-// The directive's own path `/x/*` stands for `/x` too, a named matcher for
-// what it says.
+// The directive's own path `/x/*` also covers `/x`. A named matcher covers only its own paths.
 func TestFolderIsGated(t *testing.T) {
 	harness.SetAccount(t)
 	for matcher, want := range map[string]string{

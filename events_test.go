@@ -19,13 +19,13 @@ import (
 
 func init() { caddy.RegisterModule(eventRecorder{}) }
 
-// eventRecorder is a handler of events that keeps them, or does as it is told.
+// eventRecorder is an event handler. It records events, or calls a function of the test.
 type eventRecorder struct{}
 
 var recorded struct {
 	sync.Mutex
 	events []caddy.Event
-	handle func(context.Context, caddy.Event) error // nil: keeps it
+	handle func(context.Context, caddy.Event) error // nil: records the event
 }
 
 func (eventRecorder) CaddyModule() caddy.ModuleInfo {
@@ -47,7 +47,7 @@ func (eventRecorder) Handle(ctx context.Context, e caddy.Event) error {
 
 var _ caddyevents.Handler = eventRecorder{}
 
-// recordEvents forgets what was recorded, and has what follows handled so.
+// recordEvents forgets the recorded events. From now on, handle gets the events.
 func recordEvents(t *testing.T, handle func(context.Context, caddy.Event) error) {
 	set := func(handle func(context.Context, caddy.Event) error) {
 		recorded.Lock()
@@ -58,7 +58,7 @@ func recordEvents(t *testing.T, handle func(context.Context, caddy.Event) error)
 	t.Cleanup(func() { set(nil) })
 }
 
-// eventsNamed returns the data of the recorded events of a name.
+// eventsNamed returns the data of all recorded events with a name.
 func eventsNamed(name string) (data []map[string]any) {
 	recorded.Lock()
 	defer recorded.Unlock()
@@ -73,8 +73,8 @@ func eventsNamed(name string) (data []map[string]any) {
 const onOurs = "events {\n on websms.sent recorder\n on websms.verified recorder\n on websms.failed recorder\n" +
 	" on websms.mo recorder\n on websms.dlr recorder\n}"
 
-// Each event comes once for what happened once, with what the logs say of it:
-// a number that a gate sent to is masked, the words of a reply are whole.
+// Each occurrence causes one event, with the same data as the log: the number of a send is masked,
+// the words of a reply are complete.
 func TestEvents(t *testing.T) {
 	recordEvents(t, nil)
 	w := harness.Start(t, harness.Setup{Gate: "realm staff\n" + harness.Plenty, Global: onOurs})
@@ -116,7 +116,7 @@ func TestEvents(t *testing.T) {
 		return session != nil
 	})
 	want("websms.verified", whose("session", session))
-	for range 2 { // the second is a repetition
+	for range 2 { // the second one is a repetition
 		harness.Deliver(b, `{"type":"mo","messageId":"MO9","from":"+6421000556","to":"321","body":"STOP {env.HOME} $(id)"}`)
 	}
 	want("websms.mo", map[string]any{"message_id": "MO9", "from": "+6421000556", "to": "321",
@@ -133,8 +133,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Whoever handles events may hang, fail or panic: nobody waits for it, and
-// nothing else changes.
+// Event handlers may hang, fail or panic. Requests do not wait for them, and nothing else changes.
 func TestEventHandlersInTrouble(t *testing.T) {
 	release := make(chan struct{})
 	recordEvents(t, func(_ context.Context, e caddy.Event) error {

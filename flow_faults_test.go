@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// Whatever WebSMS replies: the page says how it went, a code that arrives
-// opens, one that does not arrive opens nothing, and nothing is sent twice.
+// For each reply of WebSMS: the page shows the result, a code that arrives is valid, a code that
+// does not arrive is not, and no message is sent twice.
 func TestFaults(t *testing.T) {
 	w := harness.Start(t, harness.Setup{App: "timeout 2s", Gate: harness.Plenty})
-	w.Sim.SetWebhook("", "") // of delivery is another test
+	w.Sim.SetWebhook("", "") // delivery reports have a test of their own
 	type walk struct {
 		name    string
 		browser *harness.Browser
@@ -65,7 +65,7 @@ func TestFaults(t *testing.T) {
 		if took := time.Since(begun); took > time.Second {
 			t.Errorf("%s: send waited %s for WebSMS", c.name, took)
 		}
-		harness.Eventually(t, c.name+": the fault is over", func() bool { // or the next message would meet it
+		harness.Eventually(t, c.name+": the fault is over", func() bool { // otherwise the next message would meet it
 			if c.arrives > 0 {
 				return len(w.MessagesTo(number)) == c.arrives
 			}
@@ -98,8 +98,7 @@ func TestFaults(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// A token that is refused however fresh it is costs two requests, and nobody
-// an endless loop.
+// If WebSMS refuses even a fresh token, a send makes two requests and then stops.
 func TestCredentialsAreRefused(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	w.Sim.Always(websmstest.Unauthorized())
@@ -110,7 +109,7 @@ func TestCredentialsAreRefused(t *testing.T) {
 	if c := w.Sim.Counts(); c.TokenRequests > 2 || c.OTPRequests != 2 {
 		t.Errorf("WebSMS was asked %+v", c)
 	}
-	harness.Eventually(t, "the operator is told", // behind the status
+	harness.Eventually(t, "the operator is told", // it is logged after the status has changed
 		func() bool { return strings.Contains(w.LogText(), "check client_id and client_secret") })
 	w.Sim.Always(websmstest.Fault{})
 	b.Resend()
@@ -118,8 +117,8 @@ func TestCredentialsAreRefused(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// A code that WebSMS makes is read from its reply; without one the challenge
-// waits for a resend.
+// If WebSMS makes the code, the gate reads it from the reply. If the reply has no code, the
+// challenge waits for a resend.
 func TestRemoteCode(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "code {\n source websms\n}\n" + harness.Plenty})
 	w.Sim.SetWebhook("", "")
@@ -139,7 +138,7 @@ func TestRemoteCode(t *testing.T) {
 		harness.WantStatus(t, name, b.Request(number), http.StatusAccepted)
 		code := w.CodeFor(number, 1)
 		if name == "as a number" && code[0] == '0' {
-			c.status = "failed" // no number of JSON begins with a zero
+			c.status = "failed" // a JSON number cannot begin with a zero
 		}
 		harness.Eventually(t, name+": the status is "+c.status,
 			func() bool { return b.Get("/.websms/status", harness.API).JSON("status") == c.status })

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// A session ends when it rests, and at its absolute end whatever it does; it
-// is renewed at most once a minute.
+// A session ends when it is idle for too long, and at its absolute end even if it is used. Its
+// cookie is renewed at most once a minute.
 func TestSessionEnds(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "session {\n ttl 3h\n idle 20m\n}\n" + harness.Plenty})
@@ -49,13 +49,13 @@ func TestSessionEnds(t *testing.T) {
 	harness.WantIn(t, "at the end of the absolute life", busy, false)
 }
 
-// What the session options make of a session's life.
+// The session options set the idle time and the absolute end.
 func TestSessionLife(t *testing.T) {
 	for _, c := range []struct {
 		name, options string
 		remember      bool
-		rests         time.Duration // for so long, and is still in
-		ends          time.Duration // after so much more it is out, having rested
+		rests         time.Duration // idle time after which it is still valid
+		ends          time.Duration // further idle time after which it is not
 	}{
 		{"the defaults", "", false, time.Hour - time.Second, time.Hour},
 		{"without idle", "session {\n ttl 24h\n idle 0\n}", false, 24*time.Hour - time.Second, time.Second},
@@ -69,7 +69,7 @@ func TestSessionLife(t *testing.T) {
 			now := harness.UseClock(t)
 			w := harness.Start(t, harness.Setup{Gate: c.options + "\n" + harness.Plenty})
 			b := w.Browser()
-			b.Client.Jar = nil // it forgets what Max-Age says by a clock of its own
+			b.Client.Jar = nil // the jar would expire cookies by its own clock
 			form := []string{"phone", "+6421234567"}
 			challenge := b.Post("/.websms/send", form, harness.API).SetCookie("websms_session_challenge")
 			form = []string{"code", w.CodeFor("+6421234567", 1)}
@@ -92,8 +92,7 @@ func TestSessionLife(t *testing.T) {
 	}
 }
 
-// A reload that shortens sessions ends the older; one that lengthens them
-// revives none.
+// A reload with shorter sessions ends the older ones. A reload with longer sessions revives none.
 func TestSessionLifeChanges(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "session {\n ttl 4h\n idle 0\n}\n" + harness.Plenty})
@@ -110,7 +109,7 @@ func TestSessionLifeChanges(t *testing.T) {
 	harness.WantIn(t, "after its 4 hours", b, false)
 }
 
-// A number that is taken off the list is out at once; the others stay.
+// A number that is removed from the list is signed out at once. The other numbers stay signed in.
 func TestNumberIsTakenOff(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "numbers")
 	write := func(lines string) {
@@ -139,7 +138,7 @@ func TestNumberIsTakenOff(t *testing.T) {
 	}
 	check(true, true, true)
 	write("021 234 568\n")
-	check(true, true, true) // the file is read when the configuration is loaded
+	check(true, true, true) // the file is read when the configuration loads
 	w.Load(gate)
 	check(false, true, true)
 	harness.WantProblem(t, "its session", in[0].Get("/.websms/session", harness.API), http.StatusUnauthorized, "unverified")
@@ -155,8 +154,8 @@ func TestNumberIsTakenOff(t *testing.T) {
 	check(false, true, true)
 }
 
-// Signing out ends the session at the server: whoever has copied the cookie
-// is out too, also after a restart on the same storage.
+// Signing out ends the session at the server. So a copied cookie stops working too, also after a
+// restart on the same storage.
 func TestLogout(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b, thief, other := w.Browser(), w.Browser(), w.Browser()
@@ -177,7 +176,7 @@ func TestLogout(t *testing.T) {
 	harness.WantIn(t, "who copied the cookie", thief, false)
 	harness.WantIn(t, "another browser", other, true)
 	harness.WantProblem(t, "the thief's session", thief.Get("/.websms/session", harness.API), http.StatusUnauthorized, "unverified")
-	for range 2 { // twice, and of nobody
+	for range 2 { // the second time without a session
 		harness.WantStatus(t, "logout of nobody", b.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 		harness.WantStatus(t, "logout of an ended session", thief.Post("/.websms/logout", nil, harness.API), http.StatusNoContent)
 	}
@@ -197,8 +196,8 @@ func TestLogout(t *testing.T) {
 	harness.WantIn(t, "who signs in anew", b, true)
 }
 
-// A session that rests ends for good when its browser signs out: no later
-// configuration revives it.
+// Signing out also ends a session that is idle for too long. A later configuration with a longer
+// idle time does not revive it.
 func TestLogoutOfResting(t *testing.T) {
 	now := harness.UseClock(t)
 	gate := "session {\n ttl 12h\n idle %s\n}\n" + harness.Plenty
@@ -214,7 +213,7 @@ func TestLogoutOfResting(t *testing.T) {
 	harness.WantIn(t, "who signed out while it rested", thief, false)
 }
 
-// A new verification makes a new session, and who holds none is given none.
+// Each verification makes a new session. Without a verification there is no session.
 func TestSessionIsNew(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -232,7 +231,7 @@ func TestSessionIsNew(t *testing.T) {
 	if strings.Contains(first, "21234567") {
 		t.Error("the cookie can be read")
 	}
-	// With a session the way to the form leads on.
+	// With a session, the login page redirects to the target.
 	if a := b.Get("/.websms/login?rd=%2Fa%3Fb", harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/a?b" {
 		t.Errorf("login: %s to %q", a.Status, a.Header.Get("Location"))
 	}
@@ -241,7 +240,7 @@ func TestSessionIsNew(t *testing.T) {
 	}
 }
 
-// Each line of the audit log tells who, what, where, and no more.
+// Each line of the audit log names the subject, the action and the place, and nothing more.
 func TestAudit(t *testing.T) {
 	w := harness.Start(t, harness.Setup{
 		Global: "servers {\n trusted_proxies static private_ranges\n}",

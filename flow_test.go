@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// What a wrong method gets, and what a right one.
+// Each endpoint accepts its own methods and refuses the others.
 func TestMethods(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -47,7 +47,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// What a body must be like to be read.
+// A body must have the right type, size and format.
 func TestBodies(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	const form, json = "application/x-www-form-urlencoded", "application/json"
@@ -106,13 +106,13 @@ func TestBodies(t *testing.T) {
 			})
 		})
 	}
-	// Without a length.
+	// Without a Content-Length.
 	a := w.Raw("POST", "/.websms/send", "Accept: application/json", "Content-Type: "+form, "Transfer-Encoding: chunked", "",
 		"2001", strings.Repeat("x", 0x2001), "0", "", "")
 	harness.WantProblem(t, "chunks of a byte more", a, http.StatusRequestEntityTooLarge, "too_large")
 }
 
-// Another site cannot have a browser post anything here.
+// A form of another site cannot post to the gate.
 func TestCrossOrigin(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -154,7 +154,7 @@ func TestCrossOrigin(t *testing.T) {
 			})
 		}
 	}
-	// Nothing was done: signed in, the challenge and its attempts untouched.
+	// The posts had no effect: the browser is signed in, and the challenge has all its attempts.
 	if a := b.Get("/.websms/session", harness.API); a.JSON("verified") != true {
 		t.Errorf("the session: %s %s", a.Status, a.Text)
 	}
@@ -167,7 +167,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
-// How people write their number, and what is said of what is none.
+// Numbers are accepted in the spellings that people use. An invalid number gets an error.
 func TestNumbers(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, phone := range []string{
@@ -233,7 +233,7 @@ func digitsOf(s string) string {
 	}, s), "0")
 }
 
-// Other countries, in their own spelling.
+// Numbers of other countries are accepted in their own spelling.
 func TestCountries(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "numbers {\n countries AU NZ\n}\n" + harness.Plenty})
 	for phone, want := range map[string]string{
@@ -246,7 +246,7 @@ func TestCountries(t *testing.T) {
 	harness.WantProblem(t, "a third country", w.Browser().Request("+44 7400 123456"), http.StatusUnprocessableEntity, "country_not_allowed")
 }
 
-// What is sent is what the configuration says.
+// The message follows the configuration.
 func TestMessage(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -285,11 +285,11 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// The host in a message is never that of a Host header alone.
+// A message never names a host that only the Host header gives.
 func TestMessageHostIsProven(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true})
 	w.Serve(harness.Plenty, "localhost", "evil.test")
-	b := w.Browser() // its handshake names localhost, whatever the Host header says
+	b := w.Browser() // its handshake names localhost, for any Host header
 	for at, want := range map[string]string{"localhost": "localhost", "evil.test": "", "LOCALHOST": "localhost"} {
 		number := harness.FreshNumber()
 		harness.WantStatus(t, at, b.Request(number, harness.Host(at)), http.StatusAccepted)

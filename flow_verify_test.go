@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// A challenge as programs see it, from its beginning to its end.
+// A program takes a challenge from its beginning to its end.
 func TestChallengeJSON(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n length 8\n attempts 3\n ttl 90s\n}\n limits {\n cooldown 20s\n}"})
@@ -23,7 +23,7 @@ func TestChallengeJSON(t *testing.T) {
 	if a := b.Get("/.websms/verify", harness.Page); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/.websms/login" {
 		t.Errorf("before, for a person: %s to %q", a.Status, a.Header.Get("Location"))
 	}
-	now.Advance(500 * time.Millisecond) // times are told in whole seconds
+	now.Advance(500 * time.Millisecond) // times in answers are whole seconds
 	a := b.Request("021 234 567")
 	want := `{"status":"queued","masked":"+64•••567","code_length":8,"attempts_left":3,` +
 		`"expires_at":"2026-07-01T09:01:30Z","resend_at":"2026-07-01T09:00:21Z"}`
@@ -41,8 +41,7 @@ func TestChallengeJSON(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// Each wrong code costs an attempt; when none is left the challenge is dead,
-// also to the right one.
+// Each wrong code uses up one attempt. After the last attempt, even the right code is refused.
 func TestWrongCodes(t *testing.T) {
 	for _, attempts := range []int{1, 5} {
 		w := harness.Start(t, harness.Setup{Gate: fmt.Sprintf("code {\n attempts %d\n}\n%s", attempts, harness.Plenty)})
@@ -79,7 +78,7 @@ func TestWrongCodes(t *testing.T) {
 	}
 }
 
-// How people and programs write the right code.
+// The right code is accepted in the spellings of people and programs.
 func TestRightCodes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, spell := range []func(code string) string{
@@ -95,7 +94,7 @@ func TestRightCodes(t *testing.T) {
 			t.Errorf("%q for %q: %s", spell("123456"), "123456", a.Status)
 		}
 	}
-	// As a number of JSON, where it does not begin with a zero.
+	// As a JSON number, if the code does not begin with a zero.
 	for {
 		b := w.Browser()
 		if code := harness.AskFor(w, b); code[0] != '0' {
@@ -105,7 +104,7 @@ func TestRightCodes(t *testing.T) {
 	}
 }
 
-// The right code lets in once, and says until when.
+// The right code works once. The answer says when the session ends.
 func TestVerified(t *testing.T) {
 	harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "session {\n ttl 2h\n remember 48h\n}\n" + harness.Plenty})
@@ -138,7 +137,7 @@ func TestVerified(t *testing.T) {
 			t.Errorf("remember %s: %s %s; want it to expire at %s", remember, a.Status, a.Text, expires)
 		}
 	}
-	// Where remembering is not offered, ticking a box that is not there does nothing.
+	// If the gate does not offer to remember the browser, the field has no effect.
 	w.Load("session {\n ttl 2h\n}\n" + harness.Plenty)
 	b = w.Browser()
 	if a := b.Post("/.websms/verify", []string{"code", harness.AskFor(w, b), "remember", "1"},
@@ -147,7 +146,7 @@ func TestVerified(t *testing.T) {
 	}
 }
 
-// Of a thousand right answers at once one is right.
+// A thousand right answers arrive at the same time. One is accepted.
 func TestThousandRightCodes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -189,8 +188,7 @@ func TestThousandRightCodes(t *testing.T) {
 	}
 }
 
-// A new challenge of the same browser replaces its former one; those of other
-// browsers stand.
+// A new challenge replaces the earlier one of the same browser. Challenges of other browsers stay.
 func TestChallengeIsReplaced(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b, neighbour := w.Browser(), w.Browser()
@@ -199,7 +197,7 @@ func TestChallengeIsReplaced(t *testing.T) {
 	old := b.Cookies()
 	second := harness.AskFor(w, b)
 	if first == second {
-		second = harness.AskFor(w, b) // one in a million
+		second = harness.AskFor(w, b) // one in a million is the same
 	}
 	stale := w.Browser()
 	harness.WantProblem(t, "the replaced challenge", stale.AnswerWith(first, harness.With("Cookie", old)), http.StatusConflict, "no_challenge")
@@ -208,7 +206,8 @@ func TestChallengeIsReplaced(t *testing.T) {
 	harness.WantStatus(t, "the code", b.AnswerWith(second), http.StatusOK)
 	harness.WantStatus(t, "the neighbour's", neighbour.AnswerWith(theirs), http.StatusOK)
 
-	// A code belongs to the browser that asked: nobody else can use it or use it up.
+	// A code is valid only in the browser that asked. Another browser can neither use it nor use it
+	// up.
 	code := harness.AskFor(w, b)
 	for range 10 {
 		harness.WantProblem(t, "a stranger with the code", w.Browser().AnswerWith(code), http.StatusConflict, "no_challenge")
@@ -218,7 +217,7 @@ func TestChallengeIsReplaced(t *testing.T) {
 	}
 	harness.WantStatus(t, "the browser that asked", b.AnswerWith(code), http.StatusOK)
 
-	// To the same number: two browsers, two challenges.
+	// Two browsers with the same number have two challenges.
 	x, y := w.Browser(), w.Browser()
 	number := harness.FreshNumber()
 	x.Request(number)
@@ -232,7 +231,7 @@ func TestChallengeIsReplaced(t *testing.T) {
 	harness.WantStatus(t, "the other", x.AnswerWith(codeX), http.StatusOK)
 }
 
-// A code that is late is told so, for as long as the browser remembers.
+// A late code gets an answer that it has expired, as long as the browser keeps the cookie.
 func TestExpiredCode(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 2m\n}\n" + harness.Plenty})
@@ -250,12 +249,12 @@ func TestExpiredCode(t *testing.T) {
 		if a.StatusCode != http.StatusGone || !strings.Contains(a.Text, "This code has expired") {
 			t.Errorf("its page: %s %s", a.Status, harness.Excerpt(a.Text))
 		}
-		harness.AskFor(w, w.Browser()) // the store makes room, and forgets it
+		harness.AskFor(w, w.Browser()) // the store removes the expired challenge
 	}
 	harness.WantStatus(t, "a new one", b.AnswerWith(harness.AskFor(w, b)), http.StatusOK)
 }
 
-// Looking at a page, however often, sends nothing and costs no attempt.
+// Loading a page, however often, sends no code and uses up no attempt.
 func TestReloadingSendsNothing(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -276,7 +275,7 @@ func TestReloadingSendsNothing(t *testing.T) {
 	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 }
 
-// Pages tell browsers to keep, frame and run nothing.
+// The headers of a page forbid browsers to store it, to frame it, and to run unsafe scripts.
 func TestPageHeaders(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()

@@ -9,8 +9,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Nothing under the prefix ever reaches the upstream, however it is spelled,
-// with a session and without one.
+// No path under the prefix reaches the upstream, in any spelling, with or without a session.
 func TestPrefixIsOurs(t *testing.T) {
 	for _, prefix := range []string{"/.websms", "/auth/sms"} {
 		t.Run(prefix, func(t *testing.T) {
@@ -36,7 +35,7 @@ func TestPrefixIsOurs(t *testing.T) {
 				{prefix + "/assets", http.StatusNotFound},
 				{prefix + "/assets/", http.StatusNotFound},
 				{prefix + "/assets/../session", http.StatusNotFound},
-				{prefix + "/open", http.StatusNotFound}, // no bypass reaches under it
+				{prefix + "/open", http.StatusNotFound}, // a bypass does not apply under the prefix
 				{prefix + "/.", http.StatusNotFound},
 				{prefix + "/..", http.StatusNotFound},
 				{prefix + "/../x", http.StatusNotFound},
@@ -62,7 +61,7 @@ func TestPrefixIsOurs(t *testing.T) {
 				{upper + "/login", http.StatusNotFound},
 				{upper, http.StatusNotFound},
 				{strings.TrimPrefix(w.URL, "http://"), http.StatusBadRequest}, // no path at all
-				{w.URL + prefix + "/unknown", http.StatusNotFound},            // as one asks a proxy
+				{w.URL + prefix + "/unknown", http.StatusNotFound},            // the absolute form, as for a proxy
 			} {
 				for _, method := range []string{"GET", "POST"} {
 					for _, lines := range [][]string{{cookie}, nil} {
@@ -83,7 +82,7 @@ func TestPrefixIsOurs(t *testing.T) {
 				t.Errorf("the app was asked for %s %s, and %d more", seen[0].Method, seen[0].URI, len(seen)-1)
 			}
 
-			// What only looks like the prefix is the app's.
+			// A path that only resembles the prefix belongs to the app.
 			for _, target := range []string{
 				prefix + "x", prefix + "-admin/login", prefix + ".php", prefix[:len(prefix)-1], prefix + "%20/login", prefix + "%00",
 				"/x" + prefix + "/login", "/%25" + hex2(prefix[1]) + prefix[2:] + "/login", "/?" + prefix + "/login", "/x;" + prefix,
@@ -102,15 +101,14 @@ func TestPrefixIsOurs(t *testing.T) {
 	}
 }
 
-// hex2 returns a byte as two digits.
+// hex2 returns a byte as two hexadecimal digits.
 func hex2(c byte) string {
 	const digits = "0123456789abcdef"
 	return string([]byte{digits[c>>4], digits[c&15]})
 }
 
-// A directive in front of the gate may rewrite what the app sees of a path.
-// The gate's pages are where the browser sees them, and what is sent back to
-// the browser is what it asked for.
+// A directive in front of the gate may rewrite the path for the app. The gate's own pages stay at
+// the paths that the browser uses, and the browser is sent back to the path that it requested.
 func TestRewriteInFront(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Front: "rewrite * /index.php?p={path}", Gate: harness.Plenty})
 	b := w.Browser()
@@ -133,7 +131,7 @@ func TestRewriteInFront(t *testing.T) {
 	}
 }
 
-// With a matcher the gate guards what it matches, and serves its prefix.
+// With a matcher, the gate guards only matched paths and serves its prefix.
 func TestMatcherForm(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty})
 	b := w.Browser()
@@ -169,7 +167,7 @@ func TestMatcherForm(t *testing.T) {
 	}
 }
 
-// A bypass lets through what it matches and nothing else.
+// A bypass lets matched requests through, and no others.
 func TestBypass(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /health /api/*\n method GET HEAD\n}\n" + harness.Plenty})
 	b := w.Browser()
@@ -193,7 +191,7 @@ func TestBypass(t *testing.T) {
 	}
 }
 
-// What handlers around the gate can learn of who was verified.
+// Handlers before and behind the gate read the placeholders of the verified session.
 func TestPlaceholders(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{
@@ -218,7 +216,7 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
-// The body of a request without a session goes nowhere, nor is it waited for.
+// The gate neither forwards nor awaits the body of a request without a session.
 func TestBodyOfStranger(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	for _, lines := range [][]string{

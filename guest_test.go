@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Who asks for a store that a plain build leaves out is told what to build.
+// The error for a store that a plain build leaves out says how to build Caddy with it.
 func TestGuestLeftOut(t *testing.T) {
 	const want = `store "redis" is not built into this Caddy: build it with xcaddy build --with ` +
 		`github.com/caddy-websms/websms --with github.com/caddy-websms/websms/redisstore`

@@ -32,7 +32,7 @@ func TestContributingNamesFiles(t *testing.T) {
 		t.Errorf("only %d files were found", len(files))
 	}
 	for name := range files {
-		if name == "go.mod" || name == "module.go" { // of several packages
+		if name == "go.mod" || name == "module.go" { // several packages have a file of that name
 			continue
 		}
 		info, err := os.Stat(filepath.FromSlash(name))
@@ -113,7 +113,7 @@ func TestIssueFormsWarn(t *testing.T) {
 	}
 }
 
-// A mistyped word must not pass for the plain run, which takes long, nor do nothing.
+// The script refuses a mistyped word. Otherwise it would run for long or do nothing.
 func TestRunRefusesUnknownWords(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {

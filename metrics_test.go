@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// scrape reads the metrics as Prometheus does, and returns ours: a value for
-// each name and labels, for a histogram how many were observed.
+// scrape reads the metrics as Prometheus does. It returns a value for each of our names and labels.
+// For a histogram, the value is the number of observations.
 func scrape(t *testing.T, admin string) map[string]float64 {
 	t.Helper()
 	a := (&harness.World{T: t, URL: admin}).Browser().Get("/metrics")
@@ -64,7 +64,7 @@ func labels(m *dto.Metric) string {
 	return "{" + strings.Join(list, ",") + "}"
 }
 
-// moves checks that what happens changes these metrics and no others.
+// moves checks that happens changes exactly these metrics.
 func moves(t *testing.T, admin, what string, happens func(), want map[string]float64) {
 	t.Helper()
 	before := scrape(t, admin)
@@ -82,7 +82,7 @@ func moves(t *testing.T, admin, what string, happens func(), want map[string]flo
 	}
 	deadline := time.Now().Add(5 * time.Second)
 	got := changed()
-	for !maps.Equal(got, want) && time.Now().Before(deadline) { // sendings and reports happen behind requests
+	for !maps.Equal(got, want) && time.Now().Before(deadline) { // sends and reports continue after the request
 		time.Sleep(5 * time.Millisecond)
 		got = changed()
 	}
@@ -93,8 +93,7 @@ func moves(t *testing.T, admin, what string, happens func(), want map[string]flo
 
 const metric = "caddy_websms_"
 
-// Every metric moves as it should while somebody walks through all that a gate
-// and a webhook can do.
+// Every metric changes as it should while a person uses each feature of a gate and a webhook.
 func TestMetricsThroughAWalk(t *testing.T) {
 	now := harness.UseClock(t)
 	const gate = "numbers {\n allow +6421000001 +6421000002 +6421000003 +6421000004\n}\nbypass {\n path /healthz\n}\n" +
@@ -114,7 +113,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	const live = metric + "challenges"
 	ask := func(number string) { b.Post("/.websms/send", []string{"phone", number}) }
 	answer := func(code string) { b.Post("/.websms/verify", []string{"code", code}) }
-	w.Sim.SetWebhook("", "") // what is reported is said below
+	w.Sim.SetWebhook("", "") // delivery reports follow below
 
 	before := scrape(t, admin)
 	moves(t, admin, "a stranger", func() { b.Get("/", harness.Page) }, map[string]float64{gateRequests("challenged"): 1})
@@ -151,7 +150,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 
 	moves(t, admin, "a code that nobody waits for", func() { right = b.Ask("+6421000003") },
 		map[string]float64{sent("sent"): 1, api("otp", "ok"): 1})
-	now.Advance(6 * time.Minute) // those replaced before are gone too
+	now.Advance(6 * time.Minute) // replaced challenges are gone too
 	moves(t, admin, "a late answer", func() { answer(right) }, map[string]float64{code("expired"): 1})
 
 	b = w.Browser()
@@ -184,7 +183,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	wantHarmlessLabels(t, admin)
 }
 
-// The credentials are asked for with the first code.
+// The gate requests a token together with the first code.
 func TestMetricsOfCredentials(t *testing.T) {
 	w := harness.Start(t, harness.Setup{API: websmstest.Options{ClientSecret: "another"}})
 	admin := harness.StartAdmin(w, "")
@@ -196,7 +195,7 @@ func TestMetricsOfCredentials(t *testing.T) {
 	})
 }
 
-// Reloads neither reset nor double anything, and several gates count together.
+// Reloads neither reset nor double a metric. Several gates add up.
 func TestMetricsAcrossReloads(t *testing.T) {
 	const gate = "realm one\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
@@ -222,12 +221,12 @@ func TestMetricsAcrossReloads(t *testing.T) {
 	})
 }
 
-// wantHarmlessLabels checks that no label's value is anything that somebody
-// could choose: each is a word of ours.
+// wantHarmlessLabels checks that no label has a value from a client. Each value is one of our own
+// words.
 func wantHarmlessLabels(t *testing.T, admin string) {
 	t.Helper()
 	words := regexp.MustCompile(`="([^"]*)"`)
-	page, err := os.ReadFile("docs/operations.md") // a test of telemetry holds that it has them all
+	page, err := os.ReadFile("docs/operations.md") // a test in telemetry checks that the page is complete
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,13 +16,13 @@ import (
 	"github.com/caddy-websms/websms/otp"
 )
 
-// probe is an app that stands beside ours in a configuration. It looks at
-// what ours has provisioned, and fails when it is told to.
+// probe is an app in the same configuration as ours. It reads the engine that our app has
+// provisioned, and fails if the test tells it to.
 type probe struct {
 	FailAt string `json:"fail_at,omitempty"` // provision, validate or start
 }
 
-// probed is called with the engine of each configuration that has a probe.
+// probed gets the engine of each configuration that has a probe.
 var probed = func(*engine) {}
 
 var errProbe = errors.New("the probe fails, as it was told")
@@ -53,7 +53,7 @@ func (p *probe) Validate() error { return p.fail("validate") }
 func (p *probe) Start() error    { return p.fail("start") }
 func (p *probe) Stop() error     { return nil }
 
-// activeEngine returns the engine of the configuration that runs.
+// activeEngine returns the engine of the running configuration.
 func activeEngine(t *testing.T) *engine {
 	t.Helper()
 	app, err := caddy.ActiveContext().AppIfConfigured("websms")
@@ -63,8 +63,8 @@ func activeEngine(t *testing.T) *engine {
 	return app.(*App).engine
 }
 
-// What was taken is let go of exactly once, at whichever step a configuration
-// fails, with or without another one running beside it.
+// If a configuration fails, it releases each shared value exactly once. This holds for a failure at
+// any step, with or without another running configuration.
 func TestFailureReleasesAll(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	damaged := t.TempDir()
@@ -132,9 +132,8 @@ func TestFailureReleasesAll(t *testing.T) {
 	harness.WantPool(t, nil)
 }
 
-// Two configurations with the same account and store share one engine, and
-// the second goes on when the first is gone. With another timeout the engine
-// is another, above the same store and keys.
+// Two configurations with the same account and store share one engine. The second one keeps it when
+// the first one ends. With another timeout there is a new engine on the same store and keys.
 func TestEngineShared(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	load := func(app map[string]any) (seen *engine, held map[string]int) {
@@ -186,7 +185,7 @@ func TestEngineShared(t *testing.T) {
 		`{"module":"memory","capacity":5}`)); same != before {
 		t.Error("another capacity makes another engine")
 	}
-	// The app of before needs no name: it is in the environment.
+	// The environment has the same secret as the configuration before.
 	t.Setenv("WEBSMS_CLIENT_SECRET", "csk_test")
 	first, _ = load(harness.AccountJSON())
 	if same, _ := load(harness.AccountJSON("client_secret", `"{env.WEBSMS_CLIENT_SECRET}"`)); same != first {
@@ -194,8 +193,7 @@ func TestEngineShared(t *testing.T) {
 	}
 }
 
-// Nothing that somebody waits for is lost in a reload: codes, sessions, the
-// token, what the limits count.
+// A reload loses no state: codes, sessions, the token, and the counts of the limits stay.
 func TestReload(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	waiting, inside := w.Browser(), w.Browser()
@@ -232,8 +230,8 @@ func TestReload(t *testing.T) {
 	harness.WantPool(t, harness.OneConfiguration)
 }
 
-// Looking whether a configuration is sound changes nothing of the one that
-// runs, also if both are about the same store and storage.
+// Validating a configuration does not change the running one, even if both name the same store and
+// storage.
 func TestValidateDisturbsNothing(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
@@ -259,7 +257,7 @@ func TestValidateDisturbsNothing(t *testing.T) {
 	}
 }
 
-// unopenedStore is a store that does not open.
+// unopenedStore is a store that fails to open.
 type unopenedStore struct{}
 
 func init() { caddy.RegisterModule(unopenedStore{}) }

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// A placeholder that stands for nothing refuses to load, and is named.
+// If a placeholder has no value, the configuration fails to load. The error names the placeholder.
 func TestUnsetPlaceholders(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	t.Setenv("WEBSMS_EMPTY", "")
@@ -52,7 +52,8 @@ func TestUnsetPlaceholders(t *testing.T) {
 	}
 }
 
-// A gate without an account says what is missing; so does a webhook without a secret.
+// The error for a gate without an account names the missing option, and so does that for a webhook
+// without a secret.
 func TestMissingCredentials(t *testing.T) {
 	storage := harness.FileStorage(t.TempDir())
 	gate := harness.SiteJSON(map[string]any{"handler": "websms_otp", "company": "Acme"})
@@ -77,7 +78,7 @@ func TestMissingCredentials(t *testing.T) {
 	}
 }
 
-// Secrets come from the environment or from a file, less its final newline.
+// Secrets come from the environment or from a file. The final newline of a file is removed.
 func TestSecretsResolved(t *testing.T) {
 	t.Setenv("WEBSMS_ID", "cid_demo")
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -96,8 +97,8 @@ func TestSecretsResolved(t *testing.T) {
 	w.Browser().Login("+6421234567")
 }
 
-// We log no secret, at whichever level. Of what Caddy logs only the debug
-// level holds any: there it writes out configurations and request headers.
+// The plugin logs no secret at any level. Caddy itself logs configurations and request headers at
+// the debug level only.
 func TestSecretsNotLogged(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Global: "debug"})
 	b := w.Browser()
@@ -137,7 +138,7 @@ func TestSecretsNotLogged(t *testing.T) {
 	}
 }
 
-// keysOf returns what the storage of a world holds of keys.
+// keysOf returns the stored keys of a world.
 func keysOf(w *harness.World) string {
 	w.T.Helper()
 	name := filepath.Join(w.Dir, harness.KeysFile)
@@ -155,8 +156,7 @@ func keysOf(w *harness.World) string {
 	return string(data)
 }
 
-// Keys are made once. A process that starts anew goes on with them, so the
-// sessions that they seal live on.
+// The keys are made once. A new process reads them, so older sessions stay valid.
 func TestKeysReused(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	keys := keysOf(w)
@@ -174,12 +174,12 @@ func TestKeysReused(t *testing.T) {
 	if a := b.Get("/timesheet", harness.Page); a.StatusCode != http.StatusOK {
 		t.Errorf("the session is gone: %s", a.Status)
 	}
-	if locks, _ := filepath.Glob(filepath.Join(w.Dir, "locks", "websms*")); len(locks) != 0 { // Caddy has some of its own
+	if locks, _ := filepath.Glob(filepath.Join(w.Dir, "locks", "websms*")); len(locks) != 0 { // Caddy has locks of its own
 		t.Errorf("these locks are left: %v", locks)
 	}
 }
 
-// What is wrong with the storage is said, with what to do.
+// The error for a fault of the storage names the fault and the remedy.
 func TestStorageTrouble(t *testing.T) {
 	load := func(dir string) error {
 		return caddy.Load(harness.ConfigJSON(harness.FileStorage(dir), map[string]any{"websms": harness.AccountJSON()}), true)

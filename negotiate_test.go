@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Who is challenged is led to the login if a person would see it, and told so
-// in a way that programs understand if not.
+// A browser without a session is redirected to the login page if a person would see it. Other
+// clients get an answer for programs.
 func TestChallengeIsNegotiated(t *testing.T) {
 	const (
 		led  = "led to the login"
@@ -82,7 +82,7 @@ func TestChallengeIsNegotiated(t *testing.T) {
 			}
 		}
 	}
-	// A program that only looks.
+	// A HEAD request of a program gets no body.
 	if a := b.Do("HEAD", "/", nil, harness.API); a.StatusCode != http.StatusUnauthorized || a.Text != "" {
 		t.Errorf("HEAD by a program: %s %q", a.Status, a.Text)
 	}
@@ -91,8 +91,8 @@ func TestChallengeIsNegotiated(t *testing.T) {
 	}
 }
 
-// The page of a form that was not sent leads back to the page that it came
-// from, if that is one of this site's.
+// The page for a form that was not sent links to the page of the form, if that page is on this
+// site.
 func TestFormNotSent(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()

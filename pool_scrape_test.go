@@ -21,7 +21,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// barrier holds up whoever waits at it, from stop until pass.
+// barrier blocks all goroutines that wait at it, from stop until pass.
 type barrier struct {
 	mu      sync.Mutex
 	reached chan struct{}
@@ -57,7 +57,7 @@ func (b *barrier) wait() {
 	}
 }
 
-// Where what is opened for a configuration can be held up.
+// These barriers block the opening of the store, the archive and the storage.
 var atStore, atArchive, atStorage barrier
 
 // stuckStore is the memory store behind a barrier.
@@ -74,7 +74,7 @@ func (s *stuckStore) Open() (otp.Store, func() error, error) {
 	return s.Store.Open()
 }
 
-// stuckArchiveStore brings an archive too.
+// stuckArchiveStore also has an archive.
 type stuckArchiveStore struct {
 	stuckStore
 }
@@ -120,8 +120,8 @@ func init() {
 	}
 }
 
-// Whatever a configuration waits for while it is loaded, the admin endpoint
-// answers, at the first start and at a reload.
+// While a configuration loads and has to wait, the admin endpoint answers, both at the first start
+// and at a reload.
 func TestScrapeWhileLoading(t *testing.T) {
 	for _, c := range []struct {
 		name           string
@@ -165,10 +165,10 @@ func TestScrapeWhileLoading(t *testing.T) {
 					t.Fatal("nothing was held up in 20 s")
 				}
 				client := http.Client{Timeout: 10 * time.Second}
-				for range 3 { // one that waits would make those after it wait
+				for range 3 { // a request that waits would block later ones
 					for _, path := range []string{"/metrics", "/websms/status"} {
 						var failure net.Error
-						harness.Eventually(t, path+" is answered", func() bool { // a reload resets connections that the former admin endpoint was to accept
+						harness.Eventually(t, path+" is answered", func() bool { // a reload may reset a waiting connection
 							res, err := client.Get("http://" + admin + path)
 							if errors.As(err, &failure) && failure.Timeout() {
 								t.Fatalf("GET %s: %v", path, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-websms/websms/internal/testca"
 )
 
-// Every configuration of docs/recipes.md loads, and every other file of it can
-// be read for what it is.
+// Every configuration in docs/recipes.md loads, and every other file there parses in its own
+// format.
 func TestRecipes(t *testing.T) {
 	text, err := os.ReadFile("docs/recipes.md")
 	if err != nil {
@@ -71,13 +71,13 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
-// wantNoWayAround checks that a Caddyfile of ours has none of the risks that
-// leave a way around its gates.
+// wantNoWayAround checks that a Caddyfile in the documentation has no risk of a way around its
+// gates.
 func wantNoWayAround(t *testing.T, name, text string) {
 	t.Helper()
 	config, err := harness.Adapt(text)
 	if err != nil {
-		return // it is reported where the configuration is loaded
+		return // the test that loads it reports the error
 	}
 	read, err := readConfig(config)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// recoveryCode asks an operator for a recovery code.
+// recoveryCodeOf asks the admin endpoint for a recovery code.
 func recoveryCodeOf(t *testing.T, admin, body string) string {
 	t.Helper()
 	a := harness.AdminPost(t, admin, "/websms/recovery-code", body)
@@ -37,8 +37,7 @@ func recoverWith(b *harness.Browser, code string, more ...string) harness.Answer
 	return b.Post("/.websms/recover", append([]string{"code", code}, more...), harness.API)
 }
 
-// How a session was proved shows to programs, to the log and to what stands
-// behind the gate, and a renewal of the cookie changes nothing of it.
+// Programs, the log and the application see the means of a session. A renewed cookie keeps it.
 func TestMeans(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{
@@ -82,7 +81,8 @@ func TestMeans(t *testing.T) {
 	}
 }
 
-// A recovery code lets one user in, once, and leaves no trace but the audit's.
+// A recovery code signs in one person, once. It sends no SMS and sets no device cookie, and the
+// audit log has each step.
 func TestRecoveryCode(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
@@ -129,13 +129,13 @@ func TestRecoveryCode(t *testing.T) {
 	w.WantNoSecrets(number[1:], code, strings.ReplaceAll(code, "-", ""), late)
 }
 
-// The first of many wins.
+// Of many tries at the same time, only the first one succeeds.
 func TestRecoveryCodeOnce(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	code := recoveryCodeOf(t, harness.StartAdmin(w, ""), `{"number":"+6421000778"}`)
 	var in atomic.Int32
 	var wg sync.WaitGroup
-	for range 9 { // one less than the tries that an address has
+	for range 9 { // one less than an address may make
 		b := w.Browser()
 		wg.Go(func() {
 			if recoverWith(b, code).StatusCode == http.StatusOK {
@@ -149,7 +149,7 @@ func TestRecoveryCodeOnce(t *testing.T) {
 	}
 }
 
-// Whom a code is not for it does not let in, and they cannot spend it.
+// A recovery code does not work for another user, and another user cannot use it up.
 func TestRecoveryCodeOfAUser(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone)
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -164,7 +164,7 @@ func TestRecoveryCodeOfAUser(t *testing.T) {
 	harness.WantStatus(t, "alice again", recoverWith(w.Browser().As("alice"), code), http.StatusUnprocessableEntity)
 }
 
-// A code is for a gate that there is, and for a number that is allowed there.
+// A recovery code needs an existing gate and a number that the gate allows.
 func TestRecoveryCodeWhere(t *testing.T) {
 	const gate = "realm staff\nnumbers {\n allow +6421000100\n}"
 	w := harness.Start(t, harness.Setup{Gate: gate})
@@ -189,7 +189,8 @@ func TestRecoveryCodeWhere(t *testing.T) {
 	harness.WantStatus(t, "one that is, after a reload", recoverWith(w.Browser(), listed), http.StatusOK)
 }
 
-// Neither are many made for one person, nor many tried from one place.
+// One person gets a limited number of recovery codes, and one address has a limited number of
+// tries.
 func TestRecoveryCodeLimits(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
@@ -214,7 +215,7 @@ func TestRecoveryCodeLimits(t *testing.T) {
 	harness.WantStatus(t, "after ten, the code that is as old", recoverWith(w.Browser(), code), http.StatusUnprocessableEntity)
 }
 
-// Whoever has no tries left fills no log: one line a second at most.
+// Refused tries do not fill the log: there is at most one line a second.
 func TestRecoveryRefusalsAreSampled(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()

@@ -20,9 +20,9 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// steady sends a request again where its connection was closed before there
-// was an answer. That is Caddy's own doing at a reload: what waits in the queue
-// of the old server's socket when it is closed was read by nobody.
+// steady sends a request again if its connection was closed before an answer. Caddy causes this at
+// a reload: when the old server closes its socket, the connections in the queue of that socket are
+// lost unread.
 type steady struct {
 	http.RoundTripper
 	again *atomic.Int32
@@ -48,8 +48,8 @@ func (s steady) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// While people sign in, look around and sign out, the configuration is
-// replaced ten times. Nobody notices.
+// The configuration is replaced ten times while people sign in, load pages and sign out. No request
+// fails.
 func TestReloadUnderTraffic(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	w.Sim.SetWebhook("", "")
@@ -129,7 +129,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	t.Logf("%d walks, %d requests sent again", walks.Load(), again.Load())
 }
 
-// A configuration that is refused changes nothing, wherever it is refused.
+// A refused configuration changes nothing, at any step of the load.
 func TestRefusedConfiguration(t *testing.T) {
 	t.Cleanup(wantPoolEmpty(t))
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 2\n}", Gate: harness.Plenty})
@@ -144,8 +144,8 @@ func TestRefusedConfiguration(t *testing.T) {
 		"an address of another":    {"\tadmin off", "\tadmin off\n\tdefault_bind 192.0.2.1"}, // TEST-NET-1 (RFC 5737)
 	} {
 		text := strings.Replace(w.Config(harness.Plenty), change[0], change[1], 1)
-		text = strings.Replace(text, "capacity 2", "capacity 1", 1) // which would show
-		for range 5 {                                               // the order in which Caddy starts things is random
+		text = strings.Replace(text, "capacity 2", "capacity 1", 1) // if it were applied, the test would notice
+		for range 5 {                                               // Caddy starts apps in random order
 			if err := harness.LoadCaddyfile(text); err == nil {
 				t.Fatalf("%s: it is loaded", name)
 			} else if strings.Contains(err.Error(), "csk_demo") || strings.Contains(err.Error(), harness.WebhookSecret) {
@@ -159,7 +159,7 @@ func TestRefusedConfiguration(t *testing.T) {
 	harness.WantStatus(t, "the code", waiting.AnswerWith(code), http.StatusOK)
 }
 
-// wantPoolEmpty returns a check that nothing shared is left.
+// wantPoolEmpty returns a check that the shared pool is empty.
 func wantPoolEmpty(t *testing.T) func() {
 	return func() {
 		shared.Pool.Range(func(key, _ any) bool {
@@ -169,15 +169,15 @@ func wantPoolEmpty(t *testing.T) func() {
 	}
 }
 
-// A configuration with another account, or another time-out, goes on with the
-// challenges there are, also those whose message is on its way.
+// A configuration with another account or timeout keeps the existing challenges, even while their
+// messages are being sent.
 func TestReloadToAnotherAccount(t *testing.T) {
 	t.Cleanup(wantPoolEmpty(t))
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	w.Sim.SetWebhook("", "")
 	b := w.Browser()
 	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond))
-	code := harness.AskFor(w, b) // it is there before WebSMS has said so
+	code := harness.AskFor(w, b) // the code arrives before WebSMS has replied
 	plain := w.Config
 	w.Config = func(options string) string {
 		return strings.Replace(plain(options), "client_id cid_demo", "timeout 9s\n\t\tclient_id cid_demo", 1)
@@ -189,10 +189,10 @@ func TestReloadToAnotherAccount(t *testing.T) {
 	harness.WantStatus(t, "the code", b.AnswerWith(code), http.StatusOK)
 }
 
-// When Caddy stops, nothing of ours goes on.
+// When Caddy stops, none of our goroutines stays.
 func TestNothingLeaks(t *testing.T) {
-	// Caddy's own: the log file's roller, and the keeper of a lock that the
-	// storage has let go of, which finds out when it wakes.
+	// These are Caddy's own: the roller of the log file, and the goroutine that refreshes a lock of
+	// the storage. The latter notices only later that the lock was released.
 	roller := goleak.IgnoreTopFunction("github.com/DeRuina/timberjack.(*Logger).millRun")
 	keeper := goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh")
 	before := goleak.IgnoreCurrent()

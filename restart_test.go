@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// stopAndStart lets the process of the world end and another begin.
+// stopAndStart ends the process of the world and starts another.
 func stopAndStart(w *harness.World) {
 	w.T.Helper()
 	if err := caddy.Stop(); err != nil {
@@ -23,7 +23,7 @@ func stopAndStart(w *harness.World) {
 	w.Load(harness.Plenty)
 }
 
-// memoryFiles returns the names of a world's files of the memory store.
+// memoryFiles returns the names of a world's memory store files.
 func memoryFiles(w *harness.World) (names []string) {
 	w.T.Helper()
 	found, err := filepath.Glob(filepath.Join(w.Dir, "websms", "memory*"))
@@ -36,8 +36,8 @@ func memoryFiles(w *harness.World) (names []string) {
 	return names
 }
 
-// A deploy stops Caddy and starts it again. Who was asked for a code can type
-// it, and who had no more asks has none.
+// A deploy stops and starts Caddy. A pending code stays valid, used attempts stay used, and a used
+// code does not work again.
 func TestRestart(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	w.Sim.SetWebhook("", "")
@@ -75,7 +75,7 @@ func TestRestart(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// Limits count on over a restart.
+// Limits keep their counts over a restart.
 func TestRestartKeepsLimits(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "limits {\nper_number 1/1h\n}"})
 	number := harness.FreshNumber()
@@ -87,8 +87,7 @@ func TestRestartKeepsLimits(t *testing.T) {
 	harness.WantStatus(t, "the second, after a restart", w.Browser().Request(number), http.StatusTooManyRequests)
 }
 
-// Looking whether a configuration is sound makes no file, and where one runs
-// leaves its file alone.
+// Validating a configuration makes no file. It does not change the file of a running one.
 func TestValidateMakesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	validate := func(text string) {

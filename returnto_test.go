@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// Whatever is asked for: what comes back at the end is safe, and is the same
-// by query, form and JSON.
+// For any requested target, the final redirect is safe. It is the same for a query, a form and
+// JSON.
 func TestReturnThroughFlow(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	stranger, b := w.Browser(), w.Browser()
@@ -22,13 +22,13 @@ func TestReturnThroughFlow(t *testing.T) {
 		want := request.ReturnTarget(rd, "/.websms")
 		what := harness.Excerpt(rd)
 
-		// The query of the login page is in its form.
+		// The login page puts the target of its query into the form.
 		if a := stranger.Get("/.websms/login?rd="+url.QueryEscape(rd),
 			harness.Page); !strings.Contains(harness.UnescapeHTML(a.Text), `name="rd" value="`+want+`"`) {
 			t.Errorf("%q: the form posts back something else than %q", what, want)
 		}
 
-		// As a form, for a person.
+		// A person sends the target in a form.
 		number := harness.FreshNumber()
 		if a := b.Post("/.websms/send", []string{"phone", number, "rd", rd}, harness.Page); a.StatusCode != http.StatusSeeOther ||
 			a.Header.Get("Location") != "/.websms/verify" {
@@ -43,14 +43,14 @@ func TestReturnThroughFlow(t *testing.T) {
 			t.Errorf("%q: the header became %v", what, a.Header)
 		}
 
-		// With the session: straight on.
+		// With a session, the login page redirects at once.
 		a = b.Get("/.websms/login?rd="+url.QueryEscape(rd), harness.Page)
 		if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != request.EscapeNonASCII(want) {
 			t.Errorf("%q: with a session %s to %q", what, a.Status, a.Header.Get("Location"))
 		}
 	}
 	for _, rd := range append(append([]string{}, harness.HostileTargets[:30]...), harness.HarmlessTargets...) {
-		// As JSON, for a program, whose reader cannot hold what is no UTF-8.
+		// A program sends the target as JSON. JSON cannot hold invalid UTF-8.
 		number := harness.FreshNumber()
 		body, err := json.Marshal(map[string]string{"phone": number, "rd": rd})
 		if err != nil {
@@ -66,7 +66,7 @@ func TestReturnThroughFlow(t *testing.T) {
 	}
 }
 
-// What a stranger asked for is where the login leads back to.
+// The login returns a stranger to the page that they requested.
 func TestChallengeRemembersTarget(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	long := "/search?q=" + strings.Repeat("x", 1900)
@@ -78,7 +78,7 @@ func TestChallengeRemembersTarget(t *testing.T) {
 		`/\evil.example`:                 "/",
 		"/%5cevil.example":               "/",
 		"/x%0d%0aSet-Cookie:a=b":         "/",
-		"http://evil.example/a":          "/a", // as one asks a proxy: the path is ours
+		"http://evil.example/a":          "/a", // the absolute form, as for a proxy: only the path counts
 		long:                             long,
 		long + strings.Repeat("x", 1000): "/",
 	} {

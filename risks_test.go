@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-websms/websms/internal/routes"
 )
 
-// riskCases are site blocks, and words of each risk that they have. Every
-// address is local, so that only what is named shows.
+// riskCases maps site blocks to words of each of their risks. Every address is local, so that no
+// other risk appears.
 var riskCases = map[string]struct {
 	site  string
 	finds []string
@@ -80,7 +80,7 @@ func readCaddyfile(t *testing.T, text string) *doctor.Config {
 	return read
 }
 
-// The doctor and a load know the same risks.
+// The doctor and the load of a configuration report the same risks.
 func TestOneListOfRisks(t *testing.T) {
 	for name, c := range riskCases {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestOneListOfRisks(t *testing.T) {
 	}
 }
 
-// A site that faces the world has risks that a local one has not.
+// A public site has risks that a local site does not have.
 func TestRisksOfPublicSite(t *testing.T) {
 	for name, c := range map[string]struct {
 		config string
@@ -182,14 +182,14 @@ func TestRisksOfPublicSite(t *testing.T) {
 	}
 }
 
-// A handler that caches in front of a gate is a risk; behind it, it is not.
+// A caching handler in front of a gate is a risk. Behind the gate it is none.
 func TestRiskOfACache(t *testing.T) {
 	const gate, cache = `{"handler": "websms_otp"}`, `{"handler": "cache"}`
 	subroute := func(handlers string) string {
 		return `{"handler": "subroute", "routes": [{"handle": [` + handlers + `]}]}`
 	}
 	for name, c := range map[string]struct {
-		routes []string // the handlers of each
+		routes []string // handlers of each route
 		want   bool
 	}{
 		"in front":               {[]string{cache, gate}, true},

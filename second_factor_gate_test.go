@@ -95,9 +95,9 @@ func TestSecondFactorIsBoundToUser(t *testing.T) {
 	}
 }
 
-// A user who is removed from the directory is out at the next reload, even in the
-// middle of a session or a challenge. The same holds for a user with a new number.
-// The other users stay in.
+// A user who is removed from the directory is signed out at the next reload, even in the middle of
+// a session or a challenge. The same holds for a user with a new number. The other users stay
+// signed in.
 func TestSecondFactorFollowsDirectory(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone, "bob,"+harness.BobPhone, "carol,+6421777777")
 	w := harness.Start(t, harness.Setup{Front: harness.Passwords, Gate: harness.WithDirectory(file)})
@@ -117,7 +117,7 @@ func TestSecondFactorFollowsDirectory(t *testing.T) {
 	carol.LoginAs("carol", "+6421888888")
 }
 
-// A user without a number is told whom to ask. A request without a user never
+// The page for a user without a number says where to ask for help. A request without a user never
 // passes.
 func TestSecondFactorNobody(t *testing.T) {
 	file := harness.PhoneFile(t, "alice,"+harness.AlicePhone)
@@ -142,7 +142,7 @@ func TestSecondFactorNobody(t *testing.T) {
 		t.Errorf("the audit log has carol refused %d times; want 5", refused)
 	}
 
-	// Nobody is named if the first factor is missing, or does not guard the prefix.
+	// If the first factor is missing or does not guard the prefix, there is no user.
 	besides := strings.Replace(harness.Passwords, "basic_auth", "basic_auth /timesheet*", 1)
 	for front, path := range map[string]string{"": "/timesheet", besides: "/other"} {
 		text := strings.Replace(w.Config(harness.WithDirectory(file)), harness.Passwords, front, 1)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every test that docs/security.md names as a proof is there.
+// Every test that docs/security.md names exists.
 func TestSecurityDocsNameTests(t *testing.T) {
 	defined := make(map[string]bool)
 	declaration := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
@@ -39,7 +39,7 @@ func TestSecurityDocsNameTests(t *testing.T) {
 			t.Errorf("it names %s, which is no test", name[1])
 		}
 	}
-	// Each row of its tables has one.
+	// Each row of its tables names a test.
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| They ") && !strings.Contains(line, "`Test") {
 			t.Errorf("a claim without a proof: %s", line)

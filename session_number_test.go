@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// A session without a number tells the application no number, not an empty one,
-// and in number mode it is none.
+// For a session without a number, the application gets no number header, not even an empty one. A
+// gate in number mode does not accept that session.
 func TestSessionWithoutNumber(t *testing.T) {
 	g, _ := benchGate(t)
 	s := session.Session{ID: session.NewID(), User: "ada", Means: session.RecoveryCode}
@@ -46,13 +46,13 @@ func TestSessionWithoutNumber(t *testing.T) {
 	}
 }
 
-// Of several gates in one request, the last tells the placeholders and the headers. What
-// a handler appends to a header reaches no other header.
+// If a request passes several gates, the last one sets the placeholders and the headers. A handler
+// that appends to one header does not change another.
 func TestLastGateTellsPlaceholders(t *testing.T) {
 	g, _ := benchGate(t)
 	r := benchRequest("")
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	repl.Map(func(name string) (any, bool) { return "mapped", name == "http.websms.means" }) // by a handler in front
+	repl.Map(func(name string) (any, bool) { return "mapped", name == "http.websms.means" }) // as a handler in front may do
 	issued := time.Date(2026, 11, 29, 2, 30, 0, 0, time.FixedZone("NZDT", 13*3600))
 	const all = "{http.websms.number}|{http.websms.verified_at}|{http.websms.means}|{http.auth.user.phone}|{http.websms.other}"
 	if got := repl.ReplaceKnown(all, ""); got != strings.Replace(all, "{http.websms.means}", "mapped", 1) {

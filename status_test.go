@@ -11,12 +11,12 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// What becomes of a message shows within a second of its report.
+// The page shows a new state of a message within a second of its report.
 func TestStatusFollowsReports(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, c := range []struct {
 		name   string
-		states map[int]string // after a report of that code
+		states map[int]string // the state after a report with each code
 		order  []int
 	}{
 		{"delivered", map[int]string{8: "", 1: "delivered", 2: "", 16: ""}, []int{8, 1, 8, 2, 16}},
@@ -47,7 +47,7 @@ func TestStatusFollowsReports(t *testing.T) {
 				}
 				want := c.states[code]
 				if want == "" {
-					continue // what follows tells that it changed nothing
+					continue // the next event shows that it changed nothing
 				}
 				event, ok := stream.Next()
 				if took := time.Since(begun); !ok || event["status"] != want || took > time.Second {
@@ -69,7 +69,7 @@ func TestStatusFollowsReports(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// Reports that come by themselves: the simulator posts them to the webhook.
+// The simulator posts its own reports to the webhook.
 func TestStatusFollowsDelivery(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for delivery, want := range map[websmstest.Delivery]string{websmstest.DeliverNow: "delivered",
@@ -85,7 +85,7 @@ func TestStatusFollowsDelivery(t *testing.T) {
 	}
 }
 
-// Each change is one event; what changes nothing is none.
+// Each change causes one event. A report without a change causes none.
 func TestStatusTellsOfEachChange(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 3\n}\n" + harness.Plenty})
 	w.Sim.SetWebhook("", "")
@@ -102,7 +102,7 @@ func TestStatusTellsOfEachChange(t *testing.T) {
 	if event, _ := stream.Next(); event["attempts_left"] != 2.0 {
 		t.Errorf("after a wrong code comes %v", event)
 	}
-	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond)) // or queued would be over before it is told
+	w.Sim.Next(websmstest.LateReply(300 * time.Millisecond)) // without a delay, the state queued might end before the stream opens
 	b.Resend()
 	if event, _ := stream.Next(); event["status"] != "queued" || event["attempts_left"] != 2.0 {
 		t.Errorf("after a resend comes %v", event)
@@ -120,12 +120,12 @@ func TestStatusTellsOfEachChange(t *testing.T) {
 	}
 	dead := harness.OpenEvents(b, t.Context())
 	defer dead.Close()
-	if dead.Response.StatusCode != http.StatusNoContent { // which keeps browsers from trying again
+	if dead.Response.StatusCode != http.StatusNoContent { // browsers do not reconnect after this status
 		t.Errorf("of a dead challenge: %s", dead.Response.Status)
 	}
 }
 
-// A stream ends when there is nothing more to tell, and with the browser.
+// A stream ends with its challenge, and when the browser closes it.
 func TestStatusEnds(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 30s\n}\n" + harness.Plenty})
@@ -144,10 +144,10 @@ func TestStatusEnds(t *testing.T) {
 
 	_, stream = open()
 	now.Advance(30 * time.Second)
-	harness.AskFor(w, w.Browser()) // the store makes room
+	harness.AskFor(w, w.Browser()) // the store removes the expired challenge
 	stream.Ends("expired, and its room taken")
 
-	// Expired, and nobody asks for anything: its own timer ends it.
+	// The challenge expires without a request: a timer ends the stream.
 	b = w.Browser()
 	harness.AskFor(w, b)
 	now.Advance(30*time.Second - 100*time.Millisecond)
@@ -166,17 +166,17 @@ func TestStatusEnds(t *testing.T) {
 	}
 }
 
-// A person has a tab or two. The streams beyond that are refused, and those
-// that were left make room.
+// The number of streams for each challenge is limited. Further streams are refused. A closed stream
+// makes room.
 func TestStatusStreamsAreBounded(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
 	harness.AskFor(w, b)
 	for range 3 {
 		var open []*harness.EventStream
-		for i := range 8 { // as many as one challenge may have
+		for i := range 8 { // the most for one challenge
 			var stream *harness.EventStream
-			harness.Eventually(t, fmt.Sprintf("stream %d opens", i+1), func() bool { // those before are still leaving
+			harness.Eventually(t, fmt.Sprintf("stream %d opens", i+1), func() bool { // closed streams may still be ending
 				stream = harness.OpenEvents(b, t.Context())
 				return stream.Response.StatusCode == http.StatusOK
 			})
@@ -193,12 +193,12 @@ func TestStatusStreamsAreBounded(t *testing.T) {
 	}
 }
 
-// A reload ends streams, does not wait for them, and loses no challenge.
+// A reload ends the streams without waiting for them, and keeps all challenges.
 func TestStatusEndsAtReload(t *testing.T) {
 	for _, https := range []bool{false, true} {
 		w := harness.Start(t, harness.Setup{HTTPS: https, Gate: harness.Plenty})
 		plain := w.Config
-		w.Config = func(options string) string { return strings.Replace(plain(options), "grace_period 5s", "", 1) } // the default: for ever
+		w.Config = func(options string) string { return strings.Replace(plain(options), "grace_period 5s", "", 1) } // the default: no limit
 		w.Load(harness.Plenty)
 		w.Sim.SetWebhook("", "")
 		b := w.Browser()

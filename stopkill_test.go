@@ -20,13 +20,14 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// childConfig tells the process that TestCaddyChild starts which Caddyfile to run.
+// childConfig is the environment variable with the path of the Caddyfile for the process of
+// TestCaddyChild.
 const childConfig = "WEBSMS_TEST_CADDYFILE"
 
-// logStopping is logged when the memory store has written what is pending.
+// The memory store logs logStopping after it has written the pending challenges.
 const logStopping = "the last configuration with the memory store stops: the pending challenges are in its file"
 
-// TestCaddyChild is a Caddy in a process of its own, for tests that kill it.
+// TestCaddyChild runs Caddy in a process of its own, for tests that kill it.
 func TestCaddyChild(t *testing.T) {
 	path := os.Getenv(childConfig)
 	if path == "" {
@@ -43,7 +44,7 @@ func TestCaddyChild(t *testing.T) {
 	select {}
 }
 
-// childSite is a gated site whose Caddy is another process.
+// childSite is a gated site that another process serves.
 type childSite struct {
 	*harness.World
 	config  string // the Caddyfile
@@ -51,8 +52,7 @@ type childSite struct {
 	ended   chan struct{}
 }
 
-// newChildSite returns a site on a port of its own, with its storage in dir. It runs
-// once it is started.
+// newChildSite returns a site on its own port, with its storage in dir. The caller starts it.
 func newChildSite(t *testing.T, sim *websmstest.Server, dir, app, global, gate string) *childSite {
 	t.Helper()
 	port := harness.FreePort(t)
@@ -91,7 +91,7 @@ func newChildSite(t *testing.T, sim *websmstest.Server, dir, app, global, gate s
 	return s
 }
 
-// harness.Start starts the process, and returns when the site answers.
+// start starts the process and waits until the site answers.
 func (s *childSite) start() {
 	s.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -138,7 +138,7 @@ func (s *childSite) await() {
 	}
 }
 
-// downloads is an application whose /download never ends.
+// downloads runs an application whose /download never ends.
 func downloads(t *testing.T) (address string) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "legacy app")
@@ -152,7 +152,7 @@ func downloads(t *testing.T) (address string) {
 	return strings.TrimPrefix(app.URL, "http://")
 }
 
-// download begins a download that never ends.
+// download starts a download that never ends.
 func (s *childSite) download() {
 	s.T.Helper()
 	res, err := http.Get(s.URL + "/download")
@@ -165,9 +165,9 @@ func (s *childSite) download() {
 	}
 }
 
-// A service manager stops Caddy and kills it, because a download goes on and a
-// send is slow. Who has a pending code can use it, once; a code that was used
-// after the stop began is not good again.
+// A service manager stops Caddy and then kills it, because a download and a slow send do not end. A
+// pending code stays valid for one use. A code that was used after the stop began is not valid
+// again.
 func TestStopKilled(t *testing.T) {
 	for name, global := range map[string]string{
 		"the server waits for ever":         "",
@@ -182,7 +182,7 @@ func TestStopKilled(t *testing.T) {
 			code := pending.Ask(harness.FreshNumber())
 			usedCode := used.Ask(harness.FreshNumber())
 			missedCode := missed.Ask(harness.FreshNumber())
-			sim.Next(websmstest.HangReply()) // the phone has the code, and the reply never comes
+			sim.Next(websmstest.HangReply()) // the phone gets the code, but the reply never comes
 			slow := s.Browser()
 			slowCode := slow.Ask(harness.FreshNumber())
 
@@ -220,8 +220,8 @@ func TestStopKilled(t *testing.T) {
 	}
 }
 
-// Two Caddys on one storage stop, and start in the other order. A number that
-// was locked in one of them is locked in both.
+// Two Caddys on one storage stop and start in the other order. A number that was locked in one of
+// them is locked in both.
 func TestStopTwoProcesses(t *testing.T) {
 	sim := websmstest.NewServer(t, websmstest.Options{})
 	dir, app := t.TempDir(), downloads(t)

@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// BenchmarkPassByStore is the whole decision for a request with a session,
-// with the engine and the keys of a running configuration: the store must
-// not show in it, nor its death.
+// BenchmarkPassByStore measures the whole decision for a request with a session, with the engine
+// and the keys of a running configuration. The kind of store must not change the result, and
+// neither must an outage of the store.
 func BenchmarkPassByStore(b *testing.B) {
 	for _, c := range []struct {
 		name  string

@@ -25,13 +25,13 @@ func openTokenCache(t *testing.T) *tokenCache {
 	return cache
 }
 
-// tokenOf returns a token whose parts belong together.
+// tokenOf returns the n-th token.
 func tokenOf(n int) connexus.Token {
 	issued := time.Date(2030, time.January, 2, 3, 4, 5, n, time.UTC)
 	return connexus.Token{Value: fmt.Sprint("token ", n), IssuedAt: issued, ExpiresAt: issued.Add(24 * time.Hour)}
 }
 
-// loads checks what an account's token is; the zero Token stands for none.
+// loads checks the token of an account. The zero Token means none.
 func loads(t *testing.T, cache connexus.TokenCache, want connexus.Token) {
 	t.Helper()
 	if got, ok := cache.Load(); got != want || ok != (want != connexus.Token{}) {
@@ -52,16 +52,16 @@ func TestTokenCache(t *testing.T) {
 	loads(t, a, tokenOf(1))
 	a.Store(tokenOf(2)) // replaces
 	loads(t, a, tokenOf(2))
-	a.Drop(tokenOf(1).Value) // is not the one
+	a.Drop(tokenOf(1).Value) // another token, so nothing is dropped
 	a.Drop("")
 	loads(t, a, tokenOf(2))
 	a.Drop(tokenOf(2).Value)
 	loads(t, a, none)
 	a.Drop(tokenOf(2).Value)
-	a.Store(tokenOf(2)) // after it was dropped, the same again
+	a.Store(tokenOf(2)) // the same token again, after it was dropped
 	loads(t, a, tokenOf(2))
 
-	renewed := tokenOf(2) // the same value, issued later
+	renewed := tokenOf(2) // the same value with a later issue time
 	renewed.IssuedAt = renewed.IssuedAt.Add(time.Hour)
 	a.Store(renewed)
 	loads(t, a, renewed)
@@ -78,7 +78,7 @@ func TestTokenCacheAccounts(t *testing.T) {
 	loads(t, b, tokenOf(2))
 	b.Drop(tokenOf(2).Value)
 	loads(t, a, tokenOf(1))
-	loads(t, cache.account("a"), tokenOf(1)) // whoever asks, a new configuration say
+	loads(t, cache.account("a"), tokenOf(1)) // a new handle of the same account, as a new configuration has it
 
 	for i := range maxAccounts - 1 {
 		cache.account(fmt.Sprint("account ", i)).Store(tokenOf(i))
@@ -89,7 +89,7 @@ func TestTokenCacheAccounts(t *testing.T) {
 	}
 }
 
-// TestTokenCacheStoreVisible sees each token at once, however many there were.
+// TestTokenCacheStoreVisible checks that each stored token is visible at once.
 func TestTokenCacheStoreVisible(t *testing.T) {
 	a := openTokenCache(t).account("a")
 	for i := range 2000 {
@@ -102,8 +102,8 @@ func TestTokenCacheStoreVisible(t *testing.T) {
 	}
 }
 
-// TestTokenCacheReplaceWithoutGap loads while the token is replaced: there
-// always is one, so that nobody asks for another.
+// TestTokenCacheReplaceWithoutGap loads while the token is being replaced. There is always a token,
+// so no caller requests another one.
 func TestTokenCacheReplaceWithoutGap(t *testing.T) {
 	a := openTokenCache(t).account("a")
 	a.Store(tokenOf(0))
@@ -138,8 +138,8 @@ func TestTokenCacheReplaceWithoutGap(t *testing.T) {
 	crowd.Wait()
 }
 
-// TestTokenCacheDropOfOld drops a token that is being replaced: whichever
-// comes first, the new one stays.
+// TestTokenCacheDropOfOld drops a token while it is being replaced. In either order, the new token
+// stays.
 func TestTokenCacheDropOfOld(t *testing.T) {
 	a := openTokenCache(t).account("a")
 	a.Store(tokenOf(0))

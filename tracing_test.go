@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// spans is a collector of OpenTelemetry.
+// spans is an OpenTelemetry collector.
 type spans struct {
 	mu   sync.Mutex
 	list []*trace.Span
@@ -61,7 +61,7 @@ func collectSpans(t *testing.T) *spans {
 	return s
 }
 
-// named returns the spans of a name, with what came of them.
+// named returns the spans of a name and their results.
 func (s *spans) named(name string) (found []*trace.Span, results []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,9 +80,8 @@ func (s *spans) named(name string) (found []*trace.Span, results []string) {
 	return found, results
 }
 
-// What happens at the gate is seen in the trace of the request that brought it
-// about, the call of the API too, which ends after it; and no trace holds a
-// number or a code.
+// The trace of a request shows each step at the gate. It also shows the API call, which ends after
+// the request. No trace holds a number or a code.
 func TestTracing(t *testing.T) {
 	s := collectSpans(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "tracing {\n span site\n}"})

@@ -55,7 +55,7 @@ func useArchives(t *testing.T, secrets ...string) (opened []*vaulttest.Archive) 
 	return opened
 }
 
-// linesTold counts the lines of the app's log that begin with text.
+// linesTold counts the log lines of the app that begin with text.
 func linesTold(w *harness.World, level, text string) (n int) {
 	w.T.Helper()
 	for _, line := range w.Logged("websms") {
@@ -216,7 +216,7 @@ func TestGateMovesToArchive(t *testing.T) {
 		},
 	} {
 		w.Config = func(options string) string { return change(former(options)) }
-		opened[i].Fail(vaulttest.Everything...) // also while it is not there yet
+		opened[i].Fail(vaulttest.Everything...) // the archive fails before it opens, too
 		w.Load(harness.Plenty)
 		check := func(when string) {
 			t.Helper()

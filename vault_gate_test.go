@@ -17,7 +17,7 @@ import (
 
 const day = 24 * time.Hour
 
-// loginToStay signs in on a device that is to be remembered.
+// loginToStay signs in and asks the gate to remember the browser.
 func loginToStay(b *harness.Browser, number string) {
 	b.T.Helper()
 	if a := b.Post("/.websms/verify", []string{"code", b.Ask(number), "remember", "1"}, harness.API); a.StatusCode != http.StatusOK {
@@ -47,7 +47,7 @@ func TestGateRotation(t *testing.T) {
 	}
 	now.Advance(31 * day)
 	harness.WantIn(t, "before any rotation", before, true)
-	reload("One.") // which makes a key
+	reload("One.") // makes a new key
 	harness.WantIn(t, "who is a month old", before, true)
 	loginToStay(during, "+6421234568")
 	if sealingKey(during) != sealingKey(before) {
@@ -56,7 +56,7 @@ func TestGateRotation(t *testing.T) {
 	now.Advance(session.Settling - time.Minute)
 	code := pending.Ask("+6421234560")
 	now.Advance(time.Minute)
-	reload("Two.") // by which the new key seals
+	reload("Two.") // from now on the new key seals
 	loginToStay(after, "+6421234569")
 	if sealingKey(after) == sealingKey(before) {
 		t.Error("the new key does not seal")

@@ -23,7 +23,7 @@ import (
 	"github.com/caddy-websms/websms/session"
 )
 
-// bareWebhook returns a webhook without a server or a configuration around it.
+// bareWebhook returns a webhook without a server or a configuration.
 func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	tb.Helper()
 	log := zap.New(core)
@@ -34,8 +34,8 @@ func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	}
 }
 
-// openStore returns a memory store without a file, which is closed with the test.
-// Two stores that are open at the same time are one.
+// openStore returns a memory store without a file. It is closed with the test. Two stores that are
+// open at the same time share their data.
 func openStore(tb testing.TB, capacity int) otp.Store {
 	tb.Helper()
 	store, release, err := (&memorystore.Store{Capacity: capacity}).Open()
@@ -59,10 +59,10 @@ func bareRing(tb testing.TB) *session.Ring {
 	return ring
 }
 
-// noNext fails the test: nothing is to be passed on.
+// noNext fails the test if the webhook passes an event on.
 var noNext = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return errors.New("passed on") })
 
-// serveEvent hands the webhook one event, without a network between.
+// serveEvent gives one event to the webhook, without a network.
 func serveEvent(tb testing.TB, h *Webhook, body, secret string) *httptest.ResponseRecorder {
 	tb.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))

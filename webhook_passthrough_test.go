@@ -17,8 +17,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// nextHandler is what stands behind a webhook that passes events on. It does
-// with each what the test tells it to.
+// nextHandler is the handler behind a webhook with passthrough. The test sets its response.
 type nextHandler struct {
 	*httptest.Server
 	do atomic.Pointer[http.HandlerFunc]
@@ -60,8 +59,8 @@ func (n *nextHandler) seen() []harness.SeenRequest {
 	return slices.Clone(n.got)
 }
 
-// behind is a world in which the handler stands behind the webhook. The gate
-// of its site lets events by: they have shown the secret.
+// behind returns a world with the handler behind the webhook. The site's gate lets events through,
+// because they carry the secret.
 func (n *nextHandler) behind() harness.Setup {
 	return harness.Setup{
 		Webhook: "passthrough", Gate: "bypass {\n\t\t\tpath /webhook\n\t\t}",
@@ -138,8 +137,8 @@ func TestWebhookPassthrough(t *testing.T) {
 		}
 	})
 
-	// What the next handler did not take is not marked as seen: WebSMS tries
-	// again, and then it is handled.
+	// An event that the next handler refuses is not marked as seen. When WebSMS sends it again, it
+	// is handled.
 	for _, failing := range []struct {
 		name   string
 		do     http.HandlerFunc
@@ -176,7 +175,7 @@ func TestWebhookPassthrough(t *testing.T) {
 		})
 	}
 
-	// A proxy whose upstream goes away in the middle of its answer panics.
+	// A proxy panics if its upstream disconnects in the middle of an answer.
 	t.Run("half an answer", func(t *testing.T) {
 		body := event()
 		next.then(func(w http.ResponseWriter, _ *http.Request) {
@@ -203,7 +202,7 @@ func TestWebhookPassthrough(t *testing.T) {
 	})
 }
 
-// Without a handler behind it, an event that is passed on is still taken.
+// An event for passthrough is accepted even without a next handler.
 func TestWebhookPassthroughToNothing(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Webhook: "passthrough", Gate: "bypass {\n\t\t\tpath /webhook\n\t\t}"})
 	b := w.Browser()
@@ -217,8 +216,8 @@ func TestWebhookPassthroughToNothing(t *testing.T) {
 	}
 }
 
-// WebSMS waits 5 seconds (its developer guide, step 6): whoever is slow, the
-// sender or the next handler, it gets an answer by then.
+// WebSMS waits 5 seconds (its developer guide, step 6). It gets an answer within that time, even if
+// the sender or the next handler is slow.
 func TestWebhookInTime(t *testing.T) {
 	next := newNextHandler(t)
 	release := make(chan struct{})
@@ -268,14 +267,14 @@ func TestWebhookInTime(t *testing.T) {
 		})
 	})
 	all.Wait()
-	// It was not taken, so its repetition is handled.
+	// The event was not accepted, so its repetition is handled.
 	next.answer(http.StatusOK, "at last")
 	if a := harness.Deliver(b, body); a.Text != "at last" {
 		t.Errorf("the answer to the repetition is %s %q", a.Status, a.Text)
 	}
 }
 
-// trickleAnswers posts a body that never ends, a byte at a time or not at all.
+// trickleAnswers posts a body that never ends. It sends a byte at a time, or nothing.
 func trickleAnswers(w *harness.World, bytes bool) {
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.URL, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// reported is a browser that has asked for a code, and the message it got.
+// reported is a browser that has asked for a code, with its message.
 type reported struct {
 	*harness.Browser
 	message websmstest.Message
 }
 
-// askAs asks for a code as a new browser with that number.
+// askAs asks for a code to that number in a new browser.
 func askAs(w *harness.World, t *testing.T, number string) reported {
 	t.Helper()
 	b := w.Browser()
@@ -43,7 +43,7 @@ func (r reported) becomes(t *testing.T, status string) {
 	harness.Eventually(t, "status "+status, func() bool { return r.status() == status })
 }
 
-// report posts a delivery report, which is handled when it is acknowledged.
+// report posts a delivery report. The webhook has handled it when it answers.
 func (r reported) report(t *testing.T, code int) {
 	t.Helper()
 	harness.WantAnswer(t, fmt.Sprintf("report %d", code),
@@ -58,10 +58,10 @@ func (r reported) verifies(t *testing.T) {
 	}
 }
 
-// numbered returns mobile numbers, each unlike the others.
+// numbered returns the i-th mobile number.
 func numbered(i int) string { return fmt.Sprintf("+6421555%04d", i) }
 
-// What a simulated WebSMS reports of its own accord moves the challenge.
+// The reports of the simulated WebSMS change the status of the challenge.
 func TestReportsMoveChallenge(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	for i, c := range []struct {
@@ -75,25 +75,25 @@ func TestReportsMoveChallenge(t *testing.T) {
 		{websmstest.Silent, websmstest.Fault{}, "accepted"},
 		{websmstest.DeliverNow, websmstest.NumericID(), "delivered"},
 		{websmstest.DeliverNow, websmstest.IDField("websms_id"), "delivered"},
-		{websmstest.DeliverNow, websmstest.NoID(), "accepted"}, // nothing connects the report
+		{websmstest.DeliverNow, websmstest.NoID(), "accepted"}, // no message id connects the report with the challenge
 	} {
 		t.Run(fmt.Sprintf("%s as %d", c.delivery, i), func(t *testing.T) {
 			w.Sim.SetDelivery(c.delivery)
 			w.Sim.Next(c.fault)
 			r := askAs(w, t, numbered(i))
 			r.becomes(t, c.want)
-			r.verifies(t) // never gated on a report
+			r.verifies(t) // verification never waits for a report
 		})
 	}
 }
 
-// Reports that arrive late, twice, in any order: a final state stands, but a
-// late delivery overrides a failure.
+// Reports arrive late, twice, and in any order. A final state stays, but a late delivery replaces a
+// failure.
 func TestReportOrder(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	for i, c := range []struct {
 		codes []int
-		want  []string // after each
+		want  []string // the status after each report
 	}{
 		{[]int{8, 1}, []string{"accepted", "delivered"}},
 		{[]int{4, 8, 1}, []string{"accepted", "accepted", "delivered"}},
@@ -116,7 +116,7 @@ func TestReportOrder(t *testing.T) {
 				}
 			}
 			r.verifies(t)
-			r.report(t, 2) // of a challenge that is over: no error
+			r.report(t, 2) // for a challenge that has ended: no error
 		})
 	}
 	for _, line := range w.Logged("websms.webhook") {
@@ -124,7 +124,7 @@ func TestReportOrder(t *testing.T) {
 	}
 }
 
-// A code that expired on its way is a failure, which a late delivery ends.
+// A message that expired on the way has failed. A late delivery report replaces that state.
 func TestReportExpired(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	w.Sim.SetDelivery(websmstest.Silent)
@@ -140,7 +140,7 @@ func TestReportExpired(t *testing.T) {
 	}
 }
 
-// The same report twice is one line; both are acknowledged.
+// The same report twice causes one log line. Both are acknowledged.
 func TestReportTwice(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	w.Sim.SetDelivery(websmstest.Silent)
@@ -159,8 +159,7 @@ func TestReportTwice(t *testing.T) {
 	}
 }
 
-// Reports that come before the reply to the sending they are about are kept
-// for it.
+// A report may come before the reply to its send. It is kept and applied after the reply.
 func TestReportBeforeReply(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	cases := []struct {
@@ -191,7 +190,7 @@ func TestReportBeforeReply(t *testing.T) {
 	}
 }
 
-// A report for a message that nobody here sent is logged, and that is all.
+// A report for an unknown message is logged and has no other effect.
 func TestReportOfStranger(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
@@ -202,7 +201,7 @@ func TestReportOfStranger(t *testing.T) {
 	}
 }
 
-// The open code page learns of a report within a second.
+// The open code page shows a report within a second.
 func TestReportReachesStream(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	w.Sim.SetDelivery(websmstest.Silent)

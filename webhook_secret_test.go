@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// The next handler sees everything but the secret, wherever it looks.
+// The next handler sees the whole request except the secret, in every field and placeholder.
 func TestWebhookPassthroughHidesSecret(t *testing.T) {
 	next := newNextHandler(t)
 	s := next.behind()
@@ -41,7 +41,7 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 		{"?secret=hook-secret", "Bearer of-the-next", "/webhook", "Bearer of-the-next"},
 		{"?secret=hook-secret", "Digest x", "/webhook", "Digest x"},
 		{"?secret=hook-secret", bearer, "/webhook", ""},
-		{"?secret=wrong", bearer, "/webhook", ""}, // of a former secret, perhaps
+		{"?secret=wrong", bearer, "/webhook", ""}, // for example an earlier secret
 		{"?a=1;secret=hook-secret;b=2&c=x;y", bearer, "/webhook?a=1;b=2&c=x;y", ""},
 		{"?a=1;secret=else", bearer, "/webhook?a=1;secret=else", ""},
 		{"?secret=%zz&%zz=secret", bearer, "/webhook?%zz=secret", ""},
@@ -85,8 +85,8 @@ func TestWebhookPassthroughHidesSecret(t *testing.T) {
 	}
 }
 
-// A handler that fails sends the request to the error routes: they are behind
-// the webhook too.
+// If a handler fails, Caddy runs the error routes. They come after the webhook, so they do not see
+// the secret either.
 func TestWebhookSecretHiddenFromErrorRoutes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{
 		Webhook: "passthrough", Gate: "bypass {\n path /webhook\n}", Hook: "error 503",

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// webhookLines returns what the webhook has logged, under any of its loggers.
+// webhookLines returns the log lines of all loggers of the webhook.
 func webhookLines(w *harness.World) []map[string]any {
 	w.T.Helper()
 	return append(append(w.Logged("websms.mo"), w.Logged("websms.dlr")...), w.Logged("websms.webhook")...)
@@ -45,7 +45,7 @@ func TestWebhookMethods(t *testing.T) {
 func TestWebhookSecret(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	b := w.Browser()
-	event := `{"type":"mo","body":"hello"}` // without an id, so each is handled
+	event := `{"type":"mo","body":"hello"}` // without an id, so each one is handled
 	basic := func(user, password string) http.Header {
 		r := http.Request{Header: http.Header{}}
 		r.SetBasicAuth(user, password)
@@ -98,7 +98,7 @@ func TestWebhookSecret(t *testing.T) {
 		{"", basic(harness.WebhookSecret, "")},
 		{"", http.Header{"X-Secret": {harness.WebhookSecret}, "Cookie": {"secret=" + harness.WebhookSecret}}},
 	} {
-		// One answer for all: nothing tells how wrong a secret was.
+		// All refusals are alike: the answer does not tell how a secret was wrong.
 		a := harness.PostHook(b, http.MethodPost, w.HookPath+c.query, strings.NewReader(event), c.header)
 		harness.WantAnswer(t, c.query+c.header.Get("Authorization"), a, http.StatusUnauthorized, `{"error":"unauthorized"}`)
 		if challenge := a.Header.Get("WWW-Authenticate"); challenge == "" { // RFC 9110, 15.5.2
@@ -173,12 +173,12 @@ func TestWebhookLogs(t *testing.T) {
 		body string
 		want map[string]any
 	}{
-		// As the WebSMS developer guide, step 6, writes them.
+		// The examples of the WebSMS developer guide, step 6.
 		{`{"type":"mo","messageId":"MO456","from":"+6421234567","to":"shortcode","body":"Reply text","timestamp":1234567890}`,
 			mo("message_id", "MO456", "from", "+6421234567", "to", "shortcode", "body", "Reply text", "timestamp", 1234567890.0)},
 		{`{"type":"dlr","messageId":"MSG123","status":"DELIVRD","statusCode":1,"timestamp":1234567890}`,
 			dlr("MSG123", "DELIVRD", 1, "delivered", 1234567890.0)},
-		// As integrators see them.
+		// Events that integrators have received.
 		{`{"type":"SMS","messageId":789,"from":6421234567,"to":2427,"body":"ok","timestamp":"1234567890",` +
 			`"encoding":"GSM7","network":"One NZ","extra":{}}`,
 			mo("message_id", "789", "from", "6421234567", "to", "2427", "body", "ok", "timestamp", 1234567890.0, "encoding",
@@ -202,7 +202,7 @@ func TestWebhookLogs(t *testing.T) {
 		logger := c.want["logger"].(string)
 		before := len(w.Logged(logger))
 		harness.WantAnswer(t, harness.Excerpt(c.body), harness.Deliver(b, c.body), http.StatusOK, harness.Acknowledged)
-		// It is logged before it is acknowledged, so there is nothing to wait for.
+		// The webhook logs an event before it acknowledges it, so the test need not wait.
 		lines := w.Logged(logger)
 		if len(lines) != before+1 {
 			t.Errorf("%s: %d lines, want one", harness.Excerpt(c.body), len(lines)-before)
@@ -252,7 +252,7 @@ func TestWebhookDedupe(t *testing.T) {
 	c.Advance(time.Second)
 	step("past the time", reply, 5, 4)
 	step("and again", reply, 5, 4)
-	w.Load("") // what was seen outlives a reload
+	w.Load("") // marks of seen events survive a reload
 	b.Client.CloseIdleConnections()
 	step("after a reload", reply, 5, 4)
 }
@@ -274,7 +274,7 @@ func TestWebhookCrowd(t *testing.T) {
 	all.Wait()
 	taken := 0
 	for i, a := range answers {
-		if a.StatusCode == http.StatusServiceUnavailable { // while the first was in work
+		if a.StatusCode == http.StatusServiceUnavailable { // the first one is still in work
 			harness.WantAnswer(t, fmt.Sprintf("post %d", i), a, http.StatusServiceUnavailable, `{"error":"the event is in work"}`)
 			if after, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || after < 1 || after > 10 {
 				t.Errorf("post %d: Retry-After is %q", i, a.Header.Get("Retry-After"))
@@ -294,7 +294,7 @@ func TestWebhookCrowd(t *testing.T) {
 	}
 }
 
-// A webhook needs no account: replies are logged where no code is sent.
+// A webhook needs no account. It logs replies even if no gate sends codes.
 func TestWebhookWithoutAccount(t *testing.T) {
 	port := harness.FreePort(t)
 	w := &harness.World{T: t, Dir: t.TempDir(), URL: fmt.Sprintf("http://localhost:%d", port)}
@@ -328,7 +328,7 @@ func TestWebhookWithoutAccount(t *testing.T) {
 	}
 }
 
-// readAnswer reads one answer from a connection of our own.
+// readAnswer reads one answer from a raw connection.
 func readAnswer(t *testing.T, from *bufio.Reader) harness.Answer {
 	t.Helper()
 	res, err := http.ReadResponse(from, nil)

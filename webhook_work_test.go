@@ -23,7 +23,7 @@ import (
 
 const someReply = `{"type":"mo","messageId":"MO1","body":"yes"}`
 
-// hookBench is a webhook on a memory store, under synctest's clock.
+// hookBench is a webhook on a memory store, with the clock of synctest.
 type hookBench struct {
 	*Webhook
 	t     *testing.T
@@ -32,8 +32,8 @@ type hookBench struct {
 	next  func(w http.ResponseWriter, r *http.Request) error
 }
 
-// awayStore is a store that is away where it is told so. What it is asked for
-// then, it does when it is back, as a store must.
+// awayStore is a store that can be unavailable. As every store must, it applies later the calls
+// that came meanwhile.
 type awayStore struct {
 	otp.Store
 	away atomic.Bool
@@ -90,7 +90,7 @@ func withHook(t *testing.T, body func(h *hookBench)) {
 	})
 }
 
-// deliver hands the webhook one event.
+// deliver gives one event to the webhook.
 func (h *hookBench) deliver(body string) *httptest.ResponseRecorder {
 	h.t.Helper()
 	return h.deliverUnder(context.Background(), body)
@@ -114,7 +114,7 @@ func (h *hookBench) deliverUnder(ctx context.Context, body string) *httptest.Res
 	return w
 }
 
-// want delivers an event, and checks its answer and whether it was handled.
+// want delivers an event, and checks the answer and whether the event was handled.
 func (h *hookBench) want(what, body string, status int, handled bool) *httptest.ResponseRecorder {
 	h.t.Helper()
 	before := h.lines.FilterMessage("incoming reply").Len() + h.lines.FilterMessage("delivery report").Len()
@@ -126,7 +126,7 @@ func (h *hookBench) want(what, body string, status int, handled bool) *httptest.
 	return w
 }
 
-// inWork checks that a repetition is told to come again after so many seconds.
+// inWork checks that a repetition is refused with this Retry-After.
 func (h *hookBench) inWork(what, body, after string) {
 	h.t.Helper()
 	w := h.want(what, body, http.StatusServiceUnavailable, false)
@@ -138,24 +138,24 @@ func (h *hookBench) inWork(what, body, after string) {
 	}
 }
 
-// While an event is in work, however long that takes, its repetition is told
-// to come later; then it is acknowledged, or handled if the first try failed.
+// While an event is in work, its repetition is refused with a Retry-After, however long the work
+// takes. Afterwards the repetition is acknowledged, or handled if the first try failed.
 func TestWebhookInWork(t *testing.T) {
 	for name, c := range map[string]struct {
 		end     func(w http.ResponseWriter) error
-		handled bool // the repetition is
+		handled bool // the repetition is handled
 	}{
 		"taken":  {func(w http.ResponseWriter) error { w.WriteHeader(http.StatusNoContent); return nil }, false},
 		"failed": {func(w http.ResponseWriter) error { w.WriteHeader(http.StatusBadGateway); return nil }, true},
 		"error":  {func(http.ResponseWriter) error { return errors.New("it fails") }, true},
 		"panic":  {func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, true},
-		"silent": {func(http.ResponseWriter) error { return nil }, true}, // it gave up when the time was over
+		"silent": {func(http.ResponseWriter) error { return nil }, true}, // it gave up when its time was over
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHook(t, func(h *hookBench) {
 				release := make(chan struct{})
 				h.next = func(w http.ResponseWriter, _ *http.Request) error {
-					<-release // without regard to the request's end
+					<-release // ignores the end of the request
 					return c.end(w)
 				}
 				var first sync.WaitGroup
@@ -183,7 +183,7 @@ func TestWebhookInWork(t *testing.T) {
 	}
 }
 
-// Another event of the same message is another event, also while it is in work.
+// Another event of the same message is handled separately, even while the first one is in work.
 func TestWebhookInWorkApart(t *testing.T) {
 	withHook(t, func(h *hookBench) {
 		release := make(chan struct{})
@@ -212,8 +212,8 @@ func TestWebhookInWorkApart(t *testing.T) {
 	})
 }
 
-// An event whose first try died with its process is handled when its lease is
-// over, 10 s after the latest sign of life.
+// If a process dies while it handles an event, the repetition is handled when the lease ends, 10 s
+// after its last renewal.
 func TestWebhookDiedInWork(t *testing.T) {
 	withHook(t, func(h *hookBench) {
 		key := []string{"mo", "MO1", ""}
@@ -222,7 +222,7 @@ func TestWebhookDiedInWork(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
-		if err := work.Renew(context.Background()); err != nil { // its last
+		if err := work.Renew(context.Background()); err != nil { // the last renewal
 			t.Fatal(err)
 		}
 		h.inWork("in work", someReply, "10")
@@ -231,14 +231,14 @@ func TestWebhookDiedInWork(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		h.want("then", someReply, http.StatusOK, true)
 		h.want("and again", someReply, http.StatusOK, false)
-		if err := work.Forget(context.Background()); err != nil { // it was only asleep
+		if err := work.Forget(context.Background()); err != nil { // the process was only paused
 			t.Fatal(err)
 		}
 		h.want("after the first gave up", someReply, http.StatusOK, false)
 	})
 }
 
-// WebSMS hangs up while the event is being handled. What came of it counts.
+// WebSMS disconnects while the event is being handled. The result of the handler counts.
 func TestWebhookHungUp(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		withHook(t, func(h *hookBench) {
@@ -261,7 +261,7 @@ func TestWebhookHungUp(t *testing.T) {
 	}
 }
 
-// A store that is away costs no event; what it was not told it is told later.
+// If the store is unavailable, no event is lost. The store gets the result later.
 func TestWebhookStoreAway(t *testing.T) {
 	fails := func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusBadGateway)
@@ -301,7 +301,7 @@ func TestWebhookStoreAway(t *testing.T) {
 	}
 }
 
-// Without a next handler, too, what is being handled is in work.
+// An event is also in work while it is handled without a next handler.
 func TestWebhookInWorkWithoutPassthrough(t *testing.T) {
 	withHook(t, func(h *hookBench) {
 		h.Passthrough = false

@@ -23,7 +23,7 @@ type target struct {
 	name   string
 	url    string
 	header string
-	*gate  // nil for a gate of the command line
+	*gate         // nil for a gate of the command line
 	number string // signs in before each round; "" keeps the header
 }
 
