@@ -18,13 +18,12 @@ import (
 	"github.com/caddy-websms/websms/number"
 )
 
-// The mistakes of other gates, each told in the advisory that the test is
-// named after. What an advisory taught in more depth has a file of its own.
+// These tests cover the published mistakes of other gates. Each test has the name of its advisory.
+// A kind of attack that needs more tests has a file of its own.
 
-// Caddy's forward_auth set the headers that the first factor answered with,
-// and did not delete those it did not: a client's own passed for them. Its
-// sequels (GHSA-f59h-q822-g45g, GHSA-49wc-4hcv-v58q) did the same with `_` and
-// `.`, which PHP and CGI read as hyphens.
+// Caddy's forward_auth set the headers in the first factor's answer, and did not delete the others.
+// So a client could send those itself. Later advisories (GHSA-f59h-q822-g45g, GHSA-49wc-4hcv-v58q)
+// found the same with `_` and `.`, which PHP and CGI read as hyphens.
 func TestCVE_2026_30851(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /open\n}\n" + harness.Plenty})
 	w.LoadServer("bypass {\n path /open\n}\n"+harness.Plenty, passOn)
@@ -34,19 +33,18 @@ func TestCVE_2026_30851(t *testing.T) {
 		for _, name := range []string{"X-Verified-Number", "x-verified-user", "X_Verified_Number", "X.Verified.User",
 			"X_Verified.Number", "X~Verified~User"} {
 			before := len(w.App.Seen())
-			// Nothing sets the user header: it is deleted all the same.
+			// The gate deletes the user header although nothing sets it.
 			harness.WantStatus(t, path, b.Get(path, http.Header{name: {victim}}), http.StatusOK)
 			wantTold(t, path+" with "+name, w.App.Seen()[before].Header, number)
 		}
 	}
 }
 
-// Caddy's path matcher compared a pattern that holds an escape with the path
-// in its own case, against its promise: another case slipped past. Whatever a
-// path is spelled like, what Caddy's matcher takes in is gated. So is a path
-// that servers read in several ways; nothing else is.
+// Caddy's path matcher compared a pattern that holds an escape with the unchanged path, although it
+// promises to ignore case. Another case slipped past. Here the gate covers every path that Caddy's
+// matcher matches, and every doubtful path, and no other.
 func TestCVE_2026_27587(t *testing.T) {
-	// Paths that are the guarded ones once their parameters are cut.
+	// These paths are the guarded ones without their parameters.
 	parameters := map[string][]string{"/admin/*": {"/admin;x/y", "/;/admin/x"}, "*.php": {"/x.php;y"}}
 	for _, pattern := range []string{"/admin/*", "/a%2fb/*", "*.php"} {
 		w := harness.Start(t, harness.Setup{
@@ -70,8 +68,8 @@ func TestCVE_2026_27587(t *testing.T) {
 			"/x.php", "/X.PHP", "/x.php/", "/x.php/.", "/x.php%00", "/x.php%20", "/x.ph%70", "/x.%50HP", "/x.php?y",
 			"/x.php.txt", "/x.php;y", "/.websms/../x.php", "/.websmsx.php",
 		} {
-			for _, prefix := range []string{"", w.URL} { // as one asks a server, and as one asks a proxy
-				if strings.Contains(target, " ") { // ends the target: see the tests of raw bytes
+			for _, prefix := range []string{"", w.URL} { // the forms for a server and for a proxy
+				if strings.Contains(target, " ") { // a space ends the target; the tests of raw bytes cover it
 					continue
 				}
 				before := len(w.App.Seen())
@@ -92,15 +90,15 @@ func TestCVE_2026_27587(t *testing.T) {
 		if matched < 10 {
 			t.Errorf("%s: only %d targets are matched: the test tests little", pattern, matched)
 		}
-		for _, own := range []string{"/.websms/session", "/.websms/login"} { // whatever the pattern
+		for _, own := range []string{"/.websms/session", "/.websms/login"} { // with any pattern
 			harness.WantStatus(t, pattern+": "+own, b.Get(own, harness.Page), map[bool]int{true: 303, false: 200}[strings.HasSuffix(own, "login")])
 		}
 	}
 }
 
-// Caddy's host matcher became sensitive to case where it knew more than 100
-// hosts: another case of Host went past what guarded it. The gate holds where
-// the host is one of many, and its sessions are those of the host in any case.
+// Caddy's host matcher became case-sensitive with more than 100 hosts, so another case of Host went
+// past its guard. The gate covers the host also as one of many. A session is valid for its host in
+// any case.
 func TestCVE_2026_27588(t *testing.T) {
 	hosts := []string{"localhost"}
 	for i := range 150 {
@@ -127,10 +125,9 @@ func TestCVE_2026_27588(t *testing.T) {
 	}
 }
 
-// Caddy's vars_regexp put a value of the request through the replacer once
-// more, so {env.SECRET} in a header came back as the secret. Nothing that a
-// request brings is expanded here: not in an answer, the log, a message, a
-// cookie, or what the app sees.
+// Caddy's vars_regexp expanded a value of the request a second time, so {env.SECRET} in a header
+// came back as the secret. The gate expands nothing that a request brings: not in an answer, the
+// log, a message or a cookie, and not in the request to the application.
 func TestCVE_2026_30852(t *testing.T) {
 	const secret = "s3cr3t-of-the-environment"
 	t.Setenv("WEBSMS_TEST_SECRET", secret)
@@ -163,7 +160,7 @@ func TestCVE_2026_30852(t *testing.T) {
 		} {
 			headers[name] = []string{text}
 		}
-		indirect := harness.With("Authorization", secret) // what an expansion of the header would bring
+		indirect := harness.With("Authorization", secret) // an expansion of the header would give this
 		escaped := url.QueryEscape(text)
 		want("a stranger", b.Get("/"+url.PathEscape(text)+"?x="+escaped, harness.Page, headers))
 		want("a program", b.Get("/"+url.PathEscape(text), harness.API, headers))
@@ -205,7 +202,7 @@ func TestCVE_2026_30852(t *testing.T) {
 			t.Errorf("%+v was sent", m)
 		}
 	}
-	for line := range strings.Lines(w.LogText()) { // what a request brought stands there as it came, in Caddy's own lines
+	for line := range strings.Lines(w.LogText()) { // Caddy's own lines hold the request as it came
 		for _, s := range hidden {
 			if strings.Contains(strings.ReplaceAll(line, `"Authorization":["REDACTED"]`, ""), s) {
 				t.Errorf("the log holds %q: %s", s, harness.Excerpt(line))
@@ -214,9 +211,9 @@ func TestCVE_2026_30852(t *testing.T) {
 	}
 }
 
-// Caddy's mTLS went on without the CA file that it could not read, and took
-// every certificate. A secret, or a list, that cannot be read refuses to load,
-// and what runs goes on.
+// Caddy's mTLS ignored a CA file that it could not read, and then accepted every certificate. Here
+// a configuration with a secret or a list that cannot be read is refused, and the running
+// configuration goes on.
 func TestCVE_2026_27586(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -254,10 +251,10 @@ func TestCVE_2026_27586(t *testing.T) {
 	}
 	harness.WantStatus(t, "who was signed in", b.Get("/", harness.API), http.StatusOK)
 	harness.WantStatus(t, "a stranger", w.Browser().Get("/", harness.API), http.StatusUnauthorized)
-	// An empty list is read, and lists nobody: it opens the gate to none.
+	// An empty list loads. Nobody is on it, so the gate admits nobody.
 	w.Load("numbers {\n allow_file " + empty + "\n}\n" + harness.Plenty)
 	harness.WantStatus(t, "who is on no list", b.Get("/", harness.API), http.StatusUnauthorized)
-	// Nor do keys that cannot be read make way for new ones, or for none.
+	// Sealing keys that cannot be read are not replaced by new ones.
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -267,10 +264,10 @@ func TestCVE_2026_27586(t *testing.T) {
 	}
 }
 
-// caddy-security counted wrong second factors within one run of its form, and
-// whoever began the form anew had all tries again. Here attempts belong to a
-// challenge and challenges to a number: no way of starting over, not even the
-// operator's reload, gives more guesses than the limits do.
+// caddy-security counted wrong second factors within one run of its form. An attacker who started
+// the form again had all attempts again. Here attempts belong to a challenge, and challenges to a
+// number. No way to start over gives more guesses than the limits allow, not even the operator's
+// reload.
 func TestCVE_2024_21500(t *testing.T) {
 	now := harness.UseClock(t)
 	gate := "code {\n attempts 2\n}\n limits {\n per_number 3/1h\n cooldown 0s\n}"
@@ -315,10 +312,9 @@ func TestCVE_2024_21500(t *testing.T) {
 	harness.WantStatus(t, "an hour later", w.Browser().Request(spelled[0]), http.StatusAccepted)
 }
 
-// caddy-security redirected to whatever redirect_url named; its siblings went
-// by X-Forwarded-Host (CVE-2024-21498) and X-Forwarded-Proto (CVE-2024-21499).
-// A target is a path of this origin, whoever names it and whatever a proxy,
-// trusted or not, says of the way.
+// caddy-security redirected to any redirect_url. Later advisories found the same with
+// X-Forwarded-Host (CVE-2024-21498) and X-Forwarded-Proto (CVE-2024-21499). Here a return target is
+// a path of this origin, and no header of a proxy changes that, trusted or not.
 func TestCVE_2024_21497(t *testing.T) {
 	for _, trusted := range []string{"", "servers {\n trusted_proxies static private_ranges\n}"} {
 		w := harness.Start(t, harness.Setup{Global: trusted, Gate: harness.Plenty})
@@ -342,7 +338,7 @@ func TestCVE_2024_21497(t *testing.T) {
 					t.Errorf("%q with %v leads to %q", rd, forwarded, a.Header["Location"])
 				}
 				if len(forwarded) > 0 && rd == "https://evil.example/" {
-					break // the list of all once, and a few with each header
+					break // all of them once, and a few with each header
 				}
 			}
 			a := w.Raw("GET", "//evil.example/..", append(lines, "Accept: text/html")...)
@@ -365,9 +361,9 @@ func TestCVE_2024_21497(t *testing.T) {
 	}
 }
 
-// Caddy Defender judged the address of the peer, which behind a proxy is the
-// proxy's; caddy-security believed any X-Forwarded-For (CVE-2024-21494). The
-// client is whom Caddy's trusted_proxies make it.
+// Caddy Defender judged the address of the peer, which behind a proxy is the proxy's.
+// caddy-security believed any X-Forwarded-For (CVE-2024-21494). The gate uses the client IP that
+// Caddy derives with trusted_proxies.
 func TestCVE_2026_46415(t *testing.T) {
 	for _, c := range []struct {
 		name, servers string

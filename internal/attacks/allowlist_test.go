@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// seenBy is all of an answer that a browser sees, but for what is sealed in cookies.
+// seenBy holds all that a browser sees of an answer, except for the sealed content of cookies.
 func seenBy(a harness.Answer) string {
 	var lines []string
 	for name, values := range a.Header {
@@ -36,8 +36,8 @@ func seenBy(a harness.Answer) string {
 	return a.Status + "\n" + strings.Join(lines, "\n") + "\n\n" + a.Text
 }
 
-// Who asks for a number that is not on the list cannot tell it from one that
-// is, whatever is tried; and nothing is sent to it.
+// A visitor cannot tell a listed number from an unlisted one by any answer. Nothing is sent to an
+// unlisted number.
 func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + "code {\n ttl 10m\n}\n limits {\n per_number 3/10m\n cooldown 30s\n}"})
@@ -55,7 +55,7 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	settled := func(what string, reports int) {
 		t.Helper()
 		harness.Eventually(t, what+": both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
-		// Also when the network has reported on the one that was sent.
+		// The same after the network's report on the message that was sent.
 		harness.Eventually(t, what+": it is reported on", func() bool { return len(w.Logged("websms.dlr")) >= reports })
 		both(what+": status", path("/.websms/status", harness.API))
 		both(what+": the code form, for a program", path("/.websms/verify", harness.API))
@@ -92,7 +92,8 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	both("a dead challenge's status", path("/.websms/status", harness.API))
 	now.Advance(10 * time.Minute)
 
-	// Refused by WebSMS: on the list that shows no more than off it, and costs as much.
+	// WebSMS refuses the message: the answer for a listed number shows no more than for an unlisted
+	// one, and costs the same.
 	w.Sim.Always(websmstest.InsufficientFunds200())
 	for range 3 {
 		both("send without funds", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
@@ -113,7 +114,7 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	w.WantNoSecrets(harness.Unlisted[2:])
 }
 
-// Delivery shows only to a browser that has verified this very number before.
+// A browser sees the delivery only if it has verified this number before.
 func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty})
 	reports := func(n int) {
@@ -147,8 +148,7 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("a stranger sees %v", got)
 	}
-	// Where every number may ask, there is nothing to hide, but of what was
-	// asked before.
+	// Without a list there is nothing to hide, except for challenges that began under a list.
 	w.Load(harness.Plenty)
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("when the list is gone, a stranger sees %v", got)
@@ -157,7 +157,7 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	harness.Eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
 }
 
-// Outsiders are counted as others are: they use up a gate's budget.
+// Asks for unlisted numbers use up the gate's budget too.
 func TestOutsidersAreCounted(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + "limits {\n budget 2/1h\n cooldown 0s\n}"})
 	harness.WantStatus(t, "an outsider", w.Browser().Request(harness.Unlisted), http.StatusAccepted)
@@ -171,7 +171,7 @@ func median(list []time.Duration) time.Duration {
 	return list[len(list)/2]
 }
 
-// The status of an outsider changes when an insider's does: after as long as a
+// The status of an unlisted number changes when that of a listed one does: after the time that a
 // sending takes.
 func TestOutsiderIsAcceptedInTime(t *testing.T) {
 	const latency = 120 * time.Millisecond

@@ -18,15 +18,15 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// guesses is what an attacker got.
+// guesses holds the results of an attacker.
 type guesses struct {
 	sends, wrong int
 	sentAt       []time.Time
 }
 
-// attackNumber guesses for so many days at one number, from a new address and
-// browser each time, as fast as the gate lets it: it waits for as long as it is
-// told to, and not a second more. every is called each day.
+// attackNumber guesses codes for one number for some days, with a new address and browser each
+// time, as fast as the gate allows. It waits exactly as long as the gate says. It calls every once
+// a day.
 func attackNumber(w *harness.World, now *harness.FakeClock, number string, days int, every func(day int)) (g guesses) {
 	w.T.Helper()
 	end, address := now.Now().AddDate(0, 0, days), netip.MustParseAddr("10.0.0.1")
@@ -44,7 +44,7 @@ func attackNumber(w *harness.World, now *harness.FakeClock, number string, days 
 			g.sends++
 			g.sentAt = append(g.sentAt, now.Now())
 			for guess := 0; ; guess++ {
-				a := b.AnswerWith("000000") // as good as any other
+				a := b.AnswerWith("000000") // any guess will do
 				if a.StatusCode != http.StatusUnprocessableEntity {
 					break
 				}
@@ -65,7 +65,7 @@ func attackNumber(w *harness.World, now *harness.FakeClock, number string, days 
 	return g
 }
 
-// signInDaily signs the owner of a number in on one day, if a code can be had.
+// signInDaily signs in the owner of a number on one day, if the gate sends a code.
 func signInDaily(w *harness.World, owner *harness.Browser, number string, day int) {
 	w.T.Helper()
 	owner.Header.Set("X-Forwarded-For", fmt.Sprintf("172.16.%d.%d", day/250, 1+day%250))
@@ -74,7 +74,7 @@ func signInDaily(w *harness.World, owner *harness.Browser, number string, day in
 	}
 }
 
-// within returns the most events that any stretch of time so long holds.
+// within returns the largest number of events in any period of that length.
 func (g *guesses) within(window time.Duration) int {
 	most, first := 0, 0
 	for i, at := range g.sentAt {
@@ -86,14 +86,14 @@ func (g *guesses) within(window time.Duration) int {
 	return most
 }
 
-// odds is the probability that one of so many guesses at random codes of that
-// many digits is right.
+// odds returns the probability that at least one of so many guesses is right, for random codes of
+// that many digits.
 func odds(guesses, digits int) float64 {
 	return -math.Expm1(float64(guesses) * math.Log1p(-math.Pow10(-digits)))
 }
 
-// An attacker has every address and browser, a year, and the number of
-// somebody else. The limits are the gate's own, the defaults.
+// An attacker has unlimited addresses and browsers, a year, and another person's number. The limits
+// are the gate's defaults.
 func TestAttackForAYear(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a year is played in the full run, without the race detector")
@@ -106,18 +106,18 @@ func TestAttackForAYear(t *testing.T) {
 		daily func(w *harness.World, owner *harness.Browser, number string) func(day int)
 		most  int // wrong codes
 	}{
-		// Nobody but the attacker: a hundred wrong codes, and no more for ever.
+		// Only the attacker uses the number: a hundred wrong codes, and then no more.
 		{"alone", 365, nil, 100},
-		// The owner signs in daily in a browser that has verified the number
-		// before: that ends no run but its own.
+		// The owner signs in daily in a browser that has verified the number before. That ends only
+		// the browser's own run of failures.
 		{"beside the owner's device", testlevel.Size(60, 365), func(w *harness.World, owner *harness.Browser, number string) func(int) {
 			return func(day int) {
 				signInDaily(w, owner, number, day)
 			}
 		}, 100},
-		// The owner throws all cookies away and signs in daily: each time a run
-		// of wrong codes ends. What is left are the sends: ten a day, one of them
-		// the owner's, with five wrong codes each. A part of the year shows it.
+		// The owner deletes all cookies and signs in daily, which ends a run of failures each time.
+		// The sends still limit the attacker: ten a day, one of them the owner's, with five wrong
+		// codes each. A part of the year shows it.
 		{"beside an owner without a device", ownerDays, func(w *harness.World, _ *harness.Browser, number string) func(int) {
 			return func(day int) { signInDaily(w, w.Browser(), number, day) }
 		}, ownerDays * 9 * 5},
@@ -144,7 +144,7 @@ func TestAttackForAYear(t *testing.T) {
 				t.Errorf("%d guesses in %d days; the limits allow %d", g.wrong, c.days, c.most)
 			}
 			year := g.wrong
-			if g.wrong > 100 { // what does not end goes on
+			if g.wrong > 100 { // without an end it goes on
 				year = g.wrong * 365 / c.days
 			}
 			t.Logf("in %d days: %d codes sent, %d guesses; probability of success in a year %.2g", c.days, g.sends, g.wrong, odds(year, 6))
@@ -169,9 +169,8 @@ func tryAsk(b *harness.Browser, number string) (code string, a harness.Answer) {
 	return code, a
 }
 
-// A million numbers, each from an address of its own, ask within one window of 24
-// hours. A plain run has 50,000 of them in the same window.
-// No counter of an earlier asker is lost, and the gate still answers.
+// A million numbers, each from its own address, ask within one window of 24 hours. A plain run has
+// 50,000 of them. No counter of an earlier visitor is lost, and the gate still answers.
 func TestAttackByAMillion(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million asks are made in the full run, without the race detector")
@@ -188,7 +187,7 @@ func TestAttackByAMillion(t *testing.T) {
 	address := func(i int) string { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String() }
 	once := []otp.Rate{{Count: 1, Window: 24 * time.Hour}}
 	budget := otp.Counter{Limit: "budget", Key: ring.Digest("budget", ""), Rates: []otp.Rate{{Count: 2_000_000, Window: 24 * time.Hour}}}
-	ask := func(i int) error { // what the engine asks of the store; the sends would take an hour
+	ask := func(i int) error { // only the engine's call of the store; the sends would take an hour
 		return store.Reserve(t.Context(), &otp.Reservation{
 			ID: session.NewID(), Length: 6, Attempts: 5, Now: now.Now(), TTL: 30 * time.Second,
 			Counters: []otp.Counter{
@@ -206,7 +205,7 @@ func TestAttackByAMillion(t *testing.T) {
 	}
 	each := (harness.HeapInUse() - before) / int64(askers)
 	t.Logf("%d askers: %d bytes each, for two counters, a place in the budget, and the challenges that live", askers, each)
-	// Among few askers, what the process holds besides weighs some 200 bytes each.
+	// With few visitors, the rest of the process adds some 200 bytes for each.
 	if most := testlevel.Size[int64](700, 300); each > most {
 		t.Errorf("%d bytes for each asker, want %d at most", each, most)
 	}
@@ -216,8 +215,8 @@ func TestAttackByAMillion(t *testing.T) {
 			t.Fatalf("asker %d, again: %v; want a limit", i, err)
 		}
 	}
-	// The same through the front door: an early asker's number and address
-	// are still counted, and who is new is served.
+	// The same through HTTP: the number and address of an early visitor still count, and a new
+	// visitor is served.
 	from := func(i int) http.Header { return harness.With("X-Forwarded-For", address(i)) }
 	harness.WantStatus(t, "the first asker's number", w.Browser().Request(number(0), from(askers+1)), http.StatusTooManyRequests)
 	harness.WantStatus(t, "the first asker's address", w.Browser().Request(number(askers+2), from(0)), http.StatusTooManyRequests)

@@ -10,18 +10,17 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// held are the values of the cookies of one browser in the midst of things: it
-// is verified, it has asked for another code, and it is known.
+// held has the cookies of one browser that has a session, a challenge and a device cookie.
 type held struct {
 	session, challenge, device string
-	number, code               string // of the code that it awaits
+	number, code               string // those of the pending challenge
 }
 
 // holdCookie makes a browser hold all cookies of a gate, at a host.
 func holdCookie(w *harness.World, t *testing.T, prefix, cookie string, headers ...http.Header) held {
 	t.Helper()
 	b, h := w.Browser(), held{}
-	b.Client.Jar = nil // it would judge domains that are none
+	b.Client.Jar = nil // the jar would refuse names that are no domains
 	pass := func(a harness.Answer) {
 		t.Helper()
 		if a.StatusCode/100 != 2 {
@@ -47,7 +46,8 @@ func holdCookie(w *harness.World, t *testing.T, prefix, cookie string, headers .
 	return h
 }
 
-// opensWith reports what a gate takes a value for: a session, a challenge, both or neither.
+// opensWith reports whether a gate accepts a value as a session, as a challenge, as both or as
+// neither.
 func opensWith(b *harness.Browser, prefix, path, name, value string, headers ...http.Header) (session, challenge bool) {
 	b.T.Helper()
 	offered := func(cookie string) []http.Header {
@@ -60,8 +60,8 @@ func opensWith(b *harness.Browser, prefix, path, name, value string, headers ...
 	return a.StatusCode == http.StatusOK, c.StatusCode == http.StatusOK
 }
 
-// A sealed value opens as it was written. Not with any bit changed, not cut
-// anywhere, not in another spelling of the same bytes, not put together from two.
+// A sealed value opens only unchanged: not with one bit flipped, not cut anywhere, not in another
+// spelling of the same bytes, and not put together from two.
 func TestCookieBits(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	const name, prefix = "websms_session", "/.websms"
@@ -99,7 +99,7 @@ func TestCookieBits(t *testing.T) {
 		}
 		last := value[len(value)-1]
 		for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
-			if c != last { // the same bytes, where its low bits stand for none
+			if c != last { // only unused low bits differ, so the bytes are the same
 				wantNone("with another last letter", value[:len(value)-1]+string(c))
 			}
 		}
@@ -117,16 +117,16 @@ func TestCookieBits(t *testing.T) {
 		} {
 			wantNone(what, spelled)
 		}
-		quoted, c := opensWith(b, prefix, "/", name, `"`+value+`"`) // as RFC 6265, 4.1.1 allows to write it
+		quoted, c := opensWith(b, prefix, "/", name, `"`+value+`"`) // RFC 6265, 4.1.1 allows quotes
 		if quoted != (i == 0) || c != (i == 1) {
 			t.Errorf("quoted, it opens as a session %t, as a challenge %t", quoted, c)
 		}
 	}
 }
 
-// Ours counts wherever it stands among a few of the same name, which a
-// neighbour on the parent domain can plant; of a crowd only the first are
-// tried, so that no request costs more than that.
+// A neighbour on the parent domain can plant cookies of the same name. The gate finds its own among
+// a few of them, at any position. It tries only the first few, so that no request costs more than
+// that.
 func TestCookieDuplicates(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	h := holdCookie(w, t, "/.websms", "websms_session")
@@ -173,7 +173,7 @@ func TestCookieDuplicates(t *testing.T) {
 		for _, odd := range []string{"a;" + ours, "; ;;" + ours, "=; " + ours, `q="a;` + ours, "a=\"b; " + ours + "\"; c",
 			"\t" + ours, ours + ";", "a,b=c; " + ours} {
 			want := http.StatusOK
-			if strings.HasSuffix(odd, `"; c`) { // the quote behind belongs to it: no browser writes that
+			if strings.HasSuffix(odd, `"; c`) { // the quote at the end belongs to it; no browser writes that
 				want = c.refused
 			}
 			if got := status(c.path, odd); got != want {
@@ -186,8 +186,7 @@ func TestCookieDuplicates(t *testing.T) {
 	}
 }
 
-// What is sealed for one purpose, host, realm, gate or scheme is good for
-// no other.
+// A value that is sealed for one purpose, host, realm, gate or scheme is invalid for every other.
 func TestCookieSwaps(t *testing.T) {
 	w := harness.Start(t, harness.Setup{
 		Front: `websms_otp /hr/* {
@@ -239,8 +238,8 @@ func TestCookieSwaps(t *testing.T) {
 		b.Get("/app/x", harness.API, harness.With("Cookie", "pay=x; pay_challenge=y"), harness.Host("a.example.test")), http.StatusUnauthorized)
 }
 
-// A browser knows a number by its device cookie alone: what else it holds, and
-// another realm's device cookie, do not show it what is delivered.
+// A browser is known for a number only by its device cookie of this realm. No other cookie shows it
+// a delivery.
 func TestDeviceCookieSwaps(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.ListGate + harness.Plenty})
 	w.Serve(harness.ListGate+harness.Plenty, "")
@@ -281,8 +280,8 @@ func TestDeviceCookieSwaps(t *testing.T) {
 	}
 }
 
-// Over HTTPS only the name counts that browsers protect; what plain HTTP or a
-// neighbour could have set under the other does not.
+// Over HTTPS the gate reads only the cookie name that browsers protect. Plain HTTP or a neighbour
+// may have set the other one.
 func TestCookieSchemes(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// foreign is how a browser's request tells that another origin made it: of any
-// browser of today by Fetch Metadata, of older ones by Origin alone.
+// foreign returns the headers by which a browser shows that another origin made the request: Fetch
+// Metadata in today's browsers, Origin alone in older ones.
 func foreign(site string) map[string]http.Header {
 	scheme, rest, _ := strings.Cut(site, "://")
 	name, port, _ := strings.Cut(rest, ":")
@@ -37,15 +37,15 @@ func foreign(site string) map[string]http.Header {
 		"by Origin, several":                 harness.With("Origin", "https://evil.example "+site),
 		"by Origin, an extension":            harness.With("Origin", "moz-extension://00000000-0000-0000-0000-000000000000"),
 	}
-	if scheme == "https" { // who holds the network can serve http://, and post from there
+	if scheme == "https" { // an attacker in the network can serve http://, and post from there
 		list["by Origin, our host over plain HTTP"] = harness.With("Origin", "http://"+rest)
 		list["by Origin, our host over plain HTTP, in capitals"] = harness.With("Origin", "HTTP://"+rest)
 	}
 	return list
 }
 
-// No other origin has a browser do anything here: nothing is sent, nobody is
-// signed out or in, no attempt is used up, no cookie is set.
+// Another origin can make a browser do nothing here: it sends no code, signs nobody in or out, uses
+// up no attempt, and sets no cookie.
 func TestCSRF(t *testing.T) {
 	for _, https := range []bool{false, true} {
 		w := harness.Start(t, harness.Setup{HTTPS: https, Gate: harness.Plenty})
@@ -70,15 +70,15 @@ func TestCSRF(t *testing.T) {
 					}
 				}
 			}
-			// What another site can send without a preflight, and without any
-			// word of whose it is, is no form of ours or does nothing.
+			// Another site can send these without a preflight, and the request does not say where
+			// it comes from. They are no valid form, or they do nothing.
 			for _, kind := range []string{"text/plain", "text/plain; application/json", "multipart/form-data; boundary=x", ""} {
 				for _, path := range []string{"send", "verify", "resend"} {
 					a := b.Send("/.websms/"+path, kind, `{"phone":"+6421234567","code":"`+harness.OtherCode(code)+`","x":"="}`, harness.API)
 					harness.WantProblem(t, path+" as "+kind, a, http.StatusUnsupportedMediaType, "unsupported_media_type")
 				}
 			}
-			// A link, an image or a prefetch is a GET, whatever it calls itself.
+			// A link, an image or a prefetch is a GET, under any name.
 			for _, path := range []string{"send", "verify", "resend", "logout"} {
 				for _, header := range []http.Header{harness.With("X-Http-Method-Override", "POST"),
 					harness.With("X-Http-Method", "POST"), harness.With("X-Method-Override", "POST"), harness.With("Purpose", "prefetch")} {
@@ -104,7 +104,7 @@ func TestCSRF(t *testing.T) {
 		if a := b.Get("/.websms/status", harness.API); a.JSON("attempts_left") != 5.0 {
 			t.Errorf("the challenge: %s %s", a.Status, a.Text)
 		}
-		// Our own pages may, in each kind of browser.
+		// Our own pages may post, in each kind of browser.
 		for who, header := range map[string]http.Header{
 			"a browser of today":      harness.With("Sec-Fetch-Site", "same-origin", "Origin", w.URL),
 			"one that hides its name": harness.With("Sec-Fetch-Site", "same-origin", "Origin", "null"),
@@ -120,8 +120,8 @@ func TestCSRF(t *testing.T) {
 	}
 }
 
-// A session cookie is not sent along with what other sites post to the
-// application, and a page of ours is shown in no frame.
+// The browser does not send the session cookie with a post from another site. No frame can show a
+// page of the gate.
 func TestCSRFByBrowserRules(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	b := w.Browser()

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// doubtfulTargets are spellings that one server reads as a public page, and
-// another as one that is guarded.
+// doubtfulTargets are spellings that one server reads as a public page, and another as a guarded
+// page.
 var doubtfulTargets = []string{
 	"/admin/../public/x", "/public/../admin/x", "/public/%2e%2e/admin/x", "/public/..%2fadmin", "/public/..%5cadmin",
 	`/public\..\admin`, "//public/admin/x", "/public//x", "/./public/x",
@@ -18,8 +18,8 @@ var doubtfulTargets = []string{
 	"/public/x::$DATA", "/public/admin~1", "/public/%7e1/ADMI%7e1", "/public/x%7f", "/public/x%1f/y",
 }
 
-// Without a session no doubtful path is let through by a bypass. A session
-// passes each of them, and the app gets the bytes that were sent.
+// Without a session no bypass admits a doubtful path. With a session each of them passes, and the
+// application gets the same bytes.
 func TestBypassAndDoubtfulPaths(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /public/*\n}\n" + harness.Plenty})
 	b := w.Browser()
@@ -47,8 +47,8 @@ func TestBypassAndDoubtfulPaths(t *testing.T) {
 	}
 }
 
-// A gate for a part of the site sees what could be that part, and leaves the
-// links of old applications alone.
+// A gate for a part of the site also covers doubtful paths that could be in that part. It leaves
+// the links of old applications alone.
 func TestMatcherAndDoubtfulPaths(t *testing.T) {
 	for _, setting := range []harness.Setup{
 		{Matcher: "/admin/*"},
@@ -85,7 +85,7 @@ func TestMatcherAndDoubtfulPaths(t *testing.T) {
 	}
 }
 
-// What a rewrite in front of the gate leaves is judged too.
+// The gate also judges the path that a rewrite in front of it leaves.
 func TestRewriteAndDoubtfulPaths(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Front: "rewrite /go/* /public/{query.to}\nuri strip_prefix /strip",
 		Gate: "bypass {\n path /public/*\n}\n" + harness.Plenty})
@@ -101,8 +101,7 @@ func TestRewriteAndDoubtfulPaths(t *testing.T) {
 	}
 }
 
-// Two gates of one site both take in a doubtful path: with a session that is
-// good for both it passes both.
+// Two gates of one site both cover a doubtful path. A session that is valid for both passes both.
 func TestTwoGatesAndDoubtfulPaths(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty,
 		Front: "websms_otp /b/* {\n company Other\n prefix /b/.websms\n bypass {\n  path /b/open/*\n }\n}\n" +

@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// earlyData makes a request with `X-Early` one that came before the TLS
-// handshake was complete, as Caddy's HTTP/3 server hands it on. Whether a real
-// one still is when it is handled depends on microseconds.
+// earlyData marks a request with `X-Early` as one that came before the TLS handshake was complete,
+// as Caddy's HTTP/3 server does. Whether the handshake of a real one is still incomplete in the
+// handler depends on microseconds.
 type earlyData struct{}
 
 func init() {
@@ -41,7 +41,7 @@ func (earlyData) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return next.ServeHTTP(w, r)
 }
 
-// Nothing that is posted in early data counts or sends, at any endpoint.
+// A POST in early data counts nowhere and sends nothing, at every endpoint.
 func TestEarlyData(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty, Front: "test_early_data"})
 	early := harness.With("X-Early", "1")
@@ -68,7 +68,8 @@ func TestEarlyData(t *testing.T) {
 	harness.WantStatus(t, "a POST of the app", b.Post("/", []string{"a", "b"}, harness.Page, early), http.StatusOK)
 }
 
-// A proxy that takes early data says so; nobody else is believed.
+// A trusted proxy that accepts early data says so in a header. The gate ignores that header from
+// others.
 func TestEarlyDataHeader(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Global: "servers {\n trusted_proxies static 127.0.0.1/32 ::1/128\n}"})
 	for _, values := range [][]string{{"1"}, {"1", "1"}, {"0"}, {""}} {

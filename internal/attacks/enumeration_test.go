@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// shift is the Hodges–Lehmann estimate of how much later the second of two
-// samples is: the median of all differences, which outliers do not move.
+// shift returns the Hodges–Lehmann estimate of the time by which the second sample is later: the
+// median of all differences. Outliers do not move it.
 func shift(a, b []time.Duration) time.Duration {
 	differences := make([]time.Duration, 0, len(a)*len(b))
 	for _, x := range a {
@@ -27,9 +27,9 @@ func shift(a, b []time.Duration) time.Duration {
 	return median(differences)
 }
 
-// mannWhitney returns by how many standard deviations the rank sum of the
-// second of two samples differs from what it is where both are of one
-// distribution (Mann and Whitney, 1947; ties share their ranks).
+// mannWhitney returns the rank sum of the second sample as a number of standard deviations from its
+// expected value for two samples of one distribution (Mann and Whitney, 1947; ties share their
+// ranks).
 func mannWhitney(a, b []time.Duration) float64 {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
@@ -45,20 +45,19 @@ func mannWhitney(a, b []time.Duration) float64 {
 	return (sum - m*(n+m+1)/2) / math.Sqrt(n*m*(n+m+1)/12)
 }
 
-// steps are those of one visitor.
+// steps are the steps of one visitor.
 var steps = []string{"send", "status", "the code page", "a wrong code", "status behind it"}
 
-// sendingTime is how long WebSMS takes: nobody is there to see it.
+// sendingTime is the time that WebSMS takes. No visitor sees it.
 const sendingTime = 300 * time.Millisecond
 
-// visitTimes has visitors ask for the numbers on the list and for those off it, in
-// random order. It returns how long each step took the ones and the others.
-// No answer may differ.
+// visitTimes has visitors ask for listed and for unlisted numbers, in random order. It returns the
+// time of each step for both kinds. No two answers may differ.
 func visitTimes(w *harness.World, t *testing.T, numbers [2][]string) (took [2]map[string][]time.Duration) {
 	took = [2]map[string][]time.Duration{make(map[string][]time.Duration), make(map[string][]time.Duration)}
 	b := w.Browser()
 	b.Client.Jar = nil
-	shown := make(map[string]string) // by step, what every visitor sees
+	shown := make(map[string]string) // by step: the answer that every visitor sees
 	var order []int
 	for who := range numbers {
 		order = append(order, slices.Repeat([]int{who}, len(numbers[who]))...)
@@ -99,14 +98,14 @@ func visitTimes(w *harness.World, t *testing.T, numbers [2][]string) (took [2]ma
 	return took
 }
 
-// apart is how many standard deviations two samples may be apart: in random
-// order, two of one distribution are farther once in 16,000 times, whatever
-// noise there is. With a second try for each of 5 steps that is once in 10^7.
+// apart is the largest allowed distance of two samples, in standard deviations. In random order,
+// two samples of one distribution are farther apart once in 16,000 times, with any noise. With a
+// second try for each of 5 steps that is once in 10^7.
 const apart = 4
 
-// Who is on the list does not show in 200 asks for a number on it and 200 for
-// others: not in the status, the header, the body or its size, and not in the
-// time, of the ask or of anything behind it, a wrong code included.
+// 200 asks for a listed number and 200 for an unlisted one do not differ: not in the status, the
+// header, the body or its size, and not in the time of the ask or of any later step, such as a
+// wrong code.
 func TestEnumeration(t *testing.T) {
 	harness.UseClock(t) // it stands still, so that answers of other moments are the same
 	const visitors, warm = 200, 20
@@ -130,7 +129,7 @@ func TestEnumeration(t *testing.T) {
 	rounds := 0
 	for try := range 2 {
 		var took [2]map[string][]time.Duration
-		for more := range maxRounds { // on a machine that is busy, more of them tell what few cannot
+		for more := range maxRounds { // on a busy machine a few rounds are not enough
 			round := visitTimes(w, t, [2][]string{numbers[0][:visitors], numbers[1][:visitors]})
 			rounds++
 			sent(2*warm + rounds*visitors)
@@ -171,7 +170,7 @@ func TestEnumeration(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// maxRounds bounds the rounds that are taken together.
+// maxRounds bounds the number of rounds that are evaluated together.
 const maxRounds = 6
 
 // tells reports whether a difference of a millisecond would show.
@@ -187,7 +186,7 @@ func delayed(list []time.Duration, by time.Duration) []time.Duration {
 	return list
 }
 
-// The statistics are those of the books.
+// The statistics give the results of textbook examples.
 func TestRankStatistics(t *testing.T) {
 	ms := func(list ...time.Duration) []time.Duration {
 		for i := range list {

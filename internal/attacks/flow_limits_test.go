@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// wantWait checks that a is refused for a while, and that the while is d.
+// wantWait checks that a was refused with this Retry-After.
 func wantWait(t *testing.T, what string, a harness.Answer, slug string, d string) {
 	t.Helper()
 	status := map[string]int{"rate_limited": http.StatusTooManyRequests, "unavailable": http.StatusServiceUnavailable}[slug]
@@ -21,8 +21,8 @@ func wantWait(t *testing.T, what string, a harness.Answer, slug string, d string
 	}
 }
 
-// A resend sends the same code, after a cooldown that doubles; the code then
-// lives on, up to ten minutes from its first sending.
+// A resend sends the same code, after a cooldown that doubles. The code then lives on, at most
+// until ten minutes after its first sending.
 func TestResend(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 5m\n}\n limits {\n per_number 100/24h\n cooldown 30s\n}"})
@@ -40,7 +40,7 @@ func TestResend(t *testing.T) {
 	wantWait(t, "a little early", b.Resend(), "rate_limited", "1")
 	for i, c := range []struct {
 		wait             time.Duration
-		expires, another string // of the sending that then is allowed
+		expires, another string // of the sending that is allowed then
 	}{
 		{time.Second, "2026-07-01T09:05:30Z", "2026-07-01T09:01:31Z"},
 		{61 * time.Second, "2026-07-01T09:06:31Z", "2026-07-01T09:03:32Z"},
@@ -65,7 +65,7 @@ func TestResend(t *testing.T) {
 	}
 }
 
-// For a person a resend leads back to the code form.
+// For a browser, a resend leads back to the code form.
 func TestResendByPerson(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -81,8 +81,8 @@ func TestResendByPerson(t *testing.T) {
 	w.CodeFor("+6421234567", 2)
 }
 
-// A number gets so many codes and no more, whoever asks, by whatever way, at
-// whatever host, with whatever configuration in between (CVE-2024-21500).
+// The number of codes for a phone number is limited: over all clients, ways to ask, hosts, and
+// changes of the configuration (CVE-2024-21500).
 func TestPerNumber(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
@@ -139,7 +139,7 @@ func TestPerNumber(t *testing.T) {
 	}
 }
 
-// A gate sends so many codes and no more.
+// The number of codes that a gate sends is limited.
 func TestBudget(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{})
@@ -158,7 +158,7 @@ func TestBudget(t *testing.T) {
 	harness.Eventually(t, "three are sent", func() bool { return w.Sim.Counts().OTPRequests == 3 })
 }
 
-// What was refused costs nothing; what may have been sent costs.
+// A refused message costs nothing. A message that may have been sent costs.
 func TestRefund(t *testing.T) {
 	w := harness.Start(t, harness.Setup{App: "timeout 1s", Gate: "limits {\n per_number 1/1h\n budget 6/1h\n cooldown 0s\n}"})
 	w.Sim.SetWebhook("", "")
@@ -198,9 +198,9 @@ func TestRefund(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// Refusals lift no limit: who can bring them about, with a number that WebSMS
-// will not text or while the account is empty, gets no more codes to guess than
-// anybody else, and what was never sent is right for nobody.
+// Refusals by WebSMS lift no limit. An attacker can cause them, with a blocked number or while the
+// account is empty. Such an attacker gets no more codes to guess than others, and a code that was
+// never sent is right for nobody.
 func TestRefusalsLiftNoLimit(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "code {\n length 4\n attempts 10\n}\n limits {\n per_number 3/1h\n" +
 		" budget 100/1h\n cooldown 0s\n}"})
@@ -222,8 +222,7 @@ func TestRefusalsLiftNoLimit(t *testing.T) {
 	}
 }
 
-// A full store refuses before anything is sent, and a challenge that is over
-// makes room.
+// A full store refuses before anything is sent. A challenge that has ended makes room.
 func TestStoreIsFull(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 2\n}", Gate: harness.Plenty})
@@ -237,7 +236,7 @@ func TestStoreIsFull(t *testing.T) {
 	if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") != "240" {
 		t.Errorf("a third, for a person: %s", a.Status)
 	}
-	harness.AskFor(w, second) // in place of its own
+	harness.AskFor(w, second) // it replaces its own challenge
 	harness.WantStatus(t, "the first", first.AnswerWith(code), http.StatusOK)
 	harness.AskFor(w, w.Browser())
 	harness.WantStatus(t, "a fourth", w.Browser().Request(harness.FreshNumber()), http.StatusServiceUnavailable)
@@ -248,8 +247,7 @@ func TestStoreIsFull(t *testing.T) {
 	}
 }
 
-// Refusals are told to the operator, but a crowd that is refused does not
-// drown his log.
+// Refusals are logged for the operator, at a limited rate.
 func TestRefusalsInTheLog(t *testing.T) {
 	w := harness.Start(t, harness.Setup{App: "store memory {\n capacity 1\n}", Gate: harness.Plenty})
 	harness.AskFor(w, w.Browser())

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// A gate of a realm opens for no session that was made at a host of the same
-// name, whoever claims to be that host.
+// A session that was made at a host with the name of a realm does not open that realm, although a
+// client chooses its Host header.
 func TestHostIsNoRealm(t *testing.T) {
 	const gate = "realm staff\n" + harness.Plenty
 	w := harness.Start(t, harness.Setup{Gate: gate})
@@ -29,14 +29,14 @@ func TestHostIsNoRealm(t *testing.T) {
 	}
 }
 
-// What one gate of a scope locks, wrong codes at another do not unlock.
+// Wrong codes at one gate of a scope do not unlock a number that another gate has locked.
 func TestSecondGateLiftsNoLock(t *testing.T) {
 	harness.UseClock(t)
 	lax := "websms_otp /lax/* {\n company Lax\n prefix /lax/.websms\n limits {\n per_number 1000/1h\n per_ip 1000/1h\n" +
 		" cooldown 0s\n lockout 7 1m\n}\n}"
 	w := harness.Start(t, harness.Setup{Front: lax, Gate: "limits {\n per_number 1000/1h\n cooldown 0s\n lockout 10 720h\n}"})
 	number := harness.FreshNumber()
-	waiting := w.Browser() // at the lax gate, before the lock
+	waiting := w.Browser() // it asked at the lax gate before the lock
 	harness.WantStatus(t, "asking at the lax gate",
 		waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
 	w.CodeFor(number, 1)
@@ -45,8 +45,8 @@ func TestSecondGateLiftsNoLock(t *testing.T) {
 	wantWait(t, "the strict gate", w.Browser().Request(number), "rate_limited", "2592000")
 }
 
-// A gate that strangers can ask at locks nobody out, and uses up nothing, of
-// one behind a first factor.
+// A gate for strangers locks nobody out of a gate behind a first factor, and uses up none of its
+// limits.
 func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	harness.UseClock(t)
 	gate := "second_factor {\n directory " + harness.PhoneFile(t, "alice,"+harness.AlicePhone) +
@@ -58,7 +58,7 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	harness.WantStatus(t, "a stranger", public.Browser().Request(harness.AlicePhone), http.StatusTooManyRequests)
 	alice := w.Browser()
 	alice.LoginAs("alice", harness.AlicePhone)
-	// It locks all the same, and an operator unlocks it.
+	// The second gate still locks by itself, and an operator unlocks it.
 	admin := harness.StartAdmin(w, gate)
 	for range 2 {
 		b := w.Browser().As("alice")
@@ -73,8 +73,8 @@ func TestStrangersDoNotReachTheSecondFactor(t *testing.T) {
 	}
 }
 
-// A gate that people pass by number is no first factor for another: it sets
-// the placeholders of one itself, and the number in them is the person's choice.
+// A gate by number is no first factor for another gate. It sets the same placeholders, but the
+// number in them is the person's own choice.
 func TestNumberGateIsNoFirstFactor(t *testing.T) {
 	w := harness.Start(t, harness.Setup{})
 	two := harness.RunBeside(w, "", "localhost",
@@ -98,7 +98,7 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 			}
 			respond inside
 		}`)
-	thief := two.Browser().As("alice") // with the password, and a phone of their own
+	thief := two.Browser().As("alice") // has the password, and another phone
 	thief.Post("/.first/send", []string{"phone", "+6421999888"}, harness.API)
 	harness.WantStatus(t, "the first gate", thief.Post("/.first/verify", []string{"code", w.CodeFor("+6421999888", 1)}, harness.API),
 		http.StatusOK)
@@ -111,8 +111,7 @@ func TestNumberGateIsNoFirstFactor(t *testing.T) {
 	}
 }
 
-// What was asked at a gate with a list shows nothing of it at another gate of
-// its realm that has none.
+// A challenge of a gate with a list stays hidden also at a gate without a list in the same realm.
 func TestListShowsAtNoGate(t *testing.T) {
 	open := "websms_otp /open/* {\n company Open\n realm staff\n prefix /open/.websms\n " + harness.Unhindered(harness.Plenty) + "\n}"
 	w := harness.Start(t, harness.Setup{Front: open, Gate: "realm staff\n" + harness.ListGate + harness.Plenty})

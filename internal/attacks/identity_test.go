@@ -62,7 +62,7 @@ func TestForgedIdentity(t *testing.T) {
 					}
 				}
 			}
-			// What merely resembles a header of ours is the client's own business.
+			// A header that only resembles ours is left alone.
 			w.Raw("GET", "/", session, c.number+"s: 1", "X"+c.number+": 2")
 			seen := w.App.Seen()
 			if last := seen[len(seen)-1].Header; last.Get(c.number+"s") != "1" || last.Get("X"+c.number) != "2" {

@@ -13,15 +13,14 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Wrong codes in a row lock a number: across challenges, browsers, resends
-// and reloads. What locks it, and what is refused while it is, is true to the
-// second, and nothing that an asker can do ends it sooner.
+// Wrong codes in a row lock a number: across challenges, browsers, resends and reloads. The lock
+// and its refusals are exact to the second, and a visitor cannot end it sooner.
 func TestLockout(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	number := harness.FreshNumber()
 	pending := w.Browser()
-	code := pending.Ask(number) // it goes on waiting in its browser
+	code := pending.Ask(number) // its browser still waits for it
 	harness.SendWrongs(w, number, 6)
 	w.Load(harness.LockoutGate + "\ncomment Changed.")
 	last := harness.SendWrongs(w, number, 1)
@@ -50,7 +49,7 @@ func TestLockout(t *testing.T) {
 	now.Advance(time.Second)
 	harness.WantProblem(t, "a code that outlived its life in the lock", pending.AnswerWith(code), http.StatusGone, "code_expired")
 
-	// Seven more lock it again, and two more after that for good.
+	// Seven more lock it again. Two more after that lock it until an operator unlocks it.
 	harness.SendWrongs(w, number, 7)
 	now.Advance(15 * time.Minute)
 	if last = harness.SendWrongs(w, number, 2); last.Header.Get("Retry-After") != "86400" {
@@ -58,7 +57,7 @@ func TestLockout(t *testing.T) {
 	}
 	for _, wait := range []time.Duration{0, time.Hour, 300 * 24 * time.Hour} {
 		now.Advance(wait)
-		// No wait ends it: who asks is told to come back tomorrow.
+		// No wait ends this lock. Retry-After says 24 hours.
 		wantWait(t, fmt.Sprintf("%s after it was locked for good", wait), w.Browser().Request(number), "rate_limited", "86400")
 	}
 	harness.WantStatus(t, "another number", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
@@ -73,7 +72,7 @@ func TestLockout(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// The right code ends a run: what is counted is in a row.
+// The right code ends a run of failures, because only wrong codes in a row count.
 func TestSuccessEndsRun(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
 	number := harness.FreshNumber()
@@ -83,8 +82,8 @@ func TestSuccessEndsRun(t *testing.T) {
 	}
 }
 
-// A stranger's guesses lock strangers out, and not a browser that has verified
-// the number before; nor do that one's mistakes lock others (OWASP: device cookies).
+// A stranger's guesses lock out strangers, but not a browser that has verified the number before.
+// The mistakes of that browser do not lock others (OWASP: device cookies).
 func TestDeviceHasItsOwnRun(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
@@ -97,7 +96,7 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 	owner.Login(number)
 	wantWait(t, "a stranger, after the owner came in", w.Browser().Request(number), "rate_limited", "900")
 
-	// The owner's browser may lock itself out, by its own mistakes alone.
+	// The owner's browser can lock itself out, but only by its own mistakes.
 	now.Advance(15 * time.Minute)
 	for range 7 {
 		wrong := harness.OtherCode(owner.Ask(number))
@@ -107,7 +106,7 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 	stranger := w.Browser()
 	stranger.Login(number)
 
-	// A device cookie of another number, of another realm, or made up, is a stranger's.
+	// A device cookie of another number or realm, or a forged one, makes a stranger.
 	elsewhere := w.Browser()
 	elsewhere.Login(harness.FreshNumber())
 	harness.SendWrongs(w, number, 7)
@@ -117,8 +116,8 @@ func TestDeviceHasItsOwnRun(t *testing.T) {
 	wantWait(t, "a forged device", forged.Request(number), "rate_limited", "900")
 }
 
-// Whoever has a copy of a device cookie has a run of failures as well, and the
-// owner, who goes on verifying the number, ends it once at most.
+// A copy of a device cookie has a run of failures too. The owner, who goes on verifying the number,
+// ends it at most once.
 func TestStolenDevice(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 10\n}\nlimits {\n per_number 1000/1h\n cooldown 0s\n" +
@@ -142,15 +141,15 @@ func TestStolenDevice(t *testing.T) {
 		now.Advance(time.Hour)
 		owner.Login(number)
 	}
-	// The first ten end with the owner's next verification, which is the last
-	// by the same device; thirty more lock the copy for good.
+	// The first ten end with the owner's next verification, which is the last by that device
+	// cookie. Thirty more lock the copy until an operator unlocks it.
 	if guesses != 10+30 {
 		t.Errorf("%d guesses with a stolen device cookie; want 40", guesses)
 	}
 }
 
-// A device is forgotten after half a year, and of five numbers the one that it
-// verified first.
+// A device cookie is forgotten after half a year. Of more than four numbers it forgets the one that
+// it verified first.
 func TestDeviceForgets(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: harness.LockoutGate})
@@ -172,9 +171,9 @@ func TestDeviceForgets(t *testing.T) {
 	harness.WantStatus(t, "after 180 days", b.Request(numbers[4]), http.StatusTooManyRequests)
 }
 
-// One address may ask for so many codes, whatever the numbers and browsers; of
-// an IPv6 address the /64 counts. Who forwards is believed only where the
-// server's configuration says so.
+// The number of codes that one address may ask for is limited, over all numbers and browsers. IPv6
+// addresses count by /64. Forwarded addresses count only from proxies that the configuration
+// trusts.
 func TestPerIP(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{
@@ -211,7 +210,7 @@ func TestPerIP(t *testing.T) {
 	}
 }
 
-// On a socket without addresses all are one client.
+// On a socket without addresses all clients count as one.
 func TestPerIPOnSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	w := harness.Start(t, harness.Setup{Front: "bind localhost unix/" + socket, Gate: "limits {\n per_ip 2/10m\n}"})
@@ -224,7 +223,7 @@ func TestPerIPOnSocket(t *testing.T) {
 	}
 }
 
-// A resend is an ask as well.
+// A resend counts as an ask.
 func TestPerIPCountsAsks(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "limits {\n per_ip 3/10m\n cooldown 0s\n}"})
 	b := w.Browser()
@@ -234,7 +233,7 @@ func TestPerIPCountsAsks(t *testing.T) {
 	harness.WantStatus(t, "the fourth", w.Browser().Request(harness.FreshNumber()), http.StatusTooManyRequests)
 }
 
-// When four fifths of a budget are used the operator is told, once in its window.
+// When four fifths of a budget are used, the log warns once in its window.
 func TestBudgetWarning(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "realm staff\nlimits {\n budget 10/1h\n}"})

@@ -9,23 +9,22 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// Bytes on the wire that a library's client would tidy or refuse: in whatever
-// form a target comes, nothing under the prefix reaches the app, and no other
-// target is taken for one of ours or lets anybody pass.
+// These targets are bytes that an HTTP library would change or refuse. In every form, nothing under
+// the prefix reaches the application. No other target counts as a page of the gate or passes it.
 func TestPrefixOnTheWire(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
 	b.Login("+6421234567")
 	cookie := "Cookie: " + b.Cookies() + "\r\n"
 	host := strings.TrimPrefix(w.URL, "http://")
-	// What becomes of a target: our own, the app's, or no request at all.
+	// The possible fates of a target: ours, the application's, or no valid request.
 	const (
 		ours = iota
 		apps
 		none
 	)
 	cases := map[string]int{
-		// Ours, whatever stands in front or is escaped.
+		// These are ours, with any prefix or escape.
 		"GET /.websms HTTP/1.1": ours, "GET /.websms? HTTP/1.1": ours, "GET /.websms/? HTTP/1.1": ours, "GET /.websms/login HTTP/1.0": ours,
 		"GET /.WEBSMS/login HTTP/1.1": ours, "GET /.WebSms HTTP/1.1": ours, "GET /.websms/LOGIN HTTP/1.1": ours,
 		"GET /.websms/login%20 HTTP/1.1": ours, "GET /.websms/login; HTTP/1.1": ours,
@@ -43,7 +42,7 @@ func TestPrefixOnTheWire(t *testing.T) {
 		"HEAD /.websms/x HTTP/1.1": ours, "CONNECT /.websms/x HTTP/1.1": ours,
 		"GET /.websms/login#x HTTP/1.1": ours, "GET /.websms/assets/../../x HTTP/1.1": ours,
 		"GET /.websms/assets/%2e%2e/session HTTP/1.1": ours, "GET /.websms/assets//etc/passwd HTTP/1.1": ours,
-		// Look-alikes, which are the app's.
+		// These look alike, and are the application's.
 		"GET /.websmsx/login HTTP/1.1": apps, "GET /.websms.php HTTP/1.1": apps, "GET /.websms-x HTTP/1.1": apps,
 		"GET /.websms%20/login HTTP/1.1": apps, "GET /.websms%00/login HTTP/1.1": apps, "GET /.websms%09 HTTP/1.1": apps,
 		"GET /.websms;x=y/login HTTP/1.1": apps, "GET /.websms%3b/login HTTP/1.1": apps, "GET /.websms%3flogin HTTP/1.1": apps,
@@ -54,7 +53,7 @@ func TestPrefixOnTheWire(t *testing.T) {
 		"GET /%E2%80%A4websms/login HTTP/1.1": apps, "GET /%c0%aewebsms/login HTTP/1.1": apps, "GET /.websms%e2%81%84login HTTP/1.1": apps,
 		"GET /?/.websms/login HTTP/1.1": apps, "GET /x?rd=/.websms HTTP/1.1": apps, "GET /x/..;/.websms HTTP/1.1": apps,
 		"CONNECT " + host + " HTTP/1.1": apps, // without a session, it gets as far as any other
-		// No request of HTTP.
+		// These are no HTTP requests.
 		"GET /.websms/lo gin HTTP/1.1": none, "GET /.websms/\x00 HTTP/1.1": none, "GET  /.websms/x HTTP/1.1": none,
 		"GET\t/.websms/x\tHTTP/1.1": none, "GET .websms/login HTTP/1.1": none, "GET  HTTP/1.1": none,
 		"GET /.websms/%zz HTTP/1.1": none, "GET /%.websms HTTP/1.1": none, "GET /.websms/login": none, "GET /.websms/x HTTP/9.9": none,
@@ -88,8 +87,8 @@ func TestPrefixOnTheWire(t *testing.T) {
 	}
 }
 
-// With a matcher, nothing under the prefix reaches the app either, and what
-// the gate's pages are not is the app's as if there were no gate.
+// With a matcher, nothing under the prefix reaches the application either. All other requests
+// outside the matcher reach it as if there were no gate.
 func TestPrefixBesideTheMatcher(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/admin/*", Gate: harness.Plenty})
 	for _, target := range []string{

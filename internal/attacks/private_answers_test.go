@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// What passes the gate is stored by no shared cache, whatever the application
-// says; what is let through unverified is left alone.
+// No shared cache stores an answer that passed the gate, whatever headers the application sets. A
+// bypassed answer is left alone.
 func TestPassedAnswersArePrivate(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -63,8 +63,8 @@ func TestPassedAnswersArePrivate(t *testing.T) {
 	}
 }
 
-// What nobody writes is sent all the same, and what another handler writes in
-// place of the application: neither tells a shared cache to keep it.
+// net/http sends a header also if no handler writes an answer, and another handler may write one
+// for the application. Neither lets a shared cache store it.
 func TestUnwrittenAnswersArePrivate(t *testing.T) {
 	public := "header Cache-Control \"public, max-age=60\"\n header CDN-Cache-Control max-age=60\n"
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Front: "handle /empty {\n " + public +
@@ -79,8 +79,8 @@ func TestUnwrittenAnswersArePrivate(t *testing.T) {
 	}
 }
 
-// A renewed cookie rides on no answer that a shared cache may store: where the
-// application is away, whoever answers instead sets none. The next answer does.
+// A renewed cookie is set only with an answer that no shared cache may store. If another handler
+// answers because the application is down, the cookie is not set. The next answer sets it.
 func TestRenewedCookieIsPrivate(t *testing.T) {
 	for name, front := range map[string]string{"Caddy's own error": "",
 		"an error page": "handle_errors {\n header Cache-Control public\n respond sorry 502\n}"} {
@@ -107,7 +107,7 @@ func TestRenewedCookieIsPrivate(t *testing.T) {
 	}
 }
 
-// Streams, early hints and upgrades pass the gate as if it were not there.
+// Streams, early hints and upgrades pass unchanged through the gate.
 func TestStreamsPassTheGate(t *testing.T) {
 	next := make(chan struct{})
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

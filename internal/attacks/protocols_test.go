@@ -18,7 +18,7 @@ import (
 // protocols are those that a browser may speak to a site over TLS.
 var protocols = []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}
 
-// overProtocol makes the browser speak one protocol and no other.
+// overProtocol makes the browser speak only this protocol.
 func overProtocol(b *harness.Browser, protocol string) *harness.Browser {
 	config := &tls.Config{InsecureSkipVerify: true}
 	switch protocol {
@@ -37,8 +37,8 @@ func overProtocol(b *harness.Browser, protocol string) *harness.Browser {
 	return b
 }
 
-// The main job, over each protocol: a stranger is challenged, gets a code,
-// answers it, stands in the application, and leaves it.
+// The main flow over each protocol: a stranger is challenged, gets a code, enters it, reaches the
+// application, and signs out.
 func TestWalkOverEachProtocol(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	for _, protocol := range protocols {
@@ -104,8 +104,8 @@ func TestWalkOverEachProtocol(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// A session that was begun over one protocol goes on over the others, as it
-// does when a browser learns from Alt-Svc that the site speaks HTTP/3.
+// A session that began over one protocol is valid over the others. A browser changes the protocol
+// when it learns from Alt-Svc that the site speaks HTTP/3.
 func TestSessionAcrossProtocols(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	b := w.Browser()
@@ -123,8 +123,8 @@ func TestSessionAcrossProtocols(t *testing.T) {
 	}
 }
 
-// The status stream tells of each change at once, over each protocol, and ends
-// when its challenge does.
+// Over each protocol, the status stream sends each change at once, and ends when its challenge
+// ends.
 func TestStatusStreamOverEachProtocol(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	for _, protocol := range protocols {
@@ -152,8 +152,8 @@ func TestStatusStreamOverEachProtocol(t *testing.T) {
 	}
 }
 
-// Bodies are bounded, other sites are refused, and nothing under the prefix
-// gets through, whatever the protocol frames a request in.
+// Over each protocol, the size of a body is limited, other sites are refused, and nothing under the
+// prefix reaches the application.
 func TestRefusalsOverEachProtocol(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
 	for _, protocol := range protocols {

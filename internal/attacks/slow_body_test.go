@@ -16,16 +16,15 @@ import (
 	"github.com/caddy-websms/websms/internal/request"
 )
 
-// hurry shortens how long the gate waits for a body, for the configurations
-// that are loaded from now on.
+// hurry shortens the gate's wait for a body, for configurations that are loaded from now on.
 func hurry(t *testing.T, d time.Duration) {
 	was := request.BodyTime
 	request.BodyTime = d
 	t.Cleanup(func() { request.BodyTime = was })
 }
 
-// sendSlowly begins a request and goes on with it a byte at a time, until the other
-// side answers or cuts it off. It returns the answer's status, 0 for none.
+// sendSlowly begins a request and sends it byte by byte, until the other side answers or closes the
+// connection. It returns the status of the answer, or 0 if there is none.
 func sendSlowly(w *harness.World, begin, drop string) (status int) {
 	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(w.URL, "http://"), 5*time.Second)
 	if err != nil {
@@ -66,9 +65,8 @@ func sendSlowly(w *harness.World, begin, drop string) (status int) {
 
 const slowHead = "Host: localhost\r\nAccept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
-// A body that trickles in is given up after the gate's own time, wherever it
-// is posted, also where nobody would read it; meanwhile others are served, and
-// when it is over nothing is left of it.
+// The gate gives up a slow body after its own time limit, at every endpoint, also at those that
+// read no body. Other clients are served meanwhile, and no goroutine is left afterwards.
 func TestSlowBodies(t *testing.T) {
 	hurry(t, 500*time.Millisecond)
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -102,7 +100,7 @@ func TestSlowBodies(t *testing.T) {
 			})
 		}
 	}
-	// From another site: refused, and not waited for either.
+	// A post from another site is refused without a wait for its body.
 	all.Go(func() {
 		if status := sendSlowly(w, "POST /.websms/send HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n"+slowHead+length,
 			"0"); status != http.StatusForbidden {
@@ -124,8 +122,7 @@ func TestSlowBodies(t *testing.T) {
 	harness.WantStatus(t, "the session", b.Get("/.websms/session", harness.API), http.StatusOK)
 }
 
-// The time is that of one body: a connection that is kept open, and a status
-// stream, outlive it.
+// The limit is for one body. A connection that is kept open, and a status stream, may last longer.
 func TestBodyTimeEnds(t *testing.T) {
 	hurry(t, 300*time.Millisecond)
 	for _, https := range []bool{false, true} {
@@ -149,8 +146,8 @@ func TestBodyTimeEnds(t *testing.T) {
 	}
 }
 
-// Slow bodies over HTTP/2 and HTTP/3 are given up as well: many streams of one
-// connection, beside which the same connection serves others.
+// The gate gives up slow bodies over HTTP/2 and HTTP/3 too: many streams of one connection, which
+// still serves other requests.
 func TestSlowBodiesMultiplexed(t *testing.T) {
 	hurry(t, 500*time.Millisecond)
 	w := harness.Start(t, harness.Setup{HTTPS: true, Gate: harness.Plenty})
@@ -190,8 +187,7 @@ func TestSlowBodiesMultiplexed(t *testing.T) {
 	}
 }
 
-// Whoever sends a head or a body slowly, and however many do, holds up nobody
-// else: a person signs in as ever.
+// Slow heads or bodies of many clients hold up no other client: a person signs in as usual.
 func TestSlowCrowd(t *testing.T) {
 	hurry(t, 2*time.Second)
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty, Global: "servers {\n timeouts {\n read_header 2s\n }\n}"})

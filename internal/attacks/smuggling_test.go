@@ -11,11 +11,11 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// victim is whom the forgeries would pass for.
+// victim is the number that the forgeries name.
 const victim = "+64279999999"
 
-// headerSpellings are the names that some server behind us takes for name: CGI, WSGI
-// and PHP make the same of every character that is no letter or digit.
+// headerSpellings returns the names that some server behind Caddy reads as name. CGI, WSGI and PHP
+// read every character that is no letter or digit alike.
 func headerSpellings(name string) []string {
 	list := []string{name, strings.ToLower(name), strings.ToUpper(name), swapCase(name)}
 	for _, c := range "!#$%&'*+-.^_`|~" { // the others of a token (RFC 9110, 5.6.2)
@@ -36,7 +36,7 @@ func swapCase(s string) string {
 	}, s)
 }
 
-// way is one way for a request past the gate, or to it.
+// way is one way for a request to the gate or past it.
 type way struct {
 	name, path string
 	session    bool
@@ -46,7 +46,7 @@ type way struct {
 
 const smugglingGate = "bypass {\n path /gated/open\n}\n" + harness.Plenty
 
-// ways are all there are, where the gate's matcher is /gated/*.
+// ways are all ways, where the gate's matcher is /gated/*.
 func ways(number string) []way {
 	return []way{
 		{"with a session", "/gated/x", true, true, number},
@@ -60,7 +60,7 @@ func ways(number string) []way {
 	}
 }
 
-// checkForgery sees to what became of a forgery on a way.
+// checkForgery checks the effect of a forgery on one way.
 func checkForgery(w *harness.World, t *testing.T, way way, forgery string, before, status int) {
 	t.Helper()
 	seen := w.App.Seen()[before:]
@@ -77,7 +77,7 @@ func checkForgery(w *harness.World, t *testing.T, way way, forgery string, befor
 	wantTold(t, way.name+", "+forgery, seen[0].Header, way.number)
 }
 
-// wantTold checks by which headers the app is told of which number, "" for none.
+// wantTold checks the headers in which the application gets a number; "" stands for no number.
 func wantTold(t *testing.T, what string, h http.Header, number string) {
 	t.Helper()
 	got := harness.Identities(h, "X-Verified-Number", "X-Verified-User")
@@ -86,16 +86,16 @@ func wantTold(t *testing.T, what string, h http.Header, number string) {
 	}
 }
 
-// passOn are the options of a Caddy that has been told to let the aliases
-// through that it drops of its own accord: the gate holds by itself.
+// passOn are options that make Caddy keep the header aliases that it removes by default. The gate
+// must hold without Caddy's help.
 var passOn = map[string]any{
 	"expected_underscore_headers": []string{"X_Verified_Number", "X_Verified_User", "X_Verified-Number", "X_Verified-User",
 		"X_Verified.Number", "X_Verified.User"},
 	"expected_dot_headers": []string{"X.Verified.Number", "X.Verified.User", "X.Verified-Number", "X.Verified-User"},
 }
 
-// No client says who was verified: in no spelling, not by repetition, not by
-// having a proxy drop what we said, on no way through the gate or past it.
+// A client cannot set the identity headers: by no spelling, by no repetition, and not by making a
+// proxy drop them, on any way to the gate or past it.
 func TestSmugglingHTTP1(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/gated/*", Gate: smugglingGate})
 	b := w.Browser()
@@ -152,8 +152,8 @@ func TestSmugglingHTTP1(t *testing.T) {
 	}
 }
 
-// What an HTTP/1.1 parser could read in two ways is refused or read in the way
-// that tells the app nothing; no second request hides in a first one's body.
+// A request that HTTP/1.1 parsers could read in two ways is refused, or read in the way that gives
+// the application no number. A body cannot hide a second request.
 func TestSmugglingMalformed(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Matcher: "/gated/*", Gate: smugglingGate})
 	readTrailers(w.App)
@@ -212,7 +212,8 @@ func TestSmugglingMalformed(t *testing.T) {
 	} {
 		for _, way := range ways(number) {
 			for _, method := range []string{"GET", "POST"} {
-				// Its own mark: a request that the proxy gives up may reach the app late.
+				// Each request has its own mark, because a request that the proxy gives up may
+				// reach the application late.
 				target := fmt.Sprintf("%s?%d", way.path, len(sent))
 				sent[target] = attempt{name + ", " + way.name + " " + method, way}
 				head := method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n"
@@ -245,8 +246,8 @@ func TestSmugglingMalformed(t *testing.T) {
 	}
 }
 
-// The other protocols frame fields otherwise, and forge no better: with a
-// library's client, trailers too, and with frames that no library would send.
+// HTTP/2 and HTTP/3 frame fields in another way. A client cannot forge there either: with a
+// library's client, with trailers, and with frames that no library would send.
 func TestSmugglingHTTP2And3(t *testing.T) {
 	w := harness.Start(t, harness.Setup{HTTPS: true, Matcher: "/gated/*", Gate: smugglingGate})
 	readTrailers(w.App)
@@ -307,8 +308,7 @@ func TestSmugglingHTTP2And3(t *testing.T) {
 	}
 }
 
-// readTrailers makes the app take trailers for fields of the header, as a
-// careless one would.
+// readTrailers makes the application read trailers as header fields, as a careless one would.
 func readTrailers(a *harness.LegacyApp) {
 	a.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -322,7 +322,7 @@ func readTrailers(a *harness.LegacyApp) {
 	})
 }
 
-// sendTrailers posts with trailers that say who was verified, and returns the status.
+// sendTrailers posts with trailers that name a verified number, and returns the status.
 func sendTrailers(b *harness.Browser, way way, cookies string) int {
 	b.T.Helper()
 	req, err := http.NewRequest(http.MethodPost, b.URL+way.path, io.MultiReader(strings.NewReader("hello")))

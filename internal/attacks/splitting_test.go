@@ -11,15 +11,15 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// breaks are what could end a line of a header, for one parser or another.
+// breaks are the characters that some parser takes for the end of a header line.
 var breaks = []string{
 	"\r\n", "\n", "\r", "\r\n\r\n", "\x00", "\x00\r\n", "\v", "\f", "\u0085", "\u2028", "\u2029",
 	"\u560d\u560a", // which become CR and LF where each character is cut to a byte
 	"%0d%0a", "%0D%0A", "%00", "%25%30%64%250a", "\\r\\n", "\t\r\n ", "\xc0\x8d\xc0\x8a",
 }
 
-// wantWhole checks that a reply's header is the one that was meant: nothing
-// of it was injected, and Location and Set-Cookie are one line each.
+// wantWhole checks that nothing was injected into a reply's header, and that Location and
+// Set-Cookie are one line each.
 func wantWhole(t *testing.T, what string, reply harness.Wire) {
 	t.Helper()
 	if reply.Status == 0 {
@@ -50,9 +50,8 @@ func wantWhole(t *testing.T, what string, reply harness.Wire) {
 	}
 }
 
-// No line break that a request brings, however it is written, gets into the
-// header of an answer: by the target, the number, the code, a JSON string, the
-// host or a path.
+// No line break from a request gets into the header of an answer, in any spelling: by the target,
+// the number, the code, a JSON string, the host or a path.
 func TestResponseSplitting(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
@@ -96,7 +95,7 @@ func TestResponseSplitting(t *testing.T) {
 				t.Errorf("%s with %q: the body begins early: %q", what, end, reply.Body)
 			}
 		}
-		// The whole way, to where it leads at last.
+		// Follow the redirects to their end.
 		number := harness.FreshNumber()
 		stranger := w.Browser()
 		a := stranger.Post("/.websms/send", []string{"phone", number, "rd", text}, harness.Page)
@@ -108,7 +107,7 @@ func TestResponseSplitting(t *testing.T) {
 			t.Errorf("the way with %q ends in %d, with %q", end, reply.Status, reply.Fields)
 		}
 	}
-	// The host, as it is: what is no host is not answered as one.
+	// The host in raw bytes: an invalid host is not used as one.
 	for _, host := range []string{"a\rInjected: x", "a\x00", "a b", "a%0d%0aInjected:%20x", "a/../b", "a\\b", "a\"", "<a>",
 		"[::1", "a\u0085", "a:80\r Injected: x", "..", "..."} {
 		for _, target := range []string{"/x", "/.websms/login", "/.websms/send", "/.websms"} {
@@ -119,7 +118,7 @@ func TestResponseSplitting(t *testing.T) {
 			}
 		}
 	}
-	// Bytes in the request line that no client would send.
+	// These request lines hold bytes that no client would send.
 	for _, target := range []string{"/\x00", "/.websms/\x00login", "/.websms\x0blogin", "/\r\nInjected: x",
 		"/.websms/login?rd=/\x7f", "/.websms/login?rd=/\xff", "/ Injected: x", "/.websms/login HTTP/1.1\r\nInjected: x\r\nX:"} {
 		reply := w.Exchange("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
@@ -130,8 +129,8 @@ func TestResponseSplitting(t *testing.T) {
 	}
 }
 
-// caddy-security wrote what it was asked for into its pages as it stood. Here
-// markup that a request brings is text on a page, or is not there.
+// caddy-security wrote parts of the request into its pages unescaped. On the gate's pages, markup
+// from a request is plain text or is left out.
 func TestCVE_2023_52430(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	for _, markup := range []string{
