@@ -174,6 +174,26 @@ func TestEngineStrainedAgain(t *testing.T) {
 	})
 }
 
+// TestEngineStrainedCleared: after ClearBudget, Strained is called again in the same
+// window.
+func TestEngineStrainedCleared(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		e.policy.Budget = []otp.Rate{{Count: 5, Window: time.Hour}, {Count: 5, Window: 90 * time.Second}}
+		var told strains
+		for range 2 {
+			for range 4 {
+				e.issue(otp.Sending{Strained: told.tell})
+			}
+			if got := told.take(); len(got) != 2 {
+				t.Errorf("told %v, want each rate once", got)
+			}
+			if had, err := e.ClearBudget(context.Background(), e.policy.Scope, e.policy.Budget); err != nil || !had {
+				t.Fatalf("ClearBudget: %t, %v", had, err)
+			}
+		}
+	})
+}
+
 // TestEngineStrainedAtOnce: of many sendings at the same moment, one calls Strained for
 // each rate. Resends count too, and scopes are counted apart.
 func TestEngineStrainedAtOnce(t *testing.T) {

@@ -111,8 +111,14 @@ func (e *Engine) strained(p *Policy, s *Sending) {
 		if used[i]*5 < of.Count*4 {
 			continue
 		}
-		if first, err := e.First(ctx, of.Window, "budget", p.Scope, fmt.Sprintf("%d/%s", of.Count, of.Window)); err == nil && first {
+		if first, err := e.First(ctx, of.Window, strainedMark(p.Scope, of)...); err == nil && first {
 			s.Strained(used[i], of)
 		}
 	}
+}
+
+// strainedMark returns the parts by which First knows a rate of a budget. They do not
+// have Rate.String, because earlier releases wrote the window as "1h0m0s".
+func strainedMark(scope string, of Rate) []string {
+	return []string{"budget", scope, fmt.Sprintf("%d/%s", of.Count, of.Window)}
 }

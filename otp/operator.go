@@ -46,7 +46,7 @@ func (e *Engine) ClearBudget(ctx context.Context, scope string, rates []Rate) (b
 	had, err := e.store.Clear(ctx, scope, e.budget(&Policy{Scope: scope}))
 	for _, r := range rates {
 		if err == nil {
-			err = e.store.Forget(ctx, e.ring.Digest("seen", "budget", scope, r.String()), "")
+			err = e.store.Forget(ctx, e.ring.Digest("seen", strainedMark(scope, r)...), "")
 		}
 	}
 	return had, err
