@@ -44,7 +44,12 @@ func (n *node) takeBack(err error, undo operation) {
 func (n *node) hurries() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.ContainsFunc(n.owed, func(d debt) bool { return !d.again })
+	return n.paying > 0 || neverPaid(n.owed)
+}
+
+// neverPaid reports whether one of the debts was never paid.
+func neverPaid(debts []debt) bool {
+	return slices.ContainsFunc(debts, func(d debt) bool { return !d.again })
 }
 
 // certain returns err. Instead of ErrNoChallenge it returns an UnavailableError if
@@ -63,6 +68,14 @@ func (n *node) pay(ctx context.Context) {
 	n.mu.Lock()
 	owed := n.owed
 	n.owed = nil
+	if neverPaid(owed) {
+		n.paying++
+		defer func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.paying--
+		}()
+	}
 	n.mu.Unlock()
 	for i, d := range owed {
 		if time.Since(d.begun) > max(messageLife, d.life) {

@@ -57,9 +57,10 @@ type node struct {
 	greeted bool      // the connections of the client are open
 	advised bool      // advise was called
 
-	mu   sync.Mutex
-	back chan struct{} // closed when Redis is there; a new one each time it goes away
-	owed []debt
+	mu     sync.Mutex
+	back   chan struct{} // closed when Redis is there; a new one each time it goes away
+	owed   []debt
+	paying int // calls of pay with debts that were never paid, which are not in owed meanwhile
 }
 
 // operation is a command or a script. The node may ask for it more than once, and it

@@ -262,6 +262,33 @@ func TestNoChallengeIsCertain(t *testing.T) {
 	}
 }
 
+// A debt is unpaid until Redis has carried it out, also while the node is paying it.
+func TestHurriesWhilePaying(t *testing.T) {
+	t.Parallel()
+	n := newDesk(t).store.node
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	n.takeBack(unavailable(errLost), func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		begun <- struct{}{}
+		<-goOn
+		return c.Do(ctx, c.B().Pttl().Key(n.alive).Build())
+	})
+	<-begun
+	if !n.hurries() {
+		t.Error("a debt counts as paid before Redis has answered")
+	}
+	close(goOn)
+	redistest.Eventually(t, "it is paid", func() error {
+		if n.hurries() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	<-begun // the node pays it once more, and does not hurry
+	if n.hurries() {
+		t.Error("a debt that was paid once counts as unpaid")
+	}
+}
+
 // After a lost answer, the code is right as soon as Redis answers again. No request is
 // refused with ErrNoChallenge before.
 func TestRightAsSoonAsBack(t *testing.T) {
