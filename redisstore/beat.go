@@ -103,7 +103,7 @@ func (n *node) beat() error {
 			n.greeted = true
 			n.greet(ctx, c)
 		}
-		if err == nil && !(n.up.Load() && n.hurries()) { // else the beat before has checked the schema
+		if err == nil {
 			err = n.checkSchema(ctx, c)
 		}
 		if newer := (*schemaError)(nil); errors.As(err, &newer) {

@@ -96,6 +96,22 @@ func TestSchemaRaised(t *testing.T) {
 	})
 }
 
+// TestSchemaRaisedInDebt: a node also stops working while Redis refuses to carry out what
+// the node owes.
+func TestSchemaRaisedInDebt(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	s := openStore(t, redis.Addr())
+	s.node.takeBack(unavailable(errLost), refusedBy("CLUSTERDOWN Hash slot not served"))
+	redis.Do("SET", testSchemaKey, "3 3")
+	redistest.Eventually(t, "it is refused", func() error {
+		if err := s.Reserve(ctx, reservation()); !errors.As(err, new(*schemaError)) {
+			return fmt.Errorf("it is not: %v", err)
+		}
+		return nil
+	})
+}
+
 // TestSchemaFlushed: a node writes the schema again after Redis was emptied.
 func TestSchemaFlushed(t *testing.T) {
 	t.Parallel()
