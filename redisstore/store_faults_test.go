@@ -262,6 +262,19 @@ func TestNoChallengeIsCertain(t *testing.T) {
 	}
 }
 
+// What is owed of a webhook event leaves no doubt about a challenge.
+func TestEventsOwedAreCertain(t *testing.T) {
+	t.Parallel()
+	n := newDesk(t).store.node
+	s := &store{node: n}
+	if err := s.orOwe(24*time.Hour, refusedBy("CLUSTERDOWN Hash slot not served")); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if err := n.certain(otp.ErrNoChallenge, n.hurries()); !errors.Is(err, otp.ErrNoChallenge) {
+		t.Errorf("%v, want ErrNoChallenge", err)
+	}
+}
+
 // A debt is unpaid until Redis has carried it out, also while the node is paying it.
 func TestHurriesWhilePaying(t *testing.T) {
 	t.Parallel()
