@@ -55,7 +55,7 @@ func TestInboxInBrowser(t *testing.T) {
 
 	// The reply is sent, and the page shows it after it has loaded again.
 	b.Press("ly\r")
-	b.Until(`document.querySelector('#` + first.ID + ` .replies li')?.textContent.trim() == 'half a reply'`)
+	b.Until(`document.querySelector('#` + first.ID + ` .replies')?.textContent.trim() == 'half a reply'`)
 	h.next(t) // the delivery report
 	if d := h.next(t); d.fields["body"] != "half a reply" {
 		t.Errorf("webhook got %s", d.raw)
