@@ -27,7 +27,7 @@ type debt struct {
 	due   time.Time     // when to pay it
 	again bool          // it was paid once already
 	life  time.Duration // how long it is of use, if that is longer than messageLife
-	event bool          // it is of a webhook event or a mark, and changes no challenge
+	undo  bool          // it undoes a change of a challenge
 }
 
 // takeBack adds a debt that undoes a change, if err says that the outcome of the change is
@@ -36,21 +36,21 @@ func (n *node) takeBack(err error, undo operation) {
 	if !errors.Is(err, errLost) {
 		return
 	}
-	n.owe(debt{op: undo, begun: time.Now(), due: time.Now()})
+	n.owe(debt{op: undo, begun: time.Now(), due: time.Now(), undo: true})
 	n.ping()
 }
 
-// hurries reports whether a debt that changes a challenge was never paid. Until it is
-// paid, a request may be refused with ErrNoChallenge by mistake.
+// hurries reports whether a debt that undoes a change was never paid. Until it is paid,
+// a request may be refused with ErrNoChallenge by mistake.
 func (n *node) hurries() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.paying > 0 || neverPaid(n.owed)
 }
 
-// neverPaid reports whether one of the debts changes a challenge and was never paid.
+// neverPaid reports whether one of the debts undoes a change and was never paid.
 func neverPaid(debts []debt) bool {
-	return slices.ContainsFunc(debts, func(d debt) bool { return !d.again && !d.event })
+	return slices.ContainsFunc(debts, func(d debt) bool { return d.undo && !d.again })
 }
 
 // certain returns err. Instead of ErrNoChallenge it returns an UnavailableError if
@@ -97,7 +97,8 @@ func (n *node) pay(ctx context.Context) {
 			d.due = time.Now().Add(owedAgain)
 			n.owe(d)
 		case !d.again:
-			n.owe(debt{op: d.op, begun: d.begun, due: time.Now().Add(owedAgain), again: true, life: d.life, event: d.event})
+			d.due, d.again = time.Now().Add(owedAgain), true
+			n.owe(d)
 		}
 	}
 }

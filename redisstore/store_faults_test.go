@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/redisstore/redistest"
 	"github.com/caddy-websms/websms/session"
@@ -246,7 +247,7 @@ func TestNoChallengeIsCertain(t *testing.T) {
 			return err
 		},
 	}
-	d.store.node.owe(debt{op: call(scriptUnmeet, nil, nil), begun: time.Now(), due: time.Now().Add(time.Hour)})
+	d.store.node.owe(debt{op: call(scriptUnmeet, nil, nil), begun: time.Now(), due: time.Now().Add(time.Hour), undo: true})
 	for name, ask := range asks {
 		if err := ask(); !errors.As(err, new(*otp.UnavailableError)) {
 			t.Errorf("%s, in debt: %v", name, err)
@@ -272,6 +273,20 @@ func TestEventsOwedAreCertain(t *testing.T) {
 	}
 	if err := n.certain(otp.ErrNoChallenge, n.hurries()); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("%v, want ErrNoChallenge", err)
+	}
+}
+
+// A report that is owed leaves no doubt either: it brings no challenge back.
+func TestReportsOwedAreCertain(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	s := openStore(t, redis.Addr())
+	redis.Stop()
+	if _, _, err := s.Report(ctx, "MSG1", connexus.StateDelivered, time.Now()); err == nil {
+		t.Fatal("the report was applied without Redis")
+	}
+	if s.node.hurries() {
+		t.Error("a report that is owed counts as an undoing")
 	}
 }
 

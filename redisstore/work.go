@@ -44,7 +44,7 @@ func (s *store) Forget(_ context.Context, key otp.Digest, holder string) error {
 func (s *store) orOwe(life time.Duration, op operation) error {
 	r := s.node.do(op)
 	if r.failed != nil {
-		s.node.owe(debt{op: op, begun: time.Now(), due: time.Now(), life: life, event: true})
+		s.node.owe(debt{op: op, begun: time.Now(), due: time.Now(), life: life})
 	}
 	return r.failed
 }
