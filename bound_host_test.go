@@ -71,9 +71,7 @@ func TestBoundHost(t *testing.T) {
 				return strings.Replace(text, "\tskip_install_trust\n",
 					"\tskip_install_trust\n"+strings.ReplaceAll(c.global, "%APP%", w.App.URL)+"\n", 1)
 			}
-			if err := harness.LoadCaddyfile(w.Config(gate)); err != nil {
-				t.Fatal(err)
-			}
+			w.Load(gate)
 			for host, want := range c.want {
 				b := fromHost(w, host)
 				number := harness.FreshNumber()

@@ -178,7 +178,8 @@ func Unhindered(gateOptions string) string {
 	return gateOptions + "\nlimits {\n" + rate + "\n}"
 }
 
-// LoadCaddyfile makes Caddy run a Caddyfile.
+// LoadCaddyfile makes Caddy run a Caddyfile. If another one runs at the same port, its server may
+// still accept a connection afterwards, until AwaitReload returns.
 func LoadCaddyfile(text string) error {
 	config, err := Adapt(text)
 	if err != nil {
