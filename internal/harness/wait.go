@@ -24,7 +24,7 @@ func (w *World) awaitCertificate(host string) {
 func (w *World) AwaitReload() {
 	w.T.Helper()
 	Eventually(w.T, "the server before this one is gone", func() bool { return w.listeners() <= 1 })
-	w.clients.closeIdle()
+	w.transports.closeIdle()
 }
 
 // listeners returns how many sockets listen at the world's port, where the

@@ -33,44 +33,45 @@ import (
 // World is a real Caddy with a gate, a simulated WebSMS and a legacy app
 // behind the gate. One world runs at a time, because a process has one Caddy.
 type World struct {
-	T        *testing.T
-	URL      string // of the gated site
-	Sim      *websmstest.Server
-	App      *LegacyApp
-	Dir      string // Caddy's storage and log
-	Config   func(options string) string
-	HTTPS    bool
-	HookPath string
-	clients  *clients // of its browsers
+	T          *testing.T
+	URL        string // of the gated site
+	Sim        *websmstest.Server
+	App        *LegacyApp
+	Dir        string // Caddy's storage and log
+	Config     func(options string) string
+	HTTPS      bool
+	HookPath   string
+	transports *transports // of its browsers
 }
 
-// clients are the HTTP clients of a world's browsers.
-type clients struct {
+// transports are the transports of a world's browsers. They are kept here beside the browsers, because
+// a test may replace its browser's transport while another goroutine loads a configuration.
+type transports struct {
 	mu   sync.Mutex
-	list []*http.Client
+	list []*http.Transport
 }
 
 // closeIdle closes the connections that no request uses. The server before a load
 // closes them too, at a time of its own, and a POST on one of them gets no answer.
-func (c *clients) closeIdle() {
+func (c *transports) closeIdle() {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, client := range c.list {
-		client.CloseIdleConnections()
+	for _, transport := range c.list {
+		transport.CloseIdleConnections()
 	}
 }
 
-// add adds a client.
-func (c *clients) add(client *http.Client) {
+// add adds a transport.
+func (c *transports) add(transport *http.Transport) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.list = append(c.list, client)
+	c.list = append(c.list, transport)
 }
 
 // Setup holds the options of a world. The zero Setup is a plain world.
@@ -92,7 +93,7 @@ const WebhookSecret = "hook-secret"
 // Start runs a world and stops it when the test ends.
 func Start(t *testing.T, s Setup) *World {
 	t.Helper()
-	w := &World{T: t, Dir: t.TempDir(), HTTPS: s.HTTPS, HookPath: "/webhook", clients: new(clients)}
+	w := &World{T: t, Dir: t.TempDir(), HTTPS: s.HTTPS, HookPath: "/webhook", transports: new(transports)}
 	w.App = NewLegacyApp(t)
 	port := FreePort(t)
 	scheme := "http"
@@ -242,11 +243,11 @@ func (w *World) Browser() *Browser {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	w.T.Cleanup(transport.CloseIdleConnections)
+	w.transports.add(transport)
 	client := &http.Client{
 		Jar: jar, Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	w.clients.add(client)
 	return &Browser{World: w, Header: http.Header{}, Client: client}
 }
 
