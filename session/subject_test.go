@@ -47,18 +47,25 @@ func TestSubjectSealed(t *testing.T) {
 	}
 }
 
-// Any bytes may have been sealed. If they open, the subject is encoded to the same
-// bytes again.
+// Any bytes may have been sealed. If they open, the subject is encoded to the same bytes again.
+// Bytes of the next version may hold more than a subject, and then only the subject stays the same.
+// Bytes of a later version give a *VersionError.
 func FuzzSubject(f *testing.F) {
 	f.Add([]byte("\x01\x01\x00\x00+6421234567"))
 	f.Add([]byte("\x01\x02\x00\x05realmalice"))
 	f.Add([]byte("\x01\x00\x00\x00"))
 	f.Add([]byte("\x01\x02\xff\xffrealm"))
+	f.Add([]byte("\x02\x02\x00\x05realm\x00\x05alice and more")) // of the next version
+	f.Add([]byte("\x02\x02\x00\x05realm\x00\xffalice"))
+	f.Add([]byte("\x03")) // of a later version
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		var s Subject
+		var s, again Subject
 		if err := s.decode(plain); err != nil {
-			if !errors.Is(err, ErrSealed) || s != (Subject{}) {
+			later := (*VersionError)(nil)
+			isLater := errors.As(err, &later) && later.Found == int(plain[0]) && later.Known == subjectVersionNext
+			if wantLater := len(plain) > 0 && plain[0] > subjectVersionNext; isLater != wantLater ||
+				!isLater && !errors.Is(err, ErrSealed) || s != (Subject{}) {
 				t.Fatalf("%q gives %v, %v", plain, s, err)
 			}
 			return
@@ -66,8 +73,12 @@ func FuzzSubject(f *testing.F) {
 		if s.check() != nil {
 			t.Fatalf("%q opens as %v", plain, s)
 		}
-		if again := s.encode(); string(again) != string(plain) {
-			t.Fatalf("%q becomes %q", plain, again)
+		encoded := s.encode()
+		if plain[0] == subjectVersion && string(encoded) != string(plain) {
+			t.Fatalf("%q becomes %q", plain, encoded)
+		}
+		if err := again.decode(encoded); err != nil || again != s {
+			t.Fatalf("%q becomes %q, and that %v, %v", plain, encoded, again, err)
 		}
 	})
 }
