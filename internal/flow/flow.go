@@ -4,7 +4,6 @@
 package flow
 
 import (
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,13 +41,12 @@ type Flow struct {
 	Audit        *zap.Logger
 	SampledAudit *zap.Logger // the audit log, sampled in the same way
 
-	origin  *http.CrossOriginProtection
 	streams *streams
 }
 
 // New returns a copy of f that is ready for requests.
 func New(f Flow) *Flow {
-	f.origin, f.streams = http.NewCrossOriginProtection(), newStreams()
+	f.streams = newStreams()
 	return &f
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -96,8 +98,8 @@ func (f *Flow) ServeOwn(w http.ResponseWriter, r *http.Request, own *url.URL) er
 		if request.InEarlyData(r) {
 			return f.refuse(w, r, problemTooEarly, nil)
 		}
-		if f.crossOrigin(r, v.HTTPS) {
-			return f.refuse(w, r, problemCrossOrigin, nil)
+		if foreign := request.CrossOrigin(r); foreign != nil {
+			return f.refuseForeign(w, r, foreign)
 		}
 		if refusal := v.readForm(); refusal != nil {
 			return f.refuse(w, r, *refusal, nil)
@@ -123,15 +125,12 @@ func (f *Flow) answer(v *visit, e endpoint, with func(*Flow, *visit) error) erro
 	return with(f, v)
 }
 
-// crossOrigin reports whether a page of another origin made the browser post r. The
-// check of net/http compares only the hosts if the browser sends no Sec-Fetch-Site. But
-// our host over plain HTTP is another origin, which an attacker on the network controls.
-func (f *Flow) crossOrigin(r *http.Request, https bool) bool {
-	if f.origin.Check(r) != nil {
-		return true
-	}
-	origin, err := url.Parse(r.Header.Get("Origin"))
-	return https && r.Header.Get("Sec-Fetch-Site") == "" && err == nil && origin.Scheme == "http"
+// refuseForeign answers a post of another origin, and logs both origins. The log is
+// sampled, because any page can cause such posts.
+func (f *Flow) refuseForeign(w http.ResponseWriter, r *http.Request, p *request.ForeignPost) error {
+	f.Sampled.Warn("a form of another origin was refused",
+		zap.String("origin", p.Origin), zap.String("expected", p.Expected), zap.String("cause", p.Cause))
+	return f.refuse(w, r, problemCrossOrigin, nil)
 }
 
 // refuseMethod answers with status 405. allow lists the methods of the endpoint.

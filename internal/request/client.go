@@ -39,8 +39,7 @@ func InEarlyData(r *http.Request) bool {
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
 		return true
 	}
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted && len(r.Header["Early-Data"]) > 0
+	return fromTrustedProxy(r) && len(r.Header["Early-Data"]) > 0
 }
 
 // Network returns the name under which limits per IP count a client. The name is an IPv4
@@ -63,15 +62,7 @@ func Network(r *http.Request) string {
 // IsHTTPS reports whether the browser speaks HTTPS, to Caddy or to a proxy that the
 // server's option trusted_proxies names.
 func IsHTTPS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	proto := r.Header["X-Forwarded-Proto"]
-	if len(proto) == 0 || !strings.EqualFold(proto[0], "https") {
-		return false
-	}
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted
+	return r.TLS != nil || strings.EqualFold(forwarded(r, "X-Forwarded-Proto"), "https") && fromTrustedProxy(r)
 }
 
 // domainName is a host name of ASCII letters, digits and hyphens in lower case.
