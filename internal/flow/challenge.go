@@ -69,10 +69,8 @@ func (f *Flow) refuseStep(v *visit, cookie *cookies.Challenge, p problem) error 
 	if p.Type == typeUnavailable && cookie.ID != (otp.ID{}) {
 		return f.refuse(v.W, v.R, p, pages.CodeUnavailable(request.WholeSeconds(p.retryAfter)))
 	}
-	page, ok := p.page.(pages.Message)
-	if ok && page.Action != nil && page.Action.Href == "login" {
-		page.Action = &pages.Action{Label: page.Action.Label, Href: request.LoginURL(cookie.ReturnTo, f.Prefix)}
-		p.page = page
+	if page, ok := p.page.(pages.Message); ok {
+		p.page = page.To(cookie.ReturnTo)
 	}
 	return f.refuse(v.W, v.R, p, nil)
 }

@@ -12,22 +12,33 @@ import (
 // Deny answers a request without a session. It does not read the body, and nothing of
 // the request reaches the handlers behind the gate.
 //
-// A page that a browser navigates to is redirected to the login form. A form that a
-// browser posts gets a page that says that it was not sent. Anything else gets status
-// 401 and a problem in JSON.
+//   - A frame gets a small page with a link that opens the login form in the whole window.
+//   - A page that a browser navigates to is redirected to the login form.
+//   - A form that a browser posts gets a page that says that it was not sent.
+//   - Anything else gets status 401 and a problem in JSON.
 func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	telemetry.RequestsDenied.Inc()
 	request.LimitBody(w, r)
-	navigation := request.IsNavigation(r)
-	if navigation && request.Reads(r) {
+	frame, navigation := request.IsFrame(r), request.IsNavigation(r)
+	if navigation && !frame && request.Reads(r) {
 		request.Redirect(w, http.StatusFound, request.LoginURL(request.Target(r), f.Prefix))
 		return nil
 	}
 	w.Header()["Www-Authenticate"] = []string{`WebSMS login="` + f.Prefix + `/login"`}
-	if navigation {
-		return f.Pages.Write(w, http.StatusUnauthorized, pages.FormNotSent(request.LoginURL(request.RefererTarget(r), f.Prefix)))
+	if !frame && !navigation {
+		return request.WriteJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
 	}
-	return request.WriteJSON(w, http.StatusUnauthorized, "application/problem+json", problemUnverified)
+	login := request.LoginURL(request.RefererTarget(r, f.Prefix), f.Prefix)
+	var view pages.View
+	switch {
+	case frame:
+		view = pages.SignInAbove(login)
+	case request.CrossOrigin(r) != nil:
+		view = pages.FormOfAnotherSite(f.Company, login)
+	default:
+		view = pages.FormNotSent(login)
+	}
+	return f.Pages.Write(w, http.StatusUnauthorized, view)
 }
 
 // Ready reports whether the vault has loaded the keys that open sessions.

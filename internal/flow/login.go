@@ -16,7 +16,7 @@ import (
 // getLogin shows the number form. Behind a first factor, it shows the masked number
 // that the code will go to. A browser with a session goes to its return target.
 func (f *Flow) getLogin(v *visit) error {
-	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
+	rd := request.TargetOf(v.R, f.Prefix)
 	if _, ok := v.Session(); ok && !request.PrefersJSON(v.R) {
 		request.Redirect(v.W, http.StatusSeeOther, rd)
 		return nil
@@ -53,13 +53,14 @@ func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
 // factor named no user, or the directory has no number for the user or no answer yet.
 // err is the error of firstfactor.Resolver.Identify.
 func (f *Flow) refusePerson(v *visit, err error) error {
+	of := cookies.Challenge{User: v.user, ReturnTo: f.target(v)}
 	switch {
 	case errors.Is(err, firstfactor.ErrNobody):
 		f.FirstFactor.WarnUnnamed()
-		return f.refuse(v.W, v.R, problemNoNumber, pages.NoUser(f.Company))
+		return f.refuseStep(v, &of, noNumber(pages.NoUser(f.Company)))
 	case errors.Is(err, directory.ErrNoNumber):
-		f.audit(telemetry.EntryNoNumber, f.entry(v, &cookies.Challenge{User: v.user}))
-		return f.refuse(v.W, v.R, problemNoNumber, pages.NoNumber(f.Company))
+		f.audit(telemetry.EntryNoNumber, f.entry(v, &of))
+		return f.refuseStep(v, &of, noNumber(pages.NoNumber(f.Company)))
 	}
-	return f.refuse(v.W, v.R, f.problemOf(err), nil)
+	return f.refuseStep(v, &of, f.problemOf(err))
 }

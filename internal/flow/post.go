@@ -45,6 +45,15 @@ func (v *visit) readForm() *problem {
 	return nil
 }
 
+// target returns where the sender of a post goes after a login: the field rd of its form,
+// or else what its address or the page that it came from tells.
+func (f *Flow) target(v *visit) string {
+	if v.form.Has("rd") {
+		return request.ReturnTarget(v.form.Get("rd"), f.Prefix)
+	}
+	return request.TargetOf(v.R, f.Prefix)
+}
+
 // readJSON puts the strings, numbers and booleans of a JSON object into v.form. It
 // ignores other values, and returns false if the body is not one object.
 func (v *visit) readJSON(body []byte) bool {

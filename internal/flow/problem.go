@@ -40,7 +40,6 @@ var (
 	problemExpired     = fixedProblem("code_expired", "The code has expired", http.StatusGone, pages.Expired())
 	problemTooMany     = fixedProblem("too_many_attempts", "Too many attempts", http.StatusTooManyRequests, pages.TooManyAttempts())
 	problemInvalid     = fixedProblem("invalid_number", "Not a mobile number", http.StatusUnprocessableEntity, nil)
-	problemNoNumber    = fixedProblem("no_number", "No number is known to send a code to", http.StatusForbidden, nil)
 	problemCountry     = fixedProblem("country_not_allowed", "Numbers of this country are not served", http.StatusUnprocessableEntity, nil)
 )
 
@@ -55,6 +54,11 @@ const (
 // problem has no page of its own: it needs one from the caller, or is only for programs.
 func fixedProblem(slug, title string, status int, page pages.View) problem {
 	return problem{Type: slug, Title: title, Status: status, page: page}
+}
+
+// noNumber returns the problem of a person without a number to send a code to.
+func noNumber(page pages.View) problem {
+	return fixedProblem("no_number", "No number is known to send a code to", http.StatusForbidden, page)
 }
 
 // problemWrongCode returns the problem of a wrong code. attemptsLeft is how often the
@@ -123,6 +127,9 @@ func (f *Flow) refuse(w http.ResponseWriter, r *http.Request, p problem, view pa
 	}
 	if view == nil || request.PrefersJSON(r) {
 		return request.WriteJSON(w, p.Status, "application/problem+json", p)
+	}
+	if message, ok := view.(pages.Message); ok {
+		view = message.To(request.TargetOf(r, f.Prefix))
 	}
 	return f.Pages.Write(w, p.Status, view)
 }

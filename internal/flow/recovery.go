@@ -37,7 +37,7 @@ var problemWrongRecovery = problem{Type: typeWrongCode, Title: "Wrong recovery c
 
 // getRecover shows the form for a recovery code.
 func (f *Flow) getRecover(v *visit) error {
-	rd := request.ReturnTarget(v.url.Query().Get("rd"), f.Prefix)
+	rd := request.TargetOf(v.R, f.Prefix)
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", struct {
 			Mode string `json:"mode"`
@@ -50,7 +50,7 @@ func (f *Flow) getRecover(v *visit) error {
 // person in place of an SMS. The code does not prove that the person has the phone, so
 // the device cookie does not learn the number.
 func (f *Flow) postRecover(v *visit) error {
-	cookie := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
+	cookie := cookies.Challenge{ReturnTo: f.target(v), User: v.user, Number: v.number}
 	err := f.Engine.Recover(v.R.Context(), f.Policy.Scope, request.Network(v.R), v.form.Get("code"), func(holder string) bool {
 		return f.isHolder(v, &cookie, holder)
 	})

@@ -17,7 +17,7 @@ import (
 // postSend sends a code to the number of the form, or of the user that the first factor
 // names. The new challenge replaces the browser's former one.
 func (f *Flow) postSend(v *visit) error {
-	cookie := cookies.Challenge{ReturnTo: request.ReturnTarget(v.form.Get("rd"), f.Prefix), User: v.user, Number: v.number}
+	cookie := cookies.Challenge{ReturnTo: f.target(v), User: v.user, Number: v.number}
 	if f.FirstFactor == nil { // otherwise the user's number, and not one from the form
 		var err error
 		if cookie.Number, err = f.Numbers.Parse(v.form.Get("phone")); err != nil {
@@ -39,7 +39,7 @@ func (f *Flow) postSend(v *visit) error {
 func (f *Flow) postResend(v *visit) error {
 	cookie, ok := f.challengeOf(v)
 	if !ok {
-		return f.refuse(v.W, v.R, problemNoChallenge, nil)
+		return f.refuseStep(v, &cookies.Challenge{ReturnTo: f.target(v)}, problemNoChallenge)
 	}
 	cookie.Unlisted = cookie.Unlisted || !f.Numbers.Allowed(cookie.Number) // the list may have changed
 	renewed, err := f.Engine.Resend(v.R.Context(), &f.Policy, f.sending(v, &cookie), cookie.ID)

@@ -24,7 +24,11 @@ func (f *Flow) getVerify(v *visit) error {
 		return f.refuse(v.W, v.R, problemNoChallenge, nil)
 	}
 	if !ok {
-		request.Redirect(v.W, http.StatusSeeOther, f.Prefix+"/login")
+		location := f.Prefix + "/login"
+		if rd := request.TargetOf(v.R, f.Prefix); rd != "/" {
+			location = request.LoginURL(rd, f.Prefix)
+		}
+		request.Redirect(v.W, http.StatusSeeOther, location)
 		return nil
 	}
 	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
@@ -58,7 +62,7 @@ func (f *Flow) codeForm(v *visit, cookie *cookies.Challenge, c otp.Challenge) pa
 func (f *Flow) postVerify(v *visit) error {
 	cookie, ok := f.challengeOf(v)
 	if !ok {
-		return f.refuseVerify(v, &cookies.Challenge{ReturnTo: "/"}, otp.ErrNoChallenge)
+		return f.refuseVerify(v, &cookies.Challenge{ReturnTo: f.target(v)}, otp.ErrNoChallenge)
 	}
 	left, err := f.Engine.Verify(v.R.Context(), &f.Policy, otp.Verification{
 		ID: cookie.ID, Code: v.form.Get("code"), Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164),
@@ -114,11 +118,12 @@ func (f *Flow) refuseCode(v *visit, cookie *cookies.Challenge, left otp.Challeng
 	if lock := (*otp.LimitError)(nil); errors.As(err, &lock) {
 		f.audit(telemetry.EntryLocked, e, zap.String("limit", lock.Limit), zap.Duration("for", lock.RetryAfter))
 		why := f.problemOf(lock)
-		p.retryAfter = why.retryAfter
-		return f.refuse(v.W, v.R, p, why.page)
+		p.retryAfter, p.page = why.retryAfter, why.page
+		return f.refuseStep(v, cookie, p)
 	}
 	if left.AttemptsLeft == 0 {
-		return f.refuse(v.W, v.R, p, pages.TooManyAttempts())
+		p.page = pages.TooManyAttempts()
+		return f.refuseStep(v, cookie, p)
 	}
 	form := f.codeForm(v, cookie, left)
 	form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember

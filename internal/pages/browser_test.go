@@ -66,7 +66,8 @@ func TestWalk(t *testing.T) {
 				}
 				walk = append(walk, strings.TrimPrefix(p.path, prefix)+"?"+p.form.Encode())
 			}
-			want := []string{"/send?phone=021+234+567&rd=%2Fapp", "/verify?code=111111", "/resend?", "/verify?code=482174"}
+			rd := "&" + url.Values{"rd": {codeForm().ReturnTo}}.Encode()
+			want := []string{"/send?phone=021+234+567&rd=%2Fapp", "/verify?code=111111" + rd, "/resend?" + rd[1:], "/verify?code=482174" + rd}
 			if script {
 				want = slices.Delete(want, 2, 3)
 			}
@@ -192,5 +193,30 @@ func TestReloadSendsTheAppsForm(t *testing.T) {
 	b.UntilShown("#app")
 	if posts := s.posted(); len(posts) != 2 || posts[1].form.Get("text") != "long" {
 		t.Errorf("posted %+v", posts)
+	}
+}
+
+// The number form takes the fragment of its address along. The address keeps it too, so that a
+// reload does not lose it.
+func TestFragmentIsKept(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ returnTo, fragment, want, address string }{
+		{"/app?q=Caf%E9", "#/orders/7?tab=2", "/app?q=Caf%E9#/orders/7?tab=2", "/login?rd=%2fapp%3fq%3dCaf%25E9#/orders/7?tab=2"},
+		{"/app", `#C:\Temp`, `/app#C:\Temp`, `/login?rd=%2fapp#C:\Temp`},
+		{"/app#old", "#new", "/app#old", "/login?rd=%2fapp%23old#new"},
+		{"/app", "#", "/app", "/login?rd=%2fapp"},
+		{"/app", "", "/app", "/login?rd=%2fapp"},
+	} {
+		s, b := newSite(t, Login{ReturnTo: c.returnTo})
+		b.Open(s.URL + prefix + "/login?rd=x" + c.fragment)
+		if got := strings.TrimPrefix(browser.Eval[string](b, `location.href`), s.URL+prefix); got != c.address {
+			t.Errorf("%q: the address becomes %q, want %q", c.fragment, got, c.address)
+		}
+		b.Fill("#phone", "021 234 567")
+		b.Click("button")
+		b.UntilShown("#app")
+		if got := s.posted()[0].form.Get("rd"); got != c.want {
+			t.Errorf("%q: rd is %q, want %q", c.fragment, got, c.want)
+		}
 	}
 }

@@ -264,6 +264,34 @@ func BadRequest() Message {
 	}
 }
 
+// SignInAbove is the page in a frame of the app whose session has ended. Its link to sign in,
+// loginHref, leaves the frame: a login page in a frame could be of anybody.
+func SignInAbove(loginHref string) Message {
+	return Message{
+		Heading: "You are not signed in",
+		Body:    []string{"To see this part of the page, sign in first."},
+		Action:  &Action{Label: "Sign in", Href: loginHref},
+		Framed:  true,
+	}
+}
+
+// FormOfAnotherSite is the page for a form that another website has posted to the app, such as the
+// answer of a payment. The browser sends no session cookie with it, because the cookie is
+// SameSite=Lax, so signing in does not help. Only a bypass for the address does.
+func FormOfAnotherSite(company, loginHref string) Message {
+	return Message{
+		Heading: "The form of another website was not sent on",
+		Body: []string{
+			"Another website sent you here with a form, for example after a payment or a sign-in. " +
+				"We cannot tell from it that you are signed in, so we have not sent it on.",
+			"Keep this tab open. Sign in, and check whether the step is complete. If it is not, repeat it at the other website.",
+			"If you see this page again, tell " + company + ". They can let this address through, with the setting “bypass” of this gate.",
+		},
+		Action: &Action{Label: "Sign in", Href: loginHref},
+		NewTab: true,
+	}
+}
+
 // FormNotSent is the page for a form of the app that was posted without a session. It replaces the
 // form in its tab. So the link to sign in, loginHref, opens a new tab.
 func FormNotSent(loginHref string) Message {

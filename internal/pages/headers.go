@@ -3,9 +3,10 @@ package pages
 import "net/http"
 
 // policy is the Content Security Policy of every page (CSP Level 3). It allows only files of this
-// origin, no inline script or style, and no frame around the page.
+// origin, and no inline script or style. At its end setHeaders adds the origins that may put
+// the page into a frame.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-	"connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+	"connect-src 'self'; base-uri 'none'; frame-ancestors "
 
 // formAction is added to the policy of every page except the code form.
 //
@@ -24,8 +25,16 @@ const formAction = "; form-action 'self'"
 // of them on plain HTTP, and Safari before 16.4. There the gate could not tell a same-origin form
 // from a forged one. So the layout sets the policy same-origin in a meta element: other origins
 // still learn nothing, and this origin gets a real Origin.
+//
+// No page sends Cross-Origin-Opener-Policy. It would cut a popup of the application, whose session
+// has ended, off from the page that opened it, and the popup could not report back after the login.
 func setHeaders(h http.Header, v View) {
-	csp := policy
+	csp := policy + "'none'"
+	if message, ok := v.(Message); ok && message.Framed {
+		csp = policy + "'self'"
+	} else {
+		h.Set("X-Frame-Options", "DENY")
+	}
 	if _, ok := v.(Verify); !ok {
 		csp += formAction
 	}
@@ -35,6 +44,4 @@ func setHeaders(h http.Header, v View) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("X-Frame-Options", "DENY")
 }

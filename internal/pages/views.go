@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"net/url"
 	"strings"
 	"time"
 )
@@ -112,12 +113,22 @@ type Message struct {
 	Steps   []string // steps to take in order, if there are several
 	Action  *Action
 	NewTab  bool // the action opens in a new tab, and this tab stays as it is
+	Framed  bool // the page may stand in a frame of this origin, and the action opens in the whole window
 }
 
 // Action is the single next step on a [Message] page.
 type Action struct {
 	Label string
 	Href  string // a path; without a leading slash it is relative to the prefix
+}
+
+// To returns the message with returnTo in the address of its action, if that leads to the number
+// form. An address that has a return target already stays as it is.
+func (v Message) To(returnTo string) Message {
+	if v.Action != nil && v.Action.Href == "login" && returnTo != "/" {
+		v.Action = &Action{Label: v.Action.Label, Href: "login?rd=" + url.QueryEscape(returnTo)}
+	}
+	return v
 }
 
 func (Message) view() string    { return "message" }

@@ -70,16 +70,27 @@ func sendsJSON(r *http.Request) bool {
 	return err == nil && kind == "application/json"
 }
 
-// IsNavigation reports whether a browser will show the answer to r as a page. Browsers
-// tell this in the Fetch Metadata headers. Older browsers, and browsers on plain HTTP,
-// do not send those headers, so their Accept fields decide.
+// IsNavigation reports whether a browser will show the answer to r as a page in a whole
+// tab. Browsers tell this in the Fetch Metadata headers. Older browsers, and browsers on
+// plain HTTP, do not send those headers, so their Accept fields decide. jQuery and others
+// mark a request of a script by X-Requested-With.
 func IsNavigation(r *http.Request) bool {
 	mode, site, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
 	if mode != "" || site != "" || dest != "" {
-		return mode == "navigate"
+		return mode == "navigate" && (dest == "" || dest == "document")
 	}
 	html, json, named := preference(r.Header["Accept"])
-	return named && html > 0 && html >= json
+	return named && html > 0 && html >= json && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
+}
+
+// IsFrame reports whether a browser will show the answer to r in a frame of another page.
+// Browsers tell this in the Fetch Metadata headers, on HTTPS and on localhost only.
+func IsFrame(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object":
+		return true
+	}
+	return false
 }
 
 // Reads reports whether the method of r is GET or HEAD.

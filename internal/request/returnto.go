@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -11,13 +13,14 @@ import (
 // maxReturn is the longest return target, in bytes, so that it fits the challenge cookie.
 const maxReturn = 2000
 
-// maxDecodings is how often sameOrigin decodes a return target. No honest target is
-// escaped that often, and each decoding takes time in proportion to the length.
+// maxDecodings is how often sameOrigin decodes the path of a return target. No honest path
+// is escaped that often, and each decoding takes time in proportion to the length.
 const maxDecodings = 8
 
-// ReturnTarget returns rd if a browser may go there after a login, and "/" otherwise. A
-// return target must be a path of this origin, and must not be under prefix, where the
-// gate's own pages are.
+// ReturnTarget returns rd as a target to which a browser may go after a login. It returns
+// "/" if the path of rd could lead to another origin, or is under prefix, where the gate's
+// own pages are. A query stays byte for byte. One that no browser sends, with a raw space
+// for example, is dropped.
 func ReturnTarget(rd, prefix string) string {
 	rd = sameOrigin(rd)
 	path := rd
@@ -35,34 +38,87 @@ func LoginURL(rd, prefix string) string {
 	return prefix + "/login?rd=" + url.QueryEscape(ReturnTarget(rd, prefix))
 }
 
-// sameOrigin returns rd if it is a path of this origin, and "/" if there is any doubt. A
-// path begins with one slash. It holds no two slashes in a row, no backslash (which
-// browsers read as a slash) and no control character. The same must hold however often
-// a server behind the gate decodes the path.
+// sameOrigin returns rd if its path keeps a browser on this origin, and "/" otherwise. The
+// query cannot lead elsewhere, so it may hold any escapes, such as a whole URL. A target
+// that is too long loses its query and its fragment.
 func sameOrigin(rd string) string {
-	if len(rd) > maxReturn || !strings.HasPrefix(rd, "/") {
+	rest, fragment, hasFragment := strings.Cut(rd, "#")
+	path, query, hasQuery := strings.Cut(rest, "?")
+	if len(path) > maxReturn || !isSamePath(path) {
 		return "/"
 	}
-	form := rd
-	for range maxDecodings {
-		if !samePath(form) {
-			return "/"
-		}
-		decoded := unescape(form)
-		if decoded == form {
-			return rd
-		}
-		form = decoded
+	path = escapeInvalid(path)
+	target := path
+	if hasQuery && !strings.ContainsFunc(query, isRawDelimiter) {
+		target += "?" + escapeInvalid(query)
 	}
-	return "/"
+	if hasFragment && !strings.ContainsFunc(fragment, func(r rune) bool { return r != '\\' && isRawDelimiter(r) }) {
+		target += "#" + escapeInvalid(fragment) // a backslash in a fragment is not escaped by browsers
+	}
+	if len(target) > maxReturn {
+		target = path
+	}
+	if len(target) > maxReturn {
+		return "/"
+	}
+	return target
 }
 
-// samePath reports whether s holds nothing that could lead to another origin. U+2028 and
-// U+2029 end a line in some parsers, and U+FFFD stands for a byte that is not UTF-8.
-func samePath(s string) bool {
-	return !strings.Contains(s, "//") && !strings.ContainsFunc(s, func(r rune) bool {
-		return r == '\\' || r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd'
+// isRawDelimiter reports whether r may not stand unescaped in a query: a control
+// character, a space or a backslash.
+func isRawDelimiter(r rune) bool { return r == ' ' || r == '\\' || unicode.IsControl(r) }
+
+// isSamePath reports whether a path begins with one slash, and holds nothing that could
+// lead to another origin: no two slashes in a row, no backslash (which browsers read as a
+// slash) and no control character. The same must hold however often a server behind the
+// gate decodes the path.
+func isSamePath(path string) bool {
+	if !strings.HasPrefix(path, "/") {
+		return false
+	}
+	for range maxDecodings {
+		if !isClean(path) {
+			return false
+		}
+		decoded := unescape(path)
+		if decoded == path {
+			return true
+		}
+		path = decoded
+	}
+	return false
+}
+
+// isClean reports whether a path, decoded or not, holds nothing that a server or a browser
+// could read as the beginning of another origin or of another header. U+2028 and U+2029
+// end a line in some parsers. UTF-8 has no bytes C0 and C1: careless decoders read an
+// ASCII character from them, such as a slash from C0 AF.
+func isClean(path string) bool {
+	if strings.Contains(path, "//") || strings.IndexByte(path, 0xc0) >= 0 || strings.IndexByte(path, 0xc1) >= 0 {
+		return false
+	}
+	return !strings.ContainsFunc(path, func(r rune) bool {
+		return r == '\\' || unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 	})
+}
+
+// escapeInvalid escapes the bytes of s that are not UTF-8, as in old links to `?q=Caf\xe9`.
+// No page and no JSON can hold such bytes as they are.
+func escapeInvalid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		_, size := utf8.DecodeRuneInString(s[i:])
+		if size == 1 && s[i] >= utf8.RuneSelf {
+			out.WriteString(EscapeNonASCII(s[i : i+1]))
+		} else {
+			out.WriteString(s[i : i+size])
+		}
+		i += size
+	}
+	return out.String()
 }
 
 // unescape decodes each valid percent escape of s once, and leaves the rest.
@@ -109,12 +165,30 @@ func Asked(r *http.Request) *url.URL {
 // Target returns the URL that the browser asked for, as a return target.
 func Target(r *http.Request) string { return sameOrigin(Asked(r).RequestURI()) }
 
-// RefererTarget returns the page that a form came from, as a return target. It returns
-// "/" for a page of another host.
-func RefererTarget(r *http.Request) string {
+// RefererTarget returns the page that a form came from, as a return target. For one of the
+// gate's own pages under prefix, that is the return target in its address. For a page of
+// another host it is "/".
+func RefererTarget(r *http.Request, prefix string) string {
 	ref, err := url.Parse(r.Header.Get("Referer"))
-	if err != nil || !strings.EqualFold(ref.Host, r.Host) {
+	if err != nil || !IsOwnOrigin(r, ref) {
 		return "/"
 	}
+	if isOwn(ref.Path, prefix) {
+		return ReturnTarget(ref.Query().Get("rd"), prefix)
+	}
 	return sameOrigin(ref.RequestURI())
+}
+
+// TargetOf returns where the sender of r wants to go, as a return target. For one of the
+// gate's own pages under prefix it is in the query. Otherwise it is the page that r asks
+// for, or for a post the page that it came from.
+func TargetOf(r *http.Request, prefix string) string {
+	own := OwnURL(r, prefix)
+	switch {
+	case own == nil && Reads(r):
+		return ReturnTarget(Target(r), prefix)
+	case own != nil && own.Query().Has("rd"):
+		return ReturnTarget(own.Query().Get("rd"), prefix)
+	}
+	return RefererTarget(r, prefix)
 }

@@ -8,7 +8,14 @@
 	// The answer to a refused form is a page, and reloading that page would post
 	// the form again. A phone reloads it when the user comes back from the messages
 	// to an unloaded tab. So the page takes the address that GET reads.
-	if (main.dataset.url) history.replaceState(null, "", main.dataset.url);
+	if (main.dataset.url) history.replaceState(null, "", main.dataset.url + location.hash);
+
+	// No server sees the fragment of an address, but the browser keeps it when the
+	// gate redirects to this page. The form takes it along, so that the login ends
+	// at the same place of the application.
+	for (const rd of document.querySelectorAll("input[name=rd]")) {
+		if (!rd.value.includes("#")) rd.value += location.hash;
+	}
 
 	// A second press does not submit twice. The buttons work again after 10 s, in
 	// case the user stopped the first submit or it got lost.
@@ -29,6 +36,21 @@
 	addEventListener("pageshow", (event) => {
 		if (event.persisted) setBusy(false);
 	});
+
+	// In a frame of the application, the link opens the login page in the whole window.
+	// The gate knows only the page whose link was followed, perhaps a menu in another
+	// frame. If the window is of this origin, the login leads back to the whole of it.
+	const out = document.querySelector("a[target=_top]");
+	if (out) {
+		try {
+			const { pathname, search, hash } = top.location;
+			const login = new URL(out.href);
+			login.searchParams.set("rd", pathname + search + hash);
+			out.href = login.href;
+		} catch {
+			// The window is of another origin: the link stays as it is.
+		}
+	}
 
 	const code = document.getElementById("code");
 	if (!code) return;
