@@ -143,20 +143,42 @@ func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Recor
 	m.ready()
 	rec := m.find(id)
 	if rec == nil {
-		return otp.Record{}, otp.ErrNoChallenge
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.tickLocked(a.Now)
+		return m.metBefore(id, a)
 	}
 	if err := m.lockFor(rec); err != nil {
 		return otp.Record{}, err
 	}
 	m.tickLocked(a.Now)
 	after, err := rec.attempt(a, &m.failures)
-	if err == nil {
+	switch {
+	case err == nil:
 		m.drop(rec)
+		m.met.put(id, metCode{a.Proof, instantOf(a.Now)}, a.Now, a.Now.Add(otp.ReuseTime))
+	case errors.Is(err, otp.ErrNoChallenge): // another attempt was faster
+		after, err = m.metBefore(id, a)
 	}
 	m.changedRecord(rec)
 	m.mu.Unlock()
 	m.wakes.Wake(id)
 	return after, err
+}
+
+// metCode is a code that was right, and the time when it was.
+type metCode struct {
+	proof otp.Digest
+	at    instant
+}
+
+// metBefore answers an attempt at a challenge that has ended. The caller holds mu.
+func (m *memory) metBefore(id otp.ID, a *otp.Answer) (otp.Record, error) {
+	met, known := m.met.get(id, a.Now)
+	if !known || !constantTimeEqual(&a.Proof, &met.proof) {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: met.at.time()}}, otp.ErrUsed
 }
 
 // Get implements otp.Store.

@@ -73,6 +73,16 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 	return nil
 }
 
+// wait returns the time until every counter of list allows one more sending.
+func (c *counters) wait(list []otp.Counter, now time.Time) (longest time.Duration) {
+	for _, k := range list {
+		if known := c.look(k.Key, now); known != nil {
+			longest = max(longest, known.window.Wait(k.Rates, now))
+		}
+	}
+	return longest
+}
+
 // look returns a counter after settle, or nil.
 func (c *counters) look(key otp.Digest, now time.Time) *counter {
 	known := c.get(key)

@@ -15,6 +15,22 @@ func (m *memory) Unlock(_ context.Context, _ string, number otp.Digest) (bool, e
 	return m.failures.unlock(number), nil
 }
 
+// Wait implements otp.Store.
+func (m *memory) Wait(_ context.Context, r *otp.Renewal) (time.Duration, error) {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tickLocked(r.Now)
+	wait := m.counters.wait(r.Counters, r.Now)
+	if lock := m.failures.locked(&r.Failures, r.Now); lock != nil {
+		if lock.RetryAfter == 0 {
+			return otp.LongWait, nil
+		}
+		wait = max(wait, lock.RetryAfter)
+	}
+	return wait, nil
+}
+
 // Used implements otp.Store.
 func (m *memory) Used(_ context.Context, _ string, c otp.Counter, now time.Time) ([]int, error) {
 	m.ready()

@@ -187,6 +187,9 @@ func (r *record) renew(n *otp.Renewal, take func(cooldown *otp.LimitError) error
 	r.sent = instantOf(n.Now)
 	r.resend = instantOf(n.Now.Add(n.Cooldown << r.sending))
 	r.sending++
+	if r.sending >= maxSendings {
+		r.resend = max(r.resend, r.dies)
+	}
 	r.possible++
 	r.begun, r.settled = r.left, false
 	r.status, r.state = otp.Queued, connexus.StateUnknown

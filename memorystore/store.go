@@ -48,6 +48,7 @@ type memory struct {
 	early    fifo[string, connexus.State] // reports that came before their sending was settled
 	seen     fifo[otp.Digest, struct{}]   // webhook deliveries that were handled, and other marks of First
 	work     fifo[otp.Digest, string]     // webhook deliveries in work, with their holders
+	met      fifo[otp.ID, metCode]        // challenges that were met in the last otp.ReuseTime
 	tries    fifo[tableKey, otp.Window]   // tries of strangers, apart, so that they push out no counter
 }
 
@@ -77,6 +78,7 @@ func newMemory(capacity int) (*memory, error) {
 		early:    fifo[string, connexus.State]{max: maxEarly},
 		seen:     fifo[otp.Digest, struct{}]{max: maxSeen},
 		work:     fifo[otp.Digest, string]{max: maxWork},
+		met:      fifo[otp.ID, metCode]{max: capacity},
 		tries:    fifo[tableKey, otp.Window]{max: maxTries},
 	}
 	m.setRows(newCounters(), newFailureTable())

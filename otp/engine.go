@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -146,28 +147,59 @@ func (e *Engine) Resend(ctx context.Context, p *Policy, s Sending, id ID) (Chall
 	return rec.Challenge, nil
 }
 
+// Wait returns how long the limits of a sending would refuse a resend now, and 0 if they
+// would not. It does not know the cooldown of a challenge: see Challenge.ResendAt. The
+// error is an *UnavailableError.
+func (e *Engine) Wait(ctx context.Context, p *Policy, s Sending) (time.Duration, error) {
+	if err := e.ready(); err != nil {
+		return 0, err
+	}
+	return e.store.Wait(ctx, &Renewal{
+		Scope: p.Scope, Now: e.now(), Counters: e.counters(p, &s), Failures: e.failures(p, s.Number, s.Device),
+	})
+}
+
 // Verification is one answer to a challenge.
 type Verification struct {
 	ID     ID
-	Code   string // as typed; spaces and hyphens are ignored
+	Code   string // as typed: see ReadCode
 	Number string // the number of the challenge, E.164
 	Device string // the device that answers, if it has verified the number before; "" for any other
 }
 
 // Verify checks the answer to a challenge. If the code is right, Verify returns nil
-// and the challenge ends. Of several right answers at the same moment, one wins.
+// and the challenge with VerifiedAt, and the challenge ends. Of several right answers at
+// the same moment, one wins. Until ReuseTime later, the others get ErrUsed and the
+// VerifiedAt of the winner.
 //
 // For a wrong code, Verify returns ErrWrongCode and the challenge with the attempts
 // that are left. If the failure has locked the number, the error is joined with a
-// *LimitError. Other errors are ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a
+// *LimitError. For a text that cannot be the code, it returns ErrIncomplete and the
+// challenge. Other errors are ErrNoChallenge, ErrExpired, ErrTooManyAttempts, a
 // *LimitError while the number is locked, and an *UnavailableError.
 func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challenge, error) {
 	if err := e.ready(); err != nil {
 		return Challenge{}, err
 	}
+	found, err := e.store.Get(ctx, p.Scope, v.ID, e.now())
+	length := found.CodeLength
+	switch {
+	case errors.Is(err, ErrNoChallenge): // it may have been used
+		length = p.Length
+	case err != nil:
+		return found.Challenge, err
+	}
+	code, complete := ReadCode(v.Code, length, p.Remote)
+	if !complete {
+		return found.Challenge, cmp.Or(err, ErrIncomplete)
+	}
+	now := e.now()
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
-		Scope: p.Scope, Proof: e.proof(v.ID, digits(v.Code)), Failures: e.failures(p, v.Number, v.Device), Now: e.now(),
+		Scope: p.Scope, Proof: e.proof(v.ID, code), Failures: e.failures(p, v.Number, v.Device), Now: now,
 	})
+	if err == nil {
+		rec.VerifiedAt = now
+	}
 	return rec.Challenge, err
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"unicode"
 
 	"github.com/caddy-websms/websms/otp"
 )
@@ -113,14 +115,129 @@ func TestEngineTypedCodes(t *testing.T) {
 			code := e.lastCode()
 			e.verify(challenge.ID, fmt.Sprintf(layout, code[:3], code[3:]), nil)
 		}
+		for _, layout := range []string{"%s.%s", "+%s%s", "Your code is %s%s.", "%[1]s%[2]s%[1]s%[2]s", "G-%s%s %[1]s %[2]s"} {
+			challenge := e.issue(otp.Sending{})
+			code := e.lastCode()
+			e.verify(challenge.ID, fmt.Sprintf(layout, code[:3], code[3:]), nil)
+		}
 		challenge := e.issue(otp.Sending{})
 		code := e.lastCode()
-		for i, wrong := range []string{"", code[:5], code + "0", "+" + code, code[:3] + "." + code[3:]} {
-			e.verify(challenge.ID, wrong, otp.ErrWrongCode)
-			if left := e.policy.Attempts - i - 1; left > 0 && e.get(challenge.ID).AttemptsLeft != left {
-				t.Errorf("attempt %d, %q: not counted", i+1, wrong)
+		for _, incomplete := range []string{"", "x", code[:5], code + "0", code + code[:3], code + code + code, code + "1" + code + "1"} {
+			e.verify(challenge.ID, incomplete, otp.ErrIncomplete)
+			if left := e.get(challenge.ID).AttemptsLeft; left != e.policy.Attempts {
+				t.Errorf("%q: %d attempts left, want %d", incomplete, left, e.policy.Attempts)
 			}
 		}
-		e.verify(challenge.ID, code, otp.ErrTooManyAttempts)
+		e.verify(challenge.ID, code, nil)
+	})
+}
+
+// TestEngineLengthOfChallenge: after a reload with another length, a code is read with the
+// length that its own challenge has. So 48214821 is no doubled code of four digits.
+func TestEngineLengthOfChallenge(t *testing.T) {
+	withEngine(t, func(c *otp.Config) { c.Random = zeros{} }, func(e *engineBench) {
+		for _, lengths := range [][2]int{{8, 4}, {4, 8}, {6, 8}} {
+			e.policy.Length = lengths[0]
+			challenge := e.issue(otp.Sending{})
+			e.policy.Length = lengths[1]
+			e.verify(challenge.ID, e.lastCode()[1:], otp.ErrIncomplete)
+			e.verify(challenge.ID, e.lastCode(), nil)
+		}
+	})
+}
+
+// TestReadCode: digits of any script count, and everything else is dropped. A doubled code
+// is taken once, but never a text that has the length of a code.
+func TestReadCode(t *testing.T) {
+	for _, test := range []struct {
+		text   string
+		length int
+		remote bool
+		want   string
+	}{
+		{"482174", 6, false, "482174"},
+		{"٤٨٢١٧٤", 6, false, "482174"},              // Arabic-Indic
+		{"۴۸۲۱۷۴", 6, false, "482174"},              // Persian
+		{"४८२१७४", 6, false, "482174"},              // Devanagari
+		{"４８２ １７４", 6, false, "482174"},             // full width
+		{"𝟒𝟪𝟸𝟙𝟽𝟜", 6, false, "482174"},              // mathematical, of five styles
+		{"\u200f٤٨٢\u200f-١٧٤", 6, false, "482174"}, // with marks of direction
+		{"²482174½", 6, false, "482174"},            // superscripts and fractions are no decimal digits
+		{"482174482174", 6, false, "482174"},
+		{"482 174\n482-174", 6, false, "482174"},
+		{"٤٨٢١٧٤482174", 6, false, "482174"},
+		{"12341234", 8, false, "12341234"},
+		{"1234123412341234", 8, false, "12341234"},
+		{"12341234", 4, false, "1234"},
+		{"1111", 4, false, "1111"},
+		{"11111111", 4, false, "1111"},
+		{"482174482175", 6, false, ""},
+		{"4821744", 6, false, ""},
+		{"48217", 6, false, ""},
+		{"482", 6, false, ""},
+		{"482482", 3, false, "482"},
+		{"", 6, false, ""},
+		{"1234", 6, true, "1234"},
+		{"12345678", 6, true, "12345678"},
+		{"12341234", 6, true, "12341234"},
+		{"1234512345", 6, true, "12345"},
+		{"1234567812345678", 6, true, "12345678"},
+		{"123456789", 6, true, ""},
+		{"123", 6, true, ""},
+		{"123456789123456789", 6, true, ""},
+	} {
+		got, ok := otp.ReadCode(test.text, test.length, test.remote)
+		if ok != (test.want != "") || ok && got != test.want {
+			t.Errorf("ReadCode(%q, %d, %v) = %q, %v; want %q", test.text, test.length, test.remote, got, ok, test.want)
+		}
+	}
+}
+
+// TestReadCodeScripts reads each decimal digit that Unicode knows.
+func TestReadCodeScripts(t *testing.T) {
+	next, scripts := 0, 0
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if !unicode.IsDigit(r) {
+			if next != 0 {
+				t.Fatalf("U+%04X: a script ends after the digit %d", r, next-1)
+			}
+			continue
+		}
+		if got, ok := otp.ReadCode(strings.Repeat(string(r), 6), 6, false); !ok || got != strings.Repeat(strconv.Itoa(next), 6) {
+			t.Errorf("six times U+%04X are read as %q, want the digit %d", r, got, next)
+		}
+		if next = (next + 1) % 10; next == 0 {
+			scripts++
+		}
+	}
+	if scripts < 60 {
+		t.Errorf("%d sets of digits, want 60 or more", scripts)
+	}
+}
+
+// FuzzReadCode: the result has only ASCII digits, as many as the length says, and reading
+// it again, or twice in a row, gives the same.
+func FuzzReadCode(f *testing.F) {
+	f.Add("482 174", 6, false)
+	f.Add("٤٨٢١٧٤482174", 6, false)
+	f.Add("1234512345", 6, true)
+	f.Add("\xff1\xc0234", 4, false)
+	f.Fuzz(func(t *testing.T, text string, length int, remote bool) {
+		if length < 4 || length > 8 {
+			return
+		}
+		code, ok := otp.ReadCode(text, length, remote)
+		if !ok {
+			return
+		}
+		if strings.Trim(code, "0123456789") != "" || !remote && len(code) != length || len(code) < 4 || len(code) > 8 {
+			t.Fatalf("%q is read as %q", text, code)
+		}
+		if again, ok := otp.ReadCode(code, length, remote); !ok || again != code {
+			t.Fatalf("%q is read as %q, and that as %q", text, code, again)
+		}
+		if twice, ok := otp.ReadCode(code+" "+code, len(code), false); !ok || twice != code {
+			t.Fatalf("%q is read as %q, and twice in a row as %q", text, code, twice)
+		}
 	})
 }

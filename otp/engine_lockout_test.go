@@ -119,8 +119,8 @@ func TestEngineLockout(t *testing.T) {
 // failuresStore keeps the failures that the engine names in its calls.
 type failuresStore struct {
 	otp.Store
-	reserved, resent, answered []otp.Failures
-	unlocked                   []otp.Digest
+	reserved, resent, answered, waited []otp.Failures
+	unlocked                           []otp.Digest
 }
 
 func (s *failuresStore) Reserve(ctx context.Context, r *otp.Reservation) error {
@@ -136,6 +136,11 @@ func (s *failuresStore) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (
 func (s *failuresStore) Attempt(ctx context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	s.answered = append(s.answered, a.Failures)
 	return s.Store.Attempt(ctx, id, a)
+}
+
+func (s *failuresStore) Wait(ctx context.Context, r *otp.Renewal) (time.Duration, error) {
+	s.waited = append(s.waited, r.Failures)
+	return s.Store.Wait(ctx, r)
 }
 
 func (s *failuresStore) Unlock(ctx context.Context, scope string, number otp.Digest) (bool, error) {
@@ -164,12 +169,14 @@ func TestEngineFailures(t *testing.T) {
 						t.Fatal(err)
 					}
 					_, _ = e.Resend(ctx, &p, s, challenge.ID)
-					_, _ = e.Verify(ctx, &p, otp.Verification{ID: challenge.ID, Number: number, Device: device})
+					_, _ = e.Verify(ctx, &p, otp.Verification{ID: challenge.ID, Code: "000000", Number: number, Device: device})
+					_, _ = e.Wait(ctx, &p, s)
 					_, _ = e.Unlock(ctx, scope, number)
 					synctest.Wait()
 					f := spy.reserved[0]
 					same := []otp.Failures{f}
 					if !slices.Equal(spy.reserved, same) || !slices.Equal(spy.resent, same) || !slices.Equal(spy.answered, same) ||
+						!slices.Equal(spy.waited, same) ||
 						!slices.Equal(spy.unlocked, []otp.Digest{f.Number}) {
 						t.Errorf("%s, %s, %q: its steps name different failures", scope, number, device)
 					}

@@ -124,8 +124,9 @@ func TestEngineRemote(t *testing.T) {
 			if challenge.CodeLength != 6 {
 				t.Errorf("a code of %d digits before it is known, want 6", challenge.CodeLength)
 			}
-			for _, guess := range []string{"", theirs} { // there is no code yet
-				e.verify(challenge.ID, guess, otp.ErrWrongCode)
+			e.verify(challenge.ID, "", otp.ErrIncomplete)
+			for range 2 { // there is no code yet
+				e.verify(challenge.ID, theirs, otp.ErrWrongCode)
 			}
 			time.Sleep(2 * time.Second)
 			if got := e.get(challenge.ID); got.Status != otp.Accepted || got.CodeLength != len(theirs) {
@@ -138,7 +139,7 @@ func TestEngineRemote(t *testing.T) {
 			if len(sent) != 2 || sent[0].Code != "" || sent[1].Code != theirs {
 				t.Errorf("sent %+v, want a message without a code and one with theirs", sent)
 			}
-			e.verify(challenge.ID, "", otp.ErrWrongCode)
+			e.verify(challenge.ID, theirs[:3], otp.ErrIncomplete)
 			e.verify(challenge.ID, theirs[:2]+" "+theirs[2:], nil)
 		})
 	}
@@ -164,7 +165,11 @@ func TestEngineRemoteWithout(t *testing.T) {
 			if len(calls) != 1 || calls[0].err == nil || calls[0].messageID != "MSG1" {
 				t.Errorf("Done was told %+v", calls)
 			}
-			e.verify(challenge.ID, theirs, otp.ErrWrongCode)
+			want := otp.ErrWrongCode
+			if _, complete := otp.ReadCode(theirs, 6, true); !complete {
+				want = otp.ErrIncomplete
+			}
+			e.verify(challenge.ID, theirs, want)
 			_, err := e.Issue(context.Background(), &e.policy, otp.Sending{Number: someNumber}, otp.ID{})
 			if !errors.As(err, new(*otp.LimitError)) {
 				t.Errorf("the next sending: %v, want the limit: the first was sent", err)

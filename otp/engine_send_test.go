@@ -145,7 +145,7 @@ func TestEngineUnlisted(t *testing.T) {
 				}
 				e.verify(challenge.ID, e.opened(rec), otp.ErrWrongCode)
 			}
-			e.verify(challenge.ID, "", otp.ErrWrongCode)
+			e.verify(challenge.ID, "000000", otp.ErrWrongCode)
 			e.resend(challenge.ID, unlisted)
 			if got := e.get(challenge.ID).Status; got != otp.Queued {
 				t.Errorf("an unlisted number, resent, is %v, want %v", got, otp.Queued)

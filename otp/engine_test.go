@@ -202,3 +202,31 @@ func TestEngineCounters(t *testing.T) {
 		}
 	})
 }
+
+// TestEngineUsedCode: the right code once more gets ErrUsed with the time of the first, but
+// only for ReuseTime, and only for the same code.
+func TestEngineUsedCode(t *testing.T) {
+	withEngine(t, nil, func(e *engineBench) {
+		challenge := e.issue(otp.Sending{})
+		code := e.lastCode()
+		answer := otp.Verification{ID: challenge.ID, Code: code[:3] + " " + code[3:], Number: someNumber}
+		first, err := e.Verify(context.Background(), &e.policy, answer)
+		if err != nil || first.VerifiedAt.IsZero() {
+			t.Fatalf("the right code: %v, verified at %s", err, first.VerifiedAt)
+		}
+		time.Sleep(otp.ReuseTime - time.Millisecond)
+		again, err := e.Verify(context.Background(), &e.policy, answer)
+		if !errors.Is(err, otp.ErrUsed) || !again.VerifiedAt.Equal(first.VerifiedAt) {
+			t.Errorf("once more: %v, verified at %s; want %v and %s", err, again.VerifiedAt, otp.ErrUsed, first.VerifiedAt)
+		}
+		answer.Code = otherCode(code)
+		if _, err = e.Verify(context.Background(), &e.policy, answer); !errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrUsed) {
+			t.Errorf("another code: %v, want %v", err, otp.ErrNoChallenge)
+		}
+		time.Sleep(time.Millisecond)
+		answer.Code = code
+		if _, err = e.Verify(context.Background(), &e.policy, answer); !errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrUsed) {
+			t.Errorf("after %s: %v, want %v", otp.ReuseTime, err, otp.ErrNoChallenge)
+		}
+	})
+}

@@ -35,6 +35,15 @@ func (s *oneChallenge) Reserve(_ context.Context, r *otp.Reservation) error {
 	return nil
 }
 
+func (s *oneChallenge) Get(_ context.Context, _ string, id otp.ID, _ time.Time) (otp.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.r == nil || s.r.ID != id {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	return otp.Record{Challenge: otp.Challenge{ID: id, CodeLength: s.r.Length, AttemptsLeft: s.r.Attempts}}, nil
+}
+
 func (s *oneChallenge) Settle(context.Context, otp.ID, *otp.Settlement) error { return nil }
 
 func (s *oneChallenge) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
@@ -73,7 +82,7 @@ func ExampleEngine() {
 
 	answer := otp.Verification{ID: challenge.ID, Number: "+6421234567", Code: "12345"} // too short to be right
 	left, err := engine.Verify(ctx, policy, answer)
-	fmt.Println(errors.Is(err, otp.ErrWrongCode), left.AttemptsLeft, "attempts left")
+	fmt.Println(errors.Is(err, otp.ErrIncomplete), left.AttemptsLeft, "attempts left")
 
 	answer.Code = <-sent
 	_, err = engine.Verify(ctx, policy, answer)
@@ -82,7 +91,7 @@ func ExampleEngine() {
 	fmt.Println("once more:", err)
 	// Output:
 	// queued 6 digits
-	// true 4 attempts left
+	// true 5 attempts left
 	// right code: <nil>
 	// once more: no challenge
 }

@@ -15,6 +15,10 @@ type ID = session.ID
 // does not extend it (NIST SP 800-63B-4, section 3.1.3.2: ten minutes).
 const MaxLife = 10 * time.Minute
 
+// ReuseTime is how long a store knows that a code was right, after the challenge has
+// ended. A browser may post a form twice, for example because the answer is slow.
+const ReuseTime = 10 * time.Second
+
 // Status says how far the delivery of a code is.
 type Status string
 
@@ -36,6 +40,7 @@ type Challenge struct {
 	ExpiresAt    time.Time
 	ResendAt     time.Time // the earliest time of a resend
 	Settled      bool      // the outcome of the latest sending is known
+	VerifiedAt   time.Time // when the right code came; zero before
 }
 
 // Policy holds the rules of a gate for its challenges. It has no defaults.
@@ -76,6 +81,12 @@ var (
 	ErrTooManyAttempts = errors.New("too many attempts")
 	// ErrWrongCode says that the code is wrong, and that the attempt was counted.
 	ErrWrongCode = errors.New("wrong code")
+	// ErrIncomplete says that the text cannot be the code, because it does not hold
+	// as many digits. No attempt was counted.
+	ErrIncomplete = errors.New("incomplete code")
+	// ErrUsed says that the code was right, but has been used before, no longer than
+	// ReuseTime ago. It is an ErrNoChallenge.
+	ErrUsed = fmt.Errorf("%w: the code was used before", ErrNoChallenge)
 )
 
 // UnavailableError says that a store is full or down, that too many sends are

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddy-websms/websms/session"
 )
@@ -123,9 +124,17 @@ func recoveryAudience(id ID) string { return "recovery " + string(id[:]) }
 // recoveryCode reads a typed recovery code: in any case, with spaces and hyphens, and
 // with O, I and L for the digits that they look like.
 func recoveryCode(typed string) (code string, ok bool) {
-	code = strings.NewReplacer("O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(digits(typed)))
+	code = strings.NewReplacer("O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(strings.Map(unspaced, typed)))
 	bits, err := recoveryText.DecodeString(code)
 	return code, err == nil && len(bits) == recoverySize && recoveryText.EncodeToString(bits) == code
+}
+
+// unspaced drops the spaces and hyphens of a typed recovery code.
+func unspaced(r rune) rune {
+	if unicode.In(r, unicode.Zs, unicode.Pd) || unicode.IsSpace(r) {
+		return -1
+	}
+	return r
 }
 
 // grouped writes a code in groups of four, for people.

@@ -41,6 +41,12 @@ type Sending struct {
 	Strained func(used int, of Rate)
 }
 
+// The least and the most digits of a code that WebSMS makes.
+const (
+	minRemote = 4
+	maxRemote = 8
+)
+
 // errNoCode is the outcome of a sending if WebSMS was to make the code, and its reply
 // holds none of a usable length.
 var errNoCode = errors.New("the reply holds no code of 4 to 8 digits; the message cannot be verified")
@@ -107,7 +113,7 @@ func (e *Engine) veil(scope string, s *Sending, id ID, sending int, taken time.T
 
 // made seals a code that WebSMS made, for the store.
 func (e *Engine) made(id ID, code string) (*Made, error) {
-	if len(code) < 4 || len(code) > 8 || strings.Trim(code, "0123456789") != "" {
+	if len(code) < minRemote || len(code) > maxRemote || strings.Trim(code, "0123456789") != "" {
 		return nil, errNoCode
 	}
 	sealed, err := e.seal(id, code)

@@ -39,6 +39,11 @@ type Store interface {
 	// ErrExpired, ErrTooManyAttempts or a *LimitError; then nothing has changed.
 	Resend(ctx context.Context, id ID, r *Renewal) (Record, error)
 
+	// Wait returns how long the counters and the failures of r would refuse a
+	// Resend, and 0 if they would not. It does not look at the challenge, and counts
+	// nothing. While only an operator can unlock the number, it returns LongWait.
+	Wait(ctx context.Context, r *Renewal) (time.Duration, error)
+
 	// Settle records the outcome of a sending, and gives it back to the counters
 	// in s.Return. If it is called again for one sending, the latest outcome
 	// counts. If the challenge is gone, Settle only keeps the message id.
@@ -56,6 +61,9 @@ type Store interface {
 	// For a wrong attempt it returns ErrWrongCode and the record after the
 	// attempt. If the attempt has led to a lock, the error is joined with the
 	// *LimitError of that lock.
+	//
+	// For the right proof of a challenge that another attempt has met, no longer
+	// than ReuseTime ago, it returns ErrUsed and a record with VerifiedAt.
 	//
 	// It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, during a lock,
 	// a *LimitError. Then it has neither counted nor compared.
@@ -128,6 +136,9 @@ type Store interface {
 
 // Skew is how far the clocks of nodes that share a store may differ.
 const Skew = 30 * time.Minute
+
+// LongWait is the answer of Store.Wait if only an operator can end the wait.
+const LongWait = 24 * time.Hour
 
 // MaxOf bounds the challenges that Of returns.
 const MaxOf = 20

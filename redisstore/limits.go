@@ -35,6 +35,17 @@ func (s *store) Try(_ context.Context, scope string, c otp.Counter, now time.Tim
 	return err
 }
 
+// Wait implements otp.Store.
+func (s *store) Wait(_ context.Context, r *otp.Renewal) (time.Duration, error) {
+	keys, args := s.appendCounters([]string{s.failures(r.Scope, r.Failures.Number)},
+		[]string{micros(r.Now), failuresOf(&r.Failures)}, r.Scope, r.Counters)
+	wait, err := s.node.do(call(scriptWait, keys, args)).int()
+	if wait < 0 {
+		return otp.LongWait, err
+	}
+	return time.Duration(wait) * time.Microsecond, err
+}
+
 // Used implements otp.Store.
 func (s *store) Used(_ context.Context, scope string, c otp.Counter, now time.Time) ([]int, error) {
 	used := make([]int, len(c.Rates))

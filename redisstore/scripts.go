@@ -18,6 +18,7 @@ var (
 	scriptReserve   = script("head", "wake", "change", "record", "failures", "counters", "reserve")
 	scriptResend    = script("head", "wake", "change", "record", "failures", "counters", "resend")
 	scriptAttempt   = script("wake", "attempt", "head", "change", "record", "failures", "judge")
+	scriptWait      = script("head", "failures", "counters", "wait")
 	scriptLook      = script("head", "change", "record", "look")
 	scriptSettle    = script("head", "wake", "change", "counters", "report", "settle")
 	scriptArrive    = script("head", "wake", "report", "arrive")

@@ -70,6 +70,16 @@ func (p *pair) Resend(ctx context.Context, id otp.ID, r *otp.Renewal) (otp.Recor
 	return one, err
 }
 
+func (p *pair) Wait(ctx context.Context, r *otp.Renewal) (time.Duration, error) {
+	one, err := p.one.Wait(ctx, r)
+	other, otherErr := p.other.Wait(ctx, r)
+	p.alike("Wait", err, otherErr)
+	if one != other {
+		p.t.Errorf("Wait: %s and %s", one, other)
+	}
+	return one, err
+}
+
 func (p *pair) Settle(ctx context.Context, id otp.ID, s *otp.Settlement) error {
 	one, other := p.one.Settle(ctx, id, s), p.other.Settle(ctx, id, s)
 	p.alike("Settle", one, other)

@@ -50,6 +50,7 @@ func run(t *testing.T, open Open) {
 		tests []test
 	}{
 		{"challenge", challengeTests},
+		{"reuse", reuseTests},
 		{"limits", limitTests},
 		{"used", usedTests},
 		{"of a number", ofTests},

@@ -1,5 +1,5 @@
 -- Handles all attempts that attempt.lua leaves: all but the common right code.
-local c = read(KEYS[1], 'p', 'o', 'x')
+local c = read(KEYS[1], 'p', 'o', 'x', 'v')
 local wrong = c[12] or ''
 if c[9] and string.find(c[9], ARGV[3], 1, true) then return tonumber(c[4]) end -- asked again
 local f = failures(KEYS[2], ARGV[5])
@@ -8,13 +8,19 @@ if string.find(wrong, ARGV[3], 1, true) then -- asked again
   return answer(c, 'wrong')
 end
 local why = over(c)
+if why == 'none' and c[13] and ARGV[4] == c[10] then -- the code was right before
+  local nonce, at = string.match(c[13], '^(%w+) (%d+)$')
+  if nonce and string.find(c[9], nonce .. ' ', 1, true) and now - tonumber(at) < tonumber(ARGV[6]) then
+    return answer(c, 'used', '', tonumber(at))
+  end
+end
 if why then return answer(c, why) end
 if f then
   local limit, wait = locked(f.known, f)
   if limit then return answer(c, 'limit', limit, wait) end
 end
 if ARGV[4] == c[10] and c[11] ~= '0' then -- if WebSMS refused every sending, nobody can know the code
-  change(KEYS[1], 'm', ARGV[3] .. ' ')
+  change(KEYS[1], 'm', ARGV[3] .. ' ', 'v', ARGV[3] .. ' ' .. ARGV[1])
   if f and f.known and f.field ~= 'o' then redis.call('HDEL', KEYS[2], f.field) end
   wake(ARGV[2])
   return tonumber(c[4])

@@ -25,6 +25,7 @@ if limit then return answer(c, 'limit', limit, wait) end
 local was = c[4]
 local resend = now + tonumber(ARGV[5]) * 2 ^ sendings
 dies = math.min(math.max(dies, now + tonumber(ARGV[4])), tonumber(c[10]) + tonumber(ARGV[6]))
+if sendings + 1 >= tonumber(ARGV[7]) then resend = math.max(resend, dies) end
 c[1], c[4], c[5], c[6], c[7] = 'queued', int(dies), int(resend), '0', int(sendings + 1)
 change(KEYS[1], 'u', c[1], 'd', c[4], 'e', c[5], 't', c[6], 'n', c[7], 'r', '0',
   'z', int(now), 'o', int(tonumber(c[11]) + 1), 'g', c[3], 'y', resends .. ARGV[3] .. ' ')
