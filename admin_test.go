@@ -105,7 +105,7 @@ func TestAdminUnlocks(t *testing.T) {
 		for range 2 {
 			wrong := strings.Repeat("9", 6)
 			owner.Ask(number)
-			for range 3 {
+			for range 5 {
 				owner.AnswerWith(wrong)
 			}
 		}

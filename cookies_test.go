@@ -90,6 +90,8 @@ func TestCookieAttributes(t *testing.T) {
 			if c.domain != "" {
 				device = c.session + "_device"
 			}
+			probe := c.others + "_probe"
+			want("login", visit(http.MethodGet, "/.websms/login", nil), probe, func(maxAge int) bool { return maxAge == 30*86400 })
 			for _, remember := range []string{"", "1"} {
 				number := harness.FreshNumber()
 				a := visit(http.MethodPost, "/.websms/send", []string{"phone", number})
@@ -109,6 +111,9 @@ func TestCookieAttributes(t *testing.T) {
 			a := visit(http.MethodPost, "/.websms/logout", nil)
 			want("logout", a, c.session, gone)
 			want("logout", a, c.others+"_challenge", gone)
+			if a.SetCookie(probe) != nil || held[probe] == "" {
+				t.Errorf("logout touches %s: %v", probe, a.Header["Set-Cookie"])
+			}
 			want("logout", a, c.others+"_notice", func(maxAge int) bool { return maxAge > 0 && maxAge <= 60 })
 			if a = visit(http.MethodGet, "/.websms/login", nil); !strings.Contains(a.Text, "You are signed out.") {
 				t.Errorf("after logout: %s", harness.Excerpt(a.Text))

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/caddy-websms/websms/internal/harness"
 )
@@ -200,7 +201,7 @@ func TestNumbers(t *testing.T) {
 	} {
 		for _, phone := range c.list {
 			w.WantSends(phone, 0, "+64274000001", func() {
-				b := w.Browser()
+				b := w.Browser().Visit()
 				a := b.Request(phone)
 				harness.WantProblem(t, phone, a, http.StatusUnprocessableEntity, c.slug)
 				html := b.Post("/.websms/send", []string{"phone", phone, "rd", "/a"}, harness.Page)
@@ -212,10 +213,14 @@ func TestNumbers(t *testing.T) {
 					if len(a.Cookies()) > 0 {
 						t.Errorf("%q: sets %v", phone, a.Cookies())
 					}
-					if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.Text, phone) || len(bare) > 6 &&
-						strings.Contains(digitsOf(a.Text), bare) {
-						t.Errorf("%q is repeated to who sent it", phone)
-					}
+				}
+				if bare := digitsOf(phone); len(phone) > 4 && strings.Contains(a.Text, phone) || len(bare) > 6 &&
+					strings.Contains(digitsOf(a.Text), bare) {
+					t.Errorf("%q is repeated to a program", phone)
+				}
+				if !strings.Contains(harness.UnescapeHTML(html.Text), ` value="`+phone+`"`) && strings.TrimSpace(phone) != "" &&
+					utf8.ValidString(phone) {
+					t.Errorf("%q does not stay in its field: %s", phone, harness.Excerpt(html.Text))
 				}
 			})
 		}

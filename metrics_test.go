@@ -143,7 +143,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 	moves(t, admin, "a number that is not listed", func() { ask("+6421999999") }, map[string]float64{sent("withheld"): 1, live: 1})
 	moves(t, admin, "no answer", func() { w.Sim.Next(websmstest.ResetReply()); ask("+6421000002") },
 		map[string]float64{sent("unknown"): 1, api("otp", "unavailable"): 1})
-	moves(t, admin, "no funds", func() { w.Sim.Next(websmstest.InsufficientFunds200()); ask("+6421000002") },
+	moves(t, admin, "no funds", func() { w.Sim.Next(websmstest.InsufficientFunds200()); ask("+6421000003") },
 		map[string]float64{sent("refused_funds"): 1, api("otp", "funds"): 1})
 	moves(t, admin, "a bad request", func() { w.Sim.Next(websmstest.InvalidRequest()); ask("+6421000002") },
 		map[string]float64{sent("failed"): 1, api("otp", "bad_request"): 1})
@@ -187,7 +187,7 @@ func TestMetricsThroughAWalk(t *testing.T) {
 func TestMetricsOfCredentials(t *testing.T) {
 	w := harness.Start(t, harness.Setup{API: websmstest.Options{ClientSecret: "another"}})
 	admin := harness.StartAdmin(w, "")
-	moves(t, admin, "a wrong secret", func() { w.Browser().Post("/.websms/send", []string{"phone", "+6421000001"}) }, map[string]float64{
+	moves(t, admin, "a wrong secret", func() { w.Browser().Request("+6421000001") }, map[string]float64{
 		metric + `sends_total{result="refused_credentials"}`:                   1,
 		metric + `token_refreshes_total{result="failed"}`:                      1,
 		metric + `api_duration_seconds{endpoint="token",result="credentials"}`: 1,

@@ -50,7 +50,7 @@ func TestRestart(t *testing.T) {
 		stopAndStart(w)
 		b.Client.CloseIdleConnections()
 		guesser.Client.CloseIdleConnections()
-		a := guesser.AnswerWith("00000000")
+		a := guesser.AnswerWith("000000")
 		harness.WantStatus(t, "a guess", a, http.StatusUnprocessableEntity)
 		left--
 		if got := a.JSON("attempts_left"); got != float64(left) {

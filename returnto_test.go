@@ -16,7 +16,7 @@ import (
 // JSON.
 func TestReturnThroughFlow(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	stranger, b := w.Browser(), w.Browser()
+	stranger, b := w.Browser(), w.Browser().Visit()
 	targets := append(append(append([]string{strings.Repeat("/x", 999)}, harness.HostileTargets...), harness.HarmlessTargets...),
 		harness.OwnTargets...)
 	for rd := range harness.MendedTargets {
@@ -127,7 +127,7 @@ func TestRefusalsKeepTarget(t *testing.T) {
 		}
 	}
 
-	b, number := w.Browser(), harness.FreshNumber()
+	b, number := w.Browser().Visit(), harness.FreshNumber()
 	check("no number", send(b, "12"), http.StatusUnprocessableEntity)
 	check("a foreign number", send(b, "+14155550123"), http.StatusUnprocessableEntity)
 	check("no challenge", enter(b, "123456"), http.StatusConflict)
@@ -142,9 +142,9 @@ func TestRefusalsKeepTarget(t *testing.T) {
 	harness.WantStatus(t, "send", send(b, number), http.StatusSeeOther)
 	check("the code that locks", b.Post("/.websms/verify", []string{"code", harness.OtherCode(w.CodeFor(number, 2))}, harness.Page),
 		http.StatusUnprocessableEntity)
-	check("a locked number", send(w.Browser(), number), http.StatusTooManyRequests)
+	check("a locked number", send(w.Browser().Visit(), number), http.StatusTooManyRequests)
 
-	b = w.Browser()
+	b = w.Browser().Visit()
 	number = harness.FreshNumber()
 	harness.WantStatus(t, "send", send(b, number), http.StatusSeeOther)
 	now.Advance(61 * time.Second)

@@ -156,7 +156,7 @@ func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Recor
 	switch {
 	case err == nil:
 		m.drop(rec)
-		m.met.put(id, metCode{a.Proof, instantOf(a.Now)}, a.Now, a.Now.Add(otp.ReuseTime))
+		m.met.put(id, metCode{a.Proof, a.Exact}, a.Now, a.Now.Add(otp.ReuseTime))
 	case errors.Is(err, otp.ErrNoChallenge): // another attempt was faster
 		after, err = m.metBefore(id, a)
 	}
@@ -169,7 +169,7 @@ func (m *memory) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Recor
 // metCode is a code that was right, and the time when it was.
 type metCode struct {
 	proof otp.Digest
-	at    instant
+	at    time.Time
 }
 
 // metBefore answers an attempt at a challenge that has ended. The caller holds mu.
@@ -178,7 +178,7 @@ func (m *memory) metBefore(id otp.ID, a *otp.Answer) (otp.Record, error) {
 	if !known || !constantTimeEqual(&a.Proof, &met.proof) {
 		return otp.Record{}, otp.ErrNoChallenge
 	}
-	return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: met.at.time()}}, otp.ErrUsed
+	return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: met.at}}, otp.ErrUsed
 }
 
 // Get implements otp.Store.

@@ -18,7 +18,8 @@ type Engine struct {
 	store    Store
 	ring     *session.Ring
 	dispatch *dispatcher
-	now      func() time.Time
+	now      func() time.Time // in whole microseconds, as a Store asks
+	exact    func() time.Time
 	random   io.Reader
 }
 
@@ -41,7 +42,7 @@ func NewEngine(c Config) *Engine {
 	}
 	return &Engine{
 		store: c.Store, ring: c.Ring, random: c.Random,
-		now:      func() time.Time { return c.Now().Truncate(time.Microsecond) }, // as a Store asks
+		now: func() time.Time { return c.Now().Truncate(time.Microsecond) }, exact: c.Now,
 		dispatch: newDispatcher(c.Sender),
 	}
 }
@@ -193,12 +194,13 @@ func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challen
 	if !complete {
 		return found.Challenge, cmp.Or(err, ErrIncomplete)
 	}
-	now := e.now()
+	exact := e.exact()
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
-		Scope: p.Scope, Proof: e.proof(v.ID, code), Failures: e.failures(p, v.Number, v.Device), Now: now,
+		Scope: p.Scope, Proof: e.proof(v.ID, code), Failures: e.failures(p, v.Number, v.Device),
+		Now: exact.Truncate(time.Microsecond), Exact: exact,
 	})
 	if err == nil {
-		rec.VerifiedAt = now
+		rec.VerifiedAt = exact
 	}
 	return rec.Challenge, err
 }

@@ -44,6 +44,9 @@ type Answer struct {
 	Proof    Digest
 	Failures Failures
 	Now      time.Time
+	// Exact is Now to the nanosecond. The store keeps it for the right attempt, and
+	// returns it as VerifiedAt with ErrUsed. It does not calculate with it.
+	Exact time.Time
 }
 
 // Reservation is a new challenge, for Store.Reserve.

@@ -14,6 +14,9 @@ import (
 
 func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
 
+// nanos writes an exact time. Scripts keep it, but do not calculate with it.
+func nanos(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
+
 func span(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
 
 // millis rounds up, so that Redis forgets nothing too early.

@@ -101,11 +101,11 @@ func read(id otp.ID, reply []string) (rec otp.Record, err error) {
 		}
 	}
 	if reply[0] == "used" && len(reply) > 2 {
-		at, err := strconv.ParseInt(reply[2], 10, 64)
+		at, err := strconv.ParseInt(reply[1], 10, 64)
 		if err != nil {
 			return rec, errReply
 		}
-		return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: time.UnixMicro(at)}}, otp.ErrUsed
+		return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: time.Unix(0, at)}}, otp.ErrUsed
 	}
 	var limit *otp.LimitError
 	if len(reply) > 2 && reply[1] != "" {

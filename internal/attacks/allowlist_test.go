@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +15,11 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// seenBy holds all that a browser sees of an answer, except for the sealed content of cookies.
+// formID matches the name of a challenge in its form, which is random.
+var formID = regexp.MustCompile(`name="challenge" value="[-_0-9A-Za-z]{16}"`)
+
+// seenBy holds all that a browser sees of an answer, except for the sealed content of cookies and
+// the random name of a challenge.
 func seenBy(a harness.Answer) string {
 	var lines []string
 	for name, values := range a.Header {
@@ -33,7 +38,7 @@ func seenBy(a harness.Answer) string {
 		}
 	}
 	slices.Sort(lines)
-	return a.Status + "\n" + strings.Join(lines, "\n") + "\n\n" + a.Text
+	return a.Status + "\n" + strings.Join(lines, "\n") + "\n\n" + formID.ReplaceAllString(a.Text, "(a challenge)")
 }
 
 // A visitor cannot tell a listed number from an unlisted one by any answer. Nothing is sent to an
@@ -64,13 +69,15 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 
 	both("send", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
 	settled("send", 2)
+	both("send again too early", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
+	now.Advance(30 * time.Second)
 	both("send by a person", func(b *harness.Browser, number string) harness.Answer {
 		return b.Post("/.websms/send", []string{"phone", number, "rd", "/a"}, harness.Page)
 	})
 	settled("send by a person", 4)
 	resend := func(b *harness.Browser, _ string) harness.Answer { return b.Resend() }
 	both("resend too early", resend)
-	now.Advance(30 * time.Second)
+	now.Advance(time.Minute)
 	w.Sim.SetDelivery(websmstest.Undelivered)
 	both("resend", resend)
 	settled("resend", 6)
@@ -96,6 +103,7 @@ func TestOutsidersAreAnsweredAlike(t *testing.T) {
 	// one, and costs the same.
 	w.Sim.Always(websmstest.InsufficientFunds200())
 	for range 3 {
+		inside, outside = w.Browser(), w.Browser()
 		both("send without funds", func(b *harness.Browser, number string) harness.Answer { return b.Request(number) })
 		harness.Eventually(t, "both are accepted", func() bool { return status(inside) == "accepted" && status(outside) == "accepted" })
 	}
@@ -153,6 +161,7 @@ func TestDeliveryShowsToKnownBrowser(t *testing.T) {
 	if got := status(stranger); got != "accepted" {
 		t.Errorf("when the list is gone, a stranger sees %v", got)
 	}
+	stranger = w.Browser()
 	stranger.Ask(harness.Listed)
 	harness.Eventually(t, "without a list a stranger sees the delivery", func() bool { return status(stranger) == "delivered" })
 }

@@ -106,7 +106,7 @@ func TestPerNumber(t *testing.T) {
 				}
 			}
 			wantWait(t, what+", by resend", b.Resend(), "rate_limited", after)
-			a := w.Browser().Post("/.websms/send", []string{"phone", number}, harness.Page)
+			a := w.Browser().Visit().Post("/.websms/send", []string{"phone", number}, harness.Page)
 			if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != after || len(a.Cookies()) > 0 ||
 				!strings.Contains(a.Text, "Please wait a little") {
 				t.Errorf("%s, for a person: %s %s", what, a.Status, harness.Excerpt(a.Text))
@@ -232,7 +232,7 @@ func TestStoreIsFull(t *testing.T) {
 	harness.AskFor(w, second)
 	sent := w.Sim.Counts().OTPRequests
 	wantWait(t, "a third", w.Browser().Request(harness.FreshNumber()), "unavailable", "240")
-	a := w.Browser().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page)
+	a := w.Browser().Visit().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page)
 	if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") != "240" {
 		t.Errorf("a third, for a person: %s", a.Status)
 	}

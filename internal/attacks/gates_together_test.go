@@ -41,7 +41,7 @@ func TestSecondGateLiftsNoLock(t *testing.T) {
 		waiting.Post("/lax/.websms/send", []string{"phone", number}, harness.API), http.StatusAccepted)
 	w.CodeFor(number, 1)
 	harness.SendWrongs(w, number, 10)
-	waiting.Post("/lax/.websms/verify", []string{"code", "00"}, harness.API)
+	waiting.Post("/lax/.websms/verify", []string{"code", "000000"}, harness.API)
 	wantWait(t, "the strict gate", w.Browser().Request(number), "rate_limited", "2592000")
 }
 

@@ -133,7 +133,7 @@ func TestStolenDevice(t *testing.T) {
 			w.CodeFor(number, 1)
 			both := harness.With("Cookie", stolen.Get("Cookie")+"; websms_session_challenge="+challenge.Value)
 			for range 10 {
-				if thief.AnswerWith("00", both).StatusCode == http.StatusUnprocessableEntity {
+				if thief.AnswerWith("000000", both).StatusCode == http.StatusUnprocessableEntity {
 					guesses++
 				}
 			}

@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +78,8 @@ func TestPrefixOnTheWire(t *testing.T) {
 			case want == ours && (reply.Status == http.StatusUnauthorized || reply.Status == 0 || reply.Status >= 500):
 				t.Errorf("%s; want one of our own answers", what)
 			}
-			if strings.Contains(reply.Body, "root:") || len(reply.Field("Set-Cookie")) > 0 {
+			set := slices.DeleteFunc(reply.Field("Set-Cookie"), func(c string) bool { return strings.HasPrefix(c, "websms_session_probe=1;") })
+			if strings.Contains(reply.Body, "root:") || len(set) > 0 {
 				t.Errorf("%s, sets %q", what, reply.Field("Set-Cookie"))
 			}
 		}

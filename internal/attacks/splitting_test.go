@@ -65,6 +65,7 @@ func TestResponseSplitting(t *testing.T) {
 		return w.Exchange(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields + length + "\r\n" + body)
 	}
 	const html, json, form = "Accept: text/html\r\n", "Accept: application/json\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"
+	const keeps = "Cookie: websms_session_probe=1\r\n"
 	for _, end := range breaks {
 		text := "/a" + end + "Injected: x" + end + "Set-Cookie: injected=x"
 		query, escaped := url.QueryEscape(text), url.PathEscape(text)
@@ -79,10 +80,11 @@ func TestResponseSplitting(t *testing.T) {
 			"under the prefix, in JSON":  request("GET", "/.websms/login"+escaped, json, ""),
 			"an asset":                   request("GET", "/.websms/assets/"+escaped, html, ""),
 			"the prefix itself":          request("GET", "/.websms/?"+query, html, ""),
-			"send":                       request("POST", "/.websms/send", html+form, "phone="+query+"&rd="+query),
-			"send of a number": request("POST", "/.websms/send", html+form,
+			"send":                       request("POST", "/.websms/send", html+form+keeps, "phone="+query+"&rd="+query),
+			"send of a number": request("POST", "/.websms/send", html+form+keeps,
 				"phone="+url.QueryEscape("021 234 567"+end+"Injected: x")+"&rd="+query),
 			"send, for a program":         request("POST", "/.websms/send", json+form, "phone="+query+"&rd="+query),
+			"send without cookies":        request("POST", "/.websms/send", html+form, "phone="+query+"&rd="+query),
 			"send without a content type": request("POST", "/.websms/send", html, "phone="+query),
 			"verify":                      request("POST", "/.websms/verify", html+form, "code="+query),
 			"resend":                      request("POST", "/.websms/resend", html+form, "rd="+query),
@@ -97,7 +99,7 @@ func TestResponseSplitting(t *testing.T) {
 		}
 		// Follow the redirects to their end.
 		number := harness.FreshNumber()
-		stranger := w.Browser()
+		stranger := w.Browser().Visit()
 		a := stranger.Post("/.websms/send", []string{"phone", number, "rd", text}, harness.Page)
 		harness.WantStatus(t, "send", a, http.StatusSeeOther)
 		challenge := "Cookie: " + stranger.Cookies() + "\r\n"

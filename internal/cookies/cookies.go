@@ -1,6 +1,7 @@
 // Package cookies holds the state that a browser keeps for a gate: its session, its
-// challenge, the numbers that it has verified, and a notice for the next page. All but
-// the notice are sealed, so a client can neither read nor forge them.
+// challenge, the numbers that it has verified, a notice for the next page, and a probe that
+// shows whether it keeps cookies. All but the last two are sealed, so a client can neither
+// read nor forge them.
 package cookies
 
 import (
@@ -18,6 +19,7 @@ type Names struct {
 	challenge string
 	device    string
 	notice    string
+	probe     string
 	domain    string // the domain that shares sessions, or ""
 }
 
@@ -27,7 +29,10 @@ const hostPrefix = "__Host-"
 // New returns the cookies of a gate. name is the configured name of the session cookie.
 // domain is the domain that shares sessions, or "".
 func New(name, domain string) Names {
-	return Names{session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", domain: domain}
+	return Names{
+		session: name, challenge: name + "_challenge", device: name + "_device", notice: name + "_notice", probe: name + "_probe",
+		domain: domain,
+	}
 }
 
 // Own reports whether a cookie belongs to this gate, with or without the prefix
@@ -42,7 +47,11 @@ func (c *Names) Own(name string) bool {
 			return false
 		}
 	}
-	return base == "" || base == "_challenge" || base == "_device" || base == "_notice"
+	switch base {
+	case "", "_challenge", "_device", "_notice", "_probe":
+		return true
+	}
+	return false
 }
 
 // shared reports whether a cookie goes to every host of the domain.

@@ -2,6 +2,7 @@ package cookies
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -99,18 +100,30 @@ func (b *Browser) Renewal(s session.Session) string {
 	return b.field(b.session, sealed, b.HTTPS, 0)
 }
 
-// StartSession gives the browser a new session for the number of a challenge, which
-// the person has just verified by means. It replaces any session and challenge that
-// the browser had.
-func (b *Browser) StartSession(c *Challenge, means session.Means, remember bool) (session.Session, error) {
+// Proof is how and when a person proved who they are.
+type Proof struct {
+	Session  session.ID // the ID of the session that comes of the proof
+	At       time.Time
+	Means    session.Means
+	Remember bool // the person ticked "trust this device"
+}
+
+// NewSession returns the session that comes of a proof. The person is that of a challenge.
+func (b *Browser) NewSession(c *Challenge, p Proof) session.Session {
 	s := session.Session{
-		ID: session.NewID(), Number: c.Number.E164, Region: c.Number.Region, User: c.User,
-		Remember: remember && b.Life.Remember > 0, Means: means,
+		ID: p.Session, Number: c.Number.E164, Region: c.Number.Region, User: c.User,
+		Remember: p.Remember && b.Life.Remember > 0, Means: p.Means,
 	}
-	b.Life.Begin(&s, b.Now)
+	b.Life.Begin(&s, p.At)
+	return s
+}
+
+// SetSession gives the browser a session. It replaces any session and challenge that the
+// browser had.
+func (b *Browser) SetSession(s *session.Session) error {
 	sealed, err := s.Seal(b.Vault.Ring, b.audience())
 	if err != nil {
-		return s, err
+		return err
 	}
 	var life time.Duration
 	if s.Remember {
@@ -118,7 +131,7 @@ func (b *Browser) StartSession(c *Challenge, means session.Means, remember bool)
 	}
 	b.set(b.W, b.session, sealed, b.HTTPS, life)
 	b.DropChallenge()
-	return s, nil
+	return nil
 }
 
 // EndSessions revokes all sessions that the browser sent. It also revokes one that was
@@ -227,4 +240,23 @@ func (b *Browser) TakeNotice(notice string) bool {
 		b.set(b.W, b.notice, "", b.HTTPS, -1)
 	}
 	return left
+}
+
+// probeLife is how long the probe cookie lasts.
+const probeLife = 30 * 24 * time.Hour
+
+// Probe sets the probe cookie. A browser that keeps no cookies sends none of the gate with
+// its next form, so the gate can say so before it sends a code.
+func (b *Browser) Probe() { b.set(b.W, b.probe, "1", b.HTTPS, probeLife) }
+
+// KeepsCookies reports whether the browser has sent any cookie of the gate.
+func (b *Browser) KeepsCookies() bool {
+	for _, field := range request.CookieFields(b.R) {
+		for pair := range strings.SplitSeq(field, ";") {
+			if name, _, _ := strings.Cut(pair, "="); b.Own(strings.TrimSpace(name)) {
+				return true
+			}
+		}
+	}
+	return false
 }

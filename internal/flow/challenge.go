@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"time"
 
@@ -40,8 +42,49 @@ func (f *Flow) viewOf(v *visit, cookie *cookies.Challenge, c otp.Challenge) chal
 	}
 	return challengeView{
 		Status: status, Masked: number.Mask(cookie.Number.E164), CodeLength: length, AttemptsLeft: c.AttemptsLeft,
-		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: request.RoundUp(c.ResendAt).UTC(),
+		ExpiresAt: c.ExpiresAt.UTC().Truncate(time.Second), ResendAt: request.RoundUp(f.resendAt(v, cookie, c)).UTC(),
 	}
+}
+
+// resendAt returns when a challenge can be sent again, as far as the gate knows: after the
+// cooldown, and when no limit refuses it. It asks for the limits once in a visit. A stream
+// that asked again would tell a client of a restricted gate of changes that viewOf hides.
+func (f *Flow) resendAt(v *visit, cookie *cookies.Challenge, c otp.Challenge) time.Time {
+	if v.limited.IsZero() {
+		v.limited = f.Now()
+		s := otp.Sending{Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164), IP: request.Network(v.R)}
+		if wait, err := f.Engine.Wait(v.R.Context(), &f.Policy, s); err == nil { // otherwise a resend will tell
+			v.limited = v.limited.Add(wait)
+		}
+	}
+	if v.limited.After(c.ResendAt) {
+		return v.limited
+	}
+	return c.ResendAt
+}
+
+// returnTo returns where a browser with a challenge goes after the login: what the form or
+// the address names, and otherwise what the challenge remembers.
+func (f *Flow) returnTo(v *visit, cookie *cookies.Challenge) string {
+	switch query := v.url.Query(); {
+	case v.form.Has("rd"):
+		return request.ReturnTarget(v.form.Get("rd"), f.Prefix)
+	case query.Has("rd"):
+		return request.ReturnTarget(query.Get("rd"), f.Prefix)
+	}
+	return cookie.ReturnTo
+}
+
+// formID returns the name by which a page knows its challenge. It is a hash, because no
+// page has the ID itself, by which logs name the challenge.
+func formID(id otp.ID) string {
+	sum := sha256.Sum256(append([]byte("websms form "), id[:]...))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// isOver reports whether err says that a challenge takes no more answers.
+func isOver(err error) bool {
+	return errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrExpired) || errors.Is(err, otp.ErrTooManyAttempts)
 }
 
 // asExpired returns otp.ErrExpired if err says that there is no challenge and the

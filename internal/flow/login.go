@@ -25,22 +25,38 @@ func (f *Flow) getLogin(v *visit) error {
 		Mode   string  `json:"mode"`
 		Masked *string `json:"masked"`
 	}{Mode: "number"}
-	page := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
 	if f.FirstFactor != nil {
-		page.Masked = number.Mask(v.number.E164)
-		mode.Mode, mode.Masked = "second_factor", &page.Masked
+		masked := number.Mask(v.number.E164)
+		mode.Mode, mode.Masked = "second_factor", &masked
 	}
 	if request.PrefersJSON(v.R) {
 		return request.WriteJSON(v.W, http.StatusOK, "application/json", mode)
 	}
+	v.Probe()
+	page := f.loginForm(v, rd)
 	page.SignedOut = v.TakeNotice(cookies.NoticeSignedOut)
 	return f.Pages.Write(v.W, http.StatusOK, page)
+}
+
+// loginForm returns the number form. It leads back to the code form while the browser has
+// a challenge.
+func (f *Flow) loginForm(v *visit, rd string) pages.Login {
+	page := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
+	if f.FirstFactor != nil {
+		page.Masked = number.Mask(v.number.E164)
+	}
+	if cookie, ok := f.challengeOf(v); ok {
+		_, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
+		page.Pending = err == nil
+	}
+	return page
 }
 
 // refuseNumber shows the number form again with the mistake in the number. err is the
 // error of number.Policy.Parse.
 func (f *Flow) refuseNumber(v *visit, rd string, err error) error {
-	again := pages.Login{ReturnTo: rd, Example: f.Numbers.Example()}
+	again := f.loginForm(v, rd)
+	again.Phone = v.form.Get("phone")
 	if errors.Is(err, number.ErrCountry) {
 		again.Problem = pages.CountryNotAllowed()
 		return f.refuse(v.W, v.R, problemCountry, again)

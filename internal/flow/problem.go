@@ -37,6 +37,8 @@ var (
 	problemBadRequest  = fixedProblem("bad_request", "The body could not be read", http.StatusBadRequest, pages.BadRequest())
 	problemMediaType   = fixedProblem("unsupported_media_type", "Send a form or JSON", http.StatusUnsupportedMediaType, pages.BadRequest())
 	problemNoChallenge = fixedProblem("no_challenge", "No code is awaited", http.StatusConflict, pages.NoChallenge())
+	problemOther       = fixedProblem("other_challenge", "A newer code was asked for", http.StatusConflict, pages.NoChallenge())
+	problemCookiesOff  = fixedProblem("cookies_off", "The browser sends no cookies", http.StatusBadRequest, nil)
 	problemExpired     = fixedProblem("code_expired", "The code has expired", http.StatusGone, pages.Expired())
 	problemTooMany     = fixedProblem("too_many_attempts", "Too many attempts", http.StatusTooManyRequests, pages.TooManyAttempts())
 	problemInvalid     = fixedProblem("invalid_number", "Not a mobile number", http.StatusUnprocessableEntity, nil)
@@ -65,6 +67,13 @@ func noNumber(page pages.View) problem {
 // browser may still answer the challenge.
 func problemWrongCode(attemptsLeft int) problem {
 	return problem{Type: typeWrongCode, Title: "Wrong code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft}
+}
+
+// problemIncomplete returns the problem of a text that cannot be the code.
+func problemIncomplete(attemptsLeft int) problem {
+	return problem{
+		Type: "incomplete_code", Title: "Not all digits of the code", Status: http.StatusUnprocessableEntity, AttemptsLeft: &attemptsLeft,
+	}
 }
 
 // problemOf returns the problem that the client sees for an error of the engine or of

@@ -59,8 +59,8 @@ func (f *Flow) postRecover(v *visit) error {
 		return f.refuseRecovery(v, &cookie, e, err)
 	}
 	v.EndSessions()
-	s, err := v.StartSession(&cookie, session.RecoveryCode, false)
-	if err != nil {
+	s := v.NewSession(&cookie, cookies.Proof{Session: session.NewID(), At: v.Now, Means: session.RecoveryCode})
+	if err := v.SetSession(&s); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	f.countCode(v, telemetry.CodeRecovery)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,6 +24,8 @@ type visit struct {
 	// for a personal endpoint behind a first factor.
 	user   string
 	number number.Number
+
+	limited time.Time // the earliest time of a resend by the limits; zero: not known yet
 }
 
 // endpoint is one path below the prefix, with its methods. get also answers HEAD. A nil function means

@@ -31,6 +31,7 @@ func (f *Flow) getVerify(v *visit) error {
 		request.Redirect(v.W, http.StatusSeeOther, location)
 		return nil
 	}
+	cookie.ReturnTo = f.returnTo(v, &cookie)
 	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
 	if err != nil {
 		if err = asExpired(&cookie, err, v.Now); errors.Is(err, otp.ErrNoChallenge) && !request.PrefersJSON(v.R) {
@@ -51,46 +52,75 @@ func (f *Flow) getVerify(v *visit) error {
 func (f *Flow) codeForm(v *visit, cookie *cookies.Challenge, c otp.Challenge) pages.Verify {
 	shown := f.viewOf(v, cookie, c)
 	return pages.Verify{
-		Masked: shown.Masked, ReturnTo: cookie.ReturnTo, CodeLength: shown.CodeLength, AttemptsLeft: c.AttemptsLeft,
+		Challenge: formID(cookie.ID), Masked: shown.Masked, ReturnTo: cookie.ReturnTo,
+		CodeLength: shown.CodeLength, AnyLength: f.Policy.Remote, AttemptsLeft: c.AttemptsLeft,
 		SecondFactor: f.FirstFactor != nil, Status: string(shown.Status),
-		ExpiresAt: c.ExpiresAt, ResendAt: c.ResendAt, Now: v.Now, Remember: f.Jar.Life.Remember,
+		ExpiresAt: c.ExpiresAt, ResendAt: f.resendAt(v, cookie, c), Now: v.Now, Remember: f.Jar.Life.Remember,
 	}
 }
 
 // postVerify compares the posted code with the browser's challenge. The right code
 // starts a new session and revokes the sessions that the browser had.
+//
+// A page names its challenge. If it has posted the right code twice, for example because
+// the first answer was slow, the second answer has the same session.
 func (f *Flow) postVerify(v *visit) error {
 	cookie, ok := f.challengeOf(v)
 	if !ok {
 		return f.refuseVerify(v, &cookies.Challenge{ReturnTo: f.target(v)}, otp.ErrNoChallenge)
 	}
-	left, err := f.Engine.Verify(v.R.Context(), &f.Policy, otp.Verification{
+	cookie.ReturnTo = f.returnTo(v, &cookie)
+	page := v.form.Get("challenge")
+	if page != "" && page != formID(cookie.ID) {
+		return f.refuseOther(v, &cookie)
+	}
+	c, err := f.Engine.Verify(v.R.Context(), &f.Policy, otp.Verification{
 		ID: cookie.ID, Code: v.form.Get("code"), Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164),
 	})
-	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
-	if errors.Is(err, otp.ErrWrongCode) {
-		return f.refuseCode(v, &cookie, left, err, remember)
+	twice := page != "" && errors.Is(err, otp.ErrUsed)
+	if twice {
+		err = nil
 	}
-	e := f.entry(v, &cookie)
-	if err == nil && !f.Numbers.Allowed(cookie.Number) { // the list may have changed since the code was sent
+	remember := slices.Contains([]string{"1", "true", "on"}, v.form.Get("remember"))
+	switch {
+	case errors.Is(err, otp.ErrWrongCode):
+		return f.refuseCode(v, &cookie, c, err, remember)
+	case errors.Is(err, otp.ErrIncomplete):
+		return f.refuseIncomplete(v, &cookie, c, remember)
+	case err == nil && !f.Numbers.Allowed(cookie.Number): // the list may have changed since the code was sent
 		err = otp.ErrNoChallenge
 	}
+	e := f.entry(v, &cookie)
 	if err != nil {
 		if errors.As(err, new(*otp.LimitError)) {
 			f.audit(telemetry.EntryLimited, e, zap.Error(err))
 		}
 		return f.refuseVerify(v, &cookie, asExpired(&cookie, err, v.Now))
 	}
-	v.EndSessions()
-	s, err := v.StartSession(&cookie, session.SMS, remember)
-	if err != nil {
+	s := v.NewSession(&cookie, cookies.Proof{Session: f.sessionOf(cookie.ID), At: c.VerifiedAt, Means: session.SMS, Remember: remember})
+	switch {
+	case !twice:
+		v.EndSessions()
+	case v.Vault.Ended(&s, v.Realm): // the person has signed out since
+		return f.refuseVerify(v, &cookie, otp.ErrNoChallenge)
+	}
+	if err := v.SetSession(&s); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.LearnDevice(cookie.Number.E164)
-	f.countCode(v, telemetry.CodeRight)
-	f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
-	f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+	if !twice {
+		f.countCode(v, telemetry.CodeRight)
+		f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
+		f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+	}
 	return f.answerVerified(v, &cookie, &s)
+}
+
+// sessionOf returns the ID of the session that comes of a challenge. It is the same for
+// each answer to the challenge, on all nodes.
+func (f *Flow) sessionOf(id otp.ID) session.ID {
+	digest := f.Jar.Vault.Ring.Digest("session of a challenge", string(id[:]))
+	return session.ID(digest[:len(session.ID{})])
 }
 
 // answerVerified answers a request that has just started a session. Browsers go to
@@ -128,6 +158,27 @@ func (f *Flow) refuseCode(v *visit, cookie *cookies.Challenge, left otp.Challeng
 	form := f.codeForm(v, cookie, left)
 	form.Problem, form.Remembered = pages.WrongCode(left.AttemptsLeft), remember
 	return f.refuse(v.W, v.R, p, form)
+}
+
+// refuseIncomplete answers a text that cannot be the code. No attempt was counted.
+func (f *Flow) refuseIncomplete(v *visit, cookie *cookies.Challenge, c otp.Challenge, remember bool) error {
+	f.countCode(v, telemetry.CodeIncomplete)
+	form := f.codeForm(v, cookie, c)
+	form.Problem, form.Remembered = pages.IncompleteCode(form.CodeLength, form.AnyLength), remember
+	return f.refuse(v.W, v.R, problemIncomplete(c.AttemptsLeft), form)
+}
+
+// refuseOther answers the form of a page whose challenge is not the browser's latest one,
+// for example of an older tab. The answer is the form for the latest one.
+func (f *Flow) refuseOther(v *visit, cookie *cookies.Challenge) error {
+	f.countCode(v, telemetry.CodeOther)
+	c, err := f.Engine.Get(v.R.Context(), f.Policy.Scope, cookie.ID)
+	if err != nil {
+		return f.refuseStep(v, cookie, problemOther)
+	}
+	form := f.codeForm(v, cookie, c)
+	form.Problem = pages.OtherChallenge(form.Masked)
+	return f.refuse(v.W, v.R, problemOther, form)
 }
 
 // countCode counts the result of a code, in the metrics and on the span of the request.

@@ -179,6 +179,14 @@ func (w *World) CodeFor(number string, n int) string {
 	return w.MessagesTo(number)[0].Code
 }
 
+// Visit opens the login page, as a person does before posting its form. The page sets a
+// cookie, without which the form is refused.
+func (b *Browser) Visit() *Browser {
+	b.T.Helper()
+	b.Get("/.websms/login", Page)
+	return b
+}
+
 // Request asks for a code, for programs.
 func (b *Browser) Request(number string, headers ...http.Header) Answer {
 	b.T.Helper()

@@ -50,6 +50,50 @@ func WrongCode(attemptsLeft int) *Problem {
 	}
 }
 
+// IncompleteCode says that the text cannot be the code. length is its number of digits, unless any
+// number from 4 to 8 may be right.
+func IncompleteCode(length int, anyLength bool) *Problem {
+	detail := fmt.Sprintf("The code has %d digits. Enter all of them, and nothing else.", length)
+	if anyLength {
+		detail = "The code has 4 to 8 digits. Enter all of them, and nothing else."
+	}
+	return &Problem{Slug: "incomplete_code", Title: "Check the code", Detail: detail}
+}
+
+// OtherChallenge says that the user has asked for another code since the page was opened, perhaps
+// in another tab. masked is the number that got the latest code.
+func OtherChallenge(masked string) *Problem {
+	return &Problem{
+		Slug:   "other_challenge",
+		Title:  "Enter the latest code",
+		Detail: "You have asked for another code since you opened that page. Enter the code of the latest message, to " + masked + ".",
+	}
+}
+
+// NotSent says that no other code was sent, and that the code before it still works. slug is
+// "rate_limited" or "unavailable".
+func NotSent(slug string, retryAfter time.Duration) *Problem {
+	p := &Problem{
+		Slug: slug, Title: "Please wait a little", RetryAfter: retryAfter,
+		Detail: "There have been too many requests, so we have not sent another code. The code that you have still works.",
+	}
+	if slug != "rate_limited" {
+		p.Title = "We cannot send another code right now"
+		p.Detail = "Something on our side is not working. You did nothing wrong. The code that you have still works."
+	}
+	return p
+}
+
+// CookiesOff says that the browser sent no cookie with the number, so that no code was sent.
+func CookiesOff() *Problem {
+	return &Problem{
+		Slug:  "cookies_off",
+		Title: "Allow cookies to sign in",
+		Detail: "Your browser did not send the cookie that we need to sign you in, so we have not sent a code. " +
+			"In your browser's settings, search for “cookies”, and allow them for this site. Then press the button below.",
+	}
+}
+
 // WrongRecovery says that the recovery code is wrong, used or expired.
 func WrongRecovery(company string) *Problem {
 	return &Problem{

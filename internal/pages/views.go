@@ -13,7 +13,9 @@ type Login struct {
 	Masked    string   // second factor: the masked number; there is no number field
 	Example   string   // a number in local spelling, such as "021 234 567"
 	Problem   *Problem // error of the last try
+	Phone     string   // the number as the user typed it, which stays in its field
 	SignedOut bool     // the user has just signed out
+	Pending   bool     // the user has a code that still works, so the page leads back to its form
 }
 
 func (Login) view() string { return "login" }
@@ -34,13 +36,16 @@ func (v Login) model() any {
 
 // Verify is the page that asks for the code.
 type Verify struct {
+	Challenge    string // the name of the challenge, posted back
 	Masked       string // the number that gets the code, such as "+64•••567"
 	ReturnTo     string // path that the user asked for, kept by "Use another number"; may be empty
 	CodeLength   int    // digits of the code
+	AnyLength    bool   // the code may have any number of digits from 4 to 8, because WebSMS makes it
 	AttemptsLeft int    // tries left; the page shows 1 and 2 only
 	Status       string // queued, accepted, delivered or failed; any other value counts as queued
 
-	// ExpiresAt is the end of the code's life. ResendAt is when the code may be sent again. Now is
+	// ExpiresAt is the end of the code's life. ResendAt is when the code may be sent again, which may be
+	// after its end. Now is
 	// the server's clock when the page is written, because the browser's clock may be wrong.
 	ExpiresAt, ResendAt, Now time.Time
 
@@ -67,9 +72,14 @@ func (v Verify) model() any {
 		Deliveries: deliveries(v.Masked),
 		Life:       v.ExpiresAt.Sub(v.Now),
 		Wait:       max(0, v.ResendAt.Sub(v.Now)),
-		Wrong:      v.Problem.at("wrong_code"),
-		MaxLength:  2 * v.CodeLength,
+		Wrong:      v.Problem.at("wrong_code", "incomplete_code", "other_challenge"),
+		Least:      v.CodeLength,
+		Most:       v.CodeLength,
 	}
+	if v.AnyLength {
+		m.Least, m.Most = 4, 8
+	}
+	m.Late = m.Life > 0 && m.Wait >= m.Life
 	if m.Life <= 0 {
 		m.State = "expired"
 	} else if _, known := m.Deliveries[m.State]; !known {
@@ -85,7 +95,9 @@ type verifyModel struct {
 	Deliveries map[string]string // text of each state
 	Life, Wait time.Duration
 	Wrong      bool // the code itself was wrong
-	MaxLength  int  // room for a pasted code with a space between each two digits
+	Late       bool // the code expires before it may be sent again
+	Least      int  // the fewest digits that are a whole code
+	Most       int  // the most digits that are a code and not two
 }
 
 // Recover is the page that asks for a recovery code. The company gives such a code to a user if no

@@ -71,6 +71,8 @@ var sendResults = []string{sendSent, sendFunds, sendCredentials, sendUnknown, se
 const (
 	CodeRight       = "verified"
 	CodeWrong       = "wrong_code"
+	CodeIncomplete  = "incomplete_code"
+	CodeOther       = "other_challenge"
 	codeLocked      = "locked_out" // a wrong code that locked the number
 	codeTooMany     = "too_many_attempts"
 	codeExpired     = "expired"
@@ -80,7 +82,9 @@ const (
 	CodeRecovery    = "recovery_code" // a right recovery code, from an operator in place of an SMS
 )
 
-var codeResults = []string{CodeRight, CodeWrong, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited, codeUnavailable, CodeRecovery}
+var codeResults = []string{
+	CodeRight, CodeWrong, CodeIncomplete, CodeOther, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited, codeUnavailable, CodeRecovery,
+}
 
 // The results of a request to the webhook, and the types of its event. TypeNone is the
 // type of a request that was refused before its body was parsed.

@@ -44,18 +44,20 @@ func rightAgain(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	id, other := d.reserve(), d.reserve()
 	d.now = d.now.Add(3 * time.Second)
-	d.mustMeet(id)
-	met := d.now
+	met := d.now.Add(123 * time.Nanosecond)
+	if _, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now, Exact: met}); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		d.usedAt(id, met)
 	}
-	d.now = met.Add(otp.ReuseTime - tick)
+	d.now = met.Truncate(time.Microsecond).Add(otp.ReuseTime - tick)
 	d.usedAt(id, met)
 	d.mustMeet(other)
 	d.usedAt(id, met)
-	d.now = met.Add(otp.ReuseTime)
+	d.now = met.Truncate(time.Microsecond).Add(otp.ReuseTime)
 	d.forgotten(id)
-	d.now = met.Add(otp.ReuseTime + time.Minute)
+	d.now = met.Truncate(time.Microsecond).Add(otp.ReuseTime + time.Minute)
 	d.forgotten(id)
 }
 
@@ -98,12 +100,12 @@ func losersLearn(t *testing.T, open Open) {
 		var won, seen []time.Time
 		crowd(testlevel.Size(50, 500), func(i int) {
 			at := d.now.Add(time.Duration(i%3) * time.Microsecond)
-			rec, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: at})
+			rec, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: at, Exact: at.Add(time.Nanosecond)})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				won = append(won, at)
+				won = append(won, at.Add(time.Nanosecond))
 			case errors.Is(err, otp.ErrUsed):
 				seen = append(seen, rec.VerifiedAt)
 			default:

@@ -182,7 +182,7 @@ func (d *desk) mustSettle(id otp.ID, s *otp.Settlement) {
 // mustMeet answers the challenge id with the right code.
 func (d *desk) mustMeet(id otp.ID) {
 	d.Helper()
-	if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now}); err != nil {
+	if _, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Now: d.now, Exact: d.now}); err != nil {
 		d.Fatalf("Attempt with the right proof: %v", err)
 	}
 }

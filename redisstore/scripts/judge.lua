@@ -9,9 +9,9 @@ if string.find(wrong, ARGV[3], 1, true) then -- asked again
 end
 local why = over(c)
 if why == 'none' and c[13] and ARGV[4] == c[10] then -- the code was right before
-  local nonce, at = string.match(c[13], '^(%w+) (%d+)$')
+  local nonce, at, exact = string.match(c[13], '^(%w+) (%d+) (%-?%d+)$')
   if nonce and string.find(c[9], nonce .. ' ', 1, true) and now - tonumber(at) < tonumber(ARGV[6]) then
-    return answer(c, 'used', '', tonumber(at))
+    return answer(c, 'used', exact)
   end
 end
 if why then return answer(c, why) end
@@ -20,7 +20,7 @@ if f then
   if limit then return answer(c, 'limit', limit, wait) end
 end
 if ARGV[4] == c[10] and c[11] ~= '0' then -- if WebSMS refused every sending, nobody can know the code
-  change(KEYS[1], 'm', ARGV[3] .. ' ', 'v', ARGV[3] .. ' ' .. ARGV[1])
+  change(KEYS[1], 'm', ARGV[3] .. ' ', 'v', ARGV[3] .. ' ' .. ARGV[1] .. ' ' .. ARGV[7])
   if f and f.known and f.field ~= 'o' then redis.call('HDEL', KEYS[2], f.field) end
   wake(ARGV[2])
   return tonumber(c[4])

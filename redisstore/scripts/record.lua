@@ -19,7 +19,8 @@
 --   f  the sendings that WebSMS refused
 --   x  nonces of the wrong attempts, so that each counts once
 --   y  nonces of the resends, so that each counts once
---   v  the nonce of the latest right attempt and its time; it counts while m has the nonce
+--   v  the nonce of the latest right attempt, and its time in microseconds and in
+--      nanoseconds; it counts while m has the nonce
 --   k  p and d in one while the right code opens the challenge, else ''; see change.lua
 -- A later version of this program may have more fields. The scripts do not touch
 -- fields that they do not know.

@@ -55,20 +55,37 @@
 	const code = document.getElementById("code");
 	if (!code) return;
 
-	// The field keeps digits only, so that a code pasted as "482 174" passes the
-	// pattern. If the user pastes a whole message, the field takes the first number
-	// of the right length.
-	const length = Number(code.dataset.length);
+	// The field keeps digits only, as the gate reads them: the decimal digits of any
+	// script. In Unicode, the digits of a script follow each other from 0 to 9.
+	const least = Number(code.dataset.least);
+	const most = Number(code.dataset.most);
+	const digit = /\p{Nd}/u;
+	const ascii = (char) => {
+		let below = 0;
+		while (digit.test(String.fromCodePoint(char.codePointAt(0) - below - 1))) below++;
+		return String(below % 10);
+	};
+	const digits = (text) => [...text].filter((char) => digit.test(char)).map(ascii).join("");
+	const whole = (found) => least <= found.length && found.length <= most;
+	// Some phones fill in the code twice.
+	const once = (found) => {
+		const half = found.slice(0, found.length / 2);
+		return found.length > most && found === half + half ? half : found;
+	};
+	// If the user pastes a whole message, the field takes the first number of the right
+	// length.
 	code.addEventListener("paste", (event) => {
 		const text = event.clipboardData?.getData("text") ?? "";
-		const digits = text.replace(/\D/g, "");
-		const found = digits.length === length ? digits : text.match(/\d+/g)?.find((run) => run.length === length);
+		const all = once(digits(text));
+		const found = whole(all) ? all : text.match(/\p{Nd}+/gu)?.map(digits).find(whole);
 		if (!found) return;
 		event.preventDefault();
 		code.value = found;
 	});
 	code.addEventListener("input", (event) => {
-		if (!event.isComposing && /\D/.test(code.value)) code.value = code.value.replace(/\D/g, "");
+		if (event.isComposing) return;
+		const found = once(digits(code.value));
+		if (found !== code.value) code.value = found;
 	});
 
 	// WebOTP: the browser offers the code of the SMS. When the user agrees, the
@@ -79,7 +96,7 @@
 		try {
 			const credential = await navigator.credentials?.get({ otp: { transport: ["sms"] }, signal: otp.signal });
 			if (!credential?.code) return;
-			code.value = credential.code;
+			code.value = once(digits(credential.code));
 			code.form.requestSubmit();
 		} catch {
 			// The user declined, the request was aborted, or the browser has no
@@ -118,6 +135,7 @@
 
 	const life = document.getElementById("life");
 	const again = document.getElementById("resend");
+	const limit = document.getElementById("limit");
 	const wait = document.getElementById("wait");
 	const other = document.getElementById("other");
 	let ticking;
@@ -127,12 +145,17 @@
 			stop();
 			say("expired");
 			write(life, "");
-			again.hidden = true;
+			again.hidden = limit.hidden = true;
 			write(other, other.dataset.expired);
 			other.className = "renew";
 			return;
 		}
 		write(life, life?.dataset.live.replace("{}", amount(expires - t)));
+		// No button is offered that a limit would refuse until the code has expired.
+		const late = resend >= expires;
+		again.hidden = late;
+		limit.hidden = !late;
+		write(limit, late ? limit.dataset.live.replace("{}", amount(resend - t)) : "");
 		again.querySelector("button").disabled = t < resend;
 		write(wait, t < resend ? wait.dataset.live.replace("{}", amount(resend - t)) : wait.dataset.ready);
 	};
