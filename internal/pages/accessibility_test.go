@@ -93,6 +93,14 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 			{"heading", "Your form was not sent", "", ""},
 			{"link", "Sign in (opens a new tab)", "", ""},
 		}},
+		"form of another site": {FormOfAnotherSite("Acme", "/login"), []node{
+			{"heading", "The form of another website was not sent on", "", ""},
+			{"link", "Sign in (opens a new tab)", "", ""},
+		}},
+		"frame": {SignInAbove("/login"), []node{
+			{"heading", "You are not signed in", "", ""},
+			{"link", "Sign in", "", ""},
+		}},
 	} {
 		s.show(c.view)
 		b.Open(s.URL + prefix + "/page")

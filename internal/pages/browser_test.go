@@ -90,8 +90,6 @@ func TestOriginOnPlainHTTP(t *testing.T) {
 	s, b := newSite(t, Login{})
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
 	plain := "http://" + browser.PlainHost + ":" + port
-	// On plain HTTP, browsers complain that they ignore Cross-Origin-Opener-Policy.
-	b.Problems.Forgive("Cross-Origin-Opener-Policy")
 	b.Open(plain + prefix + "/login")
 	b.Fill("#phone", "021 234 567")
 	b.Click("button")

@@ -12,6 +12,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		"unavailable": Unavailable(time.Minute), "code unavailable": CodeUnavailable(time.Minute),
 		"origin": CrossOrigin(), "early": TooEarly(), "found": NotFound(), "method": MethodNotAllowed(),
 		"large": TooLarge(), "bad": BadRequest(), "form": FormNotSent("/login"),
+		"foreign form": FormOfAnotherSite("Acme", "/login"), "frame": SignInAbove("/login"),
 		"number": NoNumber("Acme"), "user": NoUser("Acme"),
 	}
 	headings := make(map[string]string)

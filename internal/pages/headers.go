@@ -32,6 +32,7 @@ func setHeaders(h http.Header, v View) {
 	csp := policy + "'none'"
 	if message, ok := v.(Message); ok && message.Framed {
 		csp = policy + "'self'"
+		h.Del("X-Frame-Options") // of a header directive in front: it would only repeat, or contradict, the policy
 	} else {
 		h.Set("X-Frame-Options", "DENY")
 	}

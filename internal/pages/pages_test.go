@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +85,8 @@ func everyView() map[string]View {
 		"too large":          TooLarge(),
 		"bad request":        BadRequest(),
 		"form not sent":      FormNotSent(prefix + "/login?rd=%2Fforms%2F7"),
+		"form of other site": FormOfAnotherSite("Acme", prefix+"/login?rd=%2F"),
+		"frame":              SignInAbove(prefix + "/login?rd=%2Fdesk%3Ftab%3D2"),
 		"no action":          Message{Heading: "Hello", Body: []string{"One", "Two"}},
 	}
 }
@@ -121,33 +124,43 @@ func TestWriteHeaders(t *testing.T) {
 			rec := httptest.NewRecorder()
 			rec.Header().Set("Set-Cookie", "a=b")
 			rec.Header().Set("Retry-After", "30")
+			rec.Header().Set("X-Frame-Options", "SAMEORIGIN") // of another handler
 			if err := p.Write(rec, http.StatusTeapot, v); err != nil {
 				t.Fatal(err)
 			}
 			if rec.Code != http.StatusTeapot {
 				t.Errorf("status %d", rec.Code)
 			}
+			ancestors, frames := "'none'", []string{"DENY"}
+			if name == "frame" {
+				ancestors, frames = "'self'", nil
+			}
 			csp := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-				"connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+				"connect-src 'self'; base-uri 'none'; frame-ancestors " + ancestors
 			if v.view() != "verify" {
 				csp += "; form-action 'self'"
 			}
 			for header, want := range map[string]string{
-				"Content-Type":               "text/html; charset=utf-8",
-				"Content-Security-Policy":    csp,
-				"Permissions-Policy":         "otp-credentials=(self)",
-				"Referrer-Policy":            "no-referrer",
-				"X-Content-Type-Options":     "nosniff",
-				"Cache-Control":              "no-store",
-				"Cross-Origin-Opener-Policy": "same-origin",
-				"X-Frame-Options":            "DENY",
-				"Content-Length":             strconv.Itoa(rec.Body.Len()),
-				"Set-Cookie":                 "a=b",
-				"Retry-After":                "30",
+				"Content-Type":            "text/html; charset=utf-8",
+				"Content-Security-Policy": csp,
+				"Permissions-Policy":      "otp-credentials=(self)",
+				"Referrer-Policy":         "no-referrer",
+				"X-Content-Type-Options":  "nosniff",
+				"Cache-Control":           "no-store",
+				"Content-Length":          strconv.Itoa(rec.Body.Len()),
+				"Set-Cookie":              "a=b",
+				"Retry-After":             "30",
 			} {
 				if got := rec.Header().Values(header); len(got) != 1 || got[0] != want {
 					t.Errorf("%s = %q, want %q", header, got, want)
 				}
+			}
+			if got := rec.Header().Values("X-Frame-Options"); !slices.Equal(got, frames) {
+				t.Errorf("X-Frame-Options = %q, want %q", got, frames)
+			}
+			// A popup of the application must stay able to report to its opener after the login.
+			if got := rec.Header().Values("Cross-Origin-Opener-Policy"); len(got) > 0 {
+				t.Errorf("Cross-Origin-Opener-Policy = %q", got)
 			}
 		})
 	}
@@ -234,6 +247,7 @@ func TestEverythingIsEscaped(t *testing.T) {
 				Heading: attack, Body: []string{attack}, Steps: []string{attack},
 				Action: &Action{Label: attack, Href: attack}, NewTab: true,
 			},
+			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, Framed: true},
 		} {
 			// The attack adds no element and no attribute.
 			harmless := write(t, newPages(t), 200, withoutAttack(v)).Body.String()
@@ -280,7 +294,7 @@ func withoutAttack(v View) View {
 	case Message:
 		return Message{
 			Heading: "Heading", Body: []string{"Body"}, Steps: []string{"Step"},
-			Action: &Action{"Label", "login"}, NewTab: v.NewTab,
+			Action: &Action{"Label", "login"}, NewTab: v.NewTab, Framed: v.Framed,
 		}
 	}
 	panic("unknown view")

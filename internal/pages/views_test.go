@@ -127,8 +127,10 @@ func TestCodeForm(t *testing.T) {
 	if err != nil || text(other) != "Use another number" || u.Path != prefix+"/login" || u.Query().Get("rd") != codeForm().ReturnTo {
 		t.Errorf("%q leads to %v (%v)", text(other), u, err)
 	}
-	if got := attr(one(t, doc, "main"), "data-url"); got != prefix+"/verify" {
-		t.Errorf("the page's own address is %q", got)
+	// After a reload of a refusal, the address still tells where the user wants to go.
+	u, err = url.Parse(attr(one(t, doc, "main"), "data-url"))
+	if err != nil || u.Path != prefix+"/verify" || u.Query().Get("rd") != codeForm().ReturnTo {
+		t.Errorf("the page's own address is %v (%v)", u, err)
 	}
 }
 
@@ -285,5 +287,40 @@ func TestMessage(t *testing.T) {
 	}
 	if doc := page(t, Message{Heading: "Hello"}); len(find(doc, "a")) > 0 {
 		t.Error("a link out of nowhere")
+	}
+}
+
+// The page in a frame leads out of the frame. A form that another site has posted is explained in a
+// tab that stays, because that site's page is in its history.
+func TestWhereMessagesLead(t *testing.T) {
+	const login = prefix + "/login?rd=%2Fdesk%3Ftab%3D2"
+	for name, c := range map[string]struct {
+		view        Message
+		target, rel string
+	}{
+		"frame":             {SignInAbove(login), "_top", ""},
+		"form":              {FormNotSent(login), "_blank", "noopener"},
+		"form of a site":    {FormOfAnotherSite("Acme", login), "_blank", "noopener"},
+		"an ordinary page":  {CrossOrigin().To("/desk?tab=2"), "", ""},
+		"a page with an rd": {SignInAbove(login).To("/other"), "_top", ""},
+	} {
+		link := one(t, page(t, c.view), "a")
+		u, err := url.Parse(attr(link, "href"))
+		if err != nil || u.Path != prefix+"/login" || u.Query().Get("rd") != "/desk?tab=2" {
+			t.Errorf("%s: the link leads to %q", name, attr(link, "href"))
+		}
+		if attr(link, "target") != c.target || attr(link, "rel") != c.rel {
+			t.Errorf("%s: the link opens %q, rel %q; want %q, %q", name, attr(link, "target"), attr(link, "rel"), c.target, c.rel)
+		}
+	}
+}
+
+// The operator must learn from the user which setting to change.
+func TestFormOfAnotherSite(t *testing.T) {
+	doc := text(page(t, FormOfAnotherSite("Acme", "/login")))
+	for _, want := range []string{"Another website", "tell Acme", "bypass"} {
+		if !strings.Contains(doc, want) {
+			t.Errorf("the page does not say %q: %s", want, doc)
+		}
 	}
 }
