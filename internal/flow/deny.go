@@ -33,7 +33,7 @@ func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case frame:
 		view = pages.SignInAbove(login)
-	case request.CrossOrigin(r) != nil:
+	case request.IsCrossSite(r):
 		view = pages.FormOfAnotherSite(f.Company, login)
 	default:
 		view = pages.FormNotSent(login)

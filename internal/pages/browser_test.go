@@ -133,7 +133,7 @@ func TestReloadPostsNothing(t *testing.T) {
 		first, answer View
 	}{
 		{prefix + "/login?rd=%2Fapp%3Fa%3D1%26b%3D2", "#phone", Login{ReturnTo: "/app?a=1&b=2"}, wrongNumber},
-		{prefix + "/verify", "#code", codeForm(), wrongCode},
+		{prefix + "/verify?" + url.Values{"rd": {wrongCode.ReturnTo}}.Encode(), "#code", codeForm(), wrongCode},
 	} {
 		s, b := newSite(t, c.first)
 		s.answer(func(w http.ResponseWriter, _ string) error {

@@ -3,8 +3,12 @@ package request
 import (
 	"mime"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // preference returns the weights of HTML and JSON in the Accept fields of a request,
@@ -91,6 +95,41 @@ func IsFrame(r *http.Request) bool {
 		return true
 	}
 	return false
+}
+
+// IsCrossSite reports whether a page of another site made the browser send r. Browsers send
+// no SameSite=Lax cookie with such a post, so it never shows whether its sender has a
+// session. A sibling host, such as www.example.com for app.example.com, is no other site.
+// Browsers without Fetch Metadata tell the origin of the page alone. If the page hides it,
+// the answer is false.
+func IsCrossSite(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "cross-site"
+	}
+	from, err := url.Parse(r.Header.Get("Origin"))
+	if err != nil || from.Host == "" {
+		return false
+	}
+	for _, own := range Authorities(r) {
+		if siteOf(own) == siteOf(from.Host) {
+			return false
+		}
+	}
+	return true
+}
+
+// siteOf returns the registrable domain of a host, such as example.co.nz of
+// app.example.co.nz:8080. An IP address, and a host without such a domain, is a site of its
+// own.
+func siteOf(host string) string {
+	host = Host(&http.Request{Host: host})
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return strings.Trim(host, "[]")
+	}
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
+		return domain
+	}
+	return host
 }
 
 // Reads reports whether the method of r is GET or HEAD.
