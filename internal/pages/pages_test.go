@@ -247,7 +247,10 @@ func TestEverythingIsEscaped(t *testing.T) {
 				Heading: attack, Body: []string{attack}, Steps: []string{attack},
 				Action: &Action{Label: attack, Href: attack}, NewTab: true,
 			},
-			Message{Heading: attack, Body: []string{attack}, Steps: []string{attack}, Action: &Action{Label: attack, Href: attack}, Framed: true},
+			Message{
+				Heading: attack, Body: []string{attack}, Steps: []string{attack},
+				Action: &Action{Label: attack, Href: attack}, Framed: true,
+			},
 		} {
 			// The attack adds no element and no attribute.
 			harmless := write(t, newPages(t), 200, withoutAttack(v)).Body.String()
