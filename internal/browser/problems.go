@@ -67,9 +67,10 @@ func (p *Problems) listen(event any) {
 	case *network.EventResponseReceived:
 		p.response(e)
 	case *network.EventLoadingFailed:
-		// A page that the user leaves cancels its own event stream.
-		if !(e.Canceled && e.Type == network.ResourceTypeEventSource) {
-			p.add("%s: %s %s", p.urls[e.RequestID], e.ErrorText, e.BlockedReason)
+		// A page that the user leaves cancels its own event stream. A popup has requests from before
+		// its events were collected; the browser ends some of them when it begins to report.
+		if url, seen := p.urls[e.RequestID]; seen && !(e.Canceled && e.Type == network.ResourceTypeEventSource) {
+			p.add("%s: %s %s", url, e.ErrorText, e.BlockedReason)
 		}
 	case *audits.EventIssueAdded:
 		details, err := json.Marshal(e.Issue.Details)

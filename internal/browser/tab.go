@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/storage"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -32,6 +33,24 @@ type Tab struct {
 func (b *Tab) Beside() *Tab {
 	b.T.Helper()
 	return open(b.T, b.Ctx)
+}
+
+// Popup returns a tab for the window that a page of b opens while do runs.
+func (b *Tab) Popup(do func()) *Tab {
+	b.T.Helper()
+	ctx, cancel := context.WithTimeout(b.Ctx, Patience)
+	defer cancel()
+	opened := chromedp.WaitNewTarget(ctx, func(*target.Info) bool { return true })
+	do()
+	select {
+	case id, ok := <-opened:
+		if ok {
+			return open(b.T, b.Ctx, chromedp.WithTargetID(id))
+		}
+	case <-ctx.Done():
+	}
+	b.T.Fatalf("no window was opened; %s", b.Where())
+	return nil
 }
 
 func open(t testing.TB, parent context.Context, opts ...chromedp.ContextOption) *Tab {
