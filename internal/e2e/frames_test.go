@@ -86,10 +86,12 @@ var framePages = map[string]string{
 	"/frameset": `<!DOCTYPE html PUBLIC "-//W3C//DTD HTML 4.01 Frameset//EN" "http://www.w3.org/TR/html4/frameset.dtd">
 		<html lang="en"><head><link rel="icon" href="data:,"><title>Desk</title></head>
 		<frameset cols="30%,70%"><frame name="menu" src="/menu"><frame name="main" src="/welcome"></frameset></html>`,
-	"/menu":   page(`<p><a href="/orders?id=7" target="main">Orders</a></p>`),
-	"/iframe": page(`<p><a href="/orders?id=7" target="main">Orders</a></p><iframe name="main" width="800" height="400" src="/welcome"></iframe>`),
-	"/embed":  page(`<p><a href="/orders?id=7" target="main">Orders</a></p><embed name="main" width="800" height="400" src="/welcome">`),
-	"/object": page(`<object width="800" height="400" type="text/html" data="/welcome"><a href="/object" target="_top">Sign in</a></object>`),
+	"/menu": page(`<p><a href="/orders?id=7" target="main">Orders</a></p>`),
+	"/iframe": page(`<p><a href="/orders?id=7" target="main">Orders</a></p>
+		<iframe name="main" width="800" height="400" src="/welcome"></iframe>`),
+	"/embed": page(`<p><a href="/orders?id=7" target="main">Orders</a></p><embed name="main" width="800" height="400" src="/welcome">`),
+	"/object": page(`<object width="800" height="400" type="text/html" data="/welcome">
+		<a href="/object" target="_top">Sign in</a></object>`),
 	"/logout": page(`<form method="post" action="/.websms/logout"><button>Sign out</button></form>`),
 	"/public": page(`<iframe name="main" width="800" height="400" src="/welcome"></iframe>`),
 }
