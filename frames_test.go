@@ -209,6 +209,10 @@ func TestScriptsWithoutSession(t *testing.T) {
 			t.Errorf("HEAD by %s: %s with %v and %q", name, a.Status, a.Header, a.Text)
 		}
 	}
+	// A service worker that fetches a page for the browser asks for the page, and passes the redirect on.
+	if a := b.Get("/orders", fetchMetadata("empty", "same-origin")); a.StatusCode != http.StatusFound {
+		t.Errorf("a page through a service worker: %s", a.Status)
+	}
 	// The WebView of an Android app names the app in that header, and shows a page to a person.
 	if a := b.Get("/orders", harness.With("Accept", html, "X-Requested-With", "nz.example.app")); a.StatusCode != http.StatusFound {
 		t.Errorf("a WebView: %s", a.Status)
@@ -242,4 +246,58 @@ func TestPagesKeepTheOpener(t *testing.T) {
 	want("recover", b.Get("/.websms/recover", harness.Page), http.StatusOK)
 	want("no page", b.Get("/.websms/nothing", harness.Page), http.StatusNotFound)
 	want("the right code", b.Post("/.websms/verify", []string{"code", code}, harness.Page), http.StatusSeeOther)
+}
+
+// The preflight of docs/recipes/cross-origin.md passes the gate and ends at Caddy. Other OPTIONS are
+// refused, and the script of the portal can read that its own request was.
+func TestPreflight(t *testing.T) {
+	const portal = "https://portal.example.com"
+	w := harness.Start(t, harness.Setup{
+		Gate: "bypass {\n method OPTIONS\n header Origin " + portal + "\n header Access-Control-Request-Method *\n}\n" + harness.Plenty,
+		Front: `@portal header Origin ` + portal + `
+			header @portal {
+				Access-Control-Allow-Origin ` + portal + `
+				Access-Control-Allow-Credentials true
+				Access-Control-Expose-Headers WWW-Authenticate
+				+Vary Origin
+			}
+			@preflight {
+				method OPTIONS
+				header Origin ` + portal + `
+				header Access-Control-Request-Method *
+			}
+			header @preflight Access-Control-Allow-Methods "GET, POST"
+			handle @preflight {
+				respond 204
+			}`,
+	})
+	b := w.Browser()
+	script := harness.With("Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Sec-Fetch-Site", "same-site", "Origin", portal)
+	ask := harness.With("Access-Control-Request-Method", "POST")
+	a := b.Do("OPTIONS", "/orders", nil, script, ask)
+	if a.StatusCode != http.StatusNoContent || a.Header.Get("Access-Control-Allow-Methods") != "GET, POST" {
+		t.Errorf("the preflight: %s with %v", a.Status, a.Header)
+	}
+	for what, headers := range map[string][]http.Header{
+		"OPTIONS of nobody":             {},
+		"OPTIONS that is no preflight":  {script},
+		"a preflight of another origin": {script, ask, harness.With("Origin", "https://evil.example")},
+	} {
+		harness.WantProblem(t, what, b.Do("OPTIONS", "/orders", nil, headers...), http.StatusUnauthorized, "unverified")
+	}
+	a = b.Post("/orders", nil, script)
+	harness.WantProblem(t, "the script's request", a, http.StatusUnauthorized, "unverified")
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin": portal, "Access-Control-Allow-Credentials": "true",
+		"Access-Control-Expose-Headers": "WWW-Authenticate", "Www-Authenticate": `WebSMS login="/.websms/login"`,
+	} {
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("the script reads %s: %q; want %q", name, got, want)
+		}
+	}
+	if n := len(w.App.Seen()); n != 0 {
+		t.Errorf("%d requests reached the app", n)
+	}
+	b.Login(harness.FreshNumber())
+	harness.WantStatus(t, "with a session", b.Post("/orders", nil, script), http.StatusOK)
 }

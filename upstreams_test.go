@@ -160,6 +160,23 @@ func TestWebSocketWithStreamTimeout(t *testing.T) {
 	}
 }
 
+// A page may ask for its session as often as it likes: that keeps no session alive, as a request to
+// the application does.
+func TestAskingForTheSessionRenewsNothing(t *testing.T) {
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: "session {\n idle 20m\n}\n" + harness.Plenty})
+	asks, works := w.Browser(), w.Browser()
+	asks.Login(harness.FreshNumber())
+	works.Login(harness.FreshNumber())
+	for range 3 {
+		now.Advance(9 * time.Minute)
+		works.Get("/", harness.API)
+		asks.Get("/.websms/session", harness.API)
+	}
+	harness.WantStatus(t, "a page that asks", asks.Get("/.websms/session", harness.API), http.StatusUnauthorized)
+	harness.WantStatus(t, "a page that works", works.Get("/.websms/session", harness.API), http.StatusOK)
+}
+
 // A gRPC service stands behind the gate like any other upstream. A call without a session fails with
 // the code Unauthenticated, and an open stream goes on after its session has ended.
 func TestGRPCBehindTheGate(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +43,9 @@ func serve(t *testing.T, gate string, pages map[string]string) *application {
 			body = `<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>App</title><p id="app">` + r.URL.Path + `</p></html>`
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if strings.HasSuffix(r.URL.Path, ".js") {
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		}
 		fmt.Fprint(w, body)
 	}))
 	t.Cleanup(upstream.Close)
@@ -228,6 +233,58 @@ func TestFrameOnPlainHTTP(t *testing.T) {
 	b.Do(chromedp.Reload())
 	a.signIn(b)
 	untilAddress(b, url+"/iframe?x=1")
+}
+
+// The script of the recipe for plain HTTP finds out that the session has ended.
+func TestPageWatchesItsSession(t *testing.T) {
+	script := strings.Replace(sample(t, "frames.md", "html", "setInterval"), "60_000", "200", 1)
+	a := serve(t, "", map[string]string{"/desk": page(`<p id="app">Desk</p>` + script), "/logout": framePages["/logout"]})
+	a.Serve(harness.Plenty, "")
+	url := strings.Replace(a.URL, "localhost", browser.PlainHost, 1)
+	b := browser.NewTab(t)
+	b.Open(url + "/desk?x=1")
+	a.signIn(b)
+	untilAddress(b, url+"/desk?x=1")
+	b.Problems.Forgive("/.websms/session: status 401") // two of these may be under way at once
+	a.signOut(b)
+	a.signIn(b)
+	untilAddress(b, url+"/desk?x=1")
+}
+
+// The service worker of the recipe does not hide the login page.
+func TestServiceWorkerPassesTheLogin(t *testing.T) {
+	worker := sample(t, "cross-origin.md", "js", `addEventListener("fetch"`)
+	a := serve(t, "", map[string]string{"/sw.js": worker, "/logout": framePages["/logout"]})
+	b := browser.NewTab(t)
+	b.Open(a.URL + "/app")
+	a.signIn(b)
+	b.UntilAt("/app")
+	b.Run(`navigator.serviceWorker.register("/sw.js").then(() => navigator.serviceWorker.ready).then(() => { window.ready = true; })`)
+	b.Until("window.ready")
+	target := a.URL + "/app?next=https%3A%2F%2Fx.example#/orders/7"
+	b.Open(target)
+	b.Until("navigator.serviceWorker.controller && location.hash")
+	a.signOut(b)
+	b.Do(chromedp.Reload())
+	a.signIn(b)
+	untilAddress(b, target)
+	b.Until(`navigator.serviceWorker.controller && document.querySelector("#app")?.textContent === "/app"`)
+}
+
+// sample returns the block of a recipe that holds some words.
+func sample(t *testing.T, file, kind, words string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "recipes", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(text), "```"+kind+"\n")[1:] {
+		if block, _, _ = strings.Cut(block, "```"); strings.Contains(block, words) {
+			return block
+		}
+	}
+	t.Fatalf("docs/recipes/%s has no %s with %q", file, kind, words)
+	return ""
 }
 
 // A deep link arrives byte for byte after the code, also one with a URL in its query, and with a

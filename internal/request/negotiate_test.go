@@ -86,7 +86,8 @@ func request(pairs ...string) *http.Request {
 	return &http.Request{Method: http.MethodGet, Host: "app.example.com", Header: harness.With(pairs...)}
 }
 
-// Only a document in a whole tab is a navigation, and only the four elements make a frame.
+// Only a document in a whole tab is a navigation, also if a service worker fetches it, and only the
+// four elements make a frame.
 func TestDestinations(t *testing.T) {
 	frames := []string{"embed", "frame", "iframe", "object"}
 	for _, dest := range destinations {
@@ -95,7 +96,7 @@ func TestDestinations(t *testing.T) {
 			if got, want := IsFrame(r), slices.Contains(frames, dest); got != want {
 				t.Errorf("mode %q, destination %q: a frame is %t", mode, dest, got)
 			}
-			want := mode == "navigate" && (dest == "" || dest == "document")
+			want := mode == "navigate" && (dest == "" || dest == "document" || dest == "empty")
 			if got := IsNavigation(r); got != want {
 				t.Errorf("mode %q, destination %q: a navigation is %t", mode, dest, got)
 			}
