@@ -14,7 +14,8 @@ import (
 //
 //   - A frame gets a small page with a link that opens the login form in the whole window.
 //   - A page that a browser navigates to is redirected to the login form.
-//   - A form that a browser posts gets a page that says that it was not sent.
+//   - A form that a browser posts gets a page that says that it was not sent, or that another
+//     site has posted it.
 //   - Anything else gets status 401 and a problem in JSON.
 func (f *Flow) Deny(w http.ResponseWriter, r *http.Request) error {
 	telemetry.RequestsDenied.Inc()
