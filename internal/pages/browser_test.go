@@ -67,7 +67,8 @@ func TestWalk(t *testing.T) {
 				walk = append(walk, strings.TrimPrefix(p.path, prefix)+"?"+p.form.Encode())
 			}
 			rd := "&" + url.Values{"rd": {codeForm().ReturnTo}}.Encode()
-			want := []string{"/send?phone=021+234+567&rd=%2Fapp", "/verify?code=111111" + rd, "/resend?" + rd[1:], "/verify?code=482174" + rd}
+			verify := "/verify?challenge=" + codeForm().Challenge + "&code="
+			want := []string{"/send?phone=021+234+567&rd=%2Fapp", verify + "111111" + rd, "/resend?" + rd[1:], verify + "482174" + rd}
 			if script {
 				want = slices.Delete(want, 2, 3)
 			}

@@ -30,7 +30,7 @@ func newPages(t testing.TB) *Pages {
 // codeForm returns the code page just after the number was entered.
 func codeForm() Verify {
 	return Verify{
-		Masked: "+64•••567", ReturnTo: "/reports?year=2026&page=2", CodeLength: 6, AttemptsLeft: 5,
+		Challenge: "c2FtcGxlIGNoYWxs", Masked: "+64•••567", ReturnTo: "/reports?year=2026&page=2", CodeLength: 6, AttemptsLeft: 5,
 		Status: "accepted", Now: noon, ExpiresAt: noon.Add(5 * time.Minute), ResendAt: noon.Add(30 * time.Second),
 	}
 }
@@ -52,6 +52,9 @@ func everyView() map[string]View {
 		"login wrong number": Login{Example: "021 234 567", Problem: InvalidNumber("021 234 567")},
 		"login country":      Login{Problem: CountryNotAllowed()},
 		"login limited":      Login{Example: "021 234 567", Problem: limited},
+		"login pending":      Login{ReturnTo: "/", Example: "021 234 567", Pending: true},
+		"login cookies off":  Login{ReturnTo: "/", Example: "021 234 567", Phone: "021 234 567", Problem: CookiesOff()},
+		"login second off":   Login{Masked: "+64•••567", Pending: true, Problem: CookiesOff()},
 		"login second":       Login{Masked: "+64•••567"},
 		"login second limit": Login{Masked: "+64•••567", Problem: limited},
 		"code":               codeForm(),
@@ -63,7 +66,12 @@ func everyView() map[string]View {
 		"code wrong": code(func(v *Verify) {
 			v.Problem, v.AttemptsLeft, v.Remember, v.Remembered = WrongCode(1), 1, 720*time.Hour, true
 		}),
-		"code limited":       code(func(v *Verify) { v.Problem = limited }),
+		"code limited":       code(func(v *Verify) { v.Problem = NotSent("rate_limited", 5*time.Minute) }),
+		"code not sent":      code(func(v *Verify) { v.Problem = NotSent("unavailable", 30*time.Second) }),
+		"code incomplete":    code(func(v *Verify) { v.Problem = IncompleteCode(6, false) }),
+		"code any length":    code(func(v *Verify) { v.AnyLength, v.Problem = true, IncompleteCode(6, true) }),
+		"code other":         code(func(v *Verify) { v.Problem = OtherChallenge("+64•••567") }),
+		"code late":          code(func(v *Verify) { v.ResendAt = noon.Add(9 * time.Minute) }),
 		"code last try":      code(func(v *Verify) { v.AttemptsLeft = 1 }),
 		"code expired":       code(func(v *Verify) { v.ExpiresAt = noon }),
 		"recovery":           Recover{ReturnTo: "/reports?year=2026&page=2"},

@@ -120,6 +120,11 @@ func TestPaste(t *testing.T) {
 		"4 8 2 1 7 4":                    "482174",
 		"Harbour Bank: 482174. Valid 5m": "482174",
 		"Your code: 482174\n@bank.example #482174": "482174",
+		"٤٨٢ ١٧٤":           "482174",
+		"رمزك ۴۸۲۱۷۴":       "482174",
+		"𝟒𝟪𝟸𝟙𝟽𝟜":            "482174",
+		"482174482174":      "482174",
+		"482174 ٤٨٢١٧٤":     "482174",
 		"0800 838 383":      "unchanged", // the browser pastes it, and the input event cleans it
 		"nothing like that": "unchanged",
 	} {
@@ -134,6 +139,49 @@ func TestPaste(t *testing.T) {
 			t.Errorf("pasting %q gave %q, want %q", pasted, got, want)
 		}
 	}
+}
+
+// The field takes the digits of any keyboard, and a code that is filled in twice once.
+func TestTypedDigits(t *testing.T) {
+	t.Parallel()
+	any := codeForm()
+	any.AnyLength = true
+	for _, c := range []struct {
+		view Verify
+		list map[string]string
+	}{
+		{codeForm(), map[string]string{
+			"٤٨٢١٧٤": "482174", "४८२-१७४": "482174", "４８２１７４": "482174", "482174482174": "482174", "4821744": "4821744", "²3x": "3",
+		}},
+		{any, map[string]string{"12341234": "12341234", "1234512345": "12345", "٤٨٢١": "4821"}},
+	} {
+		s, b := newSite(t, c.view)
+		b.Open(s.URL + prefix + "/verify")
+		for typed, want := range c.list {
+			b.Run(`code.value = ""; code.focus()`)
+			browser.Call(b, input.InsertText, input.InsertTextParams{Text: typed})
+			if got := browser.Eval[string](b, `code.value`); got != want {
+				t.Errorf("%q became %q, want %q", typed, got, want)
+			}
+		}
+	}
+}
+
+// No resend is offered that a limit would refuse until the code has expired. If the limit allows it
+// earlier after all, the page offers it.
+func TestLateResendByScript(t *testing.T) {
+	t.Parallel()
+	v := codeForm()
+	v.ResendAt = noon.Add(9 * time.Minute)
+	s, b := newSite(t, v)
+	b.Ahead(clockAhead)
+	b.Open(s.URL + prefix + "/verify")
+	b.Until(`/^You can have another message in (9|8) minutes\.$/.test(document.querySelector("#limit").textContent)`)
+	if !browser.Eval[bool](b, `document.querySelector("form#resend").hidden && !document.querySelector("#limit").hidden`) {
+		t.Error("a resend is offered in vain")
+	}
+	b.Run(`ahead = 301_000`)
+	b.Until(`document.querySelector("#limit").hidden && document.querySelector("#other").textContent === "Get a new code"`)
 }
 
 func TestCountdown(t *testing.T) {

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -92,8 +93,9 @@ func TestSignedOut(t *testing.T) {
 func TestCodeForm(t *testing.T) {
 	doc := page(t, codeForm())
 	form := one(t, doc, "form", "action", prefix+"/verify", "data-events", prefix+"/status")
-	code := one(t, form, "input", "name", "code", "inputmode", "numeric", "autocomplete", "one-time-code", "pattern", `\d{6}`)
-	for key, want := range map[string]string{"type": "text", "maxlength": "12", "data-length": "6"} {
+	code := one(t, form, "input", "name", "code", "inputmode", "numeric", "autocomplete", "one-time-code", "pattern", `[^A-Za-z]{6,}`)
+	one(t, form, "input", "type", "hidden", "name", "challenge", "value", codeForm().Challenge)
+	for key, want := range map[string]string{"type": "text", "maxlength": "64", "data-least": "6", "data-most": "6"} {
 		if got := attr(code, key); got != want {
 			t.Errorf("the code field's %s is %q, want %q", key, got, want)
 		}
@@ -135,10 +137,17 @@ func TestCodeForm(t *testing.T) {
 }
 
 func TestCodeLength(t *testing.T) {
-	for length, pattern := range map[int]string{4: `\d{4}`, 8: `\d{8}`} {
+	for length, pattern := range map[int]string{4: `[^A-Za-z]{4,}`, 8: `[^A-Za-z]{8,}`} {
 		v := codeForm()
 		v.CodeLength = length
 		one(t, page(t, v), "input", "name", "code", "pattern", pattern)
+	}
+	v := codeForm()
+	v.AnyLength = true
+	doc := page(t, v)
+	one(t, doc, "input", "name", "code", "pattern", `[^A-Za-z]{4,}`, "data-least", "4", "data-most", "8")
+	if got := text(one(t, doc, "label", "for", "code")); got != "Code" {
+		t.Errorf("the field of a code of any length is called %q", got)
 	}
 }
 
@@ -322,5 +331,66 @@ func TestFormOfAnotherSite(t *testing.T) {
 		if !strings.Contains(doc, want) {
 			t.Errorf("the page does not say %q: %s", want, doc)
 		}
+	}
+}
+
+// A pattern lets a code pass as people write it.
+func TestCodePattern(t *testing.T) {
+	pattern := regexp.MustCompile("^(?:" + attr(one(t, page(t, codeForm()), "input", "name", "code"), "pattern") + ")$")
+	for typed, want := range map[string]bool{
+		"482174": true, "482 174": true, "482-174": true, "٤٨٢١٧٤": true, "482174482174": true, "482174.": true,
+		"": false, "48217": false, "abcdef": false,
+	} {
+		if pattern.MatchString(typed) != want {
+			t.Errorf("%q passes the pattern: %v", typed, !want)
+		}
+	}
+}
+
+// If the code expires before it may be sent again, the page says when there will be a message, and
+// offers none.
+func TestLateResend(t *testing.T) {
+	v := codeForm()
+	v.ResendAt = v.ExpiresAt
+	doc := page(t, v)
+	if !has(one(t, doc, "form", "action", prefix+"/resend"), "hidden") {
+		t.Error("a resend is offered that will be refused")
+	}
+	if got := text(one(t, doc, "p", "id", "limit")); got != "You can have another message 5 minutes after this page opened." {
+		t.Errorf("of the next message it says %q", got)
+	}
+	v.ResendAt = v.ExpiresAt.Add(-time.Second)
+	doc = page(t, v)
+	if has(one(t, doc, "form", "action", prefix+"/resend"), "hidden") || !has(one(t, doc, "p", "id", "limit"), "hidden") {
+		t.Error("no resend is offered, although there will be time for it")
+	}
+}
+
+// The login page leads back to the code form while there is a code.
+func TestPendingCode(t *testing.T) {
+	leads := func(v Login) bool {
+		for _, a := range find(page(t, v), "a") {
+			if u, err := url.Parse(attr(a, "href")); err == nil && u.Path == prefix+"/verify" {
+				return text(a) == "I have a code" && u.Query().Get("rd") == v.ReturnTo
+			}
+		}
+		return false
+	}
+	if v := (Login{ReturnTo: "/a?b=c&d"}); leads(v) {
+		t.Error("without a code, the page leads to its form")
+	}
+	if v := (Login{ReturnTo: "/a?b=c&d", Pending: true}); !leads(v) {
+		t.Error("the page does not lead back to the code form")
+	}
+}
+
+// A refused number stays in its field.
+func TestRefusedNumberStays(t *testing.T) {
+	v := Login{Phone: `021 "<234>`, Problem: InvalidNumber("021 234 567")}
+	if got := attr(one(t, page(t, v), "input", "name", "phone"), "value"); got != v.Phone {
+		t.Errorf("the field has %q, want %q", got, v.Phone)
+	}
+	if has(one(t, page(t, Login{}), "input", "name", "phone"), "value") {
+		t.Error("an empty field has a value")
 	}
 }
