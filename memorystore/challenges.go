@@ -128,6 +128,7 @@ func (m *memory) Settle(_ context.Context, id otp.ID, s *otp.Settlement) error {
 		m.sent.put(messageKey(s.MessageID), sentMessage{id, instantOf(s.Taken), uint8(s.Sending)}, s.Now, s.Now.Add(otp.MaxLife))
 		if state, came := m.early.get(s.MessageID, s.Now); came {
 			m.early.remove(s.MessageID)
+			s.Early = state
 			if rec != nil {
 				rec.report(uint8(s.Sending), state)
 			}

@@ -66,9 +66,11 @@ func (c *counters) take(list []otp.Counter, now time.Time, limit *otp.LimitError
 	}
 	for _, k := range list {
 		known := c.known(k)
-		known.window.Add(now, known.demand.keep)
+		at := now.Add(-k.Before)
+		known.window.Settle(now)
+		known.window.Insert(at, known.demand.keep)
 		known.window.Trim(now, known.demand.longest)
-		c.notes.add(noteSending, keyOf(k.Key), now.UnixNano())
+		c.notes.add(noteSending, keyOf(k.Key), at.UnixNano())
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type record struct {
 
 	mu       sync.Mutex
 	sealed   []byte
+	envelope []byte // for a second try; not in the file
 	proof    otp.Digest
 	length   uint8
 	left     uint8 // attempts that are left
@@ -30,6 +31,7 @@ type record struct {
 	begun    uint8 // attempts that were left when the latest sending began
 	possible uint8 // sendings that may have arrived
 	made     uint8 // the latest sending for which WebSMS made the code
+	second   bool  // the second try was claimed
 	settled  bool  // the result of the latest sending is known
 	finished bool  // verified or replaced
 	status   otp.Status
@@ -53,7 +55,7 @@ func (i instant) add(d time.Duration) instant { return i + instant(d.Microsecond
 
 func newRecord(r *otp.Reservation) *record {
 	return &record{
-		id: r.ID, tag: tagOf(r.Failures.Number), place: -1, sealed: r.Sealed, proof: r.Proof, length: uint8(r.Length),
+		id: r.ID, tag: tagOf(r.Failures.Number), place: -1, sealed: r.Sealed, envelope: r.Envelope, proof: r.Proof, length: uint8(r.Length),
 		left: uint8(r.Attempts), sending: 1, begun: uint8(r.Attempts), possible: 1, status: otp.Queued,
 		born: instantOf(r.Now), dies: instantOf(r.Now.Add(min(r.TTL, otp.MaxLife))),
 		sent: instantOf(r.Now), resend: instantOf(r.Now.Add(r.Cooldown)),
@@ -240,6 +242,27 @@ func (r *record) report(sending uint8, state connexus.State) bool {
 	changed := status != r.status
 	r.status = status
 	return changed
+}
+
+// claimSecond claims the second try, if the report of this sending says that the message was
+// not delivered. It calls take last, which counts the try.
+func (r *record) claimSecond(sending uint8, now time.Time, take func(otp.Record) error) (otp.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(now); err != nil {
+		return otp.Record{}, err
+	}
+	failed := r.state == connexus.StateUndelivered || r.state == connexus.StateRejected
+	if r.second || len(r.envelope) == 0 || sending != r.sending || !failed {
+		return otp.Record{}, otp.ErrDone
+	}
+	found := r.snapshot()
+	found.Envelope = r.envelope
+	if err := take(found); err != nil {
+		return otp.Record{}, err
+	}
+	r.second = true
+	return found, nil
 }
 
 // expiries is a heap of the live challenges. The one that expires first is on

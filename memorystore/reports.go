@@ -41,3 +41,31 @@ func (m *memory) Report(_ context.Context, messageID string, state connexus.Stat
 	m.wakes.Wake(sent.challenge)
 	return max(0, now.Sub(sent.at.time())), true, nil
 }
+
+// Second implements otp.Store.
+func (m *memory) Second(
+	_ context.Context, messageID string, now time.Time, renewal func(otp.Record) (otp.Renewal, error),
+) (otp.Record, error) {
+	m.ready()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tickLocked(now)
+	sent, known := m.sent.get(messageKey(messageID), now)
+	if !known {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	rec := m.find(sent.challenge)
+	if rec == nil {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	return rec.claimSecond(sent.sending, now, func(found otp.Record) error {
+		r, err := renewal(found)
+		if err != nil {
+			return err
+		}
+		if lock := m.failures.locked(&r.Failures, now); lock != nil {
+			return lock
+		}
+		return m.counters.take(r.Counters, now, nil)
+	})
+}

@@ -96,6 +96,9 @@ func (e *Engine) Issue(ctx context.Context, p *Policy, s Sending, replaces ID) (
 			r.Sealed, err = e.seal(r.ID, code)
 		}
 	}
+	if err == nil {
+		r.Envelope, err = e.sealEnvelope(p, &s, r.ID)
+	}
 	if (p.Remote || s.Unlisted) && err == nil { // a random proof, which no code has
 		_, err = io.ReadFull(e.random, r.Proof[:])
 	}

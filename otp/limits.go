@@ -68,10 +68,10 @@ func (e *LimitError) Error() string {
 func (e *Engine) counters(p *Policy, s *Sending) []Counter {
 	list := make([]Counter, 0, 3)
 	if len(p.PerNumber) > 0 {
-		list = append(list, Counter{"per_number", e.ring.Digest("number", p.Scope, s.Number), p.PerNumber})
+		list = append(list, Counter{Limit: "per_number", Key: e.numberKey(p.Scope, s.Number), Rates: p.PerNumber})
 	}
 	if len(p.PerIP) > 0 && s.IP != "" {
-		list = append(list, Counter{"per_ip", e.ring.Digest("ip", p.Scope, s.IP), p.PerIP})
+		list = append(list, Counter{Limit: "per_ip", Key: e.ring.Digest("ip", p.Scope, s.IP), Rates: p.PerIP})
 	}
 	if len(p.Budget) > 0 {
 		list = append(list, e.budget(p))
@@ -80,8 +80,11 @@ func (e *Engine) counters(p *Policy, s *Sending) []Counter {
 }
 
 func (e *Engine) budget(p *Policy) Counter {
-	return Counter{"budget", e.ring.Digest("budget", p.Scope), p.Budget}
+	return Counter{Limit: "budget", Key: e.ring.Digest("budget", p.Scope), Rates: p.Budget}
 }
+
+// numberKey returns the key of the counter for the sendings to a number.
+func (e *Engine) numberKey(scope, number string) Digest { return e.ring.Digest("number", scope, number) }
 
 // failures returns the place where a wrong code for number is counted.
 func (e *Engine) failures(p *Policy, number, device string) Failures {

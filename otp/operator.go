@@ -24,7 +24,7 @@ func (e *Engine) Sent(ctx context.Context, p *Policy, number string) ([]int, err
 	if err := e.ready(); err != nil {
 		return nil, err
 	}
-	return e.store.Used(ctx, p.Scope, Counter{"per_number", e.ring.Digest("number", p.Scope, number), p.PerNumber}, e.now())
+	return e.store.Used(ctx, p.Scope, Counter{Limit: "per_number", Key: e.numberKey(p.Scope, number), Rates: p.PerNumber}, e.now())
 }
 
 // Spent returns the number of codes that count in each rate of p.Budget. The error

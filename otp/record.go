@@ -2,6 +2,8 @@ package otp
 
 import (
 	"time"
+
+	"github.com/caddy-websms/websms/connexus"
 )
 
 // Digest is a keyed hash, as session.Ring.Digest makes it.
@@ -12,6 +14,9 @@ type Counter struct {
 	Limit string // the name in a LimitError
 	Key   Digest
 	Rates []Rate
+	// Before makes Store.Second count the sending as if it had been so long ago. So it
+	// counts in long rates only.
+	Before time.Duration
 }
 
 // Failures names the failures that count together: wrong codes in a row, of a number
@@ -55,6 +60,7 @@ type Reservation struct {
 	ID       ID
 	Replaces ID     // a former challenge of the browser, which ends; zero if there is none
 	Sealed   []byte // the sealed code, for a resend
+	Envelope []byte // sealed, for a second try; nil if there is to be none
 	Proof    Digest // the proof of the right code
 	Length   int    // of the code, in digits
 	Attempts int
@@ -88,6 +94,9 @@ type Settlement struct {
 	// Refused says that the message was certainly not sent. If this is true of
 	// every sending of a challenge, no code is right.
 	Refused bool
+	// Early is set by Store.Settle, to a report that came before it, or to
+	// StateUnknown.
+	Early connexus.State
 	// Return lists the counters that a refused sending is given back to. It is
 	// given back only if the challenge lives and had no attempt since. Within a
 	// window, a counter takes back no more sendings than its rates allow.
@@ -105,6 +114,7 @@ type Made struct {
 // Record is a stored challenge.
 type Record struct {
 	Challenge
-	Sending int    // how often the code was sent
-	Sealed  []byte // the sealed code
+	Sending  int    // how often the code was sent, without a second try
+	Sealed   []byte // the sealed code
+	Envelope []byte // the sealed envelope; only Store.Second sets it
 }

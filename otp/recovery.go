@@ -58,7 +58,9 @@ func (e *Engine) NewRecovery(ctx context.Context, scope, holder string) (code st
 	err = e.store.Reserve(ctx, &Reservation{
 		Scope: scope, ID: id, Sealed: []byte(sealed), Proof: e.proof(id, code), Length: len(code), Attempts: 1,
 		Now: now, TTL: RecoveryLife,
-		Counters: []Counter{{"recovery_codes", e.ring.Digest("recovery holder", scope, holder), []Rate{recoveryRate}}},
+		Counters: []Counter{{
+			Limit: "recovery_codes", Key: e.ring.Digest("recovery holder", scope, holder), Rates: []Rate{recoveryRate},
+		}},
 	})
 	return grouped(code), now.Add(RecoveryLife), err
 }
@@ -107,7 +109,7 @@ func noRecovery(err error) error {
 // tryRecovery counts one try from an IP address.
 func (e *Engine) tryRecovery(ctx context.Context, scope, ip string) error {
 	return e.store.Try(ctx, scope, Counter{
-		"recovery_tries", e.ring.Digest("recovery tries", scope, ip), []Rate{recoveryTries},
+		Limit: "recovery_tries", Key: e.ring.Digest("recovery tries", scope, ip), Rates: []Rate{recoveryTries},
 	}, e.now())
 }
 

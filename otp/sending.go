@@ -33,9 +33,14 @@ type Sending struct {
 	// Restricted marks a restricted gate, which must answer listed and unlisted
 	// numbers alike. The outcome of the sending then changes no counter.
 	Restricted bool
+	// Note is any text. A second try gets it back: see Engine.Retry.
+	Note string
 	// Done, if set, is called from another goroutine with the outcome of the
 	// sending. It is not called for an unlisted number.
 	Done func(id ID, messageID string, err error)
+	// Retried, if set, is called from another goroutine with the outcome of a second
+	// try whose report came before the reply of WebSMS.
+	Retried func(SecondTry)
 	// Strained, if set, is called from another goroutine when this sending has
 	// used four fifths of a rate of the budget. It is called once in each window.
 	Strained func(used int, of Rate)
@@ -85,6 +90,7 @@ func (e *Engine) send(ctx context.Context, p *Policy, s Sending, id ID, sending 
 		if s.Done != nil {
 			s.Done(id, settled.MessageID, err)
 		}
+		e.Retry(settled.MessageID, settled.Early, s.Retried)
 	}()
 }
 

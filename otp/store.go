@@ -89,6 +89,17 @@ type Store interface {
 	// soon as the store is back.
 	Report(ctx context.Context, messageID string, state connexus.State, now time.Time) (time.Duration, bool, error)
 
+	// Second claims the second try of the challenge that was sent as messageID. It asks
+	// renewal what to count, with a record that has the sealed code and the envelope,
+	// and then claims and counts in one step. It changes nothing else.
+	//
+	// The error is ErrNoChallenge if the message id is unknown, ErrDone if the
+	// challenge has no envelope, had its second try, or its latest sending is not this
+	// one with a report of StateUndelivered or StateRejected. Otherwise it is
+	// ErrExpired, ErrTooManyAttempts, a *LimitError, or the error of renewal. After an
+	// *UnavailableError, the second try may be lost.
+	Second(ctx context.Context, messageID string, now time.Time, renewal func(Record) (Renewal, error)) (Record, error)
+
 	// Watch returns a channel that is closed at the next change of the challenge
 	// id, and a function to stop watching. The channel may be closed once without
 	// a change, when the store begins to receive the changes of other nodes.

@@ -68,7 +68,12 @@ func (w *Window) Count(now time.Time, window time.Duration) int {
 // the rates.
 func (w *Window) Add(now time.Time, keep int) {
 	w.Settle(now) // otherwise hits in the future stay, and this one is dropped as the oldest
-	at := now.UnixNano()
+	w.Insert(now, keep)
+}
+
+// Insert counts a hit at an earlier moment. Call Settle first.
+func (w *Window) Insert(moment time.Time, keep int) {
+	at := moment.UnixNano()
 	i, _ := slices.BinarySearch(w.moments, at) // the end, unless clocks disagree
 	w.moments = slices.Insert(w.moments, i, at)
 	if extra := len(w.moments) - keep; extra > 0 {

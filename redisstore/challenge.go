@@ -41,7 +41,7 @@ func (s *store) Reserve(_ context.Context, r *otp.Reservation) error {
 		micros(r.Now), name(r.ID), former, s.wake(r.Replaces), member + "1",
 		string(r.Sealed), string(r.Proof[:]), strconv.Itoa(r.Length), strconv.Itoa(r.Attempts),
 		micros(r.Now.Add(min(r.TTL, otp.MaxLife))), micros(r.Now.Add(r.Cooldown)), failuresOf(&r.Failures),
-		micros(r.Now.Add(otp.MaxLife)), millis(otp.MaxLife),
+		micros(r.Now.Add(otp.MaxLife)), millis(otp.MaxLife), string(r.Envelope),
 	}
 	keys, args = s.appendCounters(keys, args, r.Scope, r.Counters)
 	answer, err := s.node.do(call(scriptReserve, keys, args)).strings()
@@ -129,6 +129,7 @@ func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error 
 	if err != nil {
 		return understood(err)
 	}
+	t.Early = connexus.State(state)
 	args := []string{micros(t.Now), s.wake(id), strconv.Itoa(t.Sending), string(t.Status), "0", "", "", ""}
 	if t.Refused {
 		args[4] = "1"

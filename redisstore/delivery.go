@@ -77,3 +77,52 @@ func parseSent(text string) sent {
 	}
 	return sent{id, parts[1], time.UnixMicro(at), parts[3]}
 }
+
+// failedStates are the states after which a challenge may have a second try.
+var failedStates = "," + strconv.Itoa(int(connexus.StateUndelivered)) + "," + strconv.Itoa(int(connexus.StateRejected)) + ","
+
+// Second implements otp.Store. It takes three steps: the sending of the message, the
+// envelope, and the claim. Only the last one changes anything.
+func (s *store) Second(
+	_ context.Context, messageID string, now time.Time, renewal func(otp.Record) (otp.Renewal, error),
+) (otp.Record, error) {
+	stands, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Get().Key(s.message(messageID)).Build())
+	}).string()
+	if err != nil {
+		return otp.Record{}, err
+	}
+	_, stands, _ = strings.Cut(stands, " ")
+	of := parseSent(stands)
+	if of == (sent{}) {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
+	fields, err := s.node.do(func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return c.Do(ctx, c.B().Hmget().Key(s.challenge(of.scope, of.id)).Field("q", "s").Build())
+	}).strings()
+	if err != nil {
+		return otp.Record{}, err
+	}
+	if len(fields) != 2 || fields[0] == "" {
+		return otp.Record{}, otp.ErrDone
+	}
+	found := otp.Record{Challenge: otp.Challenge{ID: of.id}, Sealed: []byte(fields[1]), Envelope: []byte(fields[0])}
+	r, err := renewal(found)
+	if err != nil {
+		return otp.Record{}, err
+	}
+	before := time.Duration(0)
+	for i := range r.Counters {
+		before = max(before, r.Counters[i].Before)
+	}
+	keys := []string{s.challenge(of.scope, of.id), s.failures(of.scope, r.Failures.Number), s.windows(of.scope)}
+	args := []string{micros(now), of.sending, failedStates, memberOf(of.id) + "second", span(before), failuresOf(&r.Failures)}
+	keys, args = s.appendCounters(keys, args, of.scope, r.Counters)
+	answer, err := s.node.do(call(scriptSecond, keys, args)).strings()
+	if err != nil {
+		return otp.Record{}, err
+	}
+	rec, err := read(of.id, answer)
+	rec.Envelope = found.Envelope
+	return rec, err
+}

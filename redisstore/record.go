@@ -118,6 +118,8 @@ func read(id otp.ID, reply []string) (rec otp.Record, err error) {
 	switch reply[0] {
 	case "ok":
 		return rec, nil
+	case "done":
+		return otp.Record{}, otp.ErrDone
 	case "none":
 		return otp.Record{}, otp.ErrNoChallenge
 	case "expired":

@@ -22,6 +22,7 @@ var (
 	scriptLook      = script("head", "change", "record", "look")
 	scriptSettle    = script("head", "wake", "change", "counters", "report", "settle")
 	scriptArrive    = script("head", "wake", "report", "arrive")
+	scriptSecond    = script("head", "change", "record", "failures", "counters", "second")
 	scriptSent      = script("sent")
 	scriptHeard     = script("heard")
 	scriptFirst     = script("head", "mark", "putmark", "first")

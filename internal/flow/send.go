@@ -107,21 +107,23 @@ func (f *Flow) auditRequest(v *visit, cookie *cookies.Challenge) {
 // and log the outcome, possibly after the request has ended.
 func (f *Flow) sending(v *visit, cookie *cookies.Challenge) otp.Sending {
 	e := f.entry(v, cookie)
+	done := func(id otp.ID, messageID string, err error) {
+		e.Challenge = id
+		telemetry.CountSend(telemetry.SendResult(err))
+		if err == nil {
+			f.audit(telemetry.EntrySent, e, zap.String("message_id", messageID))
+			f.emit(telemetry.EventSent, e, "message_id", messageID)
+			return
+		}
+		f.audit(telemetry.EntryFailed, e, zap.Error(err))
+		f.emit(telemetry.EventFailed, e, "error", err.Error())
+		f.logFailure(err)
+	}
 	return otp.Sending{
 		Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164), IP: request.Network(v.R),
 		Host: f.webOTPHost(v.R), Unlisted: cookie.Unlisted, Restricted: cookie.Restricted || f.Numbers.Restricted(),
-		Done: func(id otp.ID, messageID string, err error) {
-			e.Challenge = id
-			telemetry.CountSend(telemetry.SendResult(err))
-			if err == nil {
-				f.audit(telemetry.EntrySent, e, zap.String("message_id", messageID))
-				f.emit(telemetry.EventSent, e, "message_id", messageID)
-				return
-			}
-			f.audit(telemetry.EntryFailed, e, zap.Error(err))
-			f.emit(telemetry.EventFailed, e, "error", err.Error())
-			f.logFailure(err)
-		},
+		Note: e.Note(), Done: done,
+		Retried: func(t otp.SecondTry) { done(t.Challenge, t.MessageID, t.Err) },
 		Strained: func(used int, of otp.Rate) {
 			f.Log.Warn("four fifths of the budget are used: once all of it is used, no code is sent until older codes no longer count",
 				zap.String("realm", f.Realm), zap.Stringer("budget", of), zap.Int("used", used))

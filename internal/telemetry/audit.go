@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"encoding/json"
+
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
@@ -37,6 +39,25 @@ const (
 type Entry struct {
 	Realm, ClientIP, Number, User string // Number is in E.164, or ""
 	Challenge                     otp.ID // the zero ID if there is no challenge
+}
+
+// Note returns the entry as text, without the number and the challenge. EntryOf reads it.
+func (e Entry) Note() string {
+	text, err := json.Marshal(note{e.Realm, e.ClientIP, e.User})
+	if err != nil {
+		return "" // cannot happen: strings have a JSON form
+	}
+	return string(text)
+}
+
+// note is the content of Entry.Note.
+type note struct{ Realm, IP, User string }
+
+// EntryOf returns the entry of a second try.
+func EntryOf(t otp.SecondTry) Entry {
+	var n note
+	_ = json.Unmarshal([]byte(t.Note), &n) // otherwise the entry has the number alone
+	return Entry{Realm: n.Realm, ClientIP: n.IP, User: n.User, Number: t.Number, Challenge: t.Challenge}
 }
 
 // Masked returns the number as logs and events show it, or "" if there is none.

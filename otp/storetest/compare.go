@@ -132,6 +132,15 @@ func (p *pair) Report(ctx context.Context, messageID string, state connexus.Stat
 }
 
 // Watch receives the changes of the first store only.
+func (p *pair) Second(
+	ctx context.Context, messageID string, now time.Time, renewal func(otp.Record) (otp.Renewal, error),
+) (otp.Record, error) {
+	one, err := p.one.Second(ctx, messageID, now, renewal)
+	other, otherErr := p.other.Second(ctx, messageID, now, renewal)
+	p.records("Second", one, other, err, otherErr)
+	return one, err
+}
+
 func (p *pair) Watch(id otp.ID) (<-chan struct{}, func()) { return p.one.Watch(id) }
 
 func (p *pair) First(ctx context.Context, key otp.Digest, ttl time.Duration, now time.Time) (bool, error) {

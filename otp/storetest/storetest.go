@@ -51,6 +51,7 @@ func run(t *testing.T, open Open) {
 	}{
 		{"challenge", challengeTests},
 		{"reuse", reuseTests},
+		{"second try", secondTests},
 		{"limits", limitTests},
 		{"used", usedTests},
 		{"of a number", ofTests},

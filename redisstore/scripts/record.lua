@@ -21,6 +21,8 @@
 --   y  nonces of the resends, so that each counts once
 --   v  the nonce of the latest right attempt, and its time in microseconds and in
 --      nanoseconds; it counts while m has the nonce
+--   q  the sealed envelope for a second try; missing: there is none
+--   j  1 if the second try was claimed
 --   k  p and d in one while the right code opens the challenge, else ''; see change.lua
 -- A later version of this program may have more fields. The scripts do not touch
 -- fields that they do not know.

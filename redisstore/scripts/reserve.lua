@@ -4,13 +4,13 @@
 -- counters.
 -- ARGV: now, id, the former's id or '', channel of the former, member of the counters,
 -- 6 sealed, proof, length, attempts, dies, resend after, 12 failures,
--- 13 latest possible end, 14 longest life in ms, 15 counters.
+-- 13 latest possible end, 14 longest life in ms, 15 envelope or '', 16 counters.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'ok'} end -- asked again
 local limit, wait
 local f = failures(KEYS[3], ARGV[12])
 if f then limit, wait = locked(f.known, f) end
 if limit and wait == 0 then return {'limit', limit, '0'} end
-local list = counters(15, 6)
+local list = counters(16, 6)
 limit, wait = refuses(list, limit, wait)
 if limit then return {'limit', limit, int(wait)} end
 
@@ -19,6 +19,7 @@ if limit then return {'limit', limit, int(wait)} end
 redis.call('HSET', KEYS[1], 'k', ARGV[7] .. ARGV[10], 'm', '', 'p', ARGV[7], 'd', ARGV[10], 'a', ARGV[9], 'o', '1',
   'u', 'queued', 'l', ARGV[8], 'e', ARGV[11], 't', '0', 'n', '1', 'g', ARGV[9], 'b', ARGV[1], 'w', '0', 'r', '0', 'f', ',',
   's', ARGV[6])
+if ARGV[15] ~= '' then redis.call('HSET', KEYS[1], 'q', ARGV[15]) end
 keep(KEYS[1], tonumber(ARGV[10]))
 take(list, ARGV[5], KEYS[4])
 if ARGV[12] ~= '' then -- an operator can list the latest challenges of a number
