@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-websms/websms/directory"
 	"github.com/caddy-websms/websms/internal/clock"
 	"github.com/caddy-websms/websms/internal/flow"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/operator"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -58,7 +59,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Provision takes the logger.
 func (a *adminAPI) Provision(ctx caddy.Context) error {
-	a.audit = ctx.Logger(telemetry.AuditLog{})
+	a.audit = logtext.Escaping(ctx.Logger(telemetry.AuditLog{}))
 	return nil
 }
 

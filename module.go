@@ -25,6 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/shared"
@@ -165,7 +166,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("module %T is not a store of challenges", module)
 	}
 	a.store = store
-	risk.Log(ctx.Logger(), append(a.risks(), a.storeRisks()...))
+	risk.Log(logtext.Escaping(ctx.Logger()), append(a.risks(), a.storeRisks()...))
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-websms/websms/internal/firstfactor"
 	"github.com/caddy-websms/websms/internal/flow"
 	"github.com/caddy-websms/websms/internal/identity"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/risk"
@@ -184,7 +185,7 @@ func (g *Gate) prefix() string {
 
 // Provision sets up the gate.
 func (g *Gate) Provision(ctx caddy.Context) error {
-	g.logger, g.now = ctx.Logger(), clock.Now
+	g.logger, g.now = logtext.Escaping(ctx.Logger()), clock.Now
 	g.Prefix = g.prefix()
 	if err := g.check(); err != nil {
 		return err
@@ -255,7 +256,7 @@ func (g *Gate) newFlow(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	audit := ctx.Logger(telemetry.AuditLog{})
+	audit := logtext.Escaping(ctx.Logger(telemetry.AuditLog{}))
 	sampling := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
 	})

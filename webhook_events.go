@@ -3,12 +3,12 @@ package websms
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/telemetry"
 )
 
@@ -82,16 +82,12 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 // maxLogged is the longest value of a field in the log, in bytes.
 const maxLogged = 4 << 10
 
-// logged returns a log field with at most maxLogged bytes of a value.
+// logged returns a log field with at most maxLogged bytes of a value. The logger escapes
+// it: see logtext.Escaping.
 func logged(name, value string) zap.Field { return zap.String(name, bounded(value)) }
 
 // bounded returns a value, cut to maxLogged bytes if it is longer.
-func bounded(value string) string {
-	if len(value) > maxLogged {
-		return strings.ToValidUTF8(value[:maxLogged], "") + "…"
-	}
-	return value
-}
+func bounded(value string) string { return logtext.Cut(value, maxLogged) }
 
 // loggedTime returns the log field with the time of an event. It is null if the event has
 // no time.

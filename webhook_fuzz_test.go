@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,6 +19,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/logtext"
+	"github.com/caddy-websms/websms/internal/telemetry"
 	"github.com/caddy-websms/websms/memorystore"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
@@ -26,11 +29,12 @@ import (
 // bareWebhook returns a webhook without a server or a configuration.
 func bareWebhook(tb testing.TB, core zapcore.Core) *Webhook {
 	tb.Helper()
-	log := zap.New(core)
+	log := logtext.Escaping(zap.New(core))
 	return &Webhook{
 		Dedupe: caddy.Duration(24 * time.Hour), secret: sha256.Sum256([]byte(harness.WebhookSecret)),
 		engine:  &engine{Engine: otp.NewEngine(otp.Config{Store: openStore(tb, 1000), Ring: bareRing(tb)})},
 		replies: log.Named("mo"), reports: log.Named("dlr"), logger: log.Named("webhook"),
+		refusals: telemetry.NewRefusals(log.Named("webhook"), time.Now),
 	}
 }
 
@@ -82,6 +86,7 @@ func FuzzWebhook(f *testing.F) {
 		`{"type":"dlr","messageId":1e400,"statusCode":"-1"}`,
 		`{"type":"voice"}`, `{"type":7}`, `[]`, "", "\ufeff{}", `{"type":"mo","type":"dlr"}`,
 		`{"type":"mo","body":"` + strings.Repeat("\\ud800", 100) + `"}`,
+		`{"type":"mo","body":"\u202e\u0085\u2028\u007f \\u202e"}`, "{\"type\":\"\u2066\"}", `{"type":"dlr","status":"\ufeff"}`,
 	} {
 		f.Add(seed, "mo")
 	}
@@ -89,32 +94,43 @@ func FuzzWebhook(f *testing.F) {
 		core, lines := observer.New(zapcore.DebugLevel)
 		h := bareWebhook(t, core)
 		if secret != harness.WebhookSecret {
-			if a := serveEvent(t, h, body, secret); a.Code != http.StatusUnauthorized || lines.Len() != 0 {
-				t.Errorf("a stranger gets %d, and %d lines are logged", a.Code, lines.Len())
+			a := serveEvent(t, h, body, secret)
+			if a.Code != http.StatusUnauthorized || lines.Len() != 1 || lines.FilterMessage("webhook refused").Len() != 1 {
+				t.Errorf("a stranger gets %d, and these lines are logged: %v", a.Code, lines.All())
 			}
 		}
+		lines.TakeAll()
 		first, logged := serveEvent(t, h, body, harness.WebhookSecret), lines.Len()
+		refused := lines.FilterMessage("webhook refused").Len()
 		var object map[string]json.RawMessage
 		isEvent := false
 		if json.Unmarshal([]byte(strings.TrimPrefix(body, "\ufeff")), &object) == nil {
 			isEvent = strings.HasPrefix(string(object["type"]), `"`)
 		}
 		switch {
+		case logged != 1:
+			t.Errorf("%d lines, want 1", logged)
 		case len(body) > maxEvent:
-			if first.Code != http.StatusRequestEntityTooLarge || logged != 0 {
-				t.Errorf("%d bytes: %d, %d lines", len(body), first.Code, logged)
+			if first.Code != http.StatusRequestEntityTooLarge || refused != 1 {
+				t.Errorf("%d bytes: %d, %d refused", len(body), first.Code, refused)
 			}
 		case !isEvent:
-			if first.Code != http.StatusBadRequest || first.Body.String() != harness.InvalidPayload || logged != 0 {
-				t.Errorf("no event: %d %s, %d lines", first.Code, first.Body, logged)
+			if first.Code != http.StatusBadRequest || first.Body.String() != harness.InvalidPayload || refused != 1 {
+				t.Errorf("no event: %d %s, %d refused", first.Code, first.Body, refused)
 			}
-		case first.Code != http.StatusOK || first.Body.String() != harness.Acknowledged || logged != 1:
-			t.Errorf("an event: %d %s, %d lines", first.Code, first.Body, logged)
+		case first.Code != http.StatusOK || first.Body.String() != harness.Acknowledged || refused != 0:
+			t.Errorf("an event: %d %s, %d refused", first.Code, first.Body, refused)
 		}
 		for _, line := range lines.All() {
-			for _, field := range line.Context {
-				if len(field.String) > maxLogged+len("…") {
-					t.Errorf("field %s is logged with %d bytes", field.Key, len(field.String))
+			for name, value := range line.ContextMap() {
+				text, _ := value.(string)
+				if len(text) > 6*(maxLogged+len("…")) {
+					t.Errorf("field %s is logged with %d bytes", name, len(text))
+				}
+				if strings.ContainsFunc(text, func(r rune) bool {
+					return r >= ' ' && r != '\u200c' && r != '\u200d' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+				}) {
+					t.Errorf("field %s is logged as %+q", name, text)
 				}
 			}
 		}

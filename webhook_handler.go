@@ -3,6 +3,7 @@ package websms
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/clock"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/request"
 	"github.com/caddy-websms/websms/internal/secret"
 	"github.com/caddy-websms/websms/internal/telemetry"
@@ -55,6 +58,7 @@ type Webhook struct {
 	replies, reports *zap.Logger
 	logger           *zap.Logger
 	events           *telemetry.Emitter
+	refusals         *telemetry.Refusals
 }
 
 // defaultDedupe is the option dedupe, if it is missing.
@@ -89,7 +93,9 @@ func (h *Webhook) check() error {
 
 // Provision sets up the webhook.
 func (h *Webhook) Provision(ctx caddy.Context) error {
-	h.replies, h.reports, h.logger = ctx.Logger(webhookLog("mo")), ctx.Logger(webhookLog("dlr")), ctx.Logger(webhookLog("webhook"))
+	logger := func(name string) *zap.Logger { return logtext.Escaping(ctx.Logger(webhookLog(name))) }
+	h.replies, h.reports, h.logger = logger("mo"), logger("dlr"), logger("webhook")
+	h.refusals = telemetry.NewRefusals(h.logger, clock.Now)
 	if h.Dedupe == 0 {
 		h.Dedupe = defaultDedupe
 	}
@@ -142,6 +148,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	}
 	if !h.secret.ShownBy(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="websms"`)
+		h.logRefusal(r, telemetry.ReasonUnauthorized, 0)
 		return telemetry.TypeNone, telemetry.WebhookUnauthorized, webhookError(w, http.StatusUnauthorized, "unauthorized")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
@@ -150,12 +157,19 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
+			h.logRefusal(r, telemetry.ReasonTooLarge, len(body))
 			return telemetry.TypeNone, telemetry.WebhookTooLarge, webhookError(w, http.StatusRequestEntityTooLarge, "payload too large")
 		}
+		h.logRefusal(r, telemetry.ReasonNotArrived, len(body))
 		return telemetry.TypeNone, telemetry.WebhookLate, webhookError(w, http.StatusRequestTimeout, "the body did not arrive")
 	}
 	event, err := connexus.ParseEvent(body)
 	if err != nil {
+		reason := telemetry.ReasonInvalidJSON
+		if json.Valid(bytes.TrimPrefix(body, []byte("\ufeff"))) { // ParseEvent ignores a byte order mark
+			reason = telemetry.ReasonNoType
+		}
+		h.logRefusal(r, reason, len(body))
 		return telemetry.TypeNone, telemetry.WebhookInvalid, webhookError(w, http.StatusBadRequest, "invalid payload")
 	}
 	kind = kindOf(event)
@@ -191,6 +205,14 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	}
 	finish(true)
 	return kind, telemetry.WebhookPassedOn, nil
+}
+
+// logRefusal logs a request that the webhook refuses. length is how many bytes of the
+// body were read.
+func (h *Webhook) logRefusal(r *http.Request, reason telemetry.Reason, length int) {
+	h.refusals.Log(telemetry.Refusal{
+		Reason: reason, ContentType: r.Header.Get("Content-Type"), Length: length, ClientIP: request.ClientIP(r),
+	})
 }
 
 // renewEvery is how often the lease of an event in work is renewed.

@@ -267,6 +267,15 @@ func TestWebhookInTime(t *testing.T) {
 		})
 	})
 	all.Wait()
+	lines := refusals(w)
+	for _, line := range lines {
+		if line["reason"] != "not_arrived" {
+			t.Errorf("a slow body is logged as %v", line)
+		}
+	}
+	if len(lines) == 0 {
+		t.Error("no slow body is logged")
+	}
 	// The event was not accepted, so its repetition is handled.
 	next.answer(http.StatusOK, "at last")
 	if a := harness.Deliver(b, body); a.Text != "at last" {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-websms/websms/internal/block"
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/number"
 )
 
@@ -72,7 +73,7 @@ func (File) CaddyModule() caddy.ModuleInfo {
 
 // Provision takes the logger.
 func (f *File) Provision(ctx caddy.Context) error {
-	f.logger = ctx.Logger()
+	f.logger = logtext.Escaping(ctx.Logger())
 	return nil
 }
 

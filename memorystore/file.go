@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddyserver/caddy/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -103,7 +104,7 @@ func (m *memory) openFile() {
 
 // currentLog returns the log of the running configuration. A store outlives the
 // configuration that opened it, so it must not keep that one's log.
-func currentLog() *zap.Logger { return caddy.Log().Named("websms") }
+func currentLog() *zap.Logger { return logtext.Escaping(caddy.Log().Named("websms")) }
 
 // openFirst tries one file after another until it can use one. The caller holds
 // mu.

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/rueidis"
 	"go.uber.org/zap"
 
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/session"
 )
@@ -63,7 +64,7 @@ func (s *Store) acquire() (*backend, func() error, error) {
 
 // logger returns the logger of the running configuration. A node calls it for each
 // message, because a node outlives the configuration that opened it.
-func logger() *zap.Logger { return caddy.Log().Named("websms.redis") }
+func logger() *zap.Logger { return logtext.Escaping(caddy.Log().Named("websms.redis")) }
 
 // Open returns the store and a function that releases it. The caller must call that
 // function exactly once. Open succeeds even if Redis is away.

@@ -11,7 +11,7 @@ import (
 )
 
 // AuditLog gives the audit log the logger name `websms.audit`, so that a configuration
-// can write it to a file of its own. Use it as ctx.Logger(AuditLog{}).
+// can write it to a file of its own. Use it as logtext.Escaping(ctx.Logger(AuditLog{})).
 type AuditLog struct{}
 
 // CaddyModule returns the name of the logger.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 )
@@ -218,4 +219,4 @@ func (v *Vault) logTrouble(err error) {
 }
 
 // logger returns the logger of the configuration that runs.
-func (v *Vault) logger() *zap.Logger { return caddy.Log().Named("websms") }
+func (v *Vault) logger() *zap.Logger { return logtext.Escaping(caddy.Log().Named("websms")) }
