@@ -168,6 +168,25 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
+// The shortest mobile numbers are those of Tokelau. They get their code, and no answer or log shows one.
+func TestShortNumber(t *testing.T) {
+	w := harness.Start(t, harness.Setup{Gate: "numbers {\ncountries NZ TK\n}\n" + harness.Plenty})
+	for i, phone := range []string{"+690 7290", "7290", "tel:+690-7290"} {
+		b := w.Browser()
+		code := b.Ask(phone)
+		if got := w.MessagesTo("+6907290"); len(got) != i+1 || got[0].Code != code {
+			t.Fatalf("%s: %v", phone, got)
+		}
+		a := b.Post("/.websms/verify", []string{"code", code}, harness.API)
+		if a.StatusCode != http.StatusOK || a.JSON("number") != "+690•••" {
+			t.Errorf("%s: %s %s", phone, a.Status, a.Text)
+		}
+	}
+	if log := w.LogText(); strings.Contains(log, "6907290") || !strings.Contains(log, "+690•••") {
+		t.Error("the log shows the number, or does not mask it")
+	}
+}
+
 // Numbers are accepted in the spellings that people use. An invalid number gets an error.
 func TestNumbers(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
@@ -176,13 +195,15 @@ func TestNumbers(t *testing.T) {
 		"+6421234567", "+64 21 234 567",
 		"0064 21 234 567", "006421234567", "64 21 234 567", "+64 (0)21 234 567", "+64\u201121\u2011234\u2011567",
 		"\uff10\uff12\uff11 \uff12\uff13\uff14 \uff15\uff16\uff17", "021\u00a0234\u00a0567",
+		"tel:021-234-567", "tel:+64-21-234-567", "021\t234\t567", "+64\u202f21\u2009234\u2009567", "+64+21 234 567", "+64+64 21 234 567",
+		"\u202a+64 21 234 567\u202c", "٠٢١ ٢٣٤ ٥٦٧",
 	} {
 		a := w.Browser().Request(phone)
 		if a.StatusCode != http.StatusAccepted || a.JSON("masked") != "+64•••567" {
 			t.Errorf("%q: %s %s", phone, a.Status, a.Text)
 		}
 	}
-	harness.Eventually(t, "all messages arrive", func() bool { return len(w.MessagesTo("+6421234567")) == 16 })
+	harness.Eventually(t, "all messages arrive", func() bool { return len(w.MessagesTo("+6421234567")) == 24 })
 
 	for _, c := range []struct {
 		slug  string
@@ -191,7 +212,7 @@ func TestNumbers(t *testing.T) {
 	}{
 		{"invalid_number", "Enter a mobile number", []string{
 			"", " ", "12345", "call me", "021 234", "021 234 567 890 123", "09 300 0000", "+64 9 300 0000", "0800 123 456", "0900 12345", "111",
-			"+999 123456789", "021 234 567 ext 5", "021234567;ext=5", "tel:021234567", "021 CALL ME", "021 234 567, 021 234 568",
+			"+999 123456789", "021 234 567 ext 5", "021234567;ext=5", "tel:021234567;ext=5", "021 CALL ME", "021 234 567, 021 234 568",
 			"<script>021234567</script>",
 			strings.Repeat("0", 500), strings.Repeat("021 234 567 ", 100), "+", "%2B6421234567",
 		}},

@@ -25,7 +25,7 @@ const (
 // OTP is a message that carries a one-time code (WebSMS developer guide, step 4):
 // "482174 is your MyApp verification code. Valid for 5 minutes."
 type OTP struct {
-	// To is the number in E.164, 8 to 15 digits, with or without the '+'. Required.
+	// To is the number in E.164, 7 to 15 digits, with or without the '+'. Required.
 	To string
 	// Company is the brand in the message. Required.
 	Company string
@@ -159,8 +159,8 @@ func (o OTP) form(sandbox bool) url.Values {
 func (o OTP) check() error {
 	to := strings.TrimPrefix(o.To, "+")
 	switch {
-	case !isDigits(to, 8, 15) || to[0] == '0': // no country code begins with 0
-		return errors.New("the number is not E.164: write country code and number, 8 to 15 digits")
+	case !isDigits(to, 7, 15) || to[0] == '0': // no country code begins with 0
+		return errors.New("the number is not E.164: write country code and number, 7 to 15 digits")
 	case strings.TrimSpace(o.Company) == "":
 		return errors.New("the company is empty: name who sends the code")
 	case !isLine(o.Company):

@@ -57,9 +57,9 @@ func TestMessageIsChecked(t *testing.T) {
 		spoil func(*connexus.OTP)
 		good  bool
 	}{
-		"number of 8":                  {func(o *connexus.OTP) { o.To = "64212345" }, true},
+		"number of 7":                  {func(o *connexus.OTP) { o.To = "+6907290" }, true}, // Tokelau
 		"number of 15":                 {func(o *connexus.OTP) { o.To = "+642123456789012" }, true},
-		"number of 7":                  {func(o *connexus.OTP) { o.To = "6421234" }, false},
+		"number of 6":                  {func(o *connexus.OTP) { o.To = "690729" }, false},
 		"number of 16":                 {func(o *connexus.OTP) { o.To = "6421234567890123" }, false},
 		"number empty":                 {func(o *connexus.OTP) { o.To = "" }, false},
 		"number a plus":                {func(o *connexus.OTP) { o.To = "+" }, false},

@@ -28,12 +28,32 @@ func ExampleParse() {
 	// no mobile number
 }
 
-// Logs and pages show a masked number.
+// Where several countries have the same local spelling, the first one counts.
+func ExampleParse_countries() {
+	for _, regions := range [][]string{{"NZ", "AU"}, {"AU", "NZ"}, {"FR", "NL"}, {"NL", "FR"}} {
+		for _, typed := range []string{"021 234 567", "0412 345 678", "06 12 34 56 78"} {
+			if n, err := number.Parse(typed, regions); err == nil {
+				fmt.Println(regions, typed, n.E164)
+			}
+		}
+	}
+	// Output:
+	// [NZ AU] 021 234 567 +6421234567
+	// [NZ AU] 0412 345 678 +61412345678
+	// [AU NZ] 021 234 567 +6421234567
+	// [AU NZ] 0412 345 678 +61412345678
+	// [FR NL] 06 12 34 56 78 +33612345678
+	// [NL FR] 06 12 34 56 78 +31612345678
+}
+
+// Logs and pages show a masked number. A short number shows less.
 func ExampleMask() {
 	fmt.Println(number.Mask("+6421234567"))
+	fmt.Println(number.Mask("+29051234"))
 	fmt.Println(number.Mask("not a number"))
 	// Output:
 	// +64•••567
+	// +290•••4
 	// •••
 }
 

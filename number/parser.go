@@ -45,6 +45,8 @@ func (p *Parser) judge(s *state, input string) (Number, error) {
 	switch {
 	case s.verdict == accepted:
 		return Number{E164: input, Region: s.region}, nil
+	case repeated(input[1:]) != "": // Parse may take the calling code once, and then the digits behind it count
+		return Parse(input, p.regions)
 	case s.verdict == refused:
 		return Number{}, s.err
 	}
