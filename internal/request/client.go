@@ -60,9 +60,14 @@ func Network(r *http.Request) string {
 }
 
 // IsHTTPS reports whether the browser speaks HTTPS, to Caddy or to a proxy that the
-// server's option trusted_proxies names.
+// server's option trusted_proxies names. A proxy tells so in X-Forwarded-Proto. Some, such
+// as Traefik, write wss for a WebSocket.
 func IsHTTPS(r *http.Request) bool {
-	return r.TLS != nil || strings.EqualFold(forwarded(r, "X-Forwarded-Proto"), "https") && fromTrustedProxy(r)
+	if r.TLS != nil {
+		return true
+	}
+	proto := forwarded(r, "X-Forwarded-Proto")
+	return (strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss")) && fromTrustedProxy(r)
 }
 
 // domainName is a host name of ASCII letters, digits and hyphens in lower case.
