@@ -99,7 +99,8 @@ func TestPHPBehindGate(t *testing.T) {
 		}
 	}
 	for name, value := range saw.Server {
-		if strings.Contains(string(value), "+6421999999") || name != "HTTP_X_VERIFIED_NUMBER" && strings.Contains(harness.CGIName(name), "verified") {
+		spoof := name != "HTTP_X_VERIFIED_NUMBER" && strings.Contains(harness.CGIName(name), "verified")
+		if spoof || strings.Contains(string(value), "+6421999999") {
 			t.Errorf("PHP gets %s: %q", name, value)
 		}
 		if strings.Contains(string(value), "websms_") {
@@ -158,8 +159,11 @@ func TestPHPPartOfSite(t *testing.T) {
 	w, reached := behindGate(t, "@private path /admin /admin/* /index.php /index.php/*\nwebsms_otp @private {")
 	sawPHP(t, "a public page", w.Browser().Get("/news"))
 	public := reached()
-	for _, path := range []string{"/admin", "/admin/", "/admin/users", "/Admin/users", "/index.php/admin/users", "/INDEX.php/admin", "/index.php",
-		"/index.php/../admin", "/x/../admin", "//admin", "/admin;x", "/index.php;/admin", "/%61dmin", "/index%2ephp/admin", "/index.php%2fadmin"} {
+	for _, path := range []string{
+		"/admin", "/admin/", "/admin/users", "/Admin/users", "/index.php/admin/users", "/INDEX.php/admin", "/index.php",
+		"/index.php/../admin", "/x/../admin", "//admin", "/admin;x", "/index.php;/admin", "/%61dmin", "/index%2ephp/admin",
+		"/index.php%2fadmin",
+	} {
 		for _, accept := range []http.Header{harness.API, harness.Page} {
 			if a := w.Browser().Get(path, accept); a.StatusCode != http.StatusUnauthorized && a.StatusCode != http.StatusFound {
 				t.Errorf("%s: %s %s", path, a.Status, harness.Excerpt(a.Text))

@@ -1,12 +1,21 @@
 package websms_test
 
 import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/caddy-websms/websms/internal/harness"
+	"github.com/caddy-websms/websms/internal/testca"
 )
 
 // refusal is the message of the log line for a form of another origin.
@@ -120,8 +129,9 @@ func TestForeignFormIsLogged(t *testing.T) {
 			"127.0.0.1 is not in the server's option trusted_proxies"},
 		{"another host than a proxy's", harness.TrustLocal, harness.With("Origin", evil, "X-Forwarded-Host", "App.example.com:443, x",
 			"X-Forwarded-Proto", "https,http"), "https://app.example.com", another},
-		{"another port than a proxy's", harness.TrustLocal, harness.With("Origin", "https://app.example.com:1", "X-Forwarded-Host", "app.example.com",
-			"X-Forwarded-Port", " 8443 , 80", "X-Forwarded-Proto", "HTTPS"), "https://app.example.com:8443", "drops or changes the port"},
+		{"another port than a proxy's", harness.TrustLocal,
+			harness.With("Origin", "https://app.example.com:1", "X-Forwarded-Host", "app.example.com", "X-Forwarded-Port", " 8443 , 80",
+				 "X-Forwarded-Proto", "HTTPS"), "https://app.example.com:8443", "drops or changes the port"},
 		{"plain HTTP", harness.TrustLocal, harness.With("Origin", w.URL, "X-Forwarded-Proto", "https,http"),
 			strings.Replace(w.URL, "http:", "https:", 1), "plain HTTP"},
 	} {
@@ -189,6 +199,9 @@ func TestBehindNginx(t *testing.T) {
 		{"TLS and no port", true, dropped + scheme, true, dropping},
 		{"TLS and X-Forwarded-Port", true, dropped + scheme + port, true, ""},
 		{"TLS and X-Forwarded-Host", true, host + scheme, true, ""},
+		{"host and port, put together", false, "proxy_set_header Host $host:$server_port;", false, ""},
+		{"TLS, host and port, put together", true, "proxy_set_header Host $host:$server_port;" + scheme, true, ""},
+		{"TLS, as Traefik tells of a WebSocket", true, whole + "proxy_set_header X-Forwarded-Proto wss;", true, ""},
 		{"TLS in a chain", true, whole + `proxy_set_header X-Forwarded-Proto "$scheme,http";`, true, ""},
 		{"TLS in a chain with an empty start", true, whole + `proxy_set_header X-Forwarded-Proto "$http_x_forwarded_proto, $scheme";`, true, ""},
 	} {
@@ -200,12 +213,17 @@ func TestBehindNginx(t *testing.T) {
 			w := harness.Start(t, setup)
 			there := w.BehindNginx(c.https, c.options)
 			cookie, expected := plainCookie, "http://localhost"
-			if c.trusted && strings.Contains(c.options, "$scheme") && c.https {
+			if c.trusted && strings.Contains(c.options, "X-Forwarded-Proto") && c.https {
 				cookie, expected = boundCookie, "https://localhost"
 			}
 			wantWalk(t, there, true, cookie)
+			// docs/recipes.md tells operators to try an empty form.
+			try := func() harness.Answer {
+				return there.Browser().Post("/.websms/resend", nil, harness.API, harness.With("Origin", there.URL))
+			}
 			if c.cause == "" {
 				wantWalk(t, there, false, cookie)
+				harness.WantProblem(t, "an empty form", try(), http.StatusConflict, "no_challenge")
 				if lines := refusals(w); len(lines) > 0 {
 					t.Errorf("the log says %v", lines)
 				}
@@ -215,6 +233,7 @@ func TestBehindNginx(t *testing.T) {
 				expected = w.URL // which nginx names by itself
 			}
 			wantRefused(t, there, submitted(there.URL, false), expected, c.cause)
+			harness.WantProblem(t, "an empty form", try(), http.StatusForbidden, "cross_origin")
 		})
 	}
 }
@@ -231,4 +250,82 @@ func TestBehindTwoProxies(t *testing.T) {
 	plain := strings.Replace(outer.URL, "https:", "http:", 1)
 	wantRefused(t, outer, submitted(plain, false), outer.URL, "plain HTTP")
 	wantWalk(t, inner, false, plainCookie) // whoever comes by the inner one speaks plain HTTP
+}
+
+// The configurations of nginx and HAProxy in docs/recipes work as they stand, but for their
+// addresses: the whole walk, the client's address, and cookies that are bound to the host.
+func TestRecipesOfProxies(t *testing.T) {
+	for _, c := range []struct {
+		page, kind string
+		run        func(t *testing.T, file, dir string) *exec.Cmd
+	}{
+		{"nginx.md", "nginx", func(t *testing.T, file, dir string) *exec.Cmd {
+			return exec.Command(harness.NginxProgram(t), "-p", dir, "-c", file)
+		}},
+		{"haproxy.md", "haproxy", func(t *testing.T, file, _ string) *exec.Cmd {
+			return exec.Command(harness.HAProxyProgram(t), "-db", "-f", file)
+		}},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "proxy.conf")
+			cmd := c.run(t, file, dir) // skips
+			page, err := os.ReadFile(filepath.Join("docs", "recipes", c.page))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, text, found := strings.Cut(string(page), "```"+c.kind+"\n")
+			text, _, closed := strings.Cut(text, "```\n")
+			if !found || !closed {
+				t.Fatalf("%s has no block of %s", c.page, c.kind)
+			}
+			cert, key := testca.New(t).Files(t, x509.Certificate{DNSNames: []string{"localhost"}})
+			both := filepath.Join(dir, "both.pem")
+			for _, name := range []string{cert, key} {
+				part, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before, _ := os.ReadFile(both) // there is none at first
+				harness.WriteFile(t, both, string(before)+string(part))
+			}
+			w := harness.Start(t, harness.Setup{
+				Gate:   harness.Plenty + "\nbypass {\n path /healthz\n}",
+				Global: "servers {\n trusted_proxies static 127.0.0.1 ::1\n trusted_proxies_strict\n}",
+			})
+			port, gate := harness.FreePort(t), strings.TrimPrefix(w.URL, "http://localhost:")
+			address := fmt.Sprintf("127.0.0.1:%d", port)
+			text = strings.NewReplacer(
+				"listen 443", "listen "+address, "bind :443", "bind "+address, "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", harness.FreePort(t)),
+				"127.0.0.1:8080", "127.0.0.1:"+gate, "192.0.2.20:8080", "127.0.0.1:"+gate, "app.example.com", "localhost",
+				"/etc/ssl/app.crt", cert, "/etc/ssl/app.key", key, "/etc/haproxy/app.pem", both,
+			).Replace(text)
+			if c.kind == "nginx" {
+				text = harness.NginxConfig(dir, text)
+			}
+			harness.WriteFile(t, file, text)
+			harness.StartServer(t, cmd, address)
+			there := *w
+			there.URL = fmt.Sprintf("https://localhost:%d", port)
+			wantWalk(t, &there, true, boundCookie)
+			wantWalk(t, &there, false, boundCookie)
+			wantRefused(t, &there, submitted("https://evil.example", false), there.URL, "another site")
+
+			// The gate knows the client's address, and the client cannot choose another one.
+			b, own, number := there.Browser(), "127.0.0.1", harness.FreshNumber()
+			if runtime.GOOS == "linux" { // the only system where each address in 127.0.0.0/8 is its own
+				own = "127.0.0.2"
+			}
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own)}}
+			b.Client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, "tcp", address)
+			}
+			a := b.Request(number, harness.With("X-Forwarded-For", "203.0.113.7", "X-Forwarded-Host", "evil.example"))
+			harness.WantStatus(t, "with an address of its own choice", a, http.StatusAccepted)
+			lines := w.Logged("websms.audit")
+			if got := lines[len(lines)-1]["client_ip"]; got != own && runtime.GOOS == "linux" {
+				t.Errorf("the client's address is %v; want %s", got, own)
+			}
+		})
+	}
 }

@@ -35,6 +35,15 @@ func NginxProgram(t *testing.T) string {
 	return path
 }
 
+// HAProxyProgram returns the path of HAProxy. Without HAProxy it skips the test, or fails it if
+// haproxy is required.
+func HAProxyProgram(t *testing.T) string {
+	t.Helper()
+	path, err := system("haproxy")
+	testlevel.Need(t, "haproxy", err)
+	return path
+}
+
 // NginxConfig returns a whole configuration of nginx from directives of its block http. Everything
 // that nginx writes is in dir.
 func NginxConfig(dir, http string) string {
@@ -81,24 +90,20 @@ func (w *World) BehindNginx(https bool, options string) *World {
 	return &there
 }
 
-// StartServer runs a program until the test ends. It returns when the program accepts connections
-// at address.
-func StartServer(t *testing.T, cmd *exec.Cmd, address string) {
+// StartServer runs a program until the test ends, and then kills it. It returns when the program
+// accepts connections at address.
+func StartServer(t *testing.T, cmd *exec.Cmd, address string) *process.Process {
 	t.Helper()
 	p, err := process.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.Interrupt(10 * time.Second); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(p.Kill)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
-			return
+			return p
 		}
 		select {
 		case <-p.Done():

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-websms/websms/internal/testlevel"
 )
@@ -21,8 +22,8 @@ type PHP struct {
 }
 
 // StartPHP runs php-fpm until the test ends. script is the content of index.php. Without php-fpm
-// StartPHP skips the test, or fails it if php is required. php-fpm leaves an idle worker behind if
-// the kernel kills it, as it does after go test has killed the test.
+// StartPHP skips the test, or fails it if php is required. It leaves an idle worker behind if the
+// test is killed, because no signal reaches the worker then.
 func StartPHP(t *testing.T, script string) PHP {
 	t.Helper()
 	program, err := phpProgram()
@@ -39,8 +40,13 @@ func StartPHP(t *testing.T, script string) PHP {
 		"pm = static\npm.max_children = 1\n", p.Address, who.Username))
 	WriteFile(t, ini, "session.save_path = "+dir+"\n")
 	// php-fpm refuses root, whom containers use, without --allow-to-run-as-root.
-	StartServer(t, exec.Command(program, "--nodaemonize", "--allow-to-run-as-root", "--php-ini", ini, "--fpm-config", config,
+	server := StartServer(t, exec.Command(program, "--nodaemonize", "--allow-to-run-as-root", "--php-ini", ini, "--fpm-config", config,
 		"--prefix", dir), p.Address)
+	t.Cleanup(func() { // by a signal that php-fpm passes on to its worker
+		if err := server.Interrupt(10 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
 	return p
 }
 

@@ -1,7 +1,8 @@
 // Package testlevel reads the environment variables that select the tests to run. A plain go test
 // runs a representative part of each long test. WEBSMS_TEST_FULL=1 runs the whole, which takes
-// several times as long. A test that lacks a service is skipped. With
-// WEBSMS_TEST_REQUIRE=redis,chromium it fails if it lacks one of these.
+// several times as long. A test that lacks a program is skipped. With
+// WEBSMS_TEST_REQUIRE=redis,chromium it fails if it lacks one of these. The names in use are
+// redis, chromium, nginx, haproxy and php, which is php-fpm.
 package testlevel
 
 import (
@@ -24,8 +25,8 @@ func Size[T any](plain, full T) T {
 }
 
 // Need skips a test because of err if it lacks something, such as "redis" where the path has no
-// redis-server. If the comma-separated WEBSMS_TEST_REQUIRE names the missing service, Need fails
-// the test instead.
+// redis-server. If the comma-separated WEBSMS_TEST_REQUIRE names what is missing, Need fails the
+// test instead.
 func Need(t testing.TB, what string, err error) {
 	t.Helper()
 	switch {
