@@ -131,7 +131,7 @@ func TestForeignFormIsLogged(t *testing.T) {
 			"X-Forwarded-Proto", "https,http"), "https://app.example.com", another},
 		{"another port than a proxy's", harness.TrustLocal,
 			harness.With("Origin", "https://app.example.com:1", "X-Forwarded-Host", "app.example.com", "X-Forwarded-Port", " 8443 , 80",
-				 "X-Forwarded-Proto", "HTTPS"), "https://app.example.com:8443", "drops or changes the port"},
+				"X-Forwarded-Proto", "HTTPS"), "https://app.example.com:8443", "drops or changes the port"},
 		{"plain HTTP", harness.TrustLocal, harness.With("Origin", w.URL, "X-Forwarded-Proto", "https,http"),
 			strings.Replace(w.URL, "http:", "https:", 1), "plain HTTP"},
 	} {
@@ -310,6 +310,13 @@ func TestRecipesOfProxies(t *testing.T) {
 			wantWalk(t, &there, true, boundCookie)
 			wantWalk(t, &there, false, boundCookie)
 			wantRefused(t, &there, submitted("https://evil.example", false), there.URL, "another site")
+
+			// The open code page sees each event at once, though nginx buffers other answers.
+			waiting := there.Browser()
+			waiting.Ask(harness.FreshNumber())
+			stream := harness.OpenEvents(waiting, t.Context())
+			stream.Until("delivered")
+			stream.Close()
 
 			// The gate knows the client's address, and the client cannot choose another one.
 			b, own, number := there.Browser(), "127.0.0.1", harness.FreshNumber()
