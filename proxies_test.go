@@ -122,7 +122,7 @@ func TestForeignFormIsLogged(t *testing.T) {
 		{"another site", "", harness.With("Origin", evil), w.URL, another},
 		{"another site, by Fetch Metadata", "", harness.With("Origin", evil, "Sec-Fetch-Site", "cross-site"), w.URL, another},
 		{"another port", "", harness.With("Origin", "http://localhost:1"), w.URL, "drops or changes the port"},
-		{"a page without a name", "", harness.With("Origin", "null"), w.URL, "Referrer-Policy: no-referrer"},
+		{"a page without a name", "", harness.With("Origin", "null"), w.URL, "does not name the page"},
 		{"a stranger's host", "", harness.With("Origin", evil, "X-Forwarded-Host", "evil.example"), w.URL,
 			"127.0.0.1 is not in the server's option trusted_proxies"},
 		{"a stranger's port", "", harness.With("Origin", "http://localhost:8443", "X-Forwarded-Port", "8443"), w.URL,

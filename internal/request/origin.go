@@ -132,8 +132,8 @@ func CrossOrigin(r *http.Request) *ForeignPost {
 	case site != "":
 		p.Cause = "a page of another site has sent the form"
 	case from.Host == "":
-		p.Cause = "the browser does not name the page: it is in a sandboxed frame, or an app or a file, " +
-			"or a proxy in front adds `Referrer-Policy: no-referrer` to the gate's pages"
+		p.Cause = "the browser does not name the page: it is in a sandboxed frame, or it is a file or an app, " +
+			"or a proxy in front changes the gate's pages, such as by `Content-Security-Policy: sandbox`"
 	case isAt(from, own):
 		p.Cause = "the page was loaded over plain HTTP, but the site is on HTTPS: redirect plain HTTP to HTTPS"
 	case !fromTrustedProxy(r) && isAt(from, authorities(r, true)):
