@@ -96,10 +96,6 @@ type ForeignPost struct {
 	Origin   string // as the browser names it; at most 200 bytes
 	Expected string // the origin of this site, as the gate knows it; at most 200 bytes
 	Cause    string // the usual cause, and what to do about it, for an operator
-
-	// The page is of another site, and not of this one behind a proxy that hides the port
-	// or the scheme.
-	OtherSite bool
 }
 
 // CrossOrigin returns a description if a page of another origin made the browser post r,
@@ -122,10 +118,7 @@ func CrossOrigin(r *http.Request) *ForeignPost {
 		return nil
 	}
 	sameName := slices.ContainsFunc(own, func(host string) bool { return strings.EqualFold(hostname(host), from.Hostname()) })
-	p := &ForeignPost{
-		Origin: printable(origin), Expected: printable(scheme + "://" + authority(scheme, own[len(own)-1])),
-		OtherSite: site != "" && site != "same-site" || site == "" && from.Host != "" && !sameName,
-	}
+	p := &ForeignPost{Origin: printable(origin), Expected: printable(scheme + "://" + authority(scheme, own[len(own)-1]))}
 	switch {
 	case site == "same-site":
 		p.Cause = "a page at another host or port of the same domain has sent the form"
@@ -137,7 +130,7 @@ func CrossOrigin(r *http.Request) *ForeignPost {
 	case isAt(from, own):
 		p.Cause = "the page was loaded over plain HTTP, but the site is on HTTPS: redirect plain HTTP to HTTPS"
 	case !fromTrustedProxy(r) && isAt(from, authorities(r, true)):
-		p.OtherSite, p.Cause = false, untrusted(r)
+		p.Cause = untrusted(r)
 	case sameName:
 		p.Cause = "a proxy in front drops or changes the port: let it send the browser's own Host header, in nginx " +
 			"`proxy_set_header Host $http_host`, or send X-Forwarded-Port, and name the proxy in the server's option trusted_proxies"
