@@ -11,7 +11,7 @@ import (
 func (w *World) awaitCertificate(host string) {
 	w.T.Helper()
 	Eventually(w.T, "Caddy has a certificate for "+host, func() bool {
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(w.URL, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: host})
+		conn, err := tls.Dial("tcp", "localhost:"+w.port(), &tls.Config{InsecureSkipVerify: true, ServerName: host})
 		if err == nil {
 			conn.Close()
 		}
@@ -27,12 +27,14 @@ func (w *World) AwaitReload() {
 	w.transports.closeIdle()
 }
 
+// port returns the port of the site.
+func (w *World) port() string { return w.URL[strings.LastIndexByte(w.URL, ':')+1:] }
+
 // listeners returns how many sockets listen at the world's port, where the
 // system tells. Caddy closes the old server's behind the load of a
 // configuration, and the kernel resets the connections that wait in its queue.
 func (w *World) listeners() int {
-	_, port, _ := strings.Cut(w.URL, "://localhost:")
-	number, err := strconv.Atoi(port)
+	number, err := strconv.Atoi(w.port())
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -77,6 +78,7 @@ func (c *transports) add(transport *http.Transport) {
 // Setup holds the options of a world. The zero Setup is a plain world.
 type Setup struct {
 	HTTPS   bool   // the site speaks HTTPS, with a certificate of Caddy's own
+	Host    string // the site's host, if it is not localhost; browsers reach it without DNS
 	Global  string // more options of the global block
 	App     string // more options of the websms app
 	Gate    string // options of the gate beside its company
@@ -101,7 +103,8 @@ func Start(t *testing.T, s Setup) *World {
 	if s.HTTPS {
 		scheme, tlsLine = "https", "tls internal"
 	}
-	w.URL = fmt.Sprintf("%s://localhost:%d", scheme, port)
+	host := cmp.Or(s.Host, "localhost")
+	w.URL = fmt.Sprintf("%s://%s:%d", scheme, host, port)
 	s.API.WebhookURL, s.API.WebhookSecret = w.URL+w.HookPath, WebhookSecret
 	w.Sim = websmstest.NewServer(t, s.API)
 	w.Config = func(gateOptions string) string {
@@ -151,7 +154,7 @@ func Start(t *testing.T, s Setup) *World {
 		}
 	})
 	if s.HTTPS {
-		w.awaitCertificate("localhost")
+		w.awaitCertificate(host)
 	}
 	return w
 }
@@ -241,7 +244,7 @@ func (w *World) Browser() *Browser {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, DialContext: dialHere}
 	w.T.Cleanup(transport.CloseIdleConnections)
 	w.transports.add(transport)
 	client := &http.Client{
@@ -249,6 +252,15 @@ func (w *World) Browser() *Browser {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &Browser{World: w, Header: http.Header{}, Client: client}
+}
+
+// dialHere connects to this machine, whatever the host in the address is.
+func dialHere(ctx context.Context, network, address string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("localhost", port))
 }
 
 // Page and API are the Accept headers of a browser and of a program.
