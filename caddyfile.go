@@ -78,6 +78,9 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
+	if err := checkNamedRoute(h, "websms_otp"); err != nil {
+		return nil, err
+	}
 	matcher, err := gateMatcher(h)
 	if err != nil {
 		return nil, h.WrapErr(err)
@@ -280,8 +283,22 @@ func (g *Gate) parseBypass(d *caddyfile.Dispenser) error {
 
 // parseWebhook reads the directive of a webhook. Syntax: see Webhook.UnmarshalCaddyfile.
 func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	if err := checkNamedRoute(h, "websms_webhook"); err != nil {
+		return nil, err
+	}
 	webhook := new(Webhook)
 	return webhook, webhook.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// checkNamedRoute returns an error if Caddy would keep only one directive of the named
+// route around a directive of this plugin. The gate could be gone without a trace.
+func checkNamedRoute(h httpcaddyfile.Helper, directive string) error {
+	name := block.CutNamedRoute(h)
+	if name == "" {
+		return nil
+	}
+	return block.At(h.Dispenser, directive, fmt.Errorf("stands in the named route &(%s) with other directives, "+
+		"of which Caddy keeps only the first: wrap all of them in one route, as in &(%s) { route { … } }", name, name))
 }
 
 // UnmarshalCaddyfile reads a webhook. Syntax:
