@@ -2,14 +2,17 @@ package websms
 
 import (
 	"fmt"
+	"net"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/caddy-websms/websms/internal/block"
 	"github.com/caddy-websms/websms/internal/cookies"
@@ -126,7 +129,9 @@ type SessionConfig struct {
 	// `__Host-` in front of it. Default: `websms_session`.
 	Cookie string `json:"cookie,omitempty"`
 
-	// Shares a session across all hosts of this domain.
+	// Shares a session across all hosts of this domain. Every host of the site
+	// must be the domain or below it. Browsers refuse a public suffix, such as
+	// `co.nz` or `github.io`, a single label and an IP address, and so does Caddy.
 	Domain string `json:"domain,omitempty"`
 
 	// Offers the box "trust this device". This is how long a session with that
@@ -176,11 +181,52 @@ func (s SessionConfig) check() error {
 		return wrongf("remember", "is %s: give the ttl, which is %s, to 8760h, or remove the option", short(life.Remember), short(life.TTL))
 	case s.Cookie != "" && (!cookieName.MatchString(s.Cookie) || strings.HasPrefix(s.Cookie, "__")):
 		return wrongf("cookie", "is %q: give letters, digits, - and _, and no __Host- or __Secure-: it is added where it belongs", s.Cookie)
-	case s.Domain != "" && !request.IsDomainName(s.Domain):
-		return wrongf("domain", "is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", s.Domain)
+	}
+	return checkDomain(s.Domain)
+}
+
+// checkDomain returns an error if browsers refuse cookies for a domain. They refuse them
+// for a public suffix, where anybody can register a name (RFC 6265bis, 5.7), such as co.nz
+// and github.io, and for an IP address. Most refuse them for a single label such as
+// localhost.
+//
+// A top-level domain that the list of public suffixes does not have is a public suffix
+// too. So corp.internal is a domain for cookies, and internal is none.
+func checkDomain(domain string) error {
+	if domain == "" {
+		return nil
+	}
+	host := domain
+	if h, _, err := net.SplitHostPort(domain); err == nil {
+		host = h
+	}
+	const remedy = "give a domain of your own, such as example.com, or remove the option for one host"
+	suffix, _ := publicsuffix.PublicSuffix(domain)
+	switch {
+	case net.ParseIP(strings.Trim(host, "[]")) != nil || endsInNumber(domain):
+		return wrongf("domain", "is %q, an IP address, for which browsers share no cookie: "+remedy, domain)
+	case !request.IsDomainName(domain) || len(domain) > 253 || slices.ContainsFunc(strings.Split(domain, "."), isLongLabel):
+		return wrongf("domain", "is %q: give a domain in lower case, such as example.com, without scheme, port or leading dot", domain)
+	case !strings.Contains(domain, "."):
+		return wrongf("domain", "is %q, a single label, for which browsers share no cookie: "+remedy, domain)
+	case suffix == domain:
+		return wrongf("domain", "is %q, a public suffix, below which others have sites too, so browsers refuse its cookies: "+remedy, domain)
 	}
 	return nil
 }
+
+// endsInNumber reports whether browsers read a host as an IPv4 address: its last label is
+// a number, such as in 127.1 or 0x7f (URL Standard, "ends in a number checker").
+func endsInNumber(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}
+
+// isLongLabel reports whether a label is longer than DNS allows (RFC 1035, 2.3.4).
+func isLongLabel(label string) bool { return len(label) > 63 }
 
 // LimitsConfig sets how many codes the gate sends, and how many wrong codes it takes.
 // If an option has several rates, all of them apply.

@@ -31,10 +31,10 @@ func TestCookieAttributes(t *testing.T) {
 			session: "__Host-pass", others: "__Host-pass", secure: true, remembered: 720 * 3600,
 		},
 		{
-			name: "https for a domain", setup: harness.Setup{HTTPS: true, Gate: "session {\n domain example.test\n}"},
+			name: "https for a domain", setup: harness.Setup{HTTPS: true, Host: "app.example.test", Gate: "session {\n domain example.test\n}"},
 			session: "websms_session", others: "__Host-websms_session", secure: true, domain: "example.test",
 		},
-		{name: "http for a domain", setup: harness.Setup{Gate: "session {\n domain example.test\n}"},
+		{name: "http for a domain", setup: harness.Setup{Host: "app.example.test", Gate: "session {\n domain example.test\n}"},
 			session: "websms_session", others: "websms_session", domain: "example.test"},
 		{
 			name: "behind a trusted proxy", setup: harness.Setup{Global: "servers {\n trusted_proxies static private_ranges\n}"}, header: proxied,

@@ -3,6 +3,8 @@ package websms
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -46,14 +48,14 @@ func readConfig(text []byte) (*doctor.Config, error) {
 	if config.Apps.HTTP == nil {
 		return read, nil
 	}
-	for _, s := range config.Apps.HTTP.Servers {
+	var placed []placedGate
+	for _, name := range slices.Sorted(maps.Keys(config.Apps.HTTP.Servers)) {
+		s := config.Apps.HTTP.Servers[name]
 		at := routes.Place{Listen: s.Listen, Proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
 		routes.VisitJSON(s, at, decodeHandler, func(handler any, at routes.Place) {
 			switch h := handler.(type) {
 			case *Gate:
-				read.Gates = append(read.Gates, doctor.Gate{Company: h.Company, At: at, Risks: func() []risk.Risk {
-					return append(h.optionRisks(), h.placeRisks(&at)...)
-				}})
+				placed = append(placed, placedGate{h, name, at})
 			case *Webhook:
 				read.Webhooks = append(read.Webhooks, doctor.Webhook{Secret: h.Secret, At: at, Risks: func() []risk.Risk {
 					return h.risks(&at)
@@ -61,14 +63,22 @@ func readConfig(text []byte) (*doctor.Config, error) {
 			}
 		})
 	}
+	for i, g := range placed {
+		read.Gates = append(read.Gates, doctor.Gate{Company: g.Company, At: g.at, Risks: func() []risk.Risk {
+			return slices.Concat(g.optionRisks(), g.placeRisks(&g.at), g.risksAmong(placed[:i], placed[i+1:]))
+		}})
+	}
 	return read, nil
 }
 
-// decodeHandler returns a gate or a webhook, or nil if its JSON is malformed.
+// decodeHandler returns a handler of this plugin, or nil if its JSON is malformed.
 func decodeHandler(name string, raw json.RawMessage) any {
 	var handler any = new(Gate)
-	if name == routes.WebhookHandler {
+	switch name {
+	case routes.WebhookHandler:
 		handler = new(Webhook)
+	case routes.IdentityHandler:
+		handler = new(Identity)
 	}
 	if json.Unmarshal(raw, handler) != nil {
 		return nil

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/logtext"
@@ -72,9 +73,10 @@ type App struct {
 
 	store   StoreModule
 	engine  *engine
-	missing error    // the missing credentials, or nil if codes can be sent
-	gates   []*Gate  // all gates of the configuration
-	holds   holdings // the references that Cleanup releases
+	missing error                      // the missing credentials, or nil if codes can be sent
+	gates   []*Gate                    // all gates of the configuration
+	checked map[*caddyhttp.Server]bool // the servers that checkHosts has looked at
+	holds   holdings                   // the references that Cleanup releases
 	ctx     caddy.Context
 }
 

@@ -224,6 +224,9 @@ func (g *Gate) provision(ctx caddy.Context) error {
 		return err
 	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		if err := app.checkHosts(server); err != nil {
+			return err
+		}
 		server.RegisterOnShutdown(g.flow.Close)
 		server.RegisterOnShutdown(app.stopping)
 	}

@@ -1,9 +1,11 @@
 package websms
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +84,22 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 			"which Caddy and the application read differently, pass beside it", at.Beside),
 			"put the gate in front of all of them, and let the public part through with bypass")
 	}
+	if names, replaced := at.Overrides(g.prefix()); replaced {
+		add("intercept in front of it can answer in place of its pages", "put intercept behind the gate, or give it the matcher not path "+
+			g.prefix()+"/*")
+	} else if names != nil {
+		add(fmt.Sprintf("a header directive in front of it acts when the answer goes out, and changes %s of the gate's own pages",
+			strings.Join(names, ", ")), fmt.Sprintf("leave the pages out: @app not path %s/*, and header @app …", g.prefix()))
+	}
+	for _, e := range at.Exposed() {
+		if !g.guarded(&e) {
+			number, user := g.Headers.identity().Names()
+			add(fmt.Sprintf("%s hands requests that no gate has seen to an application (%s): there anybody can claim "+
+				"a number or a user, with %s and %s", e.Where, e.Handler, number, user),
+				fmt.Sprintf("in %s, in front of %s, write request_header -%s and request_header -%s; in JSON, put the handler websms_identity there",
+					e.Where, e.Handler, number, user))
+		}
+	}
 	if at.Cached {
 		add("a handler that caches stands in front of it, and can serve pages of one person to others",
 			"put the gate in front of it: order cache after websms_otp")
@@ -111,6 +129,121 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 		note("no trusted_proxies: this is right if browsers connect to Caddy itself; "+
 			"behind a proxy or a CDN all people have one address, and share the limit per_ip",
 			"if there is a proxy, name it in the server's trusted_proxies")
+	}
+	return list
+}
+
+// guarded reports whether an application gets no identity headers from a client: a gate
+// or a websms_identity with the same headers stands in front of it, or other handlers
+// remove both headers.
+func (g *Gate) guarded(e *routes.Exposed) bool {
+	number, user := g.Headers.identity().Names()
+	same := func(other HeadersConfig) bool {
+		n, u := other.identity().Names()
+		return n == number && u == user
+	}
+	for _, handler := range e.InFront() {
+		switch h := handler.(type) {
+		case *Gate:
+			if same(h.Headers) {
+				return true
+			}
+		case *Identity:
+			if same(h.Headers) {
+				return true
+			}
+		}
+	}
+	return e.Removes(number) && e.Removes(user)
+}
+
+// risksAmong returns the risks that follow from the other gates of the configuration:
+// those that were found before this one, and those after it. A risk of two gates is told
+// once, of the later one.
+func (g *placedGate) risksAmong(before, after []placedGate) (list []risk.Risk) {
+	for i := range before {
+		list = append(list, g.clash(&before[i])...)
+	}
+	serves := func(other placedGate) bool {
+		return other.server == g.server && other.at.Covers(&g.at) && other.prefix() == g.prefix() && other.difference(g) == "" &&
+			other.at.Obstacle(other.prefix(), DefaultPrefix) == nil
+	}
+	obstacle := g.at.Obstacle(g.prefix(), DefaultPrefix)
+	if obstacle == nil || slices.ContainsFunc(before, serves) || slices.ContainsFunc(after, serves) {
+		return list
+	}
+	why := fmt.Sprintf("a route around it asks for %q", obstacle.Condition)
+	switch {
+	case obstacle.Taken && obstacle.Condition == "":
+		why = "another route takes all requests first"
+	case obstacle.Taken:
+		why = fmt.Sprintf("another route takes them first, with %q", obstacle.Condition)
+	}
+	do := "write prefix with a path that reaches the gate, or put websms_otp with its matcher outside of the block"
+	if obstacle.Prefix != "" {
+		do = "write prefix " + obstacle.Prefix
+	}
+	return append(list, risk.Risk{Text: fmt.Sprintf("nobody can open its pages at %s, so nobody gets in: %s", g.prefix(), why), Do: do})
+}
+
+// difference returns how the sessions of two gates differ, so that a session of one does
+// not open the other, or "". The realm of a gate without one is its domain, or else the
+// host of the request.
+func (g *placedGate) difference(other *placedGate) string {
+	host := g.at.SameHost(&other.at)
+	realm := func(g *placedGate) string { return cmp.Or(g.Realm, g.Session.Domain, host) }
+	switch {
+	case realm(g) != realm(other):
+		return "another realm"
+	case (g.SecondFactor == nil) != (other.SecondFactor == nil):
+		return "second_factor in one of them alone"
+	}
+	return ""
+}
+
+// clash returns the risks of two gates that a browser takes for one: because they have
+// the same cookie, or the same pages. other stands in front of g.
+func (g *placedGate) clash(other *placedGate) (list []risk.Risk) {
+	host := g.at.SameHost(&other.at)
+	anyHost := g.at.AnyHost() && other.at.AnyHost() && g.server == other.server
+	sameHost := host != "" || anyHost
+	domain := g.Session.Domain
+	sameDomain := domain == other.Session.Domain
+	switch {
+	case host != "":
+		host = "of " + host
+	case anyHost:
+		host = "of the same hosts"
+	case domain != "" && sameDomain:
+		host = "of the domain " + domain
+	default:
+		return nil
+	}
+	difference := g.difference(other)
+	cookie, theirs := cmp.Or(g.Session.Cookie, defaultCookie), cmp.Or(other.Session.Cookie, defaultCookie)
+	mine, others := g.Session.cookies(), other.Session.cookies()
+	const remedy = "give one of them another cookie, such as session { cookie staff_session }"
+	switch {
+	case !sameDomain || domain == "" && g.at.HTTPS != other.at.HTTPS: // the names differ by __Host-, or the cookies by their domain
+	case cookie == theirs && difference != "":
+		list = append(list, risk.Risk{
+			Text: fmt.Sprintf("has the cookie %s, as another gate %s has, and the gates have different sessions (%s): "+
+				"a browser keeps one cookie of a name, so signing in at one signs out at the other", cookie, host, difference),
+			Do: remedy + ", or give both the same realm",
+		})
+	case cookie != theirs && (mine.Own(theirs) || others.Own(cookie)):
+		list = append(list, risk.Risk{
+			Text: fmt.Sprintf("has the cookie %s, and another gate %s has %s: one gate takes the other's cookie for one of its own",
+				cookie, host, theirs),
+			Do: remedy,
+		})
+	}
+	if sameHost && g.server == other.server && difference != "" && g.prefix() == other.prefix() && other.at.Serves(other.prefix()) {
+		list = append(list, risk.Risk{
+			Text: fmt.Sprintf("has its pages at %s, as another gate %s has, and the gates have different sessions (%s): "+
+				"only one of them can serve the pages", g.prefix(), host, difference),
+			Do: "give one of them another prefix, such as prefix /.websms-staff",
+		})
 	}
 	return list
 }

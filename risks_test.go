@@ -40,30 +40,55 @@ var riskCases = map[string]struct {
 		[]string{"it spares /admin/* and not /admin,"}},
 	"a bypass of all but both": {"websms_otp {\n company Acme\n bypass {\n  not path /admin /admin/*\n }\n}", nil},
 	"in a handle": {"handle /admin/* {\n websms_otp {\n  company Acme\n }\n}",
-		[]string{`stands in a route that asks for "path /admin/*"`}},
+		[]string{`stands in a route that asks for "path /admin/*"`, outOfReach + `"path /admin/*"`}},
 	"in a route": {"route /admin/* {\n websms_otp {\n  company Acme\n }\n}",
-		[]string{`stands in a route that asks for "path /admin/*"`}},
+		[]string{`stands in a route that asks for "path /admin/*"`, outOfReach + `"path /admin/*"`}},
 	"in a handle by expression": {"@a path_regexp ^/admin\nhandle @a {\n websms_otp {\n  company Acme\n }\n}",
-		[]string{`stands in a route that asks for "path_regexp ^/admin"`}},
-	"in a handle by method": {"@a method POST\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", nil},
+		[]string{`stands in a route that asks for "path_regexp ^/admin"`, outOfReach + `"path_regexp ^/admin"`}},
+	"in a handle by method": {"@a method POST\nhandle @a {\n websms_otp {\n  company Acme\n }\n}",
+		[]string{outOfReach + `"method POST"`}},
+	"in a handle by query": {"@a query a=1\nhandle @a {\n websms_otp {\n  company Acme\n }\n}", nil},
 	"beside a handle": {"handle /public/* {\n respond public\n}\nhandle {\n websms_otp {\n  company Acme\n }\n}",
 		[]string{`another route takes first, with "path /public/*"`}},
 	"in front of it, in a route": {"route {\n reverse_proxy /public/* localhost:1\n websms_otp {\n  company Acme\n }\n}",
 		[]string{`another route takes first, with "path /public/*"`}},
 	"a redirect in front of it": {"redir /old/* /new\nwebsms_otp {\n company Acme\n}", nil},
 	"behind it, in a route":     {"route {\n websms_otp {\n  company Acme\n }\n reverse_proxy /public/* localhost:1\n}", nil},
-	"invoked in a handle":       {"NAMED handle /admin/* {\n invoke gated\n}", []string{`stands in a route that asks for "path /admin/*"`}},
-	"invoked with a matcher":    {"NAMED invoke /admin/* gated", []string{`stands in a route that asks for "path /admin/*"`}},
-	"invoked":                   {"NAMED invoke gated", nil},
-	"in every handle":           {"handle {\n websms_otp {\n  company Acme\n }\n}", nil},
-	"short codes":               {"websms_otp {\n company Acme\n code {\n  length 4\n }\n}", []string{"shorter than 6 digits"}},
+	"invoked in a handle": {"NAMED handle /admin/* {\n invoke gated\n}",
+		[]string{`stands in a route that asks for "path /admin/*"`, outOfReach + `"path /admin/*"`}},
+	"invoked with a matcher": {"NAMED invoke /admin/* gated",
+		[]string{`stands in a route that asks for "path /admin/*"`, outOfReach + `"path /admin/*"`}},
+	"invoked":         {"NAMED invoke gated", nil},
+	"in every handle": {"handle {\n websms_otp {\n  company Acme\n }\n}", nil},
+	"short codes":     {"websms_otp {\n company Acme\n code {\n  length 4\n }\n}", []string{"shorter than 6 digits"}},
 	"a lockout that never acts": {"websms_otp {\n company Acme\n limits {\n  lockout 50 30m\n  max_failures 20\n }\n}",
 		[]string{"it never acts"}},
 	"a large budget": {"websms_otp {\n company Acme\n limits {\n  budget 100000/1h\n }\n}", []string{"allows 100000 codes an hour"}},
 	"no binding":     {"websms_otp {\n company Acme\n web_otp off\n}", []string{"web_otp is off"}},
 	"a user in a header": {"websms_otp {\n company Acme\n second_factor {\n  user {http.request.header.Remote-User}\n" +
 		"  phone {http.auth.user.phone}\n }\n}", []string{"second_factor: user comes from the request header"}},
-	"a path of the address": {"", []string{`stands in a route that asks for "path /app/*"`}},
+	"a path of the address": {"", []string{`stands in a route that asks for "path /app/*"`, outOfReach + `"path /app/*"`}},
+	"two gates of two realms": {"websms_otp /a/* {\n company Acme\n realm a\n}\nwebsms_otp /b/* {\n company Acme\n realm b\n}",
+		[]string{"has the cookie websms_session, as another gate of localhost has", "has its pages at /.websms, as another gate"}},
+	"a changed header": {"header >X-Frame-Options SAMEORIGIN\nwebsms_otp {\n company Acme\n}",
+		[]string{"changes X-Frame-Options of the gate's own pages"}},
+	"an application for errors": {"websms_otp {\n company Acme\n}\nhandle_errors {\n reverse_proxy localhost:1\n}",
+		[]string{"handle_errors hands requests that no gate has seen to an application (reverse_proxy)"}},
+	"an application behind a status": {"route {\n reverse_proxy localhost:1 {\n  @no status 403\n  handle_response @no {\n" +
+		"   reverse_proxy localhost:2\n  }\n }\n websms_otp {\n  company Acme\n }\n}",
+		[]string{"handle_response hands requests that no gate has seen to an application (reverse_proxy)"}},
+	"intercept": {"route {\n intercept {\n  handle_response {\n   respond no\n  }\n }\n websms_otp {\n  company Acme\n }\n}",
+		[]string{"intercept in front of it can answer in place of its pages"}},
+}
+
+// outOfReach begins the risk of a gate whose pages nobody can open.
+const outOfReach = "nobody can open its pages at /.websms, so nobody gets in: a route around it asks for "
+
+// siteConfig returns a Caddyfile with one site, and with named routes in front of it.
+func siteConfig(w *harness.World, named, address, site string) string {
+	return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n"+
+		" websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
+		w.Dir, w.LogFile(), w.Sim.URL, named, address, site)
 }
 
 // readCaddyfile reads a Caddyfile as the doctor does.
@@ -93,11 +118,7 @@ func TestOneListOfRisks(t *testing.T) {
 			if site, ok := strings.CutPrefix(c.site, "NAMED "); ok {
 				c.site, named = site, "&(gated) {\n route {\n  websms_otp {\n   company Acme\n  }\n }\n}\n"
 			}
-			w.Config = func(string) string {
-				return fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %q\n log {\n  output file %q\n }\n"+
-					" websms {\n  client_id cid_demo\n  client_secret csk_demo\n  base_url %s\n }\n}\n%s%s {\n%s\n}\n",
-					w.Dir, w.LogFile(), w.Sim.URL, named, address, c.site)
-			}
+			w.Config = func(string) string { return siteConfig(w, named, address, c.site) }
 			var found []string
 			for _, g := range readCaddyfile(t, w.Config("")).Gates {
 				for _, r := range g.Risks() {

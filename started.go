@@ -1,6 +1,8 @@
 package websms
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -44,6 +46,40 @@ func (b *boundHosts) proves(host string) bool {
 	return b.certified != nil && b.certified(host)
 }
 
+// checkHosts returns an error if a gate of the server shares its session across a domain,
+// and a host of the site is outside of it. Browsers would refuse the session cookie there,
+// and nobody would get in.
+//
+// Gates call it while Caddy provisions them. The routes around them, which name the hosts,
+// are then still in JSON. The first call looks at all gates of the server.
+func (a *App) checkHosts(server *caddyhttp.Server) (err error) {
+	if a.checked[server] {
+		return nil
+	}
+	if a.checked == nil {
+		a.checked = map[*caddyhttp.Server]bool{}
+	}
+	a.checked[server] = true
+	routes.VisitJSON(server, routes.Place{}, decodeHandler, func(handler any, at routes.Place) {
+		g, ok := handler.(*Gate)
+		if !ok || err != nil || g.Session.Domain == "" {
+			return
+		}
+		if host := at.Outside(g.Session.Domain); host != "" {
+			err = within("session", wrongf("domain", "is %q, and the site's host %s is not below it, so browsers refuse the cookie there: "+
+				"give a domain that all hosts of the site share, or give %s a site of its own", g.Session.Domain, host, host))
+		}
+	})
+	return err
+}
+
+// placedGate is a gate at one of its places among the routes.
+type placedGate struct {
+	*Gate
+	server string
+	at     routes.Place
+}
+
 // placeGates finds the places of the gates and webhooks among the routes. It logs
 // the risks of these places, and tells each gate which hosts it may bind
 // messages to.
@@ -63,23 +99,30 @@ func (a *App) placeGates() {
 		certified = app.(*caddytls.TLS).HasCertificateForSubject
 	}
 	hosts := map[*Gate]*boundHosts{}
-	for name, s := range server.Servers {
+	var placed []placedGate
+	fields := func(server string, at *routes.Place) []zap.Field {
+		return []zap.Field{zap.String("server", server), zap.Strings("hosts", at.Hosts)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(server.Servers)) {
+		s := server.Servers[name]
 		// A provisioned server no longer shows whether it trusts proxies, so a load
 		// cannot tell that risk. The doctor does.
 		at := routes.Place{Listen: s.Listen, Proxied: true}
 		routes.Visit(s, at, func(handler any, at routes.Place) {
-			fields := []zap.Field{zap.String("server", name), zap.Strings("hosts", at.Hosts)}
 			switch h := handler.(type) {
 			case *Gate:
 				if hosts[h] == nil {
 					hosts[h] = &boundHosts{certified: certified}
 				}
 				hosts[h].site = append(hosts[h].site, append(at.Hosts[:len(at.Hosts):len(at.Hosts)], at.Wildcards...)...)
-				risk.Log(h.logger, h.placeRisks(&at), fields...)
+				placed = append(placed, placedGate{h, name, at})
 			case *Webhook:
-				risk.Log(h.logger, h.risks(&at), fields...)
+				risk.Log(h.logger, h.risks(&at), fields(name, &at)...)
 			}
 		})
+	}
+	for i, g := range placed {
+		risk.Log(g.logger, append(g.placeRisks(&g.at), g.risksAmong(placed[:i], placed[i+1:])...), fields(g.server, &g.at)...)
 	}
 	for gate, own := range hosts {
 		gate.hosts.Store(own)

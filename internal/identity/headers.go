@@ -36,6 +36,9 @@ func New(number, user string) Headers {
 	return id
 }
 
+// Names returns the names of the two headers.
+func (id Headers) Names() (number, user string) { return id.number, id.user }
+
 // reservedHeaders cannot carry an identity, because HTTP itself or a proxy
 // gives them a meaning.
 var reservedHeaders = []string{
