@@ -16,6 +16,7 @@ import (
 // API key, keep it, and [Client.Close] it in the end.
 type Client struct {
 	base         string
+	home         home // where a redirect may lead
 	id, secret   string
 	sandbox      bool
 	timeout      time.Duration
@@ -63,6 +64,7 @@ func New(cfg Config) (*Client, error) {
 
 	c := &Client{
 		base:    base,
+		home:    homeOf(base),
 		id:      cfg.ClientID,
 		secret:  cfg.ClientSecret,
 		sandbox: cfg.Sandbox,
@@ -88,8 +90,7 @@ func New(cfg Config) (*Client, error) {
 		c.ownTransport = newTransport(c.connect)
 		c.http.Transport = c.ownTransport
 	}
-	// A redirect would carry the secret, or the message a second time, elsewhere.
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http.Transport = noRedirects{c.http.Transport}
 	c.http.Jar = nil
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil

@@ -13,8 +13,10 @@ const DefaultBaseURL = "https://websms.co.nz/api/connexus"
 
 // The endpoints, as [Error.Endpoint] and [Config.OnCall] name them.
 const (
-	EndpointToken = "/auth/token" // WebSMS developer guide, step 2
-	EndpointOTP   = "/sms/otp"    // WebSMS developer guide, step 4
+	EndpointToken   = "/auth/token"  // WebSMS developer guide, step 2
+	EndpointOTP     = "/sms/otp"     // WebSMS developer guide, step 4
+	EndpointText    = "/sms/out"     // a message without a code
+	EndpointBalance = "/sms/balance" // the balance of the account
 )
 
 // DefaultTimeout bounds one call, and MaxConnect the time until there is a
@@ -38,23 +40,25 @@ type Config struct {
 	// Sandbox asks WebSMS to accept messages and not to bill them (sandbox=1).
 	Sandbox bool
 
-	// Timeout bounds one whole call of [Client.SendOTP] or [Client.Token], with
-	// its wait for a token and its retries. Default: [DefaultTimeout]. Name
-	// lookup, TCP and TLS may take [MaxConnect] of it.
+	// Timeout bounds one whole call of a method of [Client], with its wait for a
+	// token, its redirects and its retries. Default: [DefaultTimeout]. Name
+	// lookup, TCP and TLS may take [MaxConnect] of it, at each address.
 	Timeout time.Duration
 
 	// HTTPClient sends the requests. Its own settings for redirects and cookies
-	// are ignored: redirects are not followed, and cookies are not kept. Its
-	// transport must not send a request again on its own. The caller closes its
-	// idle connections. Default: a transport of the client's own.
+	// are ignored: [Client] has rules of its own for redirects, and cookies are
+	// not kept. Its transport must not send a request again on its own. The
+	// caller closes its idle connections. Default: a transport of the client's
+	// own.
 	HTTPClient *http.Client
 
 	// Tokens keeps the bearer token. Default: in memory.
 	Tokens TokenCache
 
-	// OnCall, if set, is called after every HTTP exchange with [EndpointToken] or
-	// [EndpointOTP], the time that it took, and nil or an [*Error]. It is called
-	// from several goroutines at once and must not block.
+	// OnCall, if set, is called after every HTTP exchange with the endpoint, such
+	// as [EndpointOTP], the time that it took, and nil or an [*Error]. An exchange
+	// includes its redirects. OnCall is called from several goroutines at once and
+	// must not block.
 	OnCall func(endpoint string, took time.Duration, err error)
 
 	// Now is the clock for the age of tokens. Default: [time.Now].

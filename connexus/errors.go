@@ -63,7 +63,7 @@ func (k Kind) String() string {
 type Error struct {
 	Kind Kind
 
-	// Endpoint is EndpointToken or EndpointOTP.
+	// Endpoint is one of the Endpoint constants.
 	Endpoint string
 
 	// Status is the HTTP status, or 0 if there was no reply.
@@ -82,13 +82,14 @@ type Error struct {
 	// error, so that it may arrive and be billed. It is true after a time-out or a
 	// broken connection once the request may have left, after a successful reply
 	// that is not understood, and after HTTP 5xx without a clear refusal. It is
-	// always false for EndpointToken.
+	// always false for EndpointToken and EndpointBalance.
 	MaybeAccepted bool
 
 	// Err is the cause, or nil.
 	Err error
 
 	again bool // the message was not accepted, and may be sent once more
+	stale bool // WebSMS refused the bearer token, and so the message
 }
 
 // Error returns the endpoint, the failure and a remedy in one line.

@@ -54,8 +54,27 @@ func (o object) text(names ...string) string {
 	return ""
 }
 
-// id returns the message id, by any of the names that integrators have seen.
-func (o object) id() string { return o.text("messageId", "message_id", "websms_id") }
+// id returns the message id, by any of the names that integrators have seen. It may
+// stand in messages[0].
+func (o object) id() string {
+	names := []string{"messageId", "message_id", "websms_id"}
+	if id := o.text(names...); id != "" {
+		return id
+	}
+	return o.first("messages").text(names...)
+}
+
+// first returns the named field if it is an object, or its first element if it is an
+// array of objects. Otherwise it returns nil.
+func (o object) first(name string) object {
+	raw := o[name]
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil && len(list) > 0 {
+		raw = list[0]
+	}
+	inner, _ := parseObject(raw)
+	return inner
+}
 
 // number returns the named field if it is a number or a string that holds one. A
 // number that is too large for a float64 is an infinity.

@@ -14,7 +14,6 @@ var (
 	errNotObject     = errors.New("the reply is not a JSON object")
 	errNoVerdict     = errors.New("the reply says neither success nor failure")
 	errContradiction = errors.New("the reply says both success and failure")
-	errRedirect      = errors.New("the reply is a redirect, which is not followed")
 	errBlocked       = errors.New("the reply is a web page: something in front of the API refused the request")
 )
 
@@ -35,7 +34,7 @@ func (o object) verdict() verdict {
 	switch strings.ToLower(strings.TrimSpace(status)) {
 	case "success", "accepted", "queued":
 		yes = true
-	case "error", "fail", "failed", "failure", "rejected":
+	case "error", "fail", "failed", "failure", "rejected", "blocked":
 		no = true
 	}
 	switch {
@@ -49,9 +48,36 @@ func (o object) verdict() verdict {
 	return silent
 }
 
-// complaint returns the error text of the object.
+// outcome returns the verdict of a reply and of its messages[0] together. WebSMS may say
+// success about the request and failure about the message. Then the message failed.
+func (o object) outcome() verdict {
+	whole, one := o.verdict(), o.first("messages").verdict()
+	switch {
+	case one == silent, one == whole:
+		return whole
+	case whole == silent, whole == accepted && one == refused:
+		return one
+	}
+	return mixed
+}
+
+// complaint returns the error text of the object, or of the part of a reply that the
+// failure is about.
 func (o object) complaint() string {
-	code, message := o.text("error"), o.text("message", "error_description", "detail")
+	if one := o.first("messages"); one.verdict() == refused {
+		if text := one.ownComplaint(); text != "" {
+			return text
+		}
+	}
+	return o.ownComplaint()
+}
+
+func (o object) ownComplaint() string {
+	code, message := o.text("error"), o.text("message", "error_description", "detail", "reason")
+	if inner := o.first("error"); inner != nil { // {"error":{"code":"invalid_token","message":"…"}}
+		code, _ = inner.str("code")
+		message = inner.text("message", "error_description", "detail", "reason")
+	}
 	if code == "" || message == "" {
 		return code + message
 	}
@@ -72,7 +98,7 @@ var hints = []struct {
 
 // hint returns the kind of a refusal by the words of the object, or otherwise.
 func (o object) hint(otherwise Kind) Kind {
-	if o.isNumber("required") { // the price of the message
+	if o.isNumber("required") || o.first("messages").isNumber("required") { // the price of the message
 		return KindFunds
 	}
 	said := strings.ToLower(strings.ReplaceAll(o.complaint(), "_", " "))
@@ -86,13 +112,17 @@ func (o object) hint(otherwise Kind) Kind {
 	return otherwise
 }
 
+// sends reports whether the endpoint takes messages.
+func sends(endpoint string) bool { return endpoint == EndpointOTP || endpoint == EndpointText }
+
 // judge decides whether a reply is a success. It returns the object of a success, nil
 // for an empty 204, or the error that the reply stands for. The rules are the same
-// for both endpoints, except that a refused token request is about the credentials.
+// for all endpoints, with these exceptions: a refused token request is about the
+// credentials, and only a message needs a reply that says success.
 func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (object, *Error) {
 	obj, isObject := parseObject(r.body)
-	said := obj.verdict()
-	if said == silent && obj.text("error") != "" {
+	said := obj.outcome()
+	if said == silent && (obj.text("error") != "" || obj.first("error") != nil || obj.first("messages").text("error") != "") {
 		said = refused
 	}
 	denied := KindBadRequest
@@ -102,7 +132,10 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 	e := &Error{Endpoint: endpoint, Status: r.status, Err: r.err}
 
 	switch s := r.status; {
-	case s == http.StatusNoContent && endpoint == EndpointOTP:
+	case bearer != "" && refusesToken(r, obj, said):
+		e.Kind, e.stale = KindCredentials, true
+
+	case s == http.StatusNoContent && sends(endpoint):
 		return nil, nil
 
 	case s/100 == 2:
@@ -116,7 +149,7 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 			e.Kind, e.MaybeAccepted = obj.hint(denied), false
 		case said == mixed:
 			e.Kind, e.Err = KindMalformed, errContradiction
-		case said == silent && endpoint == EndpointOTP:
+		case said == silent && sends(endpoint):
 			e.Kind, e.Err = KindMalformed, errNoVerdict
 		default:
 			return obj, nil
@@ -131,7 +164,7 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 		e.RetryAfter, e.again = c.retryAfter(r.header)
 	case s == http.StatusForbidden && isWebPage(r):
 		e.Kind, e.Err = KindMalformed, errBlocked
-	case s == http.StatusForbidden && endpoint == EndpointOTP:
+	case s == http.StatusForbidden && sends(endpoint):
 		e.Kind = obj.hint(KindFunds)
 	case s == http.StatusForbidden:
 		e.Kind = obj.hint(KindCredentials)
@@ -141,7 +174,7 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 		e.Kind = obj.hint(KindBadRequest)
 
 	case s >= 500: // past 599 too: RFC 9110 section 15
-		clear := obj.verdict() == refused
+		clear := obj.outcome() == refused
 		e.Kind = KindUnavailable
 		if clear {
 			e.Kind = obj.hint(KindUnavailable)
@@ -154,12 +187,15 @@ func (c *Client) judge(ctx context.Context, endpoint, bearer string, r reply) (o
 	case s/100 == 3:
 		// Among redirects, only 303 means that the request was carried out (RFC
 		// 9110, section 15.4.4).
-		e.Kind, e.Err, e.MaybeAccepted = KindMalformed, errRedirect, s == http.StatusSeeOther
+		e.Kind, e.MaybeAccepted = KindMalformed, s == http.StatusSeeOther
+		if !keepsMethod(s) {
+			e.Err = errRedirect
+		}
 	default:
 		e.Kind, e.MaybeAccepted = KindMalformed, true
 	}
 
-	if endpoint == EndpointToken {
+	if !sends(endpoint) {
 		e.MaybeAccepted = false
 	}
 	e.Message = c.clean(obj.complaint(), bearer)

@@ -72,6 +72,27 @@ func isGrouping(r rune) bool {
 	return strings.ContainsRune("()-", r) || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r)
 }
 
+// errAfterRedirect stands for an error with a text that holds a secret.
+var errAfterRedirect = errors.New("the request to the address of a redirect failed")
+
+// safeAfterRedirect does what safe does for an error of a request to the address of a
+// redirect. The error may name that address, and a server chose it, in any case.
+func (c *Client) safeAfterRedirect(err error, bearer string) error {
+	if err == nil {
+		return nil
+	}
+	text := c.clean(err.Error(), bearer)
+	for _, secret := range []string{c.id, c.secret, bearer} {
+		if secret != "" && strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
+			return errAfterRedirect
+		}
+	}
+	if text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
+
 // safe returns err if its text is fit for a log, and otherwise a new error with the
 // cleaned text. This is needed because an error of net/http repeats a line of the
 // reply that it cannot parse, and the reply may repeat the request.

@@ -3,7 +3,6 @@ package connexus
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -59,8 +58,21 @@ func (c *Client) SendOTP(ctx context.Context, otp OTP) (Receipt, error) {
 	if err := otp.check(); err != nil {
 		return Receipt{}, &Error{Kind: KindBadRequest, Endpoint: EndpointOTP, Err: err}
 	}
+	var receipt Receipt
+	err := c.call(ctx, EndpointOTP, otp.form(c.sandbox), func(obj object) *Error {
+		receipt = Receipt{MessageID: obj.id(), Code: obj.code(otp.Code)}
+		return nil
+	})
+	return receipt, err
+}
+
+// call posts a form with the bearer token, until WebSMS has taken or refused it. If
+// WebSMS refuses the token, call renews it and tries again, once. It also tries again
+// once if the form cannot have been accepted. read gets the object of a success, which
+// is nil for an empty 204.
+func (c *Client) call(ctx context.Context, endpoint string, form url.Values, read func(object) *Error) error {
 	if !c.begin() {
-		return Receipt{}, closedError(EndpointOTP)
+		return closedError(endpoint)
 	}
 	defer c.running.Done()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -70,36 +82,38 @@ func (c *Client) SendOTP(ctx context.Context, otp OTP) (Receipt, error) {
 	for renewed, retried := false, false; ; {
 		t, err := c.bearer(ctx, rejected)
 		if err != nil {
-			return Receipt{}, err
+			return err
 		}
-		receipt, e := c.post(ctx, t, otp)
+		e := c.post(ctx, endpoint, t, form, read)
 		switch {
 		case e == nil:
-			return receipt, nil
-		case e.Status == http.StatusUnauthorized && !renewed:
+			return nil
+		case e.stale && !renewed:
 			renewed, rejected = true, t
 		case !retried && c.pause(ctx, e):
 			retried = true
 		default:
-			return Receipt{}, e
+			return e
 		}
 	}
 }
 
-// post sends the message once.
-func (c *Client) post(ctx context.Context, t Token, otp OTP) (_ Receipt, e *Error) {
+// post posts the form once.
+func (c *Client) post(ctx context.Context, endpoint string, t Token, form url.Values, read func(object) *Error) (e *Error) {
 	start := time.Now()
-	defer func() { c.tell(EndpointOTP, start, e) }()
+	defer func() { c.tell(endpoint, start, e) }()
 
-	r, e := c.exchange(ctx, EndpointOTP, t.Value, otp.form(c.sandbox))
-	if e != nil {
-		return Receipt{}, e
+	r, e := c.exchange(ctx, endpoint, t.Value, form)
+	if e == nil {
+		var obj object
+		if obj, e = c.judge(ctx, endpoint, t.Value, r); e == nil {
+			e = read(obj)
+		}
 	}
-	obj, e := c.judge(ctx, EndpointOTP, t.Value, r)
-	if e != nil {
-		return Receipt{}, e
+	if e != nil && !sends(endpoint) {
+		e.MaybeAccepted = false
 	}
-	return Receipt{MessageID: obj.id(), Code: obj.code(otp.Code)}, nil
+	return e
 }
 
 // pause waits before a second try and reports whether to make it. There is none if
@@ -157,10 +171,9 @@ func (o OTP) form(sandbox bool) url.Values {
 // check returns an error if the message is wrong. The error does not repeat the number
 // or the code.
 func (o OTP) check() error {
-	to := strings.TrimPrefix(o.To, "+")
 	switch {
-	case !isDigits(to, 7, 15) || to[0] == '0': // no country code begins with 0
-		return errors.New("the number is not E.164: write country code and number, 7 to 15 digits")
+	case !isE164(o.To):
+		return errNumber
 	case strings.TrimSpace(o.Company) == "":
 		return errors.New("the company is empty: name who sends the code")
 	case !isLine(o.Company):
@@ -173,6 +186,15 @@ func (o OTP) check() error {
 		return errors.New("the WebOTP domain is not a host name: write it without scheme and port")
 	}
 	return nil
+}
+
+var errNumber = errors.New("the number is not E.164: write country code and number, 8 to 15 digits")
+
+// isE164 reports whether to is a number with or without the '+'. No country code begins
+// with 0.
+func isE164(to string) bool {
+	to = strings.TrimPrefix(to, "+")
+	return isDigits(to, 8, 15) && to[0] != '0'
 }
 
 func isDigits(s string, least, most int) bool {
@@ -212,6 +234,9 @@ func isHost(s string) bool {
 // code reads the code in the reply to a message. The argument sent is the code of the
 // message, or empty.
 func (o object) code(sent string) string {
+	if o.text("code") == "" {
+		o = o.first("messages")
+	}
 	code := strings.TrimSpace(o.text("code"))
 	if o.isNumber("code") {
 		want := autoCode

@@ -56,21 +56,48 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // why the body is incomplete, or nil
+	err    error // why the body is incomplete, or why the redirect is not followed, or nil
 }
 
 var errTooLong = fmt.Errorf("the reply is longer than %d bytes", maxReply)
 
-// exchange posts form to endpoint and reads the reply. The error, if any, is of
-// KindCanceled, KindTimeout or KindUnavailable, and means that no status came.
+// exchange posts form to endpoint, follows redirects within the home of the client, and
+// reads the reply. The error, if any, is of KindCanceled, KindTimeout or
+// KindUnavailable, and means that no status came.
 func (c *Client) exchange(ctx context.Context, endpoint, bearer string, form url.Values) (reply, *Error) {
+	address, body := c.base+endpoint, form.Encode()
+	for hops := 0; ; hops++ {
+		r, e := c.postTo(ctx, endpoint, address, bearer, body)
+		if e != nil && hops > 0 {
+			e.Err = c.safeAfterRedirect(e.Err, bearer)
+		}
+		if e != nil || !keepsMethod(r.status) {
+			return r, e
+		}
+		if hops == maxRedirects {
+			r.err = errManyRedirects
+			return r, nil
+		}
+		var err error
+		if address, err = c.home.follow(address, r.header.Get(hiddenLocation)); err != nil {
+			r.err = err
+			return r, nil
+		}
+		if ctx.Err() != nil { // the redirect took the request over from nobody
+			return reply{}, &Error{Kind: failureKind(ctx, ctx.Err(), KindTimeout), Endpoint: endpoint, Err: ctx.Err()}
+		}
+	}
+}
+
+// postTo posts a form to an address, once, and reads the reply.
+func (c *Client) postTo(ctx context.Context, endpoint, address, bearer, form string) (reply, *Error) {
 	attempt, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	way := &line{limit: c.connect, hangUp: cancel}
 	defer way.stop()
 
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(attempt, way.trace()),
-		http.MethodPost, c.base+endpoint, strings.NewReader(form.Encode()))
+		http.MethodPost, address, strings.NewReader(form))
 	if err != nil {
 		return reply{}, &Error{Kind: KindBadRequest, Endpoint: endpoint, Err: err}
 	}
@@ -102,6 +129,12 @@ func (c *Client) exchange(ctx context.Context, endpoint, bearer string, form url
 	}
 	defer resp.Body.Close()
 	r := reply{status: resp.StatusCode, header: resp.Header}
+	if keepsMethod(r.status) {
+		if 0 <= resp.ContentLength && resp.ContentLength <= shortBody {
+			_, _ = io.CopyN(io.Discard, resp.Body, shortBody) // so that the connection is used again; if this fails, it is not
+		}
+		return r, nil
+	}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	switch {
 	case err != nil:

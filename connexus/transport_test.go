@@ -14,7 +14,7 @@ func TestOwnTransport(t *testing.T) {
 	}
 	defer c.Close()
 	tr := c.ownTransport
-	if c.http.Transport != tr || tr.TLSClientConfig.MinVersion != tls.VersionTLS12 || tr.TLSClientConfig.InsecureSkipVerify {
+	if c.http.Transport != (noRedirects{tr}) || tr.TLSClientConfig.MinVersion != tls.VersionTLS12 || tr.TLSClientConfig.InsecureSkipVerify {
 		t.Error("the transport takes TLS under 1.2 or any certificate")
 	}
 	if tr.Proxy == nil {

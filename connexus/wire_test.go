@@ -128,8 +128,6 @@ func TestBrokenReplies(t *testing.T) {
 		"less than its length": {"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + `{"status":"success"}`, connexus.KindMalformed},
 		"a chunk cut off": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + `{"status":"success"}`,
 			connexus.KindMalformed},
-		"a redirect to nowhere": {"HTTP/1.1 307 Go\r\nLocation: ://" + testNumber + "\r\nContent-Length: 0\r\n\r\n",
-			connexus.KindUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t, func(conn *net.TCPConn, _ int, _ *http.Request) bool {
@@ -300,22 +298,5 @@ func TestHang(t *testing.T) {
 				t.Errorf("sent %d times", n)
 			}
 		})
-	}
-}
-
-// A redirect is not followed, because it would send secrets and messages elsewhere.
-func TestRedirectIsNotFollowed(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		t.Error("the redirect was followed")
-	}))
-	defer elsewhere.Close()
-	for _, status := range []int{301, 302, 307, 308} {
-		redirect := answer(status, "", "Location", elsewhere.URL)
-		a := newAPI(t, redirect, redirect)
-		follows := func(c *connexus.Config) { c.HTTPClient = elsewhere.Client() }
-		_, err := send(t, a.client(t, hasToken, follows))
-		wantError(t, err, connexus.KindMalformed, false)
-		_, err = send(t, a.client(t))
-		wantError(t, err, connexus.KindMalformed, false)
 	}
 }
