@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/risk"
 	"github.com/caddy-websms/websms/internal/routes"
 )
@@ -58,11 +59,25 @@ func (g *Gate) optionRisks() (list []risk.Risk) {
 			Do:   "remove web_otp", Note: true,
 		})
 	}
+	list = append(list, risk.OfTexts(g.sample(""))...)
+	if r, long := risk.TooLong(g.sample("")); long {
+		list = append(list, r)
+	}
 	sets := g.BypassRaw
 	if sets == nil { // the gate is provisioned
 		sets = g.bypassSets
 	}
 	return append(list, routes.BypassRisks(sets)...)
+}
+
+// sample returns a message of the gate, with zeros as its code. host is the host that it
+// is bound to if the option web_otp is missing, or "".
+func (g *Gate) sample(host string) connexus.OTP {
+	m := connexus.OTP{Company: g.Company, Comment: g.Comment, Code: strings.Repeat("0", cmp.Or(g.Code.Length, 6)), WebOTPDomain: host}
+	if g.WebOTP != "" {
+		m.WebOTPDomain = strings.TrimPrefix(g.WebOTP, "off")
+	}
+	return m
 }
 
 // placeRisks returns the risks that follow from the gate's place in the routes.
@@ -118,6 +133,13 @@ func (g *Gate) placeRisks(at *routes.Place) (list []risk.Risk) {
 				add(fmt.Sprintf("messages are not bound to %s (WebOTP): it is longer than %d characters, "+
 					"and a message that names it can be billed as two", host, maxBoundHost),
 					"name a shorter host with web_otp, or this one if you accept the cost")
+			}
+		}
+	}
+	if _, known := risk.TooLong(g.sample("")); !known && at.HTTPS && g.WebOTP == "" { // a message names no host over plain HTTP
+		for _, host := range at.Hosts {
+			if r, long := risk.TooLong(g.sample(host)); long && len(host) <= maxBoundHost {
+				add(r.Text, r.Do)
 			}
 		}
 	}

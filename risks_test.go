@@ -67,6 +67,23 @@ var riskCases = map[string]struct {
 	"no binding":     {"websms_otp {\n company Acme\n web_otp off\n}", []string{"web_otp is off"}},
 	"a user in a header": {"websms_otp {\n company Acme\n second_factor {\n  user {http.request.header.Remote-User}\n" +
 		"  phone {http.auth.user.phone}\n }\n}", []string{"second_factor: user comes from the request header"}},
+	"a macron": {"websms_otp {\n company \"Kōwhai Freight\"\n}",
+		[]string{"company holds ō, which the alphabet of SMS (GSM 03.38) lacks: a part then has 70 characters"}},
+	"a macron in a long text": {"websms_otp {\n company Acme\n comment \"Tēnā koe. Never tell this code to anybody.\"\n}",
+		[]string{"comment holds ē ā, which the alphabet of SMS (GSM 03.38) lacks: a part then has 70 characters in place of 160, " +
+			"and each message costs 2"}},
+	"other letters of SMS": {"websms_otp {\n company \"Café Söhne & Co €\"\n}", nil},
+	"a domain": {"websms_otp {\n company Kowhai.nz\n comment \"Help: https://kowhai.nz/help\"\n}",
+		[]string{`company holds "Kowhai.nz", which looks like a domain`, `comment holds "https://kowhai.nz/help", which looks like a domain`}},
+	"a short name with a dot": {"websms_otp {\n company \"St.John, Dr. Who\"\n}", nil},
+	"a long text": {"websms_otp {\n company Acme\n comment \"" + strings.Repeat("word ", 20) + "end\"\n}",
+		[]string{"its messages have 142 characters: Android fills in no code from one of more than 140"}},
+	"a text that is not long": {"websms_otp {\n company Acme\n comment \"" + strings.Repeat("word ", 20) + "e\"\n}", nil},
+	"a long text with a host": {"websms_otp {\n company Acme\n comment \"" + strings.Repeat("word ", 17) + "\"\n web_otp app.example.com\n}",
+		[]string{"its messages have 149 characters with the line for app.example.com: Android"}},
+	"a text of two parts": {"websms_otp {\n company \"" + strings.Repeat("Acme ", 20) +
+		"\"\n comment \"" + strings.Repeat("word ", 20) + "\"\n}",
+		[]string{"its messages have 235 characters: Android fills in no code from one of more than 140, and each costs 2 parts"}},
 	"a path of the address": {"", []string{`stands in a route that asks for "path /app/*"`, outOfReach + `"path /app/*"`}},
 	"two gates of two realms": {"websms_otp /a/* {\n company Acme\n realm a\n}\nwebsms_otp /b/* {\n company Acme\n realm b\n}",
 		[]string{"has the cookie websms_session, as another gate of localhost has", "has its pages at /.websms, as another gate"}},
@@ -166,6 +183,9 @@ func TestRisksOfPublicSite(t *testing.T) {
 			[]string{"lets in anybody", "no trusted_proxies"}},
 		"a long name": {"https://" + strings.Repeat("a", 60) + ".example.com {\n websms_otp {\n  company Acme\n }\n}",
 			[]string{"is longer than 64 characters", "lets in anybody", "no trusted_proxies"}},
+		"a long text with the site's host": {"app.example.com {\n websms_otp {\n  company Acme\n  comment \"" +
+			strings.Repeat("word ", 17) + "\"\n  numbers {\n   allow +6421234567\n  }\n }\n}",
+			[]string{"its messages have 149 characters with the line for app.example.com: Android", "no trusted_proxies"}},
 		"two of one name": {"app.example.com {\n websms_otp {\n  company Acme\n  numbers {\n   allow +6421234567\n  }\n }\n}",
 			[]string{"no trusted_proxies"}},
 		"a webhook": {"http://app.example.com {\n websms_webhook {\n  secret in-clear\n }\n}",

@@ -159,7 +159,8 @@ func TestSendText(t *testing.T) {
 	}
 	c, calls = more(t, "/sms/out", answer(200, taken))
 	for name, wrong := range map[string]connexus.Text{
-		"no number": {Body: "x"}, "a local number": {To: "021234567", Body: "x"}, "no body": {To: testNumber}, "white space": {To: testNumber, Body: " \n"},
+		"no number": {Body: "x"}, "a local number": {To: "021234567", Body: "x"}, "no body": {To: testNumber},
+		"white space":         {To: testNumber, Body: " \n"},
 		"a control character": {To: testNumber, Body: "a\x1b[31m"}, "not UTF-8": {To: testNumber, Body: "a\xff"},
 	} {
 		_, err := c.SendText(t.Context(), wrong)

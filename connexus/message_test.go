@@ -46,7 +46,8 @@ func TestGSM(t *testing.T) {
 	for _, test := range []struct {
 		text, outside, plain string // plain "": there is none
 	}{
-		{"Kowhai Freight", "", "Kowhai Freight"}, {"Café & Söhne ÄÖÜ ñ ß Ø å €5 [x] {y} ~ | ^ \\", "", "Café & Söhne ÄÖÜ ñ ß Ø å €5 [x] {y} ~ | ^ \\"},
+		{"Kowhai Freight", "", "Kowhai Freight"},
+		{"Café & Söhne ÄÖÜ ñ ß Ø å €5 [x] {y} ~ | ^ \\", "", "Café & Söhne ÄÖÜ ñ ß Ø å €5 [x] {y} ~ | ^ \\"},
 		{"Kōwhai", "ō", "Kowhai"}, {"Māori Ōtautahi āēīōūĀĒĪŌŪ", "āŌēīōūĀĒĪŪ", "Maori Otautahi aeiouAEIOU"},
 		{"Ko\u0304whai", "\u0304", "Kowhai"}, {"Joe’s “Café” – it’s…", "’“”–…", `Joe's "Café" - it's...`},
 		{"Zürich\u00a0AG", "\u00a0", "Zürich AG"}, {"ﬁne", "ﬁ", "fine"}, {"Ångström Łódź ç", "Łóźç", "Ångström Lodz c"}, {"Acme™", "™", "AcmeTM"},
@@ -72,8 +73,10 @@ func TestFindLink(t *testing.T) {
 		"3.50": "", "Wait...": "", "Valid for 5 minutes.": "", "Never share it.Ever": "", "co.nz": "", ".nz": "", "A.B.C": "", "192.168.0.1": "",
 		"kowhai.nz": "kowhai.nz", "Kowhai.co.nz": "Kowhai.co.nz", "Booking.com": "Booking.com", "See kowhai.nz.": "kowhai.nz",
 		"(kowhai.nz)": "kowhai.nz", "help@kowhai.nz": "kowhai.nz", "Kōwhai.nz": "Kōwhai.nz", "bit.ly/abc": "bit.ly", "x.github.io": "x.github.io",
-		"https://kowhai/x": "https://kowhai/x", "HTTP://10.0.0.1": "HTTP://10.0.0.1", "www.kowhai": "www.kowhai", "WWW.kowhai.nz now": "WWW.kowhai.nz",
-		"kowhai.nz or https://x": "kowhai.nz", "https://x or kowhai.nz": "https://x", "xn--kwhai-g9a.nz": "xn--kwhai-g9a.nz", "app.kowhai.iwi.nz": "app.kowhai.iwi.nz",
+		"https://kowhai/x": "https://kowhai/x", "HTTP://10.0.0.1": "HTTP://10.0.0.1",
+		"www.kowhai": "www.kowhai", "WWW.kowhai.nz now": "WWW.kowhai.nz",
+		"kowhai.nz or https://x": "kowhai.nz", "https://x or kowhai.nz": "https://x",
+		"xn--kwhai-g9a.nz": "xn--kwhai-g9a.nz", "app.kowhai.iwi.nz": "app.kowhai.iwi.nz",
 		"a\xff.nz": "",
 	} {
 		if got := connexus.FindLink(text); got != want {

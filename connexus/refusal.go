@@ -78,7 +78,8 @@ var (
 	// faultAfter matches "token expired", "the token has been revoked" and "token is not valid".
 	faultAfter = regexp.MustCompile(`\b(?:access|bearer|auth|api)?` + tokenName + ` ?` +
 		`(?:(?:is|was|has|have|been|provided|supplied|given|you sent|in the request|already|either|missing or|error|now|may|wst \w+) ?)*` +
-		`(?:` + tokenFault + `|(?:not|no longer) (?:a )?(?:valid|active|recogni[sz]ed|found|accepted)|(?:validation|verification|authentication) failed)\b`)
+		`(?:` + tokenFault + `|(?:not|no longer) (?:a )?(?:valid|active|recogni[sz]ed|found|accepted)|` +
+		`(?:validation|verification|authentication) failed)\b`)
 	// otherToken matches tokens of other purposes.
 	otherToken = regexp.MustCompile(`\b(?:payment|card|billing|credit|top ?up|csrf|xsrf|template|push|device|captcha) ` + tokenName + `\b`)
 	// notExpired matches a text that denies it.
@@ -88,7 +89,9 @@ var (
 // blamesToken reports whether a text says that the bearer token is invalid or expired.
 func blamesToken(text string) bool {
 	text = strings.ToLower(camel.ReplaceAllString(text, "$1 $2"))
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("_-:/\"'`‘’“”", r) }), " ")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune("_-:/\"'`‘’“”", r)
+	}), " ")
 	text = dotted.ReplaceAllString(text, " ")
 	return (faultBefore.MatchString(text) || faultAfter.MatchString(text)) &&
 		!notExpired.MatchString(text) && !otherToken.MatchString(text)
