@@ -23,11 +23,17 @@ type tokenReply struct {
 	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
-// sendReply is the reply of /sms/otp (guide, step 4).
+// sendReply is the reply of /sms/otp (guide, step 4). That of /sms/out has no code.
 type sendReply struct {
 	Status    string `json:"status"`
 	MessageID any    `json:"messageId"` // a string, or a json.Number with Fault.NumericID
-	Code      string `json:"code"`
+	Code      string `json:"code,omitempty"`
+}
+
+// balanceReply is the reply of /sms/balance.
+type balanceReply struct {
+	Balance  float64 `json:"balance"`
+	Currency string  `json:"currency"`
 }
 
 type errorReply struct {
@@ -78,22 +84,65 @@ func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, reply)
 }
 
-func (s *Simulator) serveOTP(w http.ResponseWriter, r *http.Request) {
-	s.state.count(func(c *Counts) { c.OTPRequests++ })
+// admits reports whether r is a POST with a valid token. If it is not, admits has
+// replied.
+func (s *Simulator) admits(w http.ResponseWriter, r *http.Request) bool {
 	if !s.isPost(w, r) {
-		return
+		return false
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || !s.state.validToken(token, s.opts.Now()) {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		writeError(w, http.StatusUnauthorized, "unauthorized", "")
+	if strings.EqualFold(scheme, "Bearer") && s.state.validToken(token, s.opts.Now()) {
+		return true
+	}
+	s.state.mu.Lock()
+	f := s.state.tokenRefusal
+	s.state.mu.Unlock()
+	if f.spoils() {
+		s.writeFault(w, r, f, nil, strings.NewReplacer())
+		return false
+	}
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	writeError(w, http.StatusUnauthorized, "unauthorized", "")
+	return false
+}
+
+func (s *Simulator) serveBalance(w http.ResponseWriter, r *http.Request) {
+	s.state.count(func(c *Counts) { c.Balances++ })
+	if !s.admits(w, r) {
+		return
+	}
+	s.state.mu.Lock()
+	f := s.state.balanceFault.take()
+	reply := balanceReply{100, "NZD"}
+	if s.state.billed {
+		reply.Balance = float64(s.state.balance) / 1e6
+	}
+	s.state.mu.Unlock()
+	if !s.sleep(r.Context(), s.opts.Latency+f.Delay) {
+		cut(w)
+		return
+	}
+	if f.spoils() {
+		s.writeFault(w, r, f, encode(reply), strings.NewReplacer())
+		return
+	}
+	maps.Copy(w.Header(), f.Header)
+	writeJSON(w, http.StatusOK, reply)
+}
+
+// serveSend takes a message, which parse makes of the fields of the request.
+func (s *Simulator) serveSend(
+	w http.ResponseWriter, r *http.Request, count func(*Counts), parse func(map[string]string) (*message, string),
+) {
+	s.state.count(count)
+	if !s.admits(w, r) {
 		return
 	}
 	fields, ok := s.readPost(w, r)
 	if !ok {
 		return
 	}
-	asked, problem := parseSend(fields)
+	m, problem := parse(fields)
 	if problem != "" {
 		writeError(w, http.StatusBadRequest, "invalid_request", problem)
 		return
@@ -101,7 +150,7 @@ func (s *Simulator) serveOTP(w http.ResponseWriter, r *http.Request) {
 	s.state.mu.Lock()
 	f := s.state.faults.take()
 	s.state.mu.Unlock()
-	m := &message{Message: asked, numeric: f.NumericID}
+	m.numeric = f.NumericID
 	if f.AcceptAnyway {
 		s.accept(m)
 	}
@@ -115,7 +164,7 @@ func (s *Simulator) serveOTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !f.AcceptAnyway {
-		if !m.Sandbox && !s.state.charge() {
+		if !m.Sandbox && !s.state.charge(m.To) {
 			s.writeFault(w, r, InsufficientFunds200(), nil, strings.NewReplacer())
 			return
 		}
@@ -134,10 +183,12 @@ func (s *Simulator) accept(m *message) {
 	} else {
 		m.ID = "MSG" + rand.Text()[:16]
 	}
-	if !m.OwnCode {
-		m.Code = randomDigits(6)
+	if !m.plain {
+		if !m.OwnCode {
+			m.Code = randomDigits(6)
+		}
+		m.Body = m.Message.body()
 	}
-	m.Body = m.Message.body()
 	m.At = s.opts.Now()
 	m.State = "accepted"
 	steps := s.state.add(m).steps(s.opts)

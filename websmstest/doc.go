@@ -8,6 +8,12 @@
 //   - POST /auth/token exchanges a client id and secret for a bearer token
 //     (guide, step 2). Tokens expire and can be revoked.
 //   - POST /sms/otp accepts a message with a code, or makes the code (step 4).
+//   - POST /sms/out accepts a message without a code, and POST /sms/balance tells the
+//     balance (reported by integrators).
+//   - A phone that replies STOP, UNSUBSCRIBE or OPTOUT gets no more messages: they are
+//     reported as blocked, until it replies START.
+//   - A message with a URL or a domain in its text is held until
+//     [Simulator.Whitelist] is called.
 //   - Delivery reports and replies are posted to a webhook (step 6). A try takes up
 //     to 5 seconds, and there are three retries.
 //
@@ -15,7 +21,8 @@
 // can answer a message there and choose how the next one is delivered.
 //
 // The simulator can also fail as the live service does on a bad day.
-// [Simulator.Next], [Simulator.Always] and [Simulator.NextToken] take a [Fault]. It
+// [Simulator.Next], [Simulator.Always], [Simulator.NextToken] and
+// [Simulator.NextBalance] take a [Fault]. It
 // is a named one, such as [Throttled] or [HangReply], or one of your own.
 //
 // In a Go test, [NewServer] runs a simulator on a loopback port until the test ends:

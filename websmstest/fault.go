@@ -96,6 +96,39 @@ func Unauthorized() Fault {
 	return Fault{Status: http.StatusUnauthorized, Body: `{"error":"unauthorized"}`}
 }
 
+// InvalidToken refuses a call with another status than 401, such as 403, 400 or 200,
+// because its token is invalid, although it is valid. The header is that of RFC 6750,
+// section 3.
+func InvalidToken(status int) Fault {
+	return Fault{
+		Status: status,
+		Body:   `{"error":"invalid_token","error_description":"The access token expired"}`,
+		Header: http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}},
+	}
+}
+
+// TokenExpired200 refuses a call with status 200, because its token has expired, although
+// it is valid.
+func TokenExpired200() Fault {
+	return Fault{Status: http.StatusOK, Body: `{"success":false,"message":"Token expired"}`}
+}
+
+// MessageRefused replies success of the request and failure of its message, with a
+// reason.
+func MessageRefused(reason string) Fault {
+	return Fault{Body: `{"success":true,"messages":[{"success":false,"message":` + strings.TrimSpace(string(encode(reason))) + `}]}`}
+}
+
+// MessagesReply accepts the message and writes its id in messages[0].
+func MessagesReply() Fault {
+	return Fault{Body: `{"success":true,"messages":[{"success":true,"messageId":"{id}","code":"{code}"}]}`, AcceptAnyway: true}
+}
+
+// Redirect redirects a call to another address with status 301, 302, 303, 307 or 308.
+func Redirect(status int, location string) Fault {
+	return Fault{Status: status, Header: http.Header{"Location": {location}}}
+}
+
 // Throttled refuses a call with status 429. Retry-After is in seconds, rounded up. If
 // retryAfter is negative, the header is absent.
 func Throttled(retryAfter time.Duration) Fault {

@@ -28,7 +28,10 @@ var assets = func() http.Handler {
 	return http.FileServerFS(sub)
 }()
 
-const maxForm = 8 << 10 // bytes
+const (
+	maxForm   = 8 << 10 // bytes
+	maxDomain = 253     // characters
+)
 
 // inboxHandler returns the handler of the inbox page.
 func (s *Simulator) inboxHandler() http.Handler {
@@ -37,6 +40,7 @@ func (s *Simulator) inboxHandler() http.Handler {
 	mux.HandleFunc("GET /events", s.serveEvents)
 	mux.HandleFunc("POST /reply", s.postReply)
 	mux.HandleFunc("POST /delivery", s.postDelivery)
+	mux.HandleFunc("POST /whitelist", s.postWhitelist)
 	for _, name := range []string{"inbox.css", "inbox.js", "icon.svg"} {
 		mux.Handle("GET /"+name, assets)
 	}
@@ -84,6 +88,9 @@ type bubble struct {
 
 func newBubble(m seen) bubble {
 	before, after, _ := strings.Cut(m.Body, m.Code)
+	if m.Code == "" {
+		before, after = m.Body, ""
+	}
 	labels := map[string]string{
 		"accepted":    "On its way",
 		"queued":      "Waiting at the carrier",
@@ -92,7 +99,14 @@ func newBubble(m seen) bubble {
 		"rejected":    "Rejected by the carrier",
 		"blocked":     "Blocked",
 	}
-	return bubble{Message: m.Message, Before: before, After: after, Label: labels[m.State], Trouble: m.trouble}
+	label := labels[m.State]
+	switch {
+	case m.Held != "":
+		label = "Held back: its text names " + m.Held + ", which is not whitelisted"
+	case m.optedOut:
+		label = "Blocked: this phone has answered STOP. START undoes it"
+	}
+	return bubble{Message: m.Message, Before: before, After: after, Label: label, Trouble: m.trouble}
 }
 
 // choices returns the ways of delivery, with the current one selected.
@@ -108,6 +122,7 @@ func (s *Simulator) choices(current Delivery) (all []choice, selected choice) {
 		{Value: DeliverLate, Label: "delivered late," + after(s.opts.LateDelay)},
 		{Value: Undelivered, Label: "not delivered"},
 		{Value: Rejected, Label: "rejected by the carrier"},
+		{Value: Blocked, Label: "blocked by WebSMS"},
 		{Value: Silent, Label: "never reported on"},
 	}
 	for i := range all {
@@ -184,6 +199,20 @@ func (s *Simulator) postDelivery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.SetDelivery(d)
+	seeOther(w, "./")
+}
+
+// postWhitelist handles the form of a message that is held.
+func (s *Simulator) postWhitelist(w http.ResponseWriter, r *http.Request) {
+	if !parseForm(w, r) {
+		return
+	}
+	domain := strings.TrimSpace(r.PostFormValue("domain"))
+	if domain == "" || len(domain) > maxDomain {
+		http.Error(w, "no such domain", http.StatusUnprocessableEntity)
+		return
+	}
+	s.Whitelist(domain)
 	seeOther(w, "./")
 }
 

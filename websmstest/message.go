@@ -16,7 +16,8 @@ type Message struct {
 	// Body is the whole text of the SMS. Its lines are separated by "\n".
 	Body string
 
-	// Code is the one-time code in Body, 4 to 8 digits.
+	// Code is the one-time code in Body, 4 to 8 digits. A message of /sms/out has
+	// none.
 	Code string
 
 	// Company, Comment and WebOTPDomain are the fields msgCompany,
@@ -37,14 +38,26 @@ type Message struct {
 	// "blocked".
 	State string
 
-	// Replies holds the answers from the phone, oldest first.
+	// Held is the domain in the text that holds the message back, such as
+	// "kowhai.nz", or empty. It is held until [Simulator.Whitelist] is called. Its
+	// State is "queued", and nothing is reported. The line of webOtpDomain holds no
+	// message.
+	Held string
+
+	// Replies holds the answers from the phone, oldest first. After STOP,
+	// UNSUBSCRIBE or OPTOUT, later messages to the number are reported as blocked
+	// (-1). START undoes that.
 	Replies []string
 }
 
 // message is a Message that the simulator keeps. state.mu guards the fields that
-// change: State, Replies, trouble and rev.
+// change: State, Held, Replies, trouble and rev.
 type message struct {
 	Message
+
+	plain    bool     // a message of /sms/out: Body is the text as it was sent
+	optedOut bool     // its number had answered STOP
+	delivery Delivery // its fate, once it is not held
 
 	// numeric says to write the id as a JSON number, in the reply and in reports.
 	numeric bool
@@ -82,6 +95,10 @@ const (
 	// Rejected reports 16 after Options.DeliveryDelay, and nothing before it.
 	Rejected Delivery = "rejected"
 
+	// Blocked reports -1 after Options.DeliveryDelay, and nothing before it. A
+	// message to a number that answered STOP is delivered so.
+	Blocked Delivery = "blocked"
+
 	// Silent reports nothing.
 	Silent Delivery = "silent"
 )
@@ -101,6 +118,8 @@ func (d Delivery) steps(o Options) []step {
 		return []step{{8, 0}, {2, o.DeliveryDelay}}
 	case Rejected:
 		return []step{{16, o.DeliveryDelay}}
+	case Blocked:
+		return []step{{-1, o.DeliveryDelay}}
 	case Silent:
 		return nil
 	default:

@@ -7,10 +7,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 const (
@@ -89,15 +92,15 @@ func jsonFields(body []byte) (fields map[string]string, problem string) {
 
 // parseSend checks the fields of a send (WebSMS developer guide, step 4) and returns
 // the requested message. It does not set the ID, the time or a code of the simulator.
-func parseSend(fields map[string]string) (m Message, problem string) {
-	m = Message{
+func parseSend(fields map[string]string) (_ *message, problem string) {
+	m := &message{Message: Message{
 		To:           fields["to"],
 		Company:      fields["msgCompany"],
 		Comment:      fields["msgComment"],
 		Code:         fields["msgCode"],
 		WebOTPDomain: fields["webOtpDomain"],
-		Sandbox:      fields["sandbox"] == "1" || fields["sandbox"] == "true",
-	}
+		Sandbox:      isSandbox(fields),
+	}}
 	m.OwnCode = m.Code != ""
 	switch {
 	case !isDigits(m.To, 7, 15) || m.To[0] == '0':
@@ -114,6 +117,49 @@ func parseSend(fields map[string]string) (m Message, problem string) {
 		return m, "webOtpDomain must be a bare host name"
 	}
 	return m, ""
+}
+
+// parseText checks the fields of /sms/out and returns the requested message.
+func parseText(fields map[string]string) (_ *message, problem string) {
+	m := &message{plain: true, Message: Message{To: fields["to"], Body: fields["body"], Sandbox: isSandbox(fields)}}
+	switch {
+	case !isDigits(m.To, 7, 15) || m.To[0] == '0':
+		return m, "to must be an E.164 number without the leading '+': 7 to 15 digits, country code first"
+	case strings.TrimSpace(m.Body) == "":
+		return m, "body is missing"
+	case !utf8.ValidString(m.Body) || utf8.RuneCountInString(m.Body) > maxReply:
+		return m, "body must be at most 1000 characters"
+	}
+	return m, ""
+}
+
+func isSandbox(fields map[string]string) bool {
+	return fields["sandbox"] == "1" || fields["sandbox"] == "true"
+}
+
+var (
+	// address matches a URL, and its first group the host.
+	address = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://([^\s/?#]+)`)
+	// dottedName matches names that have the form of a domain.
+	dottedName = regexp.MustCompile(`(?:[\pL\pN](?:[\pL\pN_-]*[\pL\pN])?\.)+[\pL][\pL\pN-]*[\pL\pN]`)
+)
+
+// link returns the first domain that the sender has put into the text, or "". A name is a
+// domain if it ends in a public suffix.
+func (m *message) link() string {
+	text := m.Company + " " + m.Comment
+	if m.plain {
+		text = m.Body
+	}
+	if found := address.FindStringSubmatch(text); found != nil {
+		return strings.ToLower(found[1])
+	}
+	for _, name := range dottedName.FindAllString(strings.ToLower(text), -1) {
+		if suffix, listed := publicsuffix.PublicSuffix(name); suffix != name && (listed || strings.Contains(suffix, ".")) {
+			return name
+		}
+	}
+	return ""
 }
 
 // body returns the text of the SMS (WebSMS developer guide, step 4).

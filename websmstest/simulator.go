@@ -115,7 +115,11 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isAPI && endpoint == "auth/token":
 		s.serveToken(w, r)
 	case isAPI && endpoint == "sms/otp":
-		s.serveOTP(w, r)
+		s.serveSend(w, r, func(c *Counts) { c.OTPRequests++ }, parseSend)
+	case isAPI && endpoint == "sms/out":
+		s.serveSend(w, r, func(c *Counts) { c.TextRequests++ }, parseText)
+	case isAPI && endpoint == "sms/balance":
+		s.serveBalance(w, r)
 	case isAPI && s.opts.BasePath != "":
 		writeError(w, http.StatusNotFound, "not_found", "no such endpoint")
 	default:
@@ -154,16 +158,16 @@ func (s *Simulator) WaitMessage(ctx context.Context, match func(Message) bool) (
 	return s.state.wait(ctx, match)
 }
 
-// Next adds faults for the next calls to /sms/otp, one for each call, in order. They
-// come after those added before. Only a call with a valid token and valid fields uses
-// up a fault. Fault{} serves a call as usual.
+// Next adds faults for the next calls to /sms/otp and /sms/out, one for each call, in
+// order. They come after those added before. Only a call with a valid token and valid
+// fields uses up a fault. Fault{} serves a call as usual.
 func (s *Simulator) Next(faults ...Fault) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.faults.next = append(s.state.faults.next, faults...)
 }
 
-// Always sets the fault of every call to /sms/otp for which Next has none. Fault{}
+// Always sets the fault of every call to /sms/otp and /sms/out for which Next has none. Fault{}
 // ends it.
 func (s *Simulator) Always(f Fault) {
 	s.state.mu.Lock()
@@ -179,6 +183,22 @@ func (s *Simulator) NextToken(faults ...Fault) {
 	s.state.tokenFault.next = append(s.state.tokenFault.next, faults...)
 }
 
+// NextBalance adds faults for the next calls to /sms/balance with a valid token, as
+// [Simulator.Next] does for /sms/otp. In their Body, no placeholder is replaced.
+func (s *Simulator) NextBalance(faults ...Fault) {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.balanceFault.next = append(s.state.balanceFault.next, faults...)
+}
+
+// RefuseTokensWith sets the reply to a token that is unknown, revoked or expired, such as
+// [InvalidToken] or [TokenExpired200]. Fault{} is the usual reply: status 401.
+func (s *Simulator) RefuseTokensWith(f Fault) {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.tokenRefusal = f
+}
+
 // RevokeTokens makes every token that was issued so far invalid.
 func (s *Simulator) RevokeTokens() {
 	s.state.mu.Lock()
@@ -190,13 +210,21 @@ func (s *Simulator) RevokeTokens() {
 // SetBalance sets the account's balance in New Zealand dollars. After the call, each
 // message costs 0.115, except in the sandbox. If the balance is too low, a message is
 // refused with [InsufficientFunds200]. Before the first call, and after
-// SetBalance(math.Inf(1)), messages cost nothing.
+// SetBalance(math.Inf(1)), messages cost nothing, and the balance is always 100.
 func (s *Simulator) SetBalance(nzd float64) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.billed = !math.IsInf(nzd, 1)
 	if s.state.billed {
 		s.state.balance = int64(math.Round(nzd * 1e6))
+	}
+}
+
+// Whitelist lets messages with a URL of that domain, or of one below it, through. It also
+// delivers those that are held for it (see [Message.Held]).
+func (s *Simulator) Whitelist(domain string) {
+	for _, m := range s.state.whitelist(strings.ToLower(domain)) {
+		s.schedule(m, m.delivery.steps(s.opts))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,15 +37,22 @@ type state struct {
 	tokenOrder [][sha256.Size]byte             // oldest first
 	billed     bool                            // messages cost money
 	balance    int64                           // millionths of a dollar
-	faults     faultQueue
-	tokenFault faultQueue
 	counts     Counts
+
+	faults, tokenFault, balanceFault faultQueue
+	tokenRefusal                     Fault // the reply to an invalid token, or Fault{}
+
+	stopped   map[string]bool // the numbers that answered STOP
+	stopOrder []string        // oldest first
+	allowed   []string        // the whitelisted domains
 }
 
 // Counts holds the counters of a simulator since it was made.
 type Counts struct {
 	TokenRequests int // requests to /auth/token, also refused ones
 	OTPRequests   int // requests to /sms/otp, also refused ones
+	TextRequests  int // requests to /sms/out, also refused ones
+	Balances      int // requests to /sms/balance, also refused ones
 	Accepted      int // accepted messages
 	WebhookPosts  int // posts to the webhook, with retries
 	Dropped       int // posts that were dropped because 32768 were waiting or running
@@ -56,6 +65,7 @@ func newState() *state {
 		byID:     make(map[string]*message),
 		delivery: DeliverNow,
 		tokens:   make(map[[sha256.Size]byte]time.Time),
+		stopped:  make(map[string]bool),
 	}
 }
 
@@ -79,7 +89,8 @@ func (st *state) touch(m *message) {
 	}
 }
 
-// add keeps m as the newest message and returns its delivery.
+// add keeps m as the newest message. It returns its delivery, which is Silent while the
+// message is held.
 func (st *state) add(m *message) Delivery {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -92,9 +103,59 @@ func (st *state) add(m *message) Delivery {
 	st.accepted++
 	st.counts.Accepted++
 	st.touch(m)
-	d := st.delivery
+	m.delivery = st.delivery
 	st.delivery = DeliverNow
-	return d
+	if st.stopped[m.To] {
+		m.optedOut, m.delivery = true, Blocked
+		return m.delivery
+	}
+	if domain := m.link(); domain != "" && !slices.ContainsFunc(st.allowed, func(d string) bool { return isBelow(domain, d) }) {
+		m.Held, m.State = domain, "queued"
+		return Silent
+	}
+	return m.delivery
+}
+
+// isBelow reports whether a domain is another one or below it.
+func isBelow(domain, other string) bool {
+	return domain == other || strings.HasSuffix(domain, "."+other)
+}
+
+// whitelist adds a domain, and returns the messages that were held for it.
+func (st *state) whitelist(domain string) (free []*message) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !slices.Contains(st.allowed, domain) && len(st.allowed) < maxTokens {
+		st.allowed = append(st.allowed, domain)
+	}
+	for _, m := range st.byID {
+		if m.Held != "" && isBelow(m.Held, domain) {
+			m.Held, m.State = "", "accepted"
+			st.touch(m)
+			free = append(free, m)
+		}
+	}
+	return free
+}
+
+// hear notes a reply that stops or starts all messages to its number. The newest maxTokens
+// numbers are remembered. The caller holds st.mu.
+func (st *state) hear(number, body string) {
+	switch strings.ToUpper(strings.TrimSpace(body)) {
+	case "STOP", "UNSUBSCRIBE", "OPTOUT":
+		if st.stopped[number] {
+			return
+		}
+		if len(st.stopOrder) == maxTokens {
+			delete(st.stopped, st.stopOrder[0])
+			st.stopOrder = st.stopOrder[1:]
+		}
+		st.stopped[number] = true
+		st.stopOrder = append(st.stopOrder, number)
+	case "START":
+		delete(st.stopped, number)
+		st.stopOrder = slices.DeleteFunc(st.stopOrder, func(other string) bool { return other == number })
+	}
 }
 
 // find returns the message with that id.
@@ -119,8 +180,9 @@ type view struct {
 // seen is a message with the fields that only the inbox shows.
 type seen struct {
 	Message
-	trouble string
-	rev     uint64
+	trouble  string
+	optedOut bool
+	rev      uint64
 }
 
 // since returns the messages that have changed after revision rev.
@@ -135,7 +197,7 @@ func (st *state) since(rev uint64) view {
 	for i := range kept {
 		m := st.ring[(st.accepted-1-i)%maxMessages]
 		if m.rev > rev {
-			v.messages = append(v.messages, seen{m.copy(), m.trouble, m.rev})
+			v.messages = append(v.messages, seen{m.copy(), m.trouble, m.optedOut, m.rev})
 		}
 	}
 	return v
@@ -189,11 +251,11 @@ func (st *state) validToken(token string, now time.Time) bool {
 }
 
 // charge subtracts the price of one message from the balance. It returns false if the
-// balance is too low.
-func (st *state) charge() bool {
+// balance is too low. A message to a number that answered STOP costs nothing.
+func (st *state) charge(number string) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.billed {
+	if !st.billed || st.stopped[number] {
 		return true
 	}
 	if st.balance < price {

@@ -103,6 +103,7 @@ func (s *Simulator) report(m *message, statusCode int) []byte {
 func (s *Simulator) reply(m *message, body string) []byte {
 	s.state.mu.Lock()
 	m.Replies = append(slices.Clip(m.Replies), body)
+	s.state.hear(m.To, body)
 	s.state.touch(m)
 	s.state.mu.Unlock()
 	return encode(replyEvent{"mo", "MO" + rand.Text()[:16], "+" + m.To, shortCode, body, s.opts.Now().Unix()})
