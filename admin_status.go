@@ -15,6 +15,9 @@ import (
 // statusTime is how long a status request waits for the stores.
 const statusTime = 2 * time.Second
 
+// balanceTime is how long a status request waits for the balance of one account.
+const balanceTime = time.Second
+
 // status answers with the state of each engine of this process. The engine of the
 // running configuration comes first.
 func (a *adminAPI) status(w http.ResponseWriter, r *http.Request) error {
@@ -64,12 +67,24 @@ func (e *engine) status(ctx context.Context, gates []*Gate) operator.EngineStatu
 	for _, g := range gates {
 		s.Gates = append(s.Gates, g.status(ctx))
 	}
+	s.Account = e.accountStatus(ctx)
 	if f := e.failed.Load(); f != nil {
 		s.LastError = &operator.FailureStatus{
 			At: f.at.UTC().Truncate(time.Second), Endpoint: telemetry.EndpointLabel(f.endpoint), Message: f.err.Error(),
 		}
 	}
 	return s
+}
+
+// accountStatus returns the balance of the account, or nil if it is unknown.
+func (e *engine) accountStatus(ctx context.Context) *operator.AccountStatus {
+	ctx, cancel := context.WithTimeout(ctx, balanceTime)
+	defer cancel()
+	b, ok := e.balance.Fresh(ctx)
+	if !ok {
+		return nil
+	}
+	return &operator.AccountStatus{Balance: b.Amount, Currency: b.Currency, At: b.At.UTC().Truncate(time.Second)}
 }
 
 // status returns the state of a gate.

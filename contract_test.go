@@ -18,7 +18,7 @@ import (
 // A test in internal/telemetry checks that docs/operations.md names each metric, and no other.
 func TestMetricNames(t *testing.T) {
 	want := []string{
-		"caddy_websms_api_duration_seconds", "caddy_websms_challenges", "caddy_websms_delivery_seconds",
+		"caddy_websms_account_balance", "caddy_websms_api_duration_seconds", "caddy_websms_challenges", "caddy_websms_delivery_seconds",
 		"caddy_websms_gate_requests_total", "caddy_websms_sends_total", "caddy_websms_token_refreshes_total",
 		"caddy_websms_verifications_total", "caddy_websms_webhooks_total",
 	}

@@ -54,6 +54,16 @@ func liveChallenges(ctx context.Context) (int, error) {
 	return sum, nil
 }
 
+// lowestBalance returns the lowest of the known balances of all accounts in use.
+func lowestBalance(ctx context.Context) (amount float64, ok bool) {
+	for _, e := range openEngines.All() {
+		if b, known := e.balance.Recent(ctx); known && (!ok || b.Amount < amount) {
+			amount, ok = b.Amount, true
+		}
+	}
+	return amount, ok
+}
+
 // account is a WebSMS account, with its placeholders resolved.
 type account struct {
 	baseURL, id, secret string
@@ -84,8 +94,9 @@ type engine struct {
 	store   otp.Store
 	vault   *vault.Vault
 	client  *connexus.Client
-	tokens  connexus.TokenCache     // nil without an account
-	failed  atomic.Pointer[failure] // the latest failed call; nil if there is none
+	tokens  connexus.TokenCache      // nil without an account
+	balance *telemetry.BalanceKeeper // nil without an account
+	failed  atomic.Pointer[failure]  // the latest failed call; nil if there is none
 }
 
 // failure is a failed call of the API.
@@ -111,6 +122,7 @@ func newEngine(a account, kind string, store otp.Store, v *vault.Vault, tokens *
 		if err != nil {
 			return nil, fmt.Errorf("websms: %w", err)
 		}
+		e.balance = telemetry.NewBalanceKeeper(e.client.Balance, clock.Now)
 		config.Sender = telemetry.TracedSender{Client: e.client}
 	}
 	e.Engine = otp.NewEngine(config)
@@ -118,10 +130,11 @@ func newEngine(a account, kind string, store otp.Store, v *vault.Vault, tokens *
 	return e, nil
 }
 
-// called counts one call of the API, and remembers it if it failed.
+// called counts one call of the API, and remembers it if it failed. A balance that cannot
+// be read is no fault of the sends, and must not hide one.
 func (e *engine) called(endpoint string, took time.Duration, err error) {
 	telemetry.ObserveCall(endpoint, took, err)
-	if err != nil {
+	if err != nil && endpoint != connexus.EndpointBalance {
 		e.failed.Store(&failure{clock.Now(), endpoint, err})
 	}
 }
@@ -134,6 +147,7 @@ func (e *engine) Destruct() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	e.Close(ctx)
+	e.balance.Close() // or the client would wait for its answer
 	if e.client != nil {
 		e.client.Close()
 	}

@@ -169,7 +169,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.store = store
 	risk.Log(logtext.Escaping(ctx.Logger()), append(a.risks(), a.storeRisks()...))
-	if err := telemetry.Register(ctx.GetMetricsRegistry(), liveChallenges); err != nil {
+	if err := telemetry.Register(ctx.GetMetricsRegistry(), telemetry.Sources{Live: liveChallenges, Balance: lowestBalance}); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
 	account, err := a.account()

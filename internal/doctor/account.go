@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-websms/websms/connexus"
+	"github.com/caddy-websms/websms/internal/operator"
 )
 
 // maxSkew is how much this machine's clock may differ from the clock of WebSMS. A
@@ -49,7 +50,29 @@ func (file *configFile) checkAccount(ctx context.Context) []finding {
 	default:
 		found = append(found, finding{"WebSMS", stateFailed, err.Error(), "check that base_url is the address of the API"})
 	}
+	if err == nil {
+		found = append(found, file.checkBalance(ctx, client))
+	}
 	return append(found, clock.finding())
+}
+
+// checkBalance asks WebSMS for the balance of the account. Codes can be sent without the
+// answer, so a missing one is no fault.
+func (file *configFile) checkBalance(ctx context.Context, client *connexus.Client) finding {
+	const check = "balance"
+	b, err := client.Balance(ctx)
+	if err != nil {
+		return finding{check, stateSkipped, "WebSMS did not tell it: " + err.Error(), ""}
+	}
+	n, ok := b.Messages()
+	if !ok {
+		return finding{check, stateOK, b.String(), ""}
+	}
+	found := fmt.Sprintf("%s, enough for about %d messages", b, n)
+	if n < operator.LowBalance && !file.Account.Sandbox {
+		return finding{check, stateRisk, found, "top the account up at websms.co.nz; with nothing left, nobody new gets in"}
+	}
+	return finding{check, stateOK, found, ""}
 }
 
 // clockNote is a transport that compares the clock with the Date of an answer.

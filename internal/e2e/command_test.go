@@ -80,13 +80,13 @@ func TestDoctorOfTheDemo(t *testing.T) {
 			t.Errorf("it says %s", line)
 		}
 	}
-	if got.code != 0 || strings.Count(got.out, "\n") != 8 {
+	if got.code != 0 || strings.Count(got.out, "\n") != 9 {
 		t.Errorf("it ends with %d, and says\n%s%s", got.code, got.out, got.err)
 	}
 	var found []struct{ Check, State, Found, Do string }
 	got = s.caddy(t, "", "websms", "doctor", "--config", s.file, "--json")
 	err := json.Unmarshal([]byte(got.out), &found)
-	if err != nil || len(found) != 8 || found[0].Check != "configuration" || found[0].State != "ok" {
+	if err != nil || len(found) != 9 || found[0].Check != "configuration" || found[0].State != "ok" {
 		t.Errorf("as JSON (%v): %s", err, got.out)
 	}
 }

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-websms/websms/connexus"
 )
 
 // statusCommand returns `caddy websms status`.
 func statusCommand() *cobra.Command {
 	return adminCommand("status", "Shows the state of the running gates", `
 Shows the state of the running gates: whether the store answers, the age of the
-token, how many codes wait for an answer, how many are being sent, how much of
+token, the balance of the account, how many codes wait for an answer, how many are being sent, how much of
 the budget is used, and the last error of WebSMS.
 
     caddy websms status
@@ -54,6 +56,7 @@ func printEngine(w io.Writer, e *EngineStatus) {
 	} else {
 		row("token", "%s old, until %s", time.Duration(e.Token.AgeSeconds)*time.Second, e.Token.ExpiresAt.Local().Format(time.DateTime))
 	}
+	row("balance", "%s", balanceText(e.Account))
 	if e.Store.Up {
 		row("store", "%s, answers", e.Store.Kind)
 	} else {
@@ -83,6 +86,25 @@ func printEngine(w io.Writer, e *EngineStatus) {
 		row("last error", "%s, %s: %s", e.LastError.At.Local().Format(time.DateTime), e.LastError.Endpoint, e.LastError.Message)
 	}
 }
+
+// balanceText describes a balance, such as "12.34 NZD, about 107 messages".
+func balanceText(a *AccountStatus) string {
+	if a == nil {
+		return "not known"
+	}
+	b := connexus.Balance{Amount: a.Balance, Currency: a.Currency}
+	n, ok := b.Messages()
+	switch {
+	case !ok:
+		return b.String()
+	case n < LowBalance:
+		return fmt.Sprintf("LOW: %s, about %d messages; top the account up at websms.co.nz", b, n)
+	}
+	return fmt.Sprintf("%s, about %d messages", b, n)
+}
+
+// LowBalance is the number of messages below which a balance is low.
+const LowBalance = 100
 
 // challengesCommand returns `caddy websms challenges`.
 func challengesCommand() *cobra.Command {

@@ -45,7 +45,8 @@ type Status struct {
 type EngineStatus struct {
 	BaseURL       string         `json:"base_url"`
 	Sandbox       bool           `json:"sandbox"`
-	Token         *TokenStatus   `json:"token"` // null if there is no token
+	Token         *TokenStatus   `json:"token"`   // null if there is no token
+	Account       *AccountStatus `json:"account"` // null if WebSMS does not tell the balance
 	Store         StoreStatus    `json:"store"`
 	KeysReady     bool           `json:"keys_ready"` // the sealing keys are known
 	Challenges    int            `json:"challenges"`
@@ -60,6 +61,13 @@ type TokenStatus struct {
 	Held       bool      `json:"held"`
 	AgeSeconds int       `json:"age_seconds"`
 	ExpiresAt  time.Time `json:"expires_at"`
+}
+
+// AccountStatus is the balance of the account with WebSMS.
+type AccountStatus struct {
+	Balance  float64   `json:"balance"`
+	Currency string    `json:"currency"` // such as NZD; empty if WebSMS does not name it
+	At       time.Time `json:"at"`       // when WebSMS told it
 }
 
 // StoreStatus is the state of the store of challenges.

@@ -14,14 +14,14 @@ import (
 // vocabulary is every metric of ours, and every value that its labels may have.
 func vocabulary() (names, values []string) {
 	described := make(chan *prometheus.Desc, 100)
-	for _, c := range collectors(nil) {
+	for _, c := range collectors(Sources{}) {
 		c.Describe(described)
 	}
 	close(described)
 	for d := range described {
 		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
 	}
-	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp"}, sendResults, codeResults,
+	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp", "balance", "text"}, sendResults, codeResults,
 		[]string{WebhookHandled, WebhookInWork, WebhookRepeated, WebhookUnauthorized, WebhookInvalid, WebhookTooLarge,
 			WebhookLate, WebhookMethod, WebhookPassedOn, WebhookNotTaken},
 		[]string{TypeReply, TypeReport, TypeUnknown, TypeNone},

@@ -126,16 +126,24 @@ func init() { // each counter begins at zero, so that Prometheus sees its first 
 	}
 }
 
-// collectors returns all metrics. live returns the number of challenges in all stores.
-func collectors(live func(context.Context) (int, error)) []prometheus.Collector {
+// Sources are the functions that metrics are read from at each scrape. They return by the
+// end of ctx.
+type Sources struct {
+	Live    func(ctx context.Context) (int, error)              // the challenges in all stores
+	Balance func(ctx context.Context) (amount float64, ok bool) // the lowest balance of all accounts
+}
+
+// collectors returns all metrics.
+func collectors(from Sources) []prometheus.Collector {
 	return []prometheus.Collector{
-		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds, challengesCollector{live},
+		gateRequests, sends, verifications, tokenRefreshes, webhooks, apiDuration, deliverySeconds,
+		challengesCollector{from.Live}, balanceCollector{from.Balance},
 	}
 }
 
 // Register adds the metrics to the registry of a configuration.
-func Register(registry *prometheus.Registry, live func(context.Context) (int, error)) error {
-	for _, c := range collectors(live) {
+func Register(registry *prometheus.Registry, from Sources) error {
+	for _, c := range collectors(from) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return err
 		}
@@ -248,8 +256,13 @@ func CodeResult(err error) string {
 
 // EndpointLabel returns the name of an API endpoint in metrics and in the overview.
 func EndpointLabel(endpoint string) string {
-	if endpoint == connexus.EndpointToken {
+	switch endpoint {
+	case connexus.EndpointToken:
 		return "token"
+	case connexus.EndpointBalance:
+		return "balance"
+	case connexus.EndpointText:
+		return "text"
 	}
 	return "otp"
 }
