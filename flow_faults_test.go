@@ -35,6 +35,14 @@ func TestFaults(t *testing.T) {
 		{"no funds, by status", websmstest.Forbidden(), "failed", 1, 0},
 		{"refused", websmstest.InvalidRequest(), "failed", 1, 0},
 		{"a token revoked", websmstest.Unauthorized(), "accepted", 2, 1},
+		{"a token refused by 403", websmstest.InvalidToken(403), "accepted", 2, 1},
+		{"a token refused by 200", websmstest.InvalidToken(200), "accepted", 2, 1},
+		{"a token expired, by 200", websmstest.TokenExpired200(), "accepted", 2, 1},
+		{"a message refused in a success", websmstest.MessageRefused("No route"), "failed", 1, 0},
+		{"an id in messages", websmstest.MessagesReply(), "accepted", 1, 1},
+		{"a redirect", websmstest.Redirect(307, w.Sim.URL+"/sms/otp"), "accepted", 2, 1},
+		{"a redirect elsewhere", websmstest.Redirect(308, "https://evil.example/sms/otp"), "failed", 1, 0},
+		{"a redirect that loses the message", websmstest.Redirect(302, w.Sim.URL+"/sms/otp"), "failed", 1, 0},
 		{"throttled for long", websmstest.Throttled(time.Minute), "failed", 1, 0},
 		{"throttled for a moment", websmstest.Throttled(0), "accepted", 2, 1},
 		{"throttled", websmstest.Throttled(-1), "failed", 1, 0},
@@ -96,6 +104,27 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	w.WantNoSecrets()
+}
+
+// A person who has answered STOP gets no code, and the page says so. Other people do, and so
+// does this person after START.
+func TestStop(t *testing.T) {
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	const number = "+6421234567"
+	b := w.Browser()
+	b.Login(number)
+	first := w.MessagesTo(number)[0]
+	for _, c := range []struct{ word, status string }{{"Stop", "failed"}, {"start", "delivered"}} {
+		if err := w.Sim.Reply(t.Context(), first.ID, c.word); err != nil {
+			t.Fatal(err)
+		}
+		other := w.Browser()
+		harness.WantStatus(t, c.word+": send", other.Request(number), http.StatusAccepted)
+		harness.Eventually(t, c.word+": the status is "+c.status, func() bool {
+			return other.Get("/.websms/status", harness.API).JSON("status") == c.status
+		})
+		w.Browser().Login("+6421234568")
+	}
 }
 
 // If WebSMS refuses even a fresh token, a send makes two requests and then stops.

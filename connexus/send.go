@@ -188,13 +188,13 @@ func (o OTP) check() error {
 	return nil
 }
 
-var errNumber = errors.New("the number is not E.164: write country code and number, 8 to 15 digits")
+var errNumber = errors.New("the number is not E.164: write country code and number, 7 to 15 digits")
 
 // isE164 reports whether to is a number with or without the '+'. No country code begins
 // with 0.
 func isE164(to string) bool {
 	to = strings.TrimPrefix(to, "+")
-	return isDigits(to, 8, 15) && to[0] != '0'
+	return isDigits(to, 7, 15) && to[0] != '0'
 }
 
 func isDigits(s string, least, most int) bool {
