@@ -51,7 +51,8 @@ func TestAccountBalance(t *testing.T) {
 		t.Errorf("after a message: %q and %d asks", got, w.Sim.Counts().Balances)
 	}
 	now.Advance(5 * time.Second)
-	if got := adminStatus(t, admin)[0].Account; got == nil || *got != (operator.AccountStatus{Balance: 19.885, Currency: "NZD", At: now.Now()}) {
+	want := operator.AccountStatus{Balance: 19.885, Currency: "NZD", At: now.Now()}
+	if got := adminStatus(t, admin)[0].Account; got == nil || *got != want {
 		t.Errorf("in the status: %+v", got)
 	}
 	if got := gauge(); got != "caddy_websms_account_balance 19.885" {

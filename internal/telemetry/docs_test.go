@@ -21,7 +21,8 @@ func vocabulary() (names, values []string) {
 	for d := range described {
 		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
 	}
-	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed", "token", "otp", "balance", "text"}, sendResults, codeResults,
+	values = slices.Concat([]string{"passed", "bypassed", "challenged", "ok", "failed"},
+		[]string{"token", "otp", "balance", "text"}, sendResults, codeResults,
 		[]string{WebhookHandled, WebhookInWork, WebhookRepeated, WebhookUnauthorized, WebhookInvalid, WebhookTooLarge,
 			WebhookLate, WebhookMethod, WebhookPassedOn, WebhookNotTaken},
 		[]string{TypeReply, TypeReport, TypeUnknown, TypeNone},
