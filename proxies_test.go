@@ -21,8 +21,8 @@ import (
 // refusal is the message of the log line for a form of another origin.
 const refusal = "a form of another origin was refused"
 
-// refusals returns the log lines for forms of other origins.
-func refusals(w *harness.World) []map[string]any {
+// foreignForms returns the log lines for forms of other origins.
+func foreignForms(w *harness.World) []map[string]any {
 	var lines []map[string]any
 	for _, line := range w.Logged("http.handlers.websms_otp") {
 		if line["msg"] == refusal {
@@ -85,7 +85,7 @@ func wantWalk(t *testing.T, w *harness.World, fetchMetadata bool, cookie string)
 // one log line names both origins and the cause.
 func wantRefused(t *testing.T, w *harness.World, header http.Header, expected, cause string) {
 	t.Helper()
-	b, before := w.Browser(), len(refusals(w))
+	b, before := w.Browser(), len(foreignForms(w))
 	w.WantSends("a refused form", 0, "+64274000001", func() {
 		form := b.Post("/.websms/send", []string{"phone", "+6421234567"}, header)
 		harness.WantStatus(t, "send", form, http.StatusForbidden)
@@ -97,7 +97,7 @@ func wantRefused(t *testing.T, w *harness.World, header http.Header, expected, c
 	if n := len(w.MessagesTo("+6421234567")); n > 0 {
 		t.Errorf("%d messages were sent", n)
 	}
-	lines := refusals(w)[before:]
+	lines := foreignForms(w)[before:]
 	if len(lines) == 0 {
 		t.Fatalf("the log has no line about it: %s", w.LogText())
 	}
@@ -153,7 +153,7 @@ func TestForeignFormsAreSampled(t *testing.T) {
 	for range 50 {
 		harness.WantStatus(t, "send", b.Request("+6421234567", harness.With("Origin", hostile)), http.StatusForbidden)
 	}
-	lines := refusals(w)
+	lines := foreignForms(w)
 	if len(lines) == 0 || len(lines) > 10 {
 		t.Fatalf("50 forms left %d lines", len(lines))
 	}
@@ -224,7 +224,7 @@ func TestBehindNginx(t *testing.T) {
 			if c.cause == "" {
 				wantWalk(t, there, false, cookie)
 				harness.WantProblem(t, "an empty form", try(), http.StatusConflict, "no_challenge")
-				if lines := refusals(w); len(lines) > 0 {
+				if lines := foreignForms(w); len(lines) > 0 {
 					t.Errorf("the log says %v", lines)
 				}
 				return

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddy-websms/websms/internal/telemetry"
+	"github.com/caddy-websms/websms/otp"
 )
 
 // kindOf returns the type of an event for metrics. All unknown types count as one, so
@@ -70,6 +71,7 @@ func (h *Webhook) handle(ctx context.Context, event connexus.Event) {
 		if moved && state.Final() {
 			telemetry.ObserveDelivery(after)
 		}
+		h.engine.Retry(e.MessageID, state, func(t otp.SecondTry) { h.sends.Record(telemetry.EntryOf(t), t.MessageID, t.Err) })
 		h.events.Emit(telemetry.EventReport, map[string]any{
 			"message_id": bounded(e.MessageID), "status": bounded(e.Status), "status_code": e.StatusCode,
 			"state": state.String(), "timestamp": emittedTime(e.Timestamp),

@@ -58,6 +58,7 @@ type Webhook struct {
 	replies, reports *zap.Logger
 	logger           *zap.Logger
 	events           *telemetry.Emitter
+	sends            telemetry.Sends // the outcomes of second tries
 	refusals         *telemetry.Refusals
 }
 
@@ -115,6 +116,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	if h.events, err = telemetry.NewEmitter(ctx, h.logger); err != nil {
 		return fmt.Errorf("websms_webhook: %w", err)
 	}
+	h.sends = telemetry.Sends{Audit: logtext.Escaping(ctx.Logger(telemetry.AuditLog{})), Log: h.logger, Events: h.events}
 	return nil
 }
 

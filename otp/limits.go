@@ -84,7 +84,9 @@ func (e *Engine) budget(p *Policy) Counter {
 }
 
 // numberKey returns the key of the counter for the sendings to a number.
-func (e *Engine) numberKey(scope, number string) Digest { return e.ring.Digest("number", scope, number) }
+func (e *Engine) numberKey(scope, number string) Digest {
+	return e.ring.Digest("number", scope, number)
+}
 
 // failures returns the place where a wrong code for number is counted.
 func (e *Engine) failures(p *Policy, number, device string) Failures {

@@ -19,13 +19,3 @@ func (f *Flow) entry(v *visit, cookie *cookies.Challenge) telemetry.Entry {
 func (f *Flow) audit(name string, e telemetry.Entry, more ...zap.Field) {
 	e.Write(f.Audit, name, more...)
 }
-
-// emit sends an event to Caddy's events app. The event has the fields of the audit entry,
-// and one more field: name is its name, and fact is its value. event is one of the
-// telemetry.Event constants.
-func (f *Flow) emit(event string, e telemetry.Entry, name string, fact string) {
-	f.Events.Emit(event, map[string]any{
-		"realm": e.Realm, "number": e.Masked(), "user": e.User, "client_ip": e.ClientIP,
-		"challenge": e.Challenge.String(), name: fact,
-	})
-}

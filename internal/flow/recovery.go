@@ -65,7 +65,7 @@ func (f *Flow) postRecover(v *visit) error {
 	}
 	f.countCode(v, telemetry.CodeRecovery)
 	f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), means)
-	f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+	f.Events.EmitEntry(telemetry.EventVerified, e, "session", s.ID.String())
 	return f.answerVerified(v, &cookie, &s)
 }
 

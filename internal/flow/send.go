@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-websms/websms/connexus"
 	"github.com/caddy-websms/websms/internal/cookies"
 	"github.com/caddy-websms/websms/internal/pages"
 	"github.com/caddy-websms/websms/internal/request"
@@ -107,40 +106,20 @@ func (f *Flow) auditRequest(v *visit, cookie *cookies.Challenge) {
 // and log the outcome, possibly after the request has ended.
 func (f *Flow) sending(v *visit, cookie *cookies.Challenge) otp.Sending {
 	e := f.entry(v, cookie)
-	done := func(id otp.ID, messageID string, err error) {
-		e.Challenge = id
-		telemetry.CountSend(telemetry.SendResult(err))
-		if err == nil {
-			f.audit(telemetry.EntrySent, e, zap.String("message_id", messageID))
-			f.emit(telemetry.EventSent, e, "message_id", messageID)
-			return
-		}
-		f.audit(telemetry.EntryFailed, e, zap.Error(err))
-		f.emit(telemetry.EventFailed, e, "error", err.Error())
-		f.logFailure(err)
-	}
+	sends := telemetry.Sends{Audit: f.Audit, Log: f.Log, Events: f.Events}
 	return otp.Sending{
 		Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164), IP: request.Network(v.R),
 		Host: f.webOTPHost(v.R), Unlisted: cookie.Unlisted, Restricted: cookie.Restricted || f.Numbers.Restricted(),
-		Note: e.Note(), Done: done,
-		Retried: func(t otp.SecondTry) { done(t.Challenge, t.MessageID, t.Err) },
+		Note: e.Note(),
+		Done: func(id otp.ID, messageID string, err error) {
+			e.Challenge = id
+			sends.Record(e, messageID, err)
+		},
+		Retried: func(t otp.SecondTry) { sends.Record(telemetry.EntryOf(t), t.MessageID, t.Err) },
 		Strained: func(used int, of otp.Rate) {
 			f.Log.Warn("four fifths of the budget are used: once all of it is used, no code is sent until older codes no longer count",
 				zap.String("realm", f.Realm), zap.Stringer("budget", of), zap.Int("used", used))
 		},
-	}
-}
-
-// logFailure logs a sending that failed. It logs an error if every later sending will
-// fail too until the operator acts, and a warning otherwise.
-func (f *Flow) logFailure(err error) {
-	switch {
-	case errors.Is(err, connexus.ErrFunds):
-		f.Log.Error("WebSMS refuses to send: the account's funds are used up", zap.Error(err))
-	case errors.Is(err, connexus.ErrCredentials):
-		f.Log.Error("WebSMS refuses to send: check client_id and client_secret", zap.Error(err))
-	default:
-		f.Log.Warn("WebSMS did not confirm that it sent the code", zap.Error(err))
 	}
 }
 

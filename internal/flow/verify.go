@@ -111,7 +111,7 @@ func (f *Flow) postVerify(v *visit) error {
 	if !twice {
 		f.countCode(v, telemetry.CodeRight)
 		f.audit(telemetry.EntryVerified, e, zap.String("session", s.ID.String()), zap.Stringer("means", s.Means))
-		f.emit(telemetry.EventVerified, e, "session", s.ID.String())
+		f.Events.EmitEntry(telemetry.EventVerified, e, "session", s.ID.String())
 	}
 	return f.answerVerified(v, &cookie, &s)
 }

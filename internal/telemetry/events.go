@@ -46,6 +46,15 @@ func NewEmitter(ctx caddy.Context, logger *zap.Logger) (*Emitter, error) {
 	return &Emitter{ctx: ctx, app: app.(*caddyevents.App), places: make(chan struct{}, maxEmitting), logger: logger}, nil
 }
 
+// EmitEntry sends an event that has the fields of an audit entry, and one more field: name
+// is its name, and fact is its value.
+func (e *Emitter) EmitEntry(event string, of Entry, name, fact string) {
+	e.Emit(event, map[string]any{
+		"realm": of.Realm, "number": of.Masked(), "user": of.User, "client_ip": of.ClientIP,
+		"challenge": of.Challenge.String(), name: fact,
+	})
+}
+
 // Emit sends an event if the configuration handles it. If too many events are being
 // handled, Emit waits a second for its turn, and then logs an error and drops the event.
 // A nil Emitter sends nothing.

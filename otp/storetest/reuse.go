@@ -151,7 +151,9 @@ func waitOfLimit(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	number := counter("number", "wait", otp.Rate{Count: 2, Window: 10 * time.Minute}, otp.Rate{Count: 3, Window: time.Hour})
 	ip := counter("ip", "wait of the address", otp.Rate{Count: 1, Window: time.Minute})
-	wait := func() *otp.Renewal { return &otp.Renewal{Scope: scope, Now: d.now, Counters: []otp.Counter{number, ip}} }
+	wait := func() *otp.Renewal {
+		return &otp.Renewal{Scope: scope, Now: d.now, Counters: []otp.Counter{number, ip}}
+	}
 	d.wantWait(wait(), 0)
 	d.reserve(number, ip)
 	d.wantWait(wait(), time.Minute)
