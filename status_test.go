@@ -13,7 +13,7 @@ import (
 
 // The page shows a new state of a message within a second of its report.
 func TestStatusFollowsReports(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
+	w := harness.Start(t, harness.Setup{Gate: noSecondTry})
 	for _, c := range []struct {
 		name   string
 		states map[int]string // the state after a report with each code
@@ -41,7 +41,6 @@ func TestStatusFollowsReports(t *testing.T) {
 			stream.Until("accepted")
 			message := w.MessagesTo(number)[0]
 			for _, code := range c.order {
-				w.Sim.SetDelivery(websmstest.Silent) // of a second try
 				begun := time.Now()
 				if err := w.Sim.Report(t.Context(), message.ID, code); err != nil {
 					t.Fatal(err)

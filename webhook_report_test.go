@@ -88,10 +88,13 @@ func TestReportsMoveChallenge(t *testing.T) {
 	}
 }
 
+// noSecondTry holds the options of a gate that never sends a code twice.
+const noSecondTry = "limits {\n per_number 1/1h\n per_ip 10000/1h\n budget 10000/1h\n}"
+
 // Reports arrive late, twice, and in any order. A final state stays, but a late delivery replaces a
 // failure.
 func TestReportOrder(t *testing.T) {
-	w := harness.Start(t, harness.Setup{})
+	w := harness.Start(t, harness.Setup{Gate: noSecondTry})
 	for i, c := range []struct {
 		codes []int
 		want  []string // the status after each report
@@ -111,7 +114,6 @@ func TestReportOrder(t *testing.T) {
 			r := askAs(w, t, numbered(i))
 			r.becomes(t, "accepted")
 			for j, code := range c.codes {
-				w.Sim.SetDelivery(websmstest.Silent) // of a second try
 				r.report(t, code)
 				if got := r.status(); got != c.want[j] {
 					t.Errorf("after %v: %v, want %s", c.codes[:j+1], got, c.want[j])
