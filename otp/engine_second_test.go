@@ -100,7 +100,9 @@ func TestEngineRetryEarly(t *testing.T) {
 // no second try.
 func TestEngineNoRetry(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
-		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) { return connexus.Receipt{MessageID: "MSG1"}, nil }
+		e.outbox.reply = func(context.Context, connexus.OTP) (connexus.Receipt, error) {
+			return connexus.Receipt{MessageID: "MSG1"}, nil
+		}
 		none := func(what string, state connexus.State, s otp.Sending) {
 			t.Helper()
 			e.issue(s)
