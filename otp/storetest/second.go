@@ -116,7 +116,7 @@ func secondRefused(t *testing.T, open Open) {
 	id := d.reported("met", undelivered)
 	d.mustMeet(id)
 	want("a used code", "met", otp.ErrNoChallenge)
-	id = d.reported("delivered late", undelivered)
+	d.reported("delivered late", undelivered)
 	_, _, _ = d.store.Report(ctx, "delivered late", delivered, d.now)
 	want("delivered after all", "delivered late", otp.ErrDone)
 	bare := d.usual()
