@@ -131,7 +131,7 @@ func TestFormOfAnotherSite(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: "bypass {\n path /saml/acs\n}\n" + harness.Plenty})
 	b := w.Browser()
 	const (
-		foreign = "The form of another website was not sent on"
+		foreign = "We did not accept a form from another website"
 		ownForm = "Your form was not sent"
 	)
 	document := func(site string) http.Header { return fetchMetadata("document", site) }

@@ -94,7 +94,7 @@ func TestWhatAScreenReaderIsTold(t *testing.T) {
 			{"link", "Sign in (opens a new tab)", "", ""},
 		}},
 		"form of another site": {FormOfAnotherSite("Acme", "/login"), []node{
-			{"heading", "The form of another website was not sent on", "", ""},
+			{"heading", "We did not accept a form from another website", "", ""},
 			{"link", "Sign in (opens a new tab)", "", ""},
 		}},
 		"frame": {SignInAbove("/login"), []node{

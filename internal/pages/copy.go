@@ -53,9 +53,9 @@ func WrongCode(attemptsLeft int) *Problem {
 // IncompleteCode says that the text cannot be the code. length is its number of digits, unless any
 // number from 4 to 8 may be right.
 func IncompleteCode(length int, anyLength bool) *Problem {
-	detail := fmt.Sprintf("The code has %d digits. Enter all of them, and nothing else.", length)
+	detail := fmt.Sprintf("The code has %d digits. Enter all of them, and no other digits.", length)
 	if anyLength {
-		detail = "The code has 4 to 8 digits. Enter all of them, and nothing else."
+		detail = "The code has 4 to 8 digits. Enter all of them, and no other digits."
 	}
 	return &Problem{Slug: "incomplete_code", Title: "Check the code", Detail: detail}
 }
@@ -66,7 +66,7 @@ func OtherChallenge(masked string) *Problem {
 	return &Problem{
 		Slug:   "other_challenge",
 		Title:  "Enter the latest code",
-		Detail: "You have asked for another code since you opened that page. Enter the code of the latest message, to " + masked + ".",
+		Detail: "You have asked for another code since you opened that page. Enter the code from the latest message, sent to " + masked + ".",
 	}
 }
 
@@ -309,7 +309,7 @@ func BadRequest() Message {
 }
 
 // SignInAbove is the page in a frame of the app whose session has ended. Its link to sign in,
-// loginHref, leaves the frame: a login page in a frame could be of anybody.
+// loginHref, opens in the whole window, because in a frame a user cannot see the address of a login page.
 func SignInAbove(loginHref string) Message {
 	return Message{
 		Heading: "You are not signed in",
@@ -324,12 +324,12 @@ func SignInAbove(loginHref string) Message {
 // SameSite=Lax, so signing in does not help. Only a bypass for the address does.
 func FormOfAnotherSite(company, loginHref string) Message {
 	return Message{
-		Heading: "The form of another website was not sent on",
+		Heading: "We did not accept a form from another website",
 		Body: []string{
 			"Another website sent you here with a form, for example after a payment or a sign-in. " +
-				"We cannot tell from it that you are signed in, so we have not sent it on.",
+				"The form does not show us that you are signed in, so we have not passed it on.",
 			"Keep this tab open. Sign in, and check whether the step is complete. If it is not, repeat it at the other website.",
-			"If you see this page again, tell " + company + ". They can let this address through, with the setting “bypass” of this gate.",
+			"If you see this page again, tell " + company + ". They can let this address through with the setting “bypass”.",
 		},
 		Action: &Action{Label: "Sign in", Href: loginHref},
 		NewTab: true,

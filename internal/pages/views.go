@@ -45,8 +45,8 @@ type Verify struct {
 	Status       string // queued, accepted, delivered or failed; any other value counts as queued
 
 	// ExpiresAt is the end of the code's life. ResendAt is when the code may be sent again, which may be
-	// after its end. Now is
-	// the server's clock when the page is written, because the browser's clock may be wrong.
+	// after its end. Now is the server's clock when the page is written, because the browser's clock
+	// may be wrong.
 	ExpiresAt, ResendAt, Now time.Time
 
 	Remember     time.Duration // how long to trust the device; 0 hides the offer
