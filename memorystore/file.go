@@ -8,11 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddyserver/caddy/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/internal/logtext"
 )
 
 // dbFile is the file of a store, and the goroutine that writes it a little

@@ -48,8 +48,8 @@ func doctorCommand(read Reader) *cobra.Command {
 	cmd := operator.Subcommand("doctor", "Finds what is wrong, and says what to do", `
 Checks the configuration and everything that the gate needs: whether the
 configuration loads, the credentials, WebSMS and its token, the balance of the
-account, the clock, the store, the webhook as seen from this machine, and the running Caddy. It also
-lists the risks of the configuration.
+account, the clock, the store, the webhook as seen from this machine, and the
+running Caddy. It also lists the risks of the configuration.
 
     caddy websms doctor --config /etc/caddy/Caddyfile
 

@@ -17,8 +17,8 @@ import (
 func statusCommand() *cobra.Command {
 	return adminCommand("status", "Shows the state of the running gates", `
 Shows the state of the running gates: whether the store answers, the age of the
-token, the balance of the account, how many codes wait for an answer, how many are being sent, how much of
-the budget is used, and the last error of WebSMS.
+token, the balance of the account, how many codes wait for an answer, how many
+are being sent, how much of the budget is used, and the last error of WebSMS.
 
     caddy websms status
     caddy websms status --json | jq '.engines[0].store.up'

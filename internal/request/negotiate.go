@@ -77,9 +77,11 @@ func sendsJSON(r *http.Request) bool {
 // IsNavigation reports whether a browser will show the answer to r as a page in a whole
 // tab. Browsers tell this in the Fetch Metadata headers. Chromium names the destination
 // "empty" if a service worker fetches the page (seen in version 156). No other script can
-// make a request with the mode "navigate". Older browsers, and browsers on plain HTTP, do
-// not send those headers, so their Accept fields decide. jQuery and others mark a request
-// of a script by X-Requested-With.
+// make a request with the mode "navigate".
+//
+// Older browsers, and browsers on plain HTTP, do not send those headers, so their Accept
+// fields decide. jQuery and other libraries mark the requests of scripts with
+// X-Requested-With.
 func IsNavigation(r *http.Request) bool {
 	mode, site, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
 	if mode != "" || site != "" || dest != "" {

@@ -18,7 +18,7 @@ func fromTrustedProxy(r *http.Request) bool {
 }
 
 // forwarded returns the first element of a header field that proxies append to, such as
-// "https" of `X-Forwarded-Proto: https, http`. It is what the first proxy saw. Empty
+// "https" of `X-Forwarded-Proto: https, http`. The first proxy wrote it. Empty
 // elements do not count (RFC 9110, 5.6.1.2): a proxy that appends to a field that the
 // browser did not send makes `, https`. name is in canonical form.
 func forwarded(r *http.Request, name string) string {
@@ -35,12 +35,12 @@ func forwarded(r *http.Request, name string) string {
 }
 
 // Authorities returns the hosts that a browser may have in its address bar for r, each with
-// its port if there is one: the Host header, and what a trusted proxy tells in
-// X-Forwarded-Host and X-Forwarded-Port. The last one is what the proxy knows best.
+// its port if there is one: the Host header, and the values of a trusted proxy in
+// X-Forwarded-Host and X-Forwarded-Port. The last one is the most likely.
 func Authorities(r *http.Request) []string { return authorities(r, fromTrustedProxy(r)) }
 
-// authorities does the work of Authorities, as if the sender of r were a trusted proxy or
-// not.
+// authorities returns the result of Authorities for a sender of r that is a trusted proxy,
+// or is none.
 func authorities(r *http.Request, trusted bool) []string {
 	hosts := []string{r.Host}
 	if !trusted {
@@ -95,12 +95,13 @@ func parseOrigin(origin string) *url.URL {
 type ForeignPost struct {
 	Origin   string // as the browser names it; at most 200 bytes
 	Expected string // the origin of this site, as the gate knows it; at most 200 bytes
-	Cause    string // the usual cause, and what to do about it, for an operator
+	Cause    string // the usual cause and its remedy, for an operator
 }
 
 // CrossOrigin returns a description if a page of another origin made the browser post r,
-// and nil otherwise. A browser that sends Sec-Fetch-Site knows it. For other browsers,
-// which are those on plain HTTP and old ones, the origin is compared with Authorities. A
+// and nil otherwise. It takes the word of a browser that sends Sec-Fetch-Site. For other
+// browsers, which are those on plain HTTP and old ones, it compares the Origin with
+// Authorities. A
 // page over plain HTTP is of another origin than a site over HTTPS, because an attacker on
 // the network can write it. A request without an Origin comes from no page.
 func CrossOrigin(r *http.Request) *ForeignPost {

@@ -39,8 +39,10 @@ func LoginURL(rd, prefix string) string {
 }
 
 // sameOrigin returns rd if its path keeps a browser on this origin, and "/" otherwise. The
-// query cannot lead elsewhere, so it may hold any escapes, such as a whole URL. A target
-// that is too long loses its query and its fragment.
+// query cannot lead to another origin, so it may hold any escapes, such as a whole URL. A
+// query or a fragment with a raw control character or space is dropped, and so is a query
+// with a raw backslash. A target that is longer than maxReturn loses its query and its
+// fragment.
 func sameOrigin(rd string) string {
 	rest, fragment, hasFragment := strings.Cut(rd, "#")
 	path, query, hasQuery := strings.Cut(rest, "?")
@@ -49,11 +51,12 @@ func sameOrigin(rd string) string {
 	}
 	path = escapeInvalid(path)
 	target := path
-	if hasQuery && !strings.ContainsFunc(query, isRawDelimiter) {
+	if hasQuery && !strings.ContainsFunc(query, mustBeEscaped) {
 		target += "?" + escapeInvalid(query)
 	}
-	if hasFragment && !strings.ContainsFunc(fragment, func(r rune) bool { return r != '\\' && isRawDelimiter(r) }) {
-		target += "#" + escapeInvalid(fragment) // a backslash in a fragment is not escaped by browsers
+	// Browsers do not escape a backslash in a fragment.
+	if hasFragment && !strings.ContainsFunc(fragment, func(r rune) bool { return r != '\\' && mustBeEscaped(r) }) {
+		target += "#" + escapeInvalid(fragment)
 	}
 	if len(target) > maxReturn {
 		target = path
@@ -64,9 +67,9 @@ func sameOrigin(rd string) string {
 	return target
 }
 
-// isRawDelimiter reports whether r may not stand unescaped in a query: a control
-// character, a space or a backslash.
-func isRawDelimiter(r rune) bool { return r == ' ' || r == '\\' || unicode.IsControl(r) }
+// mustBeEscaped reports whether r may not stand as it is in a query: a control character,
+// a space or a backslash.
+func mustBeEscaped(r rune) bool { return r == ' ' || r == '\\' || unicode.IsControl(r) }
 
 // isSamePath reports whether a path begins with one slash, and holds nothing that could
 // lead to another origin: no two slashes in a row, no backslash (which browsers read as a

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/caddy-websms/websms/internal/logtext"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-websms/websms/internal/logtext"
 )
 
 // The steps of the loop, from the smallest to the largest:
