@@ -6,6 +6,8 @@ import (
 	"unicode"
 
 	"github.com/nyaruka/phonenumbers/v2"
+
+	"github.com/caddy-websms/websms/internal/decimal"
 )
 
 // withoutScheme returns a `tel:` URI (RFC 3966) as a number that a person would type,
@@ -43,8 +45,9 @@ func plain(input string) string {
 			return -1
 		case unicode.Is(unicode.Pd, r), r == '−':
 			return '-'
-		case unicode.IsDigit(r):
-			return digit(r)
+		}
+		if value, isDigit := decimal.Value(r); isDigit {
+			return '0' + rune(value)
 		}
 		switch r {
 		case '＋', '﹢', '⁺':
@@ -54,22 +57,6 @@ func plain(input string) string {
 		}
 		return r
 	}, input)
-}
-
-// digit returns the ASCII digit of a decimal digit of any script. Unicode assigns the
-// digits of a script in order, from zero to nine.
-func digit(r rune) rune {
-	for _, in := range unicode.Nd.R16 {
-		if rune(in.Lo) <= r && r <= rune(in.Hi) {
-			return '0' + (r-rune(in.Lo))%10
-		}
-	}
-	for _, in := range unicode.Nd.R32 {
-		if rune(in.Lo) <= r && r <= rune(in.Hi) {
-			return '0' + (r-rune(in.Lo))%10
-		}
-	}
-	return r
 }
 
 // splitPlus splits a plain input at a plus that stands behind a digit. It returns the

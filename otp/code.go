@@ -5,9 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/caddy-websms/websms/internal/decimal"
 	"github.com/caddy-websms/websms/session"
 )
 
@@ -48,7 +47,7 @@ func ReadCode(text string, length int, remote bool) (code string, ok bool) {
 	}
 	digits := make([]byte, 0, 2*maxRemote)
 	for _, r := range text {
-		if value, isDigit := digitOf(r); isDigit {
+		if value, isDigit := decimal.Value(r); isDigit {
 			digits = append(digits, '0'+value)
 		}
 		if len(digits) > 2*most {
@@ -59,20 +58,4 @@ func ReadCode(text string, length int, remote bool) (code string, ok bool) {
 		digits = digits[:half]
 	}
 	return string(digits), least <= len(digits) && len(digits) <= most
-}
-
-// digitOf returns the value of a decimal digit of any script. In Unicode, the ten digits of
-// a script follow each other from 0 to 9. So do several sets of digits without a gap, such
-// as the mathematical ones.
-func digitOf(r rune) (value byte, ok bool) {
-	if '0' <= r && r <= '9' {
-		return byte(r - '0'), true
-	}
-	if r < utf8.RuneSelf || !unicode.IsDigit(r) {
-		return 0, false
-	}
-	for unicode.IsDigit(r - 1) {
-		value, r = value+1, r-1
-	}
-	return value % 10, true
 }
