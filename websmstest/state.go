@@ -15,6 +15,8 @@ import (
 const (
 	maxMessages = 1000
 	maxTokens   = 1000
+	maxStopped  = 1000 // numbers that answered STOP
+	maxAllowed  = 1000 // whitelisted domains
 )
 
 // state holds the messages, tokens and counters of a simulator. It outlives a
@@ -125,7 +127,7 @@ func isBelow(domain, other string) bool {
 func (st *state) whitelist(domain string) (free []*message) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !slices.Contains(st.allowed, domain) && len(st.allowed) < maxTokens {
+	if !slices.Contains(st.allowed, domain) && len(st.allowed) < maxAllowed {
 		st.allowed = append(st.allowed, domain)
 	}
 	for _, m := range st.byID {
@@ -138,7 +140,7 @@ func (st *state) whitelist(domain string) (free []*message) {
 	return free
 }
 
-// hear notes a reply that stops or starts all messages to its number. The newest maxTokens
+// hear notes a reply that stops or starts all messages to its number. The newest maxStopped
 // numbers are remembered. The caller holds st.mu.
 func (st *state) hear(number, body string) {
 	switch strings.ToUpper(strings.TrimSpace(body)) {
@@ -146,7 +148,7 @@ func (st *state) hear(number, body string) {
 		if st.stopped[number] {
 			return
 		}
-		if len(st.stopOrder) == maxTokens {
+		if len(st.stopOrder) == maxStopped {
 			delete(st.stopped, st.stopOrder[0])
 			st.stopOrder = st.stopOrder[1:]
 		}
