@@ -10,11 +10,16 @@ import (
 // Exposed is an application that gets a request as the client sent it, because no gate
 // needs to see the request first.
 type Exposed struct {
-	Where   string // handle_errors or handle_response
+	exposure
 	Handler string // the handler that hands the request to the application, such as reverse_proxy
+}
 
-	hosts    []string
-	inFront  []any    // the gates and the websms_identity in front of the application
+// exposure is the way of a request to the present route, as far as the risks depend on it.
+type exposure struct {
+	Where string // handle_errors or handle_response
+
+	hosts    []string // none: all hosts
+	inFront  []any    // the gates and the websms_identity in front
 	removed  []string // the patterns of the request headers that handlers in front remove
 	replaced []string // the request headers that handlers in front set
 }
@@ -42,21 +47,12 @@ func (p *Place) Exposed() []Exposed {
 	return list
 }
 
-// exposure is what a search for applications knows of the routes around the present one.
-type exposure struct {
-	where    string
-	hosts    []string
-	inFront  []any
-	removed  []string
-	replaced []string
-}
-
 // findErrors finds the applications in the error routes of subroutes.
 func (v *routeVisitor) findErrors(routes []routeView, hosts []string) {
 	for _, r := range routes {
 		hosts := narrowed(hosts, r.sets)
 		for _, h := range r.handlers {
-			v.handed(h.errors, hosts, exposure{where: "handle_errors"})
+			v.handed(h.errors, hosts, exposure{Where: "handle_errors"})
 			for _, part := range h.responses {
 				v.findErrors(part.routes, hosts)
 			}
@@ -65,13 +61,13 @@ func (v *routeVisitor) findErrors(routes []routeView, hosts []string) {
 	}
 }
 
-// handed notes the applications in routes for errors.
+// handed adds the applications in routes for errors to v.exposed.
 func (v *routeVisitor) handed(routes []routeView, hosts []string, e exposure) {
 	e.hosts = hosts
 	v.exposed = append(v.exposed, v.applications(routes, e)...)
 }
 
-// applications returns the applications in routes, with what stands in front of each.
+// applications returns the applications in routes, each with the handlers in front of it.
 func (v *routeVisitor) applications(routes []routeView, e exposure) (found []Exposed) {
 	for i, r := range routes {
 		here := e
@@ -88,8 +84,8 @@ func (v *routeVisitor) applications(routes []routeView, e exposure) (found []Exp
 		for _, h := range r.handlers {
 			if handsOn(h.name) {
 				final := here
-				final.note(h)
-				found = append(found, Exposed{final.where, h.name, final.hosts, final.inFront, final.removed, final.replaced})
+				final.pass(h)
+				found = append(found, Exposed{final, h.name})
 			}
 			v.within(h, func(routes []routeView) { found = append(found, v.applications(routes, here)...) })
 			v.guards([]handlerView{h}, &here)
@@ -98,10 +94,10 @@ func (v *routeVisitor) applications(routes []routeView, e exposure) (found []Exp
 	return found
 }
 
-// guards notes what handlers that see every request do to the request headers.
+// guards adds handlers that see every request to the way of the request.
 func (v *routeVisitor) guards(handlers []handlerView, e *exposure) {
 	for _, h := range handlers {
-		e.note(h)
+		e.pass(h)
 		v.within(h, func(routes []routeView) {
 			for _, r := range routes {
 				if len(r.sets) == 0 {
@@ -112,8 +108,9 @@ func (v *routeVisitor) guards(handlers []handlerView, e *exposure) {
 	}
 }
 
-// note notes what one handler does to the request headers.
-func (e *exposure) note(h handlerView) {
+// pass adds one handler to the way of the request: its changes of the request headers, and
+// the handler itself if it is a gate or a websms_identity.
+func (e *exposure) pass(h handlerView) {
 	ops := h.up
 	if h.headers != nil {
 		ops = h.headers.Request

@@ -54,7 +54,7 @@ func visitServer(s *caddyhttp.Server, at Place, view func(caddyhttp.RouteList) [
 	var errors []routeView
 	if s.Errors != nil {
 		errors = view(s.Errors.Routes)
-		v.handed(errors, nil, exposure{where: "handle_errors"})
+		v.handed(errors, nil, exposure{Where: "handle_errors"})
 	}
 	v.routes(main, at)
 	apart := at
@@ -166,8 +166,9 @@ func (v *routeVisitor) within(h handlerView, do func([]routeView)) {
 	}
 }
 
-// trail returns what happens to a request on its way into a route: first outer, then
-// the routes in front of it in the same list, then its own matchers.
+// trail returns the steps of a request on its way into a route: first outer, then the
+// routes in front of it in the same list, then its own matchers. It stays short for a route
+// without a gate or a webhook, because nobody asks for that trail.
 func (v *routeVisitor) trail(outer []step, inFront []routeView, route routeView) []step {
 	trail := slices.Clip(outer)
 	if !v.hasOwn(route.handlers) {
@@ -187,8 +188,8 @@ func (v *routeVisitor) trail(outer []step, inFront []routeView, route routeView)
 	return append(trail, step{conditions: [][]setView{route.sets}, must: true})
 }
 
-// steps returns what a handler in front of others does to a request that meets the
-// conditions.
+// steps returns the steps of a request that meets the conditions, in a handler in front of
+// others.
 func (v *routeVisitor) steps(h handlerView, conditions [][]setView) (list []step) {
 	s := step{conditions: conditions}
 	switch {
@@ -203,7 +204,7 @@ func (v *routeVisitor) steps(h handlerView, conditions [][]setView) (list []step
 	}
 	list = append(list, s)
 	for _, part := range h.responses {
-		for _, e := range v.applications(part.routes, exposure{where: "handle_response"}) {
+		for _, e := range v.applications(part.routes, exposure{Where: "handle_response"}) {
 			list = append(list, step{conditions: conditions, exposed: &e})
 		}
 	}
