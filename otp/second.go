@@ -13,7 +13,8 @@ import (
 // If WebSMS reports that a message was not delivered, the engine sends the same code once
 // more by itself. Often the phone was out of reach for a moment. A challenge gets one such
 // second try. It counts in the budget and in the longest rate of PerNumber. The browser sees
-// no change, and a restricted gate has no second tries: they would tell its list.
+// no change. A restricted gate has no second tries, because they would tell which numbers are
+// on its list.
 
 // envelope is what a second try needs of the first sending. The store keeps it sealed.
 type envelope struct {
@@ -51,8 +52,8 @@ func (e *Engine) openEnvelope(id ID, sealed []byte) (open envelope, err error) {
 // sealed code, so neither opens as the other.
 func envelopeAudience(id ID) string { return "envelope " + string(id[:]) }
 
-// counters returns the counters of a second try. The longest rate of PerNumber counts it. For
-// the other rates the try is too long ago.
+// counters returns the counters of a second try. Only the longest rate of PerNumber counts it:
+// the try is counted as if it had been before the windows of the others.
 func (v *envelope) counters(e *Engine) (list []Counter) {
 	p := Policy{Scope: v.Scope, Budget: v.Budget}
 	var longest Rate
@@ -83,10 +84,12 @@ type SecondTry struct {
 }
 
 // Retry sends a code once more, in the background, if state says that the message with this
-// id was not delivered: StateUndelivered or StateRejected. It does nothing if the challenge
-// has ended, had its second try, has a later sending, is of a restricted gate, or if a limit
-// or a lock is in the way. Call it after Report. done, if set, is called from another
-// goroutine with the outcome if the code was sent.
+// id was not delivered: StateUndelivered or StateRejected. Call it after Report. done, if set,
+// is called from another goroutine with the outcome if the second try was claimed.
+//
+// Retry does nothing if the challenge has ended, had its second try, or has a later sending.
+// It does nothing on a restricted gate, if a limit refuses the try, if the number is locked,
+// or if too many sendings are in flight.
 func (e *Engine) Retry(messageID string, state connexus.State, done func(SecondTry)) {
 	if messageID == "" || state != connexus.StateUndelivered && state != connexus.StateRejected || e.ready() != nil {
 		return
