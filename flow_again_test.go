@@ -25,7 +25,7 @@ func formOf(t *testing.T, b *harness.Browser) string {
 	return found[1]
 }
 
-// Whoever asks again for the same number gets the same code. Within the cooldown nothing is sent.
+// A person who asks again for the same number gets the same code. Within the cooldown nothing is sent.
 // Another number, and a challenge that is over, get a code of their own.
 func TestAskAgain(t *testing.T) {
 	now := harness.UseClock(t)
@@ -232,7 +232,7 @@ func TestDoubleSubmit(t *testing.T) {
 	now.Advance(time.Microsecond)
 	harness.WantStatus(t, "after ten seconds", press(code, "challenge", form), http.StatusConflict)
 
-	// Whoever signs out stays signed out.
+	// A person who signs out stays signed out.
 	code = harness.AskFor(w, b)
 	form, cookie = formOf(t, b), harness.With("Cookie", b.Cookies())
 	harness.WantStatus(t, "the code", b.Post("/.websms/verify", []string{"code", code, "challenge", form}, harness.Page), http.StatusSeeOther)
@@ -261,8 +261,8 @@ func TestDoubleSubmit(t *testing.T) {
 	}
 }
 
-// The session of the first press stays good, whatever the second one carries: the cookie of an
-// older session, or that of the new one.
+// The session of the first press stays good, if the second one carries the cookie of an older
+// session, and if it carries that of the new one.
 func TestDoubleSubmitKeepsSession(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()

@@ -249,7 +249,7 @@ func TestBehindTwoProxies(t *testing.T) {
 	wantWalk(t, outer, false, boundCookie)
 	plain := strings.Replace(outer.URL, "https:", "http:", 1)
 	wantRefused(t, outer, submitted(plain, false), outer.URL, "plain HTTP")
-	wantWalk(t, inner, false, plainCookie) // whoever comes by the inner one speaks plain HTTP
+	wantWalk(t, inner, false, plainCookie) // browsers of the inner one speak plain HTTP
 }
 
 // The configurations of nginx and HAProxy in docs/recipes work as they stand, but for their

@@ -68,7 +68,8 @@ func TestSecondTry(t *testing.T) {
 	}
 }
 
-// There is no second try for these.
+// There is no second try after other reports, after the challenge has ended, or after a second
+// try.
 func TestNoSecondTry(t *testing.T) {
 	now := harness.UseClock(t)
 	w := harness.Start(t, harness.Setup{Gate: "limits {\n per_number 100/10m\n per_ip 10000/1h\n budget 10000/1h\n cooldown 0s\n}"})

@@ -75,8 +75,9 @@ var (
 	faultBefore = regexp.MustCompile(`\b(?:` + tokenFault + `|(?:failed to|could not|cannot|unable to) (?:validate|verify|authenticate)` +
 		`(?: the| your)?)(?: or ` + tokenFault + `)? ?` +
 		`(?:(?:access|bearer|auth|authentication|authorization|api|oauth2?|session) ?)*` + tokenName + `\b`)
-	// faultAfter matches "token expired", "the token has been revoked" and "token is not valid". The token
-	// itself may stand between, as in "token wst_12 expired": those of WebSMS begin with wst_.
+	// faultAfter matches "token expired", "the token has been revoked" and "token is not valid".
+	// The token itself may stand between, as in "token wst_12 expired": those of WebSMS begin
+	// with wst_.
 	faultAfter = regexp.MustCompile(`\b(?:access|bearer|auth|api)?` + tokenName + ` ?` +
 		`(?:(?:is|was|has|have|been|provided|supplied|given|you sent|in the request|already|either|missing or|error|now|may|wst \w+) ?)*` +
 		`(?:` + tokenFault + `|(?:not|no longer) (?:a )?(?:valid|active|recogni[sz]ed|found|accepted)|` +

@@ -9,7 +9,7 @@ import (
 )
 
 // Each of these replies refuses the token clearly. The message is sent once more with a
-// new token, whatever the status.
+// new token, for each status.
 func TestTokenRefusals(t *testing.T) {
 	const challenge = `Bearer realm="websms", error="invalid_token", error_description="The access token expired"`
 	for name, test := range map[string]struct {

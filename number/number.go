@@ -50,8 +50,8 @@ const (
 	// maxDialled adds an international prefix in place of the plus. The longest
 	// in use are of Australia's carriers, such as 0011 behind 1411.
 	maxDialled = maxNational + 8
-	// minDigits is what the shortest mobile numbers have without their calling code,
-	// which are those of Tokelau.
+	// minDigits is in digits, without the calling code: the shortest mobile numbers are
+	// those of Tokelau.
 	minDigits = 4
 	// minE164 is in digits, without the plus: the shortest mobile numbers are those of
 	// Tokelau, such as +6907290.

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/internal/decimal"
 )
 
-// What phones, address books and keyboards write.
+// Numbers as phones, address books and keyboards write them.
 func TestParseTyped(t *testing.T) {
 	const want = "+6421234567"
 	for _, in := range []string{

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-websms/websms/websmstest"
 )
 
-// Whatever number a form accepts is sent: the client and the simulator take the mobile numbers of every
+// The client and the simulator take every number that a form accepts: the mobile numbers of every
 // country, of every length.
 func TestEveryNumberIsSent(t *testing.T) {
 	sim := websmstest.NewServer(t, websmstest.Options{})

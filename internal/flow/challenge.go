@@ -47,8 +47,8 @@ func (f *Flow) viewOf(v *visit, cookie *cookies.Challenge, c otp.Challenge) chal
 }
 
 // resendAt returns when a challenge can be sent again, as far as the gate knows: after the
-// cooldown, and when no limit refuses it. It asks for the limits once in a visit. A stream
-// that asked again would tell a client of a restricted gate of changes that viewOf hides.
+// cooldown, and when no limit refuses it. It asks for the limits once in a visit: a stream
+// that asked again would tell a client of a restricted gate about changes that viewOf hides.
 func (f *Flow) resendAt(v *visit, cookie *cookies.Challenge, c otp.Challenge) time.Time {
 	if v.limited.IsZero() {
 		v.limited = f.Now()
@@ -63,8 +63,8 @@ func (f *Flow) resendAt(v *visit, cookie *cookies.Challenge, c otp.Challenge) ti
 	return c.ResendAt
 }
 
-// returnTo returns where a browser with a challenge goes after the login: what the form or
-// the address names, and otherwise what the challenge remembers.
+// returnTo returns the return target of a browser with a challenge: that of the form, or
+// else that of the address, or else that of the challenge.
 func (f *Flow) returnTo(v *visit, cookie *cookies.Challenge) string {
 	switch query := v.url.Query(); {
 	case v.form.Has("rd"):

@@ -45,8 +45,8 @@ func (v *visit) readForm() *problem {
 	return nil
 }
 
-// target returns where the sender of a post goes after a login: the field rd of its form,
-// or else what its address or the page that it came from tells.
+// target returns the return target of a post: that of the field rd in its form, or else that
+// of request.TargetOf.
 func (f *Flow) target(v *visit) string {
 	if v.form.Has("rd") {
 		return request.ReturnTarget(v.form.Get("rd"), f.Prefix)

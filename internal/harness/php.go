@@ -39,7 +39,7 @@ func StartPHP(t *testing.T, script string) PHP {
 	WriteFile(t, config, fmt.Sprintf("[global]\nerror_log = /dev/stderr\n[www]\nlisten = %s\nuser = %s\n"+
 		"pm = static\npm.max_children = 1\n", p.Address, who.Username))
 	WriteFile(t, ini, "session.save_path = "+dir+"\n")
-	// php-fpm refuses root, whom containers use, without --allow-to-run-as-root.
+	// php-fpm does not run as root, as in a container, without --allow-to-run-as-root.
 	server := StartServer(t, exec.Command(program, "--nodaemonize", "--allow-to-run-as-root", "--php-ini", ini, "--fpm-config", config,
 		"--prefix", dir), p.Address)
 	t.Cleanup(func() { // by a signal that php-fpm passes on to its worker

@@ -38,7 +38,7 @@ var HarmlessTargets = []string{
 	"/.websmsx", "/x/.websms", "/x?y=/.websms/login",
 }
 
-// MendedTargets are return targets of which a part is dropped or escaped: what they become.
+// MendedTargets are return targets of which a part is dropped or escaped, each with its result.
 var MendedTargets = map[string]string{
 	"/x?a b":                                "/x",
 	"/x?p=C:\\Temp":                         "/x",

@@ -254,7 +254,7 @@ func (w *World) Browser() *Browser {
 	return &Browser{World: w, Header: http.Header{}, Client: client}
 }
 
-// dialHere connects to this machine, whatever the host in the address is.
+// dialHere connects to this machine, for every host in the address.
 func dialHere(ctx context.Context, network, address string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

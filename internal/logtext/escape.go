@@ -7,7 +7,7 @@
 //
 // The package promises:
 //
-//   - A logger of [Escaping] writes no such character, whatever the field or the encoder.
+//   - A logger of [Escaping] writes no such character, in any field and with any encoder.
 //   - An escape is readable, such as `\u202e`, and [Escape] can be reversed.
 //   - No text is longer than [MaxText] before it is escaped.
 package logtext

@@ -160,7 +160,7 @@ func writeTo(make func(zapcore.EncoderConfig) zapcore.Encoder, level zapcore.Lev
 	return Escaping(zap.New(to)), &written
 }
 
-// No line of the log holds a harmful character, in whatever field, message or encoder.
+// No line of the log holds a harmful character, in any field or message and with any encoder.
 func TestLoggerEscapes(t *testing.T) {
 	for _, encoder := range encoders {
 		t.Run(encoder.name, func(t *testing.T) {

@@ -309,7 +309,8 @@ func BadRequest() Message {
 }
 
 // SignInAbove is the page in a frame of the app whose session has ended. Its link to sign in,
-// loginHref, opens in the whole window, because in a frame a user cannot see the address of a login page.
+// loginHref, opens in the whole window, because in a frame a user cannot see the address of a
+// login page.
 func SignInAbove(loginHref string) Message {
 	return Message{
 		Heading: "You are not signed in",

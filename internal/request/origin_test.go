@@ -200,7 +200,7 @@ func TestForeignPost(t *testing.T) {
 	}
 }
 
-// Whatever a proxy sends, a post passes by its Origin only if the host of the Origin stands in the
+// A post passes by its Origin only if the host of the Origin stands in the
 // Host header or, from a trusted proxy, in X-Forwarded-Host. From a stranger its port must stand
 // there too.
 func TestForeignHostNeverPasses(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// A crowd of refusals leaves one line of each reason in a second, whatever the order in which the
+// A crowd of refusals leaves one line of each reason in a second, in any order in which the
 // goroutines read the clock.
 func TestRefusalsCrowd(t *testing.T) {
 	core, lines := observer.New(zapcore.WarnLevel)
