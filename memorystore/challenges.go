@@ -173,10 +173,12 @@ type metCode struct {
 	at    time.Time
 }
 
-// metBefore answers an attempt at a challenge that has ended. The caller holds mu.
+// metBefore answers an attempt at a challenge that has ended. After a wrong proof it knows
+// the right one no more, because it counts no attempts. The caller holds mu.
 func (m *memory) metBefore(id otp.ID, a *otp.Answer) (otp.Record, error) {
 	met, known := m.met.get(id, a.Now)
 	if !known || !constantTimeEqual(&a.Proof, &met.proof) {
+		m.met.remove(id)
 		return otp.Record{}, otp.ErrNoChallenge
 	}
 	return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: met.at}}, otp.ErrUsed

@@ -61,19 +61,24 @@ func rightAgain(t *testing.T, open Open) {
 	d.forgotten(id)
 }
 
+// wrongAfterwards: a code is no longer known as used after a wrong one. Otherwise whoever
+// has the challenge of somebody else could guess at the code without end for ReuseTime.
 func wrongAfterwards(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	f := failuresOf("reuse", "", otp.Lockout{Count: 1, For: time.Hour})
-	id := d.reserve()
+	id, other := d.reserve(), d.reserve()
 	d.mustMeet(id)
+	d.mustMeet(other)
+	d.usedAt(id, d.now)
 	for range 3 {
 		_, err := d.answer(id, wrong(1), f)
 		if !errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrUsed) {
 			t.Errorf("a wrong code after the right one: %v, want %v", err, otp.ErrNoChallenge)
 		}
+		d.forgotten(id)
 	}
 	d.open(f)
-	d.usedAt(id, d.now)
+	d.usedAt(other, d.now)
 }
 
 func replacedIsNotUsed(t *testing.T, open Open) {

@@ -8,10 +8,11 @@ if string.find(wrong, ARGV[3], 1, true) then -- asked again
   return answer(c, 'wrong')
 end
 local why = over(c)
-if why == 'none' and c[13] and ARGV[4] == c[10] then -- the code was right before
+if why == 'none' and c[13] then -- the code was right before
   local nonce, at, exact = string.match(c[13], '^(%w+) (%d+) (%-?%d+)$')
   if nonce and string.find(c[9], nonce .. ' ', 1, true) and now - tonumber(at) < tonumber(ARGV[6]) then
-    return answer(c, 'used', exact)
+    if ARGV[4] == c[10] then return answer(c, 'used', exact) end
+    redis.call('HDEL', KEYS[1], 'v') -- no attempt is counted here, so there is one guess
   end
 end
 if why then return answer(c, why) end

@@ -20,7 +20,7 @@
 --   x  nonces of the wrong attempts, so that each counts once
 --   y  nonces of the resends, so that each counts once
 --   v  the nonce of the latest right attempt, and its time in microseconds and in
---      nanoseconds; it counts while m has the nonce
+--      nanoseconds; it counts while m has the nonce, and until a wrong code comes
 --   q  the sealed envelope for a second try; missing: there is none
 --   j  1 if the second try was claimed
 --   k  p and d in one while the right code opens the challenge, else ''; see change.lua
