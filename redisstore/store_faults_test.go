@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -224,6 +225,28 @@ func TestAttemptRightLost(t *testing.T) {
 	d.wantLive(1)
 	d.want("right again", r.ID, r.Proof, nil)
 	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
+}
+
+// The answer to a right code was lost, and before the node undoes the attempt, another node
+// tells the browser that the code was used, so that it gets the session. Then the code is not
+// right once more.
+func TestAttemptUsedIsNotUndone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := d.reserve()
+	d.want("right", r.ID, r.Proof, nil)
+	for range 3 {
+		d.want("used", r.ID, r.Proof, otp.ErrUsed)
+	}
+	key := d.other.challenge("", r.ID)
+	nonce, _, _ := strings.Cut(d.redis.Do("HGET", key, "m").(string), " ")
+	if _, err := d.other.node.do(call(scriptUnmeet, []string{key}, []string{d.other.wake(r.ID), nonce})).int(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.other.Get(ctx, "", r.ID, now()); !errors.Is(err, otp.ErrNoChallenge) {
+		t.Errorf("the challenge: %v, want %v", err, otp.ErrNoChallenge)
+	}
+	d.want("right once more", r.ID, r.Proof, otp.ErrNoChallenge)
 }
 
 // Until the undoing of a lost attempt is paid, Redis does not have a challenge that the

@@ -11,7 +11,10 @@ local why = over(c)
 if why == 'none' and c[13] then -- the code was right before
   local nonce, at, exact = string.match(c[13], '^(%w+) (%d+) (%-?%d+)$')
   if nonce and string.find(c[9], nonce .. ' ', 1, true) and now - tonumber(at) < tonumber(ARGV[6]) then
-    if ARGV[4] == c[10] then return answer(c, 'used', exact) end
+    if ARGV[4] == c[10] then
+      if not string.find(c[9], '! ', 1, true) then redis.call('HSET', KEYS[1], 'm', c[9] .. '! ') end
+      return answer(c, 'used', exact)
+    end
     redis.call('HDEL', KEYS[1], 'v') -- no attempt is counted here, so there is one guess
   end
 end
