@@ -13,14 +13,15 @@ import (
 // expired" in the body, and RFC 6750, section 3.1, has its own header.
 //
 // A refusal for lack of funds or of a permission is none, and neither is a reply that
-// also says success.
+// also says success. In a 2xx that says neither, a message id says that WebSMS may have
+// taken the message.
 func refusesToken(r reply, obj object, said verdict) bool {
 	switch s := r.status; {
 	case s == http.StatusUnauthorized:
 		return true
 	case s == http.StatusPaymentRequired, s == http.StatusRequestTimeout, s == http.StatusTooManyRequests, s/100 == 3:
 		return false
-	case s/100 == 2 && (said == accepted || said == mixed), s >= 500 && obj.outcome() != refused:
+	case s/100 == 2 && (said == accepted || said == mixed || said == silent && obj.id() != ""), s >= 500 && obj.outcome() != refused:
 		return false
 	}
 	if invalidToken(r.header) {
