@@ -23,6 +23,7 @@ var HostileTargets = []string{
 	"/%25%32%66evil.example", "/%5c%5cevil.example", "/%2f%2fevil.example", "%2f%2fevil.example", "/x%2f/evil.example",
 	"/\t/evil.example", "/\n/evil.example", "/\r\nLocation: https://evil.example/", "/%09/evil.example", "/%0a", "/%0d%0aSet-Cookie:%20a=b",
 	"/\x00", "/%00", "/\x7f", "/%7f", "/\u0085x", "/%c2%85x", "/\u2028", "/%e2%80%a8", "/%c0%afevil.example", "/\xc1\x9cevil.example",
+	"/%e0%80%afevil.example", "/\xe0\x81\x9cevil.example", "/%f0%80%80%afevil.example", "/%25e0%2580%25afevil.example", "/%f8%80%80%80%af/x",
 	" /x", "\t/x", "\u00a0/x", "?x", "#x", ".", "..", "./x", "../x", "@evil.example/", ":80/", ";/x",
 }
 

@@ -94,15 +94,43 @@ func isSamePath(path string) bool {
 
 // isClean reports whether a path, decoded or not, holds nothing that a server or a browser
 // could read as the beginning of another origin or of another header. U+2028 and U+2029
-// end a line in some parsers. UTF-8 has no bytes C0 and C1: careless decoders read an
-// ASCII character from them, such as a slash from C0 AF.
+// end a line in some parsers.
 func isClean(path string) bool {
-	if strings.Contains(path, "//") || strings.IndexByte(path, 0xc0) >= 0 || strings.IndexByte(path, 0xc1) >= 0 {
+	if strings.Contains(path, "//") || isOverlong(path) {
 		return false
 	}
 	return !strings.ContainsFunc(path, func(r rune) bool {
 		return r == '\\' || unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 	})
+}
+
+// isOverlong reports whether a path holds a character in more bytes than UTF-8 needs for
+// it. UTF-8 has no such forms, but careless decoders read an ASCII character from them,
+// such as a slash from C0 AF or E0 80 AF.
+func isOverlong(path string) bool {
+	for i := range len(path) {
+		next := byte(0)
+		if i+1 < len(path) {
+			next = path[i+1]
+		}
+		below := byte(0) // a second byte from 0x80 to below this is overlong
+		switch path[i] {
+		case 0xc0, 0xc1:
+			return true
+		case 0xe0:
+			below = 0xa0
+		case 0xf0:
+			below = 0x90
+		case 0xf8:
+			below = 0x88
+		case 0xfc:
+			below = 0x84
+		}
+		if 0x80 <= next && next < below {
+			return true
+		}
+	}
+	return false
 }
 
 // escapeInvalid escapes the bytes of s that are not UTF-8, as in old links to `?q=Caf\xe9`.
