@@ -102,6 +102,12 @@ func TestRefusedAskKeepsCode(t *testing.T) {
 			t.Errorf("%s: %s %s", what, a.Status, harness.Excerpt(a.Text))
 		}
 	}
+	for _, phone := range []string{number, harness.FreshNumber()} {
+		a := b.Post("/.websms/send", []string{"phone", phone, "rd", "/orders?open=7"}, harness.Page)
+		if !strings.Contains(a.Text, `name="rd" value="/orders?open=7"`) {
+			t.Errorf("the refusal forgets where the person wants to go: %s", harness.Excerpt(a.Text))
+		}
+	}
 	harness.WantProblem(t, "a resend of a program", b.Resend(), http.StatusTooManyRequests, "rate_limited")
 	harness.WantProblem(t, "an ask of a program", b.Request(number), http.StatusTooManyRequests, "rate_limited")
 	if a := w.Browser().Visit().Post("/.websms/send", []string{"phone", number}, harness.Page); challengeOf.FindString(a.Text) != "" ||

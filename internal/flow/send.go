@@ -140,6 +140,7 @@ func (f *Flow) refuseSend(v *visit, cookie, pending *cookies.Challenge, err erro
 	locked := errors.As(err, &limit) && limit.Locked()
 	if !isOver(err) && !locked && pending.ID != (otp.ID{}) && !request.PrefersJSON(v.R) {
 		if c, lost := f.Engine.Get(v.R.Context(), f.Policy.Scope, pending.ID); lost == nil {
+			pending.ReturnTo = cookie.ReturnTo
 			form := f.codeForm(v, pending, c)
 			form.Problem = pages.NotSent(p.Type, request.WholeSeconds(p.retryAfter))
 			return f.refuse(v.W, v.R, p, form)
