@@ -302,7 +302,11 @@ func TestResendIsOfferedInTime(t *testing.T) {
 	if yes, text := offered(); !yes || b.Get("/.websms/status", harness.API).JSON("resend_at") != "2026-07-01T09:00:30Z" {
 		t.Errorf("the first message: no resend is offered: %s", harness.Excerpt(text))
 	}
-	now.Advance(time.Minute)
+	now.Advance(45500 * time.Millisecond)
+	if at := b.Get("/.websms/status", harness.API).JSON("resend_at"); at != "2026-07-01T09:00:30Z" {
+		t.Errorf("after the cooldown, the next message is said to be at %v", at)
+	}
+	now.Advance(14500 * time.Millisecond)
 	harness.WantStatus(t, "a resend", b.Resend(), http.StatusAccepted)
 	w.CodeFor(number, 2)
 	if yes, text := offered(); yes || !strings.Contains(text, "You can have another message 9 minutes after this page opened.") {

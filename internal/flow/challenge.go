@@ -50,11 +50,11 @@ func (f *Flow) viewOf(v *visit, cookie *cookies.Challenge, c otp.Challenge) chal
 // cooldown, and when no limit refuses it. It asks for the limits once in a visit: a stream
 // that asked again would tell a client of a restricted gate about changes that viewOf hides.
 func (f *Flow) resendAt(v *visit, cookie *cookies.Challenge, c otp.Challenge) time.Time {
-	if v.limited.IsZero() {
-		v.limited = f.Now()
+	if !v.asked {
+		v.asked = true
 		s := otp.Sending{Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164), IP: request.Network(v.R)}
-		if wait, err := f.Engine.Wait(v.R.Context(), &f.Policy, s); err == nil { // otherwise a resend will tell
-			v.limited = v.limited.Add(wait)
+		if wait, err := f.Engine.Wait(v.R.Context(), &f.Policy, s); err == nil && wait > 0 { // otherwise a resend will tell
+			v.limited = f.Now().Add(wait)
 		}
 	}
 	if v.limited.After(c.ResendAt) {

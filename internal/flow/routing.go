@@ -25,7 +25,8 @@ type visit struct {
 	user   string
 	number number.Number
 
-	limited time.Time // the earliest time of a resend by the limits; zero: not known yet
+	asked   bool      // the limits were asked for limited
+	limited time.Time // the earliest time of a resend by the limits; zero: none refuses it now
 }
 
 // endpoint is one path below the prefix, with its methods. get also answers HEAD. A nil function means
