@@ -135,3 +135,25 @@ func (b *Browser) NewTab(t testing.TB) *Tab {
 	t.Helper()
 	return open(t, b.ctx, chromedp.WithNewBrowserContext())
 }
+
+// NewPlainTab is NewTab, but all plain tabs of a browser share their cookies.
+func (b *Browser) NewPlainTab(t testing.TB) *Tab {
+	t.Helper()
+	return open(t, b.ctx)
+}
+
+// SetCookies blocks all cookies in the browser, or allows them again, as a person does in its
+// settings. It applies at once to all tabs.
+func (b *Browser) SetCookies(t testing.TB, allow bool) {
+	t.Helper()
+	settings := b.NewPlainTab(t) // the settings page exists only with the cookies of the profile
+	settings.Problems.Forget()   // this page is not under test
+	settings.Open("chrome://settings")
+	settings.Until("window.chrome?.settingsPrivate")
+	value := "block"
+	if allow {
+		value = "allow"
+	}
+	settings.Run(`chrome.settingsPrivate.setPref("generated.cookie_default_content_setting", "` + value + `", "", (ok) => { window.set = ok; })`)
+	settings.Until("window.set === true")
+}

@@ -1,7 +1,7 @@
 // Package e2e tests the demo as a person uses it. It builds cmd/caddy, runs it with demo/Caddyfile
-// on free ports, and walks through it in a real, headless Chromium. The tests of frames, popups and
-// deep links run a Caddy with an application of their own in this process instead, so that they can
-// move its clock. The package holds tests only and exports nothing.
+// on free ports, and walks through it in a real, headless Chromium. The tests of frames, popups,
+// deep links, and people who ask again or press twice run a Caddy with an application of their own in
+// this process instead, so that they can move its clock and read its log. The package holds tests only and exports nothing.
 //
 // Without a Chromium on the machine the tests are skipped, or fail if the comma-separated
 // WEBSMS_TEST_REQUIRE names "chromium". With -short the tests are skipped too. The demo runs in

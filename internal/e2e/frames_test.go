@@ -29,7 +29,8 @@ type application struct {
 	uris []string // of all requests that reached the application, as the browser sent them
 }
 
-// serve starts a gate with an application of these pages, by path.
+// serve starts a gate with an application of these pages, by path. The limits are high, unless the
+// options of the gate name some.
 func serve(t *testing.T, gate string, pages map[string]string) *application {
 	t.Helper()
 	needChromium(t)
@@ -49,8 +50,11 @@ func serve(t *testing.T, gate string, pages map[string]string) *application {
 		fmt.Fprint(w, body)
 	}))
 	t.Cleanup(upstream.Close)
+	if !strings.Contains(gate, "limits {") {
+		gate += "\n" + harness.Plenty
+	}
 	a.World = harness.Start(t, harness.Setup{
-		Gate: gate + "\n" + harness.Plenty, Front: "handle /* {\n reverse_proxy " + strings.TrimPrefix(upstream.URL, "http://") + "\n}",
+		Gate: gate, Front: "handle /* {\n reverse_proxy " + strings.TrimPrefix(upstream.URL, "http://") + "\n}",
 	})
 	return a
 }

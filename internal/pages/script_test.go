@@ -328,7 +328,7 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 	t.Parallel()
 	s, b := newSite(t, Login{Example: "021 234 567"})
 	// This script counts the submits that would leave the page, and stops them to simulate a slow
-	// network. It keeps the functions that the page's script puts off for ten seconds.
+	// network. It keeps the functions that the page's script puts off for five seconds.
 	b.Ahead(`
 		window.sent = 0;
 		addEventListener("submit", (event) => {
@@ -337,7 +337,7 @@ func TestSecondSubmitIsHeldBack(t *testing.T) {
 		});
 		const later = window.setTimeout;
 		window.setTimeout = (f, ms, ...args) => {
-			if (ms !== 10_000) return later(f, ms, ...args);
+			if (ms !== 5_000) return later(f, ms, ...args);
 			window.givingUp = () => f(...args);
 			return 1;
 		};`)

@@ -30,8 +30,9 @@ func (v Login) title() string {
 func (v Login) model() any {
 	return struct {
 		Login
-		Wrong bool
-	}{v, v.Masked == "" && v.Problem.at("invalid_number", "country_not_allowed")}
+		Wrong      bool
+		CookiesOff bool
+	}{v, v.Masked == "" && v.Problem.at("invalid_number", "country_not_allowed"), v.Problem.at("cookies_off")}
 }
 
 // Verify is the page that asks for the code.

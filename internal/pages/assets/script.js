@@ -11,27 +11,39 @@
 	if (main.dataset.url) history.replaceState(null, "", main.dataset.url + location.hash);
 
 	// No server sees the fragment of an address, but the browser keeps it when the
-	// gate redirects to this page. The form takes it along, so that the login ends
-	// at the same place of the application.
-	for (const rd of document.querySelectorAll("input[name=rd]")) {
-		if (!rd.value.includes("#")) rd.value += location.hash;
+	// gate redirects to this page. The forms and links take it along, so that the
+	// login ends at the same place of the application.
+	const whole = (rd) => (rd.includes("#") ? rd : rd + location.hash);
+	for (const rd of document.querySelectorAll("input[name=rd]")) rd.value = whole(rd.value);
+	for (const link of document.querySelectorAll("main a[href*='?rd=']:not([target])")) {
+		const to = new URL(link.href);
+		to.searchParams.set("rd", whole(to.searchParams.get("rd")));
+		link.href = to.href;
 	}
 
-	// A second press does not submit twice. The buttons work again after 10 s, in
-	// case the user stopped the first submit or it got lost.
+	// A second press does not submit twice. The buttons work again after 5 s, in
+	// case the user stopped the first submit or it got lost. The gate takes the same
+	// code again for 10 s.
 	const buttons = document.querySelectorAll("button");
 	let busy = 0;
 	const setBusy = (on) => {
 		clearTimeout(busy);
-		busy = on ? setTimeout(setBusy, 10_000, false) : 0;
+		busy = on ? setTimeout(setBusy, 5_000, false) : 0;
 		for (const b of buttons) {
 			if (on) b.setAttribute("aria-disabled", "true");
 			else b.removeAttribute("aria-disabled");
 		}
 	};
 	document.addEventListener("submit", (event) => {
-		if (busy) event.preventDefault();
-		else setBusy(true);
+		if (busy) return event.preventDefault();
+		setBusy(true);
+		// The browser sent no cookie. If the user has allowed cookies since this page
+		// opened, the login page sets one, and this press sends the code.
+		if (!("probe" in event.target.dataset)) return;
+		event.preventDefault();
+		fetch(main.dataset.url, { headers: { Accept: "text/html" }, redirect: "manual" })
+			.catch(() => {})
+			.then(() => event.target.submit());
 	});
 	addEventListener("pageshow", (event) => {
 		if (event.persisted) setBusy(false);
@@ -66,7 +78,7 @@
 		return String(below % 10);
 	};
 	const digits = (text) => [...text].filter((char) => digit.test(char)).map(ascii).join("");
-	const whole = (found) => least <= found.length && found.length <= most;
+	const complete = (found) => least <= found.length && found.length <= most;
 	// Some phones fill in the code twice.
 	const once = (found) => {
 		const half = found.slice(0, found.length / 2);
@@ -77,7 +89,7 @@
 	code.addEventListener("paste", (event) => {
 		const text = event.clipboardData?.getData("text") ?? "";
 		const all = once(digits(text));
-		const found = whole(all) ? all : text.match(/\p{Nd}+/gu)?.map(digits).find(whole);
+		const found = complete(all) ? all : text.match(/\p{Nd}+/gu)?.map(digits).find(complete);
 		if (!found) return;
 		event.preventDefault();
 		code.value = found;
