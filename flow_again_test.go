@@ -1,8 +1,11 @@
 package websms_test
 
 import (
+	"io/fs"
 	"net/http"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -264,6 +267,35 @@ func TestDoubleSubmit(t *testing.T) {
 	}
 	if n := verified() - before; n != 1 {
 		t.Errorf("%d verifications in the audit log, want 1", n)
+	}
+}
+
+// Two answers to one code may differ in "trust this device". Signing out ends both for good: the
+// storage keeps the end as long as the longer one could last.
+func TestDoubleSubmitSignsOutBoth(t *testing.T) {
+	now := harness.UseClock(t)
+	w := harness.Start(t, harness.Setup{Gate: harness.Plenty + "\nsession {\n ttl 1h\n remember 720h\n}"})
+	b := w.Browser()
+	code := harness.AskFor(w, b)
+	form, cookie := formOf(t, b), harness.With("Cookie", b.Cookies())
+	trusted := []string{"code", code, "challenge", form, "remember", "1"}
+	harness.WantStatus(t, "the code", b.Post("/.websms/verify", trusted[:4], harness.Page), http.StatusSeeOther)
+	twin := w.Browser().Post("/.websms/verify", trusted, harness.Page, cookie)
+	b.Post("/.websms/logout", nil, harness.API)
+	if got := sessionAs(w, twin); !strings.Contains(got, "unverified") {
+		t.Errorf("after signing out: %s", got)
+	}
+	entry := regexp.MustCompile(`^[0-9a-f]{32}-([0-9]+)$`)
+	var ends []int64
+	err := filepath.WalkDir(w.Dir, func(path string, _ fs.DirEntry, err error) error {
+		if name := entry.FindStringSubmatch(filepath.Base(path)); name != nil {
+			end, _ := strconv.ParseInt(name[1], 10, 64)
+			ends = append(ends, end)
+		}
+		return err
+	})
+	if want := now.Now().Add(720 * time.Hour).Unix(); err != nil || len(ends) != 1 || ends[0] < want {
+		t.Errorf("the storage keeps the end until %d (%v), want one until %d", ends, err, want)
 	}
 }
 

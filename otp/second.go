@@ -56,17 +56,20 @@ func envelopeAudience(id ID) string { return "envelope " + string(id[:]) }
 // the try is counted as if it had been before the windows of the others.
 func (v *envelope) counters(e *Engine) (list []Counter) {
 	p := Policy{Scope: v.Scope, Budget: v.Budget}
-	var longest Rate
-	var before time.Duration
+	var longest []Rate // the rates with the longest window
+	var window, before time.Duration
 	for _, r := range v.PerNumber {
-		if r.Window > longest.Window {
-			longest, before = r, max(before, longest.Window)
-		} else if r.Window < longest.Window {
+		switch {
+		case r.Window > window:
+			longest, window, before = []Rate{r}, r.Window, max(before, window)
+		case r.Window == window:
+			longest = append(longest, r)
+		default:
 			before = max(before, r.Window)
 		}
 	}
-	if longest.Count > 0 {
-		list = append(list, Counter{Limit: "per_number", Key: e.numberKey(v.Scope, v.Number), Rates: []Rate{longest}, Before: before})
+	if len(longest) > 0 {
+		list = append(list, Counter{Limit: "per_number", Key: e.numberKey(v.Scope, v.Number), Rates: longest, Before: before})
 	}
 	if len(v.Budget) > 0 {
 		list = append(list, e.budget(&p))

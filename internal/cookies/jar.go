@@ -144,7 +144,12 @@ func (b *Browser) EndSessions() (first session.Session, ok bool) {
 		if err != nil || !b.Now.Before(s.Ends) || b.Vault.Ended(&s, b.Realm) {
 			return false
 		}
-		if err := b.Vault.Revoke(s.ID, s.Ends); err != nil {
+		// Two answers to one code make one session, and may differ in Remember.
+		until := s.Ends
+		if trusted := s.Issued.Add(b.Life.Remember); trusted.After(until) {
+			until = trusted
+		}
+		if err := b.Vault.Revoke(s.ID, until); err != nil {
 			b.Log.Error("a session was ended in this process, but it could not be stored yet; it is tried again until this process ends",
 				zap.Error(err))
 		}
