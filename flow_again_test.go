@@ -1,13 +1,9 @@
 package websms_test
 
 import (
-	"io/fs"
 	"net/http"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +28,8 @@ func formOf(t *testing.T, b *harness.Browser) string {
 // Another number, and a challenge that is over, get a code of their own.
 func TestAskAgain(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 3\n ttl 2m\n}\nlimits {\n per_number 5/1h\n per_ip 1000/1h\n cooldown 30s\n}"})
+	w := harness.Start(t, harness.Setup{Gate: "code {\n attempts 3\n ttl 2m\n}\n" +
+		"limits {\n per_number 5/1h\n per_ip 1000/1h\n cooldown 30s\n}"})
 	w.Sim.SetWebhook("", "")
 	for _, kind := range []http.Header{harness.API, harness.Page} {
 		number, b := harness.FreshNumber(), w.Browser().Visit()
@@ -88,7 +85,8 @@ func TestAskAgain(t *testing.T) {
 // An ask or a resend that is refused leaves the code page open, and the code good.
 func TestRefusedAskKeepsCode(t *testing.T) {
 	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 10m\n}\nlimits {\n per_number 1/1h\n per_ip 1000/1h\n budget 3/1h\n cooldown 1s\n}"})
+	w := harness.Start(t, harness.Setup{Gate: "code {\n ttl 10m\n}\n" +
+		"limits {\n per_number 1/1h\n per_ip 1000/1h\n budget 3/1h\n cooldown 1s\n}"})
 	b, number := w.Browser().Visit(), harness.FreshNumber()
 	harness.WantStatus(t, "the first ask", b.Request(number), http.StatusAccepted)
 	code := w.CodeFor(number, 1)
@@ -127,7 +125,8 @@ func TestLoginLeadsBack(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()
 	back := func() bool {
-		return strings.Contains(harness.UnescapeHTML(b.Get("/.websms/login?rd=/orders", harness.Page).Text), `href="/.websms/verify?rd=%2forders"`)
+		text := harness.UnescapeHTML(b.Get("/.websms/login?rd=/orders", harness.Page).Text)
+		return strings.Contains(text, `href="/.websms/verify?rd=%2forders"`)
 	}
 	if back() {
 		t.Error("without a challenge, the login page leads to the code form")
@@ -183,140 +182,8 @@ func TestOtherChallenge(t *testing.T) {
 	}
 	harness.WantProblem(t, "another text", b.Post("/.websms/verify", []string{"code", second, "challenge", "x"}, harness.API),
 		http.StatusConflict, "other_challenge")
-	harness.WantStatus(t, "the latest", b.Post("/.websms/verify", []string{"code", second, "challenge", formOf(t, b)}, harness.API), http.StatusOK)
-}
-
-// sessionAs returns what a browser with only this session cookie is told of its session.
-func sessionAs(w *harness.World, a harness.Answer) string {
-	w.T.Helper()
-	cookie := a.SetCookie("websms_session")
-	if cookie == nil {
-		return a.Status + " without a session"
-	}
-	return w.Browser().Get("/.websms/session", harness.API, harness.With("Cookie", cookie.Name+"="+cookie.Value)).Text
-}
-
-// A person presses twice because the answer is slow. Both answers have the same session, and the
-// audit log tells of one verification. After ten seconds, and without the name of the challenge,
-// there is one winner.
-func TestDoubleSubmit(t *testing.T) {
-	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty + "\nsession {\n remember 720h\n}"})
-	verified := func() (lines int) {
-		for _, line := range w.Logged("websms.audit") {
-			if line["event"] == "verified" {
-				lines++
-			}
-		}
-		return lines
-	}
-	b := w.Browser()
-	code := harness.AskFor(w, b)
-	form, cookie := formOf(t, b), harness.With("Cookie", b.Cookies())
-	press := func(code string, more ...string) harness.Answer {
-		stranger := w.Browser() // it keeps only the cookies from before the first press
-		return stranger.Post("/.websms/verify", append([]string{"code", code, "rd", "/a"}, more...), harness.Page, cookie)
-	}
-	first := press(code, "challenge", form)
-	want := sessionAs(w, first)
-	if first.StatusCode != http.StatusSeeOther || !strings.Contains(want, `"verified":true`) {
-		t.Fatalf("the first press: %s, %s", first.Status, want)
-	}
-	now.Advance(10*time.Second - time.Microsecond)
-	again := press(code[:3]+" "+code[3:], "challenge", form)
-	if got := sessionAs(w, again); again.StatusCode != http.StatusSeeOther || again.Header.Get("Location") != "/a" || got != want {
-		t.Errorf("the second press: %s to %q, %s; want %s", again.Status, again.Header.Get("Location"), got, want)
-	}
-	if n := verified(); n != 1 {
-		t.Errorf("%d verifications in the audit log, want 1", n)
-	}
-	for what, a := range map[string]harness.Answer{
-		"without the challenge": press(code), "a wrong code": press(harness.OtherCode(code), "challenge", form),
-		"no code": press("", "challenge", form),
-	} {
-		if a.StatusCode != http.StatusConflict || a.SetCookie("websms_session") != nil {
-			t.Errorf("%s: %s", what, a.Status)
-		}
-	}
-	now.Advance(time.Microsecond)
-	harness.WantStatus(t, "after ten seconds", press(code, "challenge", form), http.StatusConflict)
-
-	// A person who signs out stays signed out.
-	code = harness.AskFor(w, b)
-	form, cookie = formOf(t, b), harness.With("Cookie", b.Cookies())
-	harness.WantStatus(t, "the code", b.Post("/.websms/verify", []string{"code", code, "challenge", form}, harness.Page), http.StatusSeeOther)
-	b.Post("/.websms/logout", nil, harness.API)
-	if a := press(code, "challenge", form); a.StatusCode != http.StatusConflict || a.SetCookie("websms_session") != nil {
-		t.Errorf("a second press after signing out: %s", a.Status)
-	}
-
-	// Many presses at once, on different connections.
-	code = harness.AskFor(w, b)
-	form, cookie = formOf(t, b), harness.With("Cookie", b.Cookies())
-	before := verified()
-	seen := make([]string, 50)
-	var wg sync.WaitGroup
-	for i := range seen {
-		wg.Go(func() { seen[i] = sessionAs(w, press(code, "challenge", form)) })
-	}
-	wg.Wait()
-	for i := range seen {
-		if seen[i] != seen[0] || !strings.Contains(seen[i], `"verified":true`) {
-			t.Fatalf("press %d: %s; the first: %s", i, seen[i], seen[0])
-		}
-	}
-	if n := verified() - before; n != 1 {
-		t.Errorf("%d verifications in the audit log, want 1", n)
-	}
-}
-
-// Two answers to one code may differ in "trust this device". Signing out ends both for good: the
-// storage keeps the end as long as the longer one could last.
-func TestDoubleSubmitSignsOutBoth(t *testing.T) {
-	now := harness.UseClock(t)
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty + "\nsession {\n ttl 1h\n remember 720h\n}"})
-	b := w.Browser()
-	code := harness.AskFor(w, b)
-	form, cookie := formOf(t, b), harness.With("Cookie", b.Cookies())
-	trusted := []string{"code", code, "challenge", form, "remember", "1"}
-	harness.WantStatus(t, "the code", b.Post("/.websms/verify", trusted[:4], harness.Page), http.StatusSeeOther)
-	twin := w.Browser().Post("/.websms/verify", trusted, harness.Page, cookie)
-	b.Post("/.websms/logout", nil, harness.API)
-	if got := sessionAs(w, twin); !strings.Contains(got, "unverified") {
-		t.Errorf("after signing out: %s", got)
-	}
-	entry := regexp.MustCompile(`^[0-9a-f]{32}-([0-9]+)$`)
-	var ends []int64
-	err := filepath.WalkDir(w.Dir, func(path string, _ fs.DirEntry, err error) error {
-		if name := entry.FindStringSubmatch(filepath.Base(path)); name != nil {
-			end, _ := strconv.ParseInt(name[1], 10, 64)
-			ends = append(ends, end)
-		}
-		return err
-	})
-	if want := now.Now().Add(720 * time.Hour).Unix(); err != nil || len(ends) != 1 || ends[0] < want {
-		t.Errorf("the storage keeps the end until %d (%v), want one until %d", ends, err, want)
-	}
-}
-
-// The session of the first press stays good, if the second one carries the cookie of an older
-// session, and if it carries that of the new one.
-func TestDoubleSubmitKeepsSession(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	b := w.Browser()
-	b.Login(harness.FreshNumber())
-	code := harness.AskFor(w, b)
-	form, cookie := formOf(t, b), b.Cookies()
-	first := b.Post("/.websms/verify", []string{"code", code, "challenge", form}, harness.Page)
-	made := first.SetCookie("websms_session")
-	for what, sent := range map[string]string{
-		"the old session":         cookie,
-		"the new session as well": cookie + "; websms_session=" + made.Value,
-	} {
-		a := w.Browser().Post("/.websms/verify", []string{"code", code, "challenge", form}, harness.Page, harness.With("Cookie", sent))
-		harness.WantStatus(t, what, a, http.StatusSeeOther)
-		harness.WantIn(t, "after a second press with "+what, b, true)
-	}
+	latest := []string{"code", second, "challenge", formOf(t, b)}
+	harness.WantStatus(t, "the latest", b.Post("/.websms/verify", latest, harness.API), http.StatusOK)
 }
 
 // The code page offers no resend that a limit would refuse, and says when there will be one.
@@ -348,72 +215,4 @@ func TestResendIsOfferedInTime(t *testing.T) {
 		t.Errorf("the next message is said to be at %v", at)
 	}
 	harness.WantProblem(t, "a resend", b.Resend(), http.StatusTooManyRequests, "rate_limited")
-}
-
-// A browser without cookies gets no SMS. Its page says how to allow them, and one press sends.
-func TestCookiesOff(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: "limits {\n per_number 2/1h\n per_ip 1000/1h\n cooldown 0s\n}"})
-	number := harness.FreshNumber()
-	post := func(b *harness.Browser, headers ...http.Header) harness.Answer {
-		return b.Post("/.websms/send", []string{"phone", "0" + number[3:], "rd", "/a?b=%2F"}, append([]http.Header{harness.Page}, headers...)...)
-	}
-	w.WantSends("without cookies", 0, harness.FreshNumber(), func() {
-		for range 20 { // no limit counts them
-			b := w.Browser()
-			b.Client.Jar = nil
-			b.Visit()
-			a := post(b)
-			if a.StatusCode != http.StatusBadRequest || a.SetCookie("websms_session_probe") == nil || a.SetCookie("websms_session_challenge") != nil {
-				t.Fatalf("without cookies: %s, sets %v", a.Status, a.Header["Set-Cookie"])
-			}
-			for _, want := range []string{"Allow cookies", ` value="0` + number[3:] + `"`, `name="rd" value="/a?b=%2F"`} {
-				if !strings.Contains(harness.UnescapeHTML(a.Text), want) {
-					t.Errorf("the page lacks %q: %s", want, a.Text)
-				}
-			}
-		}
-		b := w.Browser()
-		harness.WantStatus(t, "cookies of others", post(b, harness.With("Cookie", "theme=dark; xwebsms_session=1")), http.StatusBadRequest)
-		harness.WantStatus(t, "a wrong method", b.Get("/.websms/send", harness.Page), http.StatusMethodNotAllowed)
-		harness.WantStatus(t, "another origin", post(b, harness.With("Origin", "https://evil.example")), http.StatusForbidden)
-		harness.WantStatus(t, "another type", b.Send("/.websms/send", "text/plain", "phone=1", harness.Page), http.StatusUnsupportedMediaType)
-		harness.WantStatus(t, "too long", b.Send("/.websms/send", "application/x-www-form-urlencoded", strings.Repeat("x", 9000), harness.Page),
-			http.StatusRequestEntityTooLarge)
-	})
-	b := w.Browser()
-	harness.WantStatus(t, "the login page was skipped", post(b), http.StatusBadRequest)
-	harness.WantStatus(t, "one press more", post(b), http.StatusSeeOther)
-	w.CodeFor(number, 1)
-	harness.WantStatus(t, "a program without cookies", w.Browser().Request(harness.FreshNumber()), http.StatusAccepted)
-	for _, name := range []string{"", "_challenge", "_device", "_notice", "_probe"} {
-		a := w.Browser().Post("/.websms/send", []string{"phone", harness.FreshNumber()}, harness.Page, harness.With("Cookie", "websms_session"+name+"=x"))
-		harness.WantStatus(t, "with the cookie websms_session"+name, a, http.StatusSeeOther)
-	}
-	w.WantNoSecrets()
-}
-
-// What cannot be the code costs no attempt. A code may be typed in the digits of any script.
-func TestTypedCodes(t *testing.T) {
-	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
-	b := w.Browser()
-	code := harness.AskFor(w, b)
-	for _, typed := range []string{"", " ", "1", code[1:], code + "0", "abcdef", strings.Repeat("9", 5000), code + code[1:], code + code + code} {
-		a := b.AnswerWith(typed)
-		harness.WantProblem(t, "an incomplete code", a, http.StatusUnprocessableEntity, "incomplete_code")
-		if a.JSON("attempts_left") != float64(5) || len(a.Cookies()) > 0 {
-			t.Errorf("an incomplete code: %s, sets %v", a.Text, a.Cookies())
-		}
-		page := b.Post("/.websms/verify", []string{"code", typed, "challenge", formOf(t, b)}, harness.Page)
-		if page.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page.Text, "The code has 6 digits.") {
-			t.Errorf("an incomplete code, for a person: %s %s", page.Status, harness.Excerpt(page.Text))
-		}
-	}
-	for _, script := range []rune{'٠', '۰', '०', '০', '๐', '၀', '０', '𝟘', '𞥐'} {
-		typed := ""
-		for _, digit := range harness.AskFor(w, b) {
-			typed += string(script + digit - '0')
-		}
-		harness.WantStatus(t, "a code in the digits of "+string(script), b.AnswerWith(typed+"\u200f "+typed), http.StatusOK)
-	}
-	w.WantNoSecrets()
 }

@@ -17,7 +17,8 @@ import (
 func report(w *harness.World, number string, code int) {
 	w.T.Helper()
 	id := w.MessagesTo(number)[0].ID
-	if a := harness.Deliver(w.Browser(), fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, id, code)); a.StatusCode != http.StatusOK {
+	a := harness.Deliver(w.Browser(), fmt.Sprintf(`{"type":"dlr","messageId":%q,"statusCode":%d}`, id, code))
+	if a.StatusCode != http.StatusOK {
 		w.T.Fatalf("the report: %s %s", a.Status, a.Text)
 	}
 }

@@ -116,7 +116,7 @@ func TestOtherRefusals(t *testing.T) {
 			connexus.KindFunds, false},
 		"200 success, a warning":     {200, `{"success":true,"message":"Token expired soon"}`, nil, 0, false},
 		"200 success and its header": {200, `{"status":"success"}`, []string{"WWW-Authenticate", `Bearer error="invalid_token"`}, 0, false},
-		"200 with an id": {200, `{"messageId":"MSG1","message":"Token expired"}`, nil, connexus.KindMalformed, true},
+		"200 with an id":             {200, `{"messageId":"MSG1","message":"Token expired"}`, nil, connexus.KindMalformed, true},
 		"202 with an id, and its header": {202, `{"messages":[{"messageId":"MSG1"}]}`, []string{"WWW-Authenticate",
 			`Bearer error="invalid_token"`}, connexus.KindMalformed, true},
 		"200 both": {200, `{"success":true,"status":"failed","message":"Token expired"}`, nil,

@@ -116,7 +116,8 @@ func TestEngineNoRetry(t *testing.T) {
 			}
 		}
 		for _, state := range []connexus.State{
-			connexus.StateUnknown, connexus.StateQueued, connexus.StateAccepted, connexus.StateExpired, connexus.StateBlocked, connexus.StateDelivered,
+			connexus.StateUnknown, connexus.StateQueued, connexus.StateAccepted, connexus.StateExpired,
+			connexus.StateBlocked, connexus.StateDelivered,
 		} {
 			none(state.String(), state, otp.Sending{})
 		}

@@ -154,6 +154,7 @@ func (b *Browser) SetCookies(t testing.TB, allow bool) {
 	if allow {
 		value = "allow"
 	}
-	settings.Run(`chrome.settingsPrivate.setPref("generated.cookie_default_content_setting", "` + value + `", "", (ok) => { window.set = ok; })`)
+	settings.Run(`chrome.settingsPrivate.setPref("generated.cookie_default_content_setting", "` + value + `", "",
+		(ok) => { window.set = ok; })`)
 	settings.Until("window.set === true")
 }

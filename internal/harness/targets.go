@@ -33,8 +33,10 @@ var HarmlessTargets = []string{
 	"/māori", "/m%C4%81ori?q=%F0%9F%A5%9D",
 	"/x?next=/y", "/x?next=//evil.example", "/x?q=a:b@c", "/Caf%E9?q=Caf%E9", "/\ufffd", "/%ff", "/Special:Search",
 	"/authorize?client_id=a&redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb%3Fx%3D1&state=%7B%22a%22%3A1%7D", "/doc?id=%2f%2fserver%2fshare",
-	"/file?p=C%3A%5CTemp%5Cx.txt", "/x?q=%0d%0aSet-Cookie:%20a=b", "/x?q=a%00b", "/x?q=%25252f", "/x?a=1&a=2&&;b", "/x??a?b", "/x?q=%c2%85%e2%80%a8",
-	"/x?q=%82%a0%83%5c", "/x?q=a+b%20c", "/x#/orders/7?tab=2", `/x#C:\Temp`, "/x?q=1#//evil.example", "/x?#", "/#", "/:80/", "/@evil.example", "/javascript:alert(1)", "/;x", "/\"><script>alert(1)</script>",
+	"/file?p=C%3A%5CTemp%5Cx.txt", "/x?q=%0d%0aSet-Cookie:%20a=b", "/x?q=a%00b", "/x?q=%25252f", "/x?a=1&a=2&&;b", "/x??a?b",
+	"/x?q=%c2%85%e2%80%a8",
+	"/x?q=%82%a0%83%5c", "/x?q=a+b%20c", "/x#/orders/7?tab=2", `/x#C:\Temp`, "/x?q=1#//evil.example", "/x?#", "/#",
+	"/:80/", "/@evil.example", "/javascript:alert(1)", "/;x", "/\"><script>alert(1)</script>",
 	"/'", "/{http.request.host}", "/ x",
 	"/.websmsx", "/x/.websms", "/x?y=/.websms/login",
 }

@@ -83,7 +83,8 @@ const (
 )
 
 var codeResults = []string{
-	CodeRight, CodeWrong, CodeIncomplete, CodeOther, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited, codeUnavailable, CodeRecovery,
+	CodeRight, CodeWrong, CodeIncomplete, CodeOther, codeLocked, codeTooMany, codeExpired, codeNone, CodeLimited,
+	codeUnavailable, CodeRecovery,
 }
 
 // The results of a request to the webhook, and the types of its event. TypeNone is the

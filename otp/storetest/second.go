@@ -49,7 +49,8 @@ func secondAfterFailure(t *testing.T, open Open) {
 		d := newDesk(t, open, 10)
 		id := d.reported("M1", state)
 		rec, err := d.second("M1")
-		if err != nil || rec.ID != id || rec.Sending != 1 || string(rec.Sealed) != "sealed "+id.String() || string(rec.Envelope) != "envelope of M1" {
+		if err != nil || rec.ID != id || rec.Sending != 1 || string(rec.Sealed) != "sealed "+id.String() ||
+			string(rec.Envelope) != "envelope of M1" {
 			t.Errorf("after %v: %+v, %v", state, rec, err)
 		}
 	}
@@ -131,7 +132,8 @@ func secondRefused(t *testing.T, open Open) {
 	want("too many attempts", "dead", otp.ErrTooManyAttempts)
 	failure := errors.New("does not open")
 	d.reported("sealed", undelivered)
-	if _, err := d.store.Second(ctx, "sealed", d.now, func(otp.Record) (otp.Renewal, error) { return otp.Renewal{}, failure }); !errors.Is(err, failure) {
+	_, err := d.store.Second(ctx, "sealed", d.now, func(otp.Record) (otp.Renewal, error) { return otp.Renewal{}, failure })
+	if !errors.Is(err, failure) {
 		t.Errorf("an envelope that does not open: %v", err)
 	}
 	if _, err := d.second("sealed"); err != nil {
