@@ -72,6 +72,7 @@ func TestRedisStandsStill(t *testing.T) {
 			waiting.wantUnavailable(waiting.at(i).verify(otherCode(code)))
 			stranger := w.person().at(i)
 			stranger.wantUnavailable(stranger.send(freshNumber()))
+			stranger.do("/.websms/login", nil, asBrowser) // its cookie shows that the browser keeps cookies
 			page := stranger.do("/.websms/send", url.Values{"phone": {"+" + freshNumber()}}, asBrowser)
 			stranger.wantUnavailable(page)
 			if !strings.Contains(page.body, unavailableHeading) {

@@ -23,10 +23,10 @@ func TestDumpShowsNothing(t *testing.T) {
 		p.want(p.verify(m.Code), http.StatusOK)
 		p.want(p.logout(), http.StatusNoContent)
 
-		waiting := w.person() // asks for the code twice, with other spellings of the number
-		number = freshNumber()
+		number = freshNumber() // two browsers ask for a code to it, with other spellings
 		used = append(used, number)
 		for _, spelling := range []string{"00" + number, "0" + number[2:]} {
+			waiting := w.person()
 			a := waiting.do("/.websms/send", map[string][]string{"phone": {spelling}}, asProgram)
 			waiting.want(a, http.StatusAccepted)
 		}

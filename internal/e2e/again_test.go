@@ -175,7 +175,7 @@ func TestTwoTabsTwoCodes(t *testing.T) {
 		older.Problems.Expect(http.StatusConflict)
 		older.Fill("#code", old)
 		older.Click("main button.primary")
-		older.UntilText("#problem", "Enter the code of the latest message")
+		older.UntilText("#problem", "Enter the code from the latest message")
 		older.Until(`document.title.startsWith("Enter the latest code")`)
 		older.UntilText("#problem", "•••"+number[len(number)-3:])
 		if left := attemptsLeft(newer); left != 3 {
