@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,14 @@ func (a *api) serveOTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintf(w, `{"status":"success","messageId":"MSG1","code":%q}`, r.PostForm.Get("msgCode"))
+}
+
+// otps returns the forms of the messages so far, and their Authorization headers. A request
+// may still be served, for example one whose answer was cut off.
+func (a *api) otps() (forms []url.Values, auths []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.otpForms), slices.Clone(a.otpAuths)
 }
 
 // client returns a client of a with the changes of with. The client is closed before a

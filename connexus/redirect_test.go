@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-websms/websms/connexus"
@@ -228,8 +229,8 @@ func TestRedirectBesideTheClientsOwn(t *testing.T) {
 // Over real connections, to another port: the connection to the first address is used
 // again, and what fails behind the redirect is judged by itself.
 func TestRedirectToAnotherPort(t *testing.T) {
-	var answered http.HandlerFunc
-	second := newAPI(t, nil, func(w http.ResponseWriter, r *http.Request) { answered(w, r) })
+	var answered atomic.Pointer[http.HandlerFunc]
+	second := newAPI(t, nil, func(w http.ResponseWriter, r *http.Request) { (*answered.Load())(w, r) })
 	first := newAPI(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", second.URL+r.URL.Path)
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -249,7 +250,7 @@ func TestRedirectToAnotherPort(t *testing.T) {
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) },
 			connexus.KindUnavailable, true, 1},
 	} {
-		answered = test.handler
+		answered.Store(&test.handler)
 		before, messages := first.otpCalls.Load(), second.otpCalls.Load()
 		_, err := send(t, c)
 		if test.kind == 0 && err != nil {
@@ -262,7 +263,8 @@ func TestRedirectToAnotherPort(t *testing.T) {
 			t.Errorf("%s: %d and %d requests, want %d of each", name, n, second.otpCalls.Load()-messages, test.calls)
 		}
 	}
-	for _, form := range second.otpForms {
+	forms, _ := second.otps()
+	for _, form := range forms {
 		if form.Get("msgCode") != testCode || form.Get("to") != testNumber {
 			t.Errorf("the second address got %v", form)
 		}

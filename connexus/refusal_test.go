@@ -68,8 +68,8 @@ func TestTokenRefusals(t *testing.T) {
 			if otps, tokens := a.otpCalls.Load(), a.tokenCalls.Load(); otps != 2 || tokens != 1 {
 				t.Errorf("%d messages and %d token requests, want 2 and 1", otps, tokens)
 			}
-			if a.otpAuths[1] != "Bearer wst_1" {
-				t.Errorf("the second message has %q", a.otpAuths[1])
+			if _, auths := a.otps(); auths[1] != "Bearer wst_1" {
+				t.Errorf("the second message has %q", auths[1])
 			}
 
 			// Every token is refused: one retry, and not one more.

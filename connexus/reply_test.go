@@ -197,7 +197,8 @@ func TestAutomaticCode(t *testing.T) {
 		if err != nil || got.Code != want {
 			t.Errorf("code %s: got %q, %v; want %q", body, got.Code, err, want)
 		}
-		if _, sent := a.otpForms[0]["msgCode"]; sent {
+		forms, _ := a.otps()
+		if _, sent := forms[0]["msgCode"]; sent {
 			t.Errorf("code %s: an empty msgCode was sent", body)
 		}
 	}

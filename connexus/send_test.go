@@ -37,7 +37,8 @@ func TestMessageForm(t *testing.T) {
 			if _, err := c.SendOTP(t.Context(), test.otp); err != nil {
 				t.Fatal(err)
 			}
-			form := a.otpForms[0]
+			forms, _ := a.otps()
+			form := forms[0]
 			for field, want := range test.want {
 				if got := form.Get(field); got != want {
 					t.Errorf("%s is %q, want %q", field, got, want)

@@ -23,8 +23,8 @@ func TestTokenRequest(t *testing.T) {
 	if _, err := send(t, c); err != nil {
 		t.Fatal(err)
 	}
-	if a.otpAuths[0] != "Bearer wst_1" {
-		t.Errorf("sent with Authorization %q", a.otpAuths[0])
+	if _, auths := a.otps(); auths[0] != "Bearer wst_1" {
+		t.Errorf("sent with Authorization %q", auths[0])
 	}
 	if n := a.tokenCalls.Load(); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
@@ -175,8 +175,8 @@ func TestUselessCache(t *testing.T) {
 			if _, err := send(t, c); err != nil {
 				t.Fatal(err)
 			}
-			if a.otpAuths[0] != "Bearer wst_1" {
-				t.Errorf("sent with Authorization %q", a.otpAuths[0])
+			if _, auths := a.otps(); auths[0] != "Bearer wst_1" {
+				t.Errorf("sent with Authorization %q", auths[0])
 			}
 		})
 	}
