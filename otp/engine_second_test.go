@@ -90,6 +90,7 @@ func TestEngineRetryEarly(t *testing.T) {
 		e.report("MSG1", connexus.StateUndelivered)
 		e.Retry("MSG1", connexus.StateUndelivered, func(otp.SecondTry) { t.Error("a second try before the first sending is settled") })
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if len(tries) != 1 || tries[0].MessageID != "MSG2" {
 			t.Errorf("told %+v, want one second try", tries)
 		}
