@@ -10,10 +10,11 @@ if c[7] ~= ARGV[2] or c[12] == '1' or (c[11] or '') == '' or not string.find(ARG
 end
 local f, limit, wait = failures(KEYS[2], ARGV[6])
 if f then limit, wait = locked(f.known, f) end
-if not limit then limit, wait = refuses(counters(7, 4)) end
+local list = counters(7, 4)
+if not limit then limit, wait = refuses(list) end
 if limit then return answer(c, 'limit', limit, wait) end
 redis.call('HSET', KEYS[1], 'j', '1')
-for _, k in ipairs(counters(7, 4)) do
+for _, k in ipairs(list) do
   widen(k, KEYS[3])
   add(k.taken, ARGV[4], k.longest)
   if k.limit == 'per_number' then redis.call('ZADD', k.taken, int(now - tonumber(ARGV[5])), ARGV[4]) end
