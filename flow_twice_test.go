@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-websms/websms/internal/harness"
 )
 
-// sessionAs returns what a browser with only this session cookie is told of its session.
+// sessionAs returns the session JSON that a browser with only this session cookie gets.
 func sessionAs(w *harness.World, a harness.Answer) string {
 	w.T.Helper()
 	cookie := a.SetCookie("websms_session")

@@ -52,7 +52,7 @@ func TestCookiesOff(t *testing.T) {
 	w.WantNoSecrets()
 }
 
-// What cannot be the code costs no attempt. A code may be typed in the digits of any script.
+// A text that cannot be the code costs no attempt. A code may be typed in the digits of any script.
 func TestTypedCodes(t *testing.T) {
 	w := harness.Start(t, harness.Setup{Gate: harness.Plenty})
 	b := w.Browser()

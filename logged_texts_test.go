@@ -145,7 +145,7 @@ func holds(line, fields map[string]any) bool {
 	return true
 }
 
-// colour is what Caddy itself writes around a level on the console.
+// colour is the text that Caddy itself writes around a level on the console.
 var colour = regexp.MustCompile("\x1b\\[[0-9]+m([A-Z]+)\x1b\\[0m")
 
 // wantHarmless checks that a log has lines with escaped texts, and no harmful character.

@@ -32,7 +32,7 @@ echo json_encode([
 ]);
 `
 
-// phpSaw is what phpApp got.
+// phpSaw is a request as phpApp got it.
 type phpSaw struct {
 	Server, Cookies, Post map[string][]byte
 	Body                  []byte

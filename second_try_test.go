@@ -114,7 +114,7 @@ func TestNoSecondTry(t *testing.T) {
 	})
 }
 
-// A gate with a list has no second try, because it would tell who is on the list. Nor has one whose
+// A gate with a list has no second try, because it would tell which numbers are listed. Nor has one whose
 // budget is used up.
 func TestNoSecondTryHere(t *testing.T) {
 	for what, gate := range map[string]string{

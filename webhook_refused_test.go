@@ -82,7 +82,7 @@ func TestWebhookRefused(t *testing.T) {
 	}
 }
 
-// A refusal leaves at most one line a second, for each reason. What is taken, and a wrong method,
+// A refusal leaves at most one line a second, for each reason. An event that is taken, and a wrong method,
 // leave none.
 func TestWebhookRefusedOnceASecond(t *testing.T) {
 	now := harness.UseClock(t)

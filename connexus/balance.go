@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Price is what WebSMS bills for one message of one part, in New Zealand dollars. The
+// Price is the price of one message of one part, in New Zealand dollars. The
 // API states it as "required" when it refuses a message for lack of funds. WebSMS may
 // change it, so use it for estimates only.
 const Price = 0.115

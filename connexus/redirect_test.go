@@ -227,7 +227,7 @@ func TestRedirectBesideTheClientsOwn(t *testing.T) {
 }
 
 // Over real connections, to another port: the connection to the first address is used
-// again, and what fails behind the redirect is judged by itself.
+// again, and a failure behind the redirect is judged by itself.
 func TestRedirectToAnotherPort(t *testing.T) {
 	var answered atomic.Pointer[http.HandlerFunc]
 	second := newAPI(t, nil, func(w http.ResponseWriter, r *http.Request) { (*answered.Load())(w, r) })

@@ -16,7 +16,7 @@ import (
 // no change. A restricted gate has no second tries, because they would tell which numbers are
 // on its list.
 
-// envelope is what a second try needs of the first sending. The store keeps it sealed.
+// envelope holds the parts of the first sending that a second try needs. The store keeps it sealed.
 type envelope struct {
 	Scope, Number, Device, Host, Company, Comment, Note string
 	PerNumber, Budget                                   []Rate

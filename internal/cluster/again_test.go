@@ -125,7 +125,7 @@ func TestDoubleSubmitAtTwoNodes(t *testing.T) {
 	}
 }
 
-// Whoever signs out at one node is not let in by a second press at the other.
+// A person who signs out at one node is not let in by a second press at the other.
 func TestDoubleSubmitAfterSigningOut(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -257,7 +257,7 @@ func TestAskAgainAtTheOtherNode(t *testing.T) {
 	}
 }
 
-// What cannot be the code costs no attempt at either node. Nor does the code form of an older
+// A text that cannot be the code costs no attempt at either node. Nor does the code form of an older
 // challenge.
 func TestIncompleteCodeAtEitherNode(t *testing.T) {
 	t.Parallel()

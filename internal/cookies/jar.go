@@ -100,7 +100,7 @@ func (b *Browser) Renewal(s session.Session) string {
 	return b.field(b.session, sealed, b.HTTPS, 0)
 }
 
-// Proof is how and when a person proved who they are.
+// Proof is how and when a person proved their identity.
 type Proof struct {
 	Session  session.ID // the ID of the session that comes of the proof
 	At       time.Time

@@ -151,7 +151,7 @@ var encoders = []struct {
 	make func(zapcore.EncoderConfig) zapcore.Encoder
 }{{"json", zapcore.NewJSONEncoder}, {"console", zapcore.NewConsoleEncoder}}
 
-// writeTo returns an escaping logger of an encoder, and what it writes.
+// writeTo returns an escaping logger of an encoder, and its output.
 func writeTo(make func(zapcore.EncoderConfig) zapcore.Encoder, level zapcore.Level) (*zap.Logger, *bytes.Buffer) {
 	var written bytes.Buffer
 	config := zap.NewProductionEncoderConfig()
@@ -183,7 +183,7 @@ func TestLoggerEscapes(t *testing.T) {
 	}
 }
 
-// What is read back from a JSON line is the escaped text.
+// A JSON line that is read back has the escaped text.
 func TestLoggerReadBack(t *testing.T) {
 	log, written := writeTo(zapcore.NewJSONEncoder, zap.DebugLevel)
 	const text, want = "a\u202eb\nc", "a\\u202eb\nc"

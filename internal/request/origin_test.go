@@ -29,7 +29,7 @@ func from(trusted bool, host string, fields ...string) *http.Request {
 }
 
 // A page of the site's own origin may post through a proxy that is trusted, and a page of another
-// origin may not. What a stranger says of the host counts nowhere.
+// origin may not. A stranger's forwarded fields count nowhere.
 func TestCrossOrigin(t *testing.T) {
 	const (
 		app     = "https://app.example.com"
@@ -254,7 +254,7 @@ func TestForeignHostNeverPasses(t *testing.T) {
 func TestIsHTTPS(t *testing.T) {
 	for _, c := range []struct {
 		fields  []string
-		trusted bool // what counts from a trusted proxy
+		trusted bool // the result from a trusted proxy
 	}{
 		{nil, false},
 		{[]string{"https"}, true}, {[]string{"HTTPS"}, true}, {[]string{" https "}, true},

@@ -28,7 +28,7 @@ type Place struct {
 	outer string    // the condition on the path of a route around it, or ""
 
 	scope   []string  // the hosts of the innermost route that names some, as written
-	trail   []step    // what happens to a request on its way to the handler
+	trail   []step    // the steps of a request on its way to the handler
 	apart   bool      // only an error, or another handler's answer, leads to the handler
 	exposed []Exposed // the applications of its hosts that error routes hand requests to
 }

@@ -40,7 +40,7 @@ type handlerView struct {
 	invokes   string             // the name of a named route
 	headers   *headers.Handler   // the handler itself, if it changes headers
 	rewrite   *rewrite.Rewrite   // the handler itself, if it rewrites
-	up        *headers.HeaderOps // what a reverse_proxy changes in the request
+	up        *headers.HeaderOps // the changes of a reverse_proxy to the request
 }
 
 // responseView is a part of handle_response: the routes that answer in place of the

@@ -25,7 +25,7 @@ func Size[T any](plain, full T) T {
 }
 
 // Need skips a test because of err if it lacks something, such as "redis" where the path has no
-// redis-server. If the comma-separated WEBSMS_TEST_REQUIRE names what is missing, Need fails the
+// redis-server. If the comma-separated WEBSMS_TEST_REQUIRE names the missing thing, Need fails the
 // test instead.
 func Need(t testing.TB, what string, err error) {
 	t.Helper()

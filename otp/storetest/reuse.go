@@ -129,7 +129,7 @@ func losersLearn(t *testing.T, open Open) {
 }
 
 // usedUnderLock: the number is locked after its code was right. The same right code still
-// tells when that was, because it adds nothing to what the browser has.
+// tells when that was, because the browser has that session already.
 func usedUnderLock(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	f := failuresOf("reuse lock", "", otp.Lockout{Count: 1, For: time.Hour})
