@@ -14,8 +14,11 @@ import (
 )
 
 // Host returns the host that r was sent to, in lower case and without its port.
-func Host(r *http.Request) string {
-	host := r.Host
+func Host(r *http.Request) string { return hostName(r.Host) }
+
+// hostName returns the host of an authority, such as app.example.com of
+// App.Example.com:8443.
+func hostName(host string) string {
 	if strings.IndexByte(host, ':') >= 0 {
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h

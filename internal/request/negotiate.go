@@ -126,7 +126,7 @@ func IsCrossSite(r *http.Request) bool {
 // app.example.co.nz:8080. An IP address, and a host without such a domain, is a site of its
 // own.
 func siteOf(host string) string {
-	host = Host(&http.Request{Host: host})
+	host = hostName(host)
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return strings.Trim(host, "[]")
 	}
