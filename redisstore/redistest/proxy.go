@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"sync"
@@ -86,7 +87,8 @@ func (p *FaultProxy) HalfOpen(on bool) {
 func (p *FaultProxy) CutReplies(on bool) { p.change(func(f *faults) { f.cutReplies = on }) }
 
 // Refuse refuses new connections, as a port without a listener does. Existing connections
-// stay.
+// stay. Refuse returns when the port refuses. That is not always at once: a program that
+// this process is starting holds a copy of the listener until the kernel runs it.
 func (p *FaultProxy) Refuse(on bool) {
 	p.t.Helper()
 	p.mu.Lock()
@@ -96,6 +98,9 @@ func (p *FaultProxy) Refuse(on bool) {
 		p.listener = nil
 	}
 	p.mu.Unlock()
+	if on && !refused {
+		Eventually(p.t, "the port refuses connections", p.refuses)
+	}
 	if on || !refused {
 		return
 	}
@@ -108,6 +113,16 @@ func (p *FaultProxy) Refuse(on bool) {
 	defer p.mu.Unlock()
 	p.listener = l
 	p.accept(l)
+}
+
+// refuses returns an error if somebody listens on the port.
+func (p *FaultProxy) refuses() error {
+	c, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		return nil
+	}
+	c.Close()
+	return errors.New("it takes a connection")
 }
 
 // Reset ends all existing connections with a TCP reset at both ends.
