@@ -1,9 +1,13 @@
 package redisstore
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/caddy-websms/websms/otp"
 	"github.com/caddy-websms/websms/redisstore/redistest"
@@ -34,6 +38,18 @@ func TestSlotMoves(t *testing.T) {
 	p.wantLogged(t, logMoves) // once
 	if !p.node.up.Load() {
 		t.Error("redis is taken to be away")
+	}
+
+	// The error says why also if the last round of asking gets no answer in time.
+	asked := 0
+	failed := p.node.ask(p.node.within(), func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
+		if asked++; asked == 2 {
+			<-ctx.Done()
+		}
+		return client.Do(ctx, client.B().Mget().Key(key, key+"x").Build())
+	}).failed
+	if asked < 2 || !errors.Is(failed, context.DeadlineExceeded) || !strings.Contains(failed.Error(), "moves the slot") {
+		t.Errorf("after %d rounds: %v", asked, failed)
 	}
 
 	patient := openWithin(t, patience, option)

@@ -172,7 +172,8 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 		}
 		<-n.places
 	}()
-	var lost error // of an earlier round, which Redis may have carried out
+	var lost error   // of an earlier round, which Redis may have carried out
+	var moving error // of an earlier round, while the cluster moved the slot
 	failed := func(err error) reply {
 		if lost != nil {
 			err = fmt.Errorf("%w: %w", errLost, errors.Join(lost, err))
@@ -193,28 +194,19 @@ func (n *node) ask(ctx context.Context, op operation) reply {
 			return failed(err)
 		} else if ok { // TRYAGAIN: Redis has changed nothing
 			n.tellMoving(err)
-			err = fmt.Errorf("the cluster moves the slot of these keys to another node: %w", err)
+			moving = fmt.Errorf("the cluster moves the slot of these keys to another node: %w", err)
 		} else {
 			lost = err
 			n.ping()
 		}
 		select {
 		case <-ctx.Done():
-			return failed(errors.Join(ctx.Err(), moved(err)))
+			return failed(errors.Join(ctx.Err(), moving))
 		case <-n.ctx.Done():
 			return failed(n.ctx.Err())
 		case <-time.After(pause):
 		}
 	}
-}
-
-// moved returns err if Redis itself has refused, because it moves a slot. Otherwise it
-// returns nil.
-func moved(err error) error {
-	if refusal := (*rueidis.RedisError)(nil); errors.As(err, &refusal) {
-		return err
-	}
-	return nil
 }
 
 // tellMoving logs that the cluster moves a slot, at most once in movingEvery.
