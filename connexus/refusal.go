@@ -1,6 +1,8 @@
 package connexus
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
@@ -30,7 +32,13 @@ func refusesToken(r reply, obj object, said verdict) bool {
 	if obj == nil {
 		return r.status/100 == 4 && !isWebPage(r) && blamesToken(string(r.body[:min(len(r.body), maxMessage)]))
 	}
-	return obj.hint(0) != KindFunds && blamesToken(obj.words())
+	if obj.hint(0) == KindFunds {
+		return false
+	}
+	if said == refused || r.status/100 == 4 { // it cannot be a success, wherever the words stand
+		return blamesToken(textsOf(r.body))
+	}
+	return blamesToken(obj.words())
 }
 
 // bearerChallenge matches a challenge of the scheme Bearer with the error invalid_token
@@ -46,19 +54,46 @@ func invalidToken(h http.Header) bool {
 	return false
 }
 
-// words returns all texts of a reply that may say why it is a refusal, also those in
+// words returns the texts of a reply that may say why it is a refusal, also those in
 // "error":{…}, "errors":[{…}] and "messages":[{…}].
 func (o object) words() string {
 	var all []string
 	for _, part := range []object{o, o.first("error"), o.first("errors"), o.first("messages")} {
 		for _, name := range []string{
-			"error", "error_description", "error_code", "errorCode", "code", "type", "status", "message", "detail", "reason", "title",
+			"error", "error_description", "error_message", "error_code", "errorCode", "errorMessage",
+			"code", "type", "status", "message", "msg", "detail", "reason", "title",
 		} {
 			if text, ok := part.str(name); ok {
 				all = append(all, text)
 			}
 		}
 	}
+	return strings.Join(all, "; ")
+}
+
+// textsOf returns all texts of a JSON body, at any depth and of any name.
+func textsOf(body []byte) string {
+	var whole any
+	if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &whole) != nil {
+		return ""
+	}
+	var all []string
+	var collect func(any)
+	collect = func(part any) {
+		switch part := part.(type) {
+		case string:
+			all = append(all, part)
+		case []any:
+			for _, element := range part {
+				collect(element)
+			}
+		case map[string]any:
+			for _, value := range part {
+				collect(value)
+			}
+		}
+	}
+	collect(whole)
 	return strings.Join(all, "; ")
 }
 
