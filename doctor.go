@@ -51,7 +51,9 @@ func readConfig(text []byte) (*doctor.Config, error) {
 	var placed []placedGate
 	for _, name := range slices.Sorted(maps.Keys(config.Apps.HTTP.Servers)) {
 		s := config.Apps.HTTP.Servers[name]
-		at := routes.Place{Listen: s.Listen, Proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix}
+		at := routes.Place{
+			Listen: s.Listen, HTTPPort: config.Apps.HTTP.HTTPPort, Proxied: s.TrustedProxiesRaw != nil || s.TrustedProxiesUnix,
+		}
 		routes.VisitJSON(s, at, decodeHandler, func(handler any, at routes.Place) {
 			switch h := handler.(type) {
 			case *Gate:

@@ -285,7 +285,9 @@ func TestTwoGatesOneCookie(t *testing.T) {
 		"two realms, two prefixes": {"localhost {\n" + gate("/a/*", "realm a") + gate("/b/*", "realm b\nprefix /b/.websms") + "}", 1, 0},
 		"a realm and none":         {"localhost {\n" + gate("/a/*", "realm a") + gate("/b/*", "prefix /b/.websms") + "}", 1, 0},
 		"two ports":                {"localhost:1 {\n" + gate("", "realm a") + "}\nlocalhost:2 {\n" + gate("", "realm b") + "}", 1, 0},
-		"no host":                  {":80 {\n" + gate("/a/*", "realm a") + gate("/b/*", "realm b") + "}", 1, 1},
+		"the port of plain HTTP, and another": {"{\n http_port 8000\n}\nhttp://localhost {\n" + gate("", "realm a") +
+			"}\nhttp://localhost:8001 {\n" + gate("", "realm b") + "}", 1, 0},
+		"no host": {":80 {\n" + gate("/a/*", "realm a") + gate("/b/*", "realm b") + "}", 1, 1},
 		"in handles": {"localhost {\nhandle /a/* {\n" + gate("", "realm a\nprefix /a/.websms") + "}\nhandle {\n" +
 			gate("", "realm b") + "}\n}", 1, 0},
 		"one domain": {"a.example.com {\n" + gate("", "realm a\nsession {\n domain example.com\n}") + "}\n" +

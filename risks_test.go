@@ -175,6 +175,8 @@ func TestRisksOfPublicSite(t *testing.T) {
 	}{
 		"plain HTTP": {"http://app.example.com {\n websms_otp {\n  company Acme\n }\n}",
 			[]string{"served over plain HTTP", "lets in anybody who has a mobile phone", "no trusted_proxies"}},
+		"plain HTTP at another port": {"{\n http_port 8000\n}\nhttp://app.example.com {\n websms_otp {\n  company Acme\n }\n}",
+			[]string{"served over plain HTTP", "lets in anybody who has a mobile phone", "no trusted_proxies"}},
 		"any host": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n }\n}",
 			[]string{"serves any host", "lets in anybody", "no trusted_proxies"}},
 		"any host, named": {"https:// {\n tls internal\n websms_otp {\n  company Acme\n  web_otp app.example.com\n }\n}",
@@ -220,6 +222,10 @@ func TestRisksOfPublicSite(t *testing.T) {
 	read := readCaddyfile(t, "{\n admin :2019\n}\nlocalhost {\n websms_otp {\n  company Acme\n }\n}")
 	if read.Admin.Listen != ":2019" || len(read.Gates) != 1 || read.Gates[0].Risks() != nil {
 		t.Errorf("an open admin endpoint: %+v", read.Admin)
+	}
+	read = readCaddyfile(t, "{\n http_port 8000\n}\nhttp://app.example.com {\n websms_webhook /x {\n  secret {env.S}\n }\n}")
+	if urls := read.Webhooks[0].At.URLs(); !slices.Equal(urls, []string{"http://app.example.com:8000/x"}) {
+		t.Errorf("a webhook at the port of plain HTTP is at %q", urls)
 	}
 }
 

@@ -107,7 +107,7 @@ func (a *App) placeGates() {
 		s := server.Servers[name]
 		// A provisioned server no longer shows whether it trusts proxies, so a load
 		// cannot tell that risk. The doctor does.
-		at := routes.Place{Listen: s.Listen, Proxied: true}
+		at := routes.Place{Listen: s.Listen, HTTPPort: server.HTTPPort, Proxied: true}
 		routes.Visit(s, at, func(handler any, at routes.Place) {
 			switch h := handler.(type) {
 			case *Gate:

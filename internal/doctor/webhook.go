@@ -18,9 +18,9 @@ import (
 const probeTime = 10 * time.Second
 
 // checkWebhooks posts a body that is no event to each webhook, with the right
-// secret. The webhook refuses such a body with an answer of its own, and neither
-// handles nor logs it. The secret goes only to the hosts in the configuration, or
-// to the address, if the operator gives one.
+// secret. The webhook refuses such a body with an answer of its own: it handles no event,
+// and logs the line "webhook refused". The secret goes only to the hosts in the
+// configuration, or to the address, if the operator gives one.
 func (file *configFile) checkWebhooks(ctx context.Context, address string) (found []finding) {
 	for _, h := range file.Webhooks {
 		urls := h.At.URLs()

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ type Place struct {
 	Hosts     []string // hosts that the routes around it name, without wildcards
 	Wildcards []string // hosts such as *.example.com
 	Listen    []string // the addresses of the server
+	HTTPPort  int      // Caddy's port of plain HTTP (the option http_port); 0 stands for 80
 	HTTPS     bool     // the site is served over HTTPS
 	Proxied   bool     // the server trusts proxies
 	Cached    bool     // a handler that caches stands in front of it
@@ -65,7 +67,7 @@ func overTLS(at Place, server *caddyhttp.Server) bool {
 	if len(hosts) == 0 || auto != nil && auto.Disabled {
 		return false
 	}
-	if port := portOf(at.Listen); port == strconv.Itoa(caddyhttp.DefaultHTTPPort) {
+	if port := portOf(at.Listen); port == strconv.Itoa(cmp.Or(at.HTTPPort, caddyhttp.DefaultHTTPPort)) {
 		return false
 	}
 	for _, host := range hosts {
