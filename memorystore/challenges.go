@@ -181,6 +181,9 @@ func (m *memory) metBefore(id otp.ID, a *otp.Answer) (otp.Record, error) {
 		m.met.remove(id)
 		return otp.Record{}, otp.ErrNoChallenge
 	}
+	if !a.Again {
+		return otp.Record{}, otp.ErrNoChallenge
+	}
 	return otp.Record{Challenge: otp.Challenge{ID: id, VerifiedAt: met.at}}, otp.ErrUsed
 }
 

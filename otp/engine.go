@@ -169,12 +169,13 @@ type Verification struct {
 	Code   string // as typed: see ReadCode
 	Number string // the number of the challenge, E.164
 	Device string // the device that answers, if it has verified the number before; "" for any other
+	Again  bool   // see Answer.Again
 }
 
 // Verify checks the answer to a challenge. If the code is right, Verify returns nil
 // and the challenge with VerifiedAt, and the challenge ends. Of several right answers at
-// the same moment, one wins. Until ReuseTime later, the others get ErrUsed and the
-// VerifiedAt of the winner.
+// the same moment, one wins. Until ReuseTime later, the others that ask with Again get
+// ErrUsed and the VerifiedAt of the winner.
 //
 // For a wrong code, Verify returns ErrWrongCode and the challenge with the attempts
 // that are left. If the failure has locked the number, the error is joined with a
@@ -200,7 +201,7 @@ func (e *Engine) Verify(ctx context.Context, p *Policy, v Verification) (Challen
 	exact := e.exact()
 	rec, err := e.store.Attempt(ctx, v.ID, &Answer{
 		Scope: p.Scope, Proof: e.proof(v.ID, code), Failures: e.failures(p, v.Number, v.Device),
-		Now: exact.Truncate(time.Microsecond), Exact: exact,
+		Now: exact.Truncate(time.Microsecond), Exact: exact, Again: v.Again,
 	})
 	if err == nil {
 		rec.VerifiedAt = exact

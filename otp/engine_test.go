@@ -209,7 +209,7 @@ func TestEngineUsedCode(t *testing.T) {
 	withEngine(t, nil, func(e *engineBench) {
 		challenge := e.issue(otp.Sending{})
 		code := e.lastCode()
-		answer := otp.Verification{ID: challenge.ID, Code: code[:3] + " " + code[3:], Number: someNumber}
+		answer := otp.Verification{ID: challenge.ID, Code: code[:3] + " " + code[3:], Number: someNumber, Again: true}
 		first, err := e.Verify(context.Background(), &e.policy, answer)
 		if err != nil || first.VerifiedAt.IsZero() {
 			t.Fatalf("the right code: %v, verified at %s", err, first.VerifiedAt)

@@ -52,6 +52,10 @@ type Answer struct {
 	// Exact is Now to the nanosecond. The store keeps it for the right attempt, and
 	// returns it as VerifiedAt with ErrUsed. It does not calculate with it.
 	Exact time.Time
+	// Again asks for ErrUsed. Set it if ErrUsed leads to the session that the first
+	// attempt made. Without it, the store answers ErrNoChallenge, and can still take the
+	// first attempt back if its answer was lost.
+	Again bool
 }
 
 // Reservation is a new challenge, for Store.Reserve.

@@ -63,8 +63,9 @@ type Store interface {
 	// *LimitError of that lock.
 	//
 	// For the right proof of a challenge that another attempt has met, no longer
-	// than ReuseTime ago, it returns ErrUsed and a record with VerifiedAt. A wrong
-	// proof in between ends that: no attempt is counted there, so nobody may guess.
+	// than ReuseTime ago, it returns ErrUsed and a record with VerifiedAt, if the
+	// answer has Again. From then on the challenge stays met. A wrong proof in
+	// between ends that: no attempt is counted there, so nobody may guess.
 	//
 	// It returns ErrNoChallenge, ErrExpired, ErrTooManyAttempts or, during a lock,
 	// a *LimitError. Then it has neither counted nor compared.

@@ -24,6 +24,13 @@ func millis(d time.Duration) string {
 	return strconv.FormatInt((d + time.Millisecond - 1).Milliseconds(), 10)
 }
 
+func flag(on bool) string {
+	if on {
+		return "1"
+	}
+	return "0"
+}
+
 // memberOf begins the members of sorted sets that stand for the sendings of a challenge.
 func memberOf(id otp.ID) string { return string(id[:]) }
 

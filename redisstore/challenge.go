@@ -95,7 +95,10 @@ func (s *store) Resend(_ context.Context, id otp.ID, r *otp.Renewal) (otp.Record
 func (s *store) Attempt(_ context.Context, id otp.ID, a *otp.Answer) (otp.Record, error) {
 	nonce, unpaid := newNonce(), s.node.hurries()
 	keys := []string{s.challenge(a.Scope, id), s.failures(a.Scope, a.Failures.Number)}
-	args := []string{micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), failuresOf(&a.Failures), span(otp.ReuseTime), nanos(a.Exact)}
+	args := []string{
+		micros(a.Now), s.wake(id), nonce, string(a.Proof[:]), failuresOf(&a.Failures),
+		span(otp.ReuseTime), nanos(a.Exact), flag(a.Again),
+	}
 	answer, died, err := s.node.do(call(scriptAttempt, keys, args)).verdict()
 	if err != nil {
 		s.node.takeBack(err, call(scriptUnmeet, keys[:1], []string{args[1], nonce}))

@@ -58,7 +58,7 @@ func neverPaid(debts []debt) bool {
 // attempt that took the challenge away. unpaid is the result of hurries before Redis
 // was asked, because the debt may have been paid since.
 func (n *node) certain(err error, unpaid bool) error {
-	if errors.Is(err, otp.ErrNoChallenge) && (unpaid || n.hurries()) {
+	if errors.Is(err, otp.ErrNoChallenge) && !errors.Is(err, otp.ErrUsed) && (unpaid || n.hurries()) {
 		return &otp.UnavailableError{Reason: "redis has not undone a change yet", RetryAfter: 2 * time.Second}
 	}
 	return err

@@ -69,9 +69,10 @@ func (s *soak) checkChallenge(still *process, c *asked) {
 	expired := time.Since(c.Now) >= c.TTL
 	gone := errors.Is(err, otp.ErrNoChallenge)
 	switch {
-	case c.failed, c.replaced, c.right > 0:
+	case c.failed, c.replaced, c.right > 0, c.used:
 		if !gone {
-			s.Errorf("a code whose reservation failed (%t), that was replaced (%t) or right %d times: %v", c.failed, c.replaced, c.right, err)
+			s.Errorf("a code whose reservation failed (%t), that was replaced (%t), used (%t) or right %d times: %v",
+				c.failed, c.replaced, c.used, c.right, err)
 		}
 	case expired && (gone || errors.Is(err, otp.ErrExpired)):
 	case c.refused:

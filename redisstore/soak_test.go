@@ -82,6 +82,7 @@ type asked struct {
 	vague    int  // steps with an unknown outcome, or that may still be taken back
 	wrong    int
 	right    int
+	used     bool // the right code has led to the session of an earlier attempt
 }
 
 func newSoak(t *testing.T, redis ...*redistest.Redis) *soak {
@@ -339,13 +340,13 @@ func (s *soak) resend(dice *rand.Rand, c *asked) *asked {
 }
 
 func (s *soak) answer(dice *rand.Rand, c *asked, proof otp.Digest) *asked {
-	return s.after("Attempt", c, s.attempt(s.at(dice), c, proof))
+	return s.after("Attempt", c, s.attempt(s.at(dice), c, proof, dice.IntN(2) == 0))
 }
 
-// attempt answers a challenge and notes the outcome.
-func (s *soak) attempt(node *process, c *asked, proof otp.Digest) error {
+// attempt answers a challenge and notes the outcome. With again, the person uses a page.
+func (s *soak) attempt(node *process, c *asked, proof otp.Digest, again bool) error {
 	began := now()
-	_, err := node.Attempt(ctx, c.ID, &otp.Answer{Proof: proof, Failures: c.Failures, Now: began})
+	_, err := node.Attempt(ctx, c.ID, &otp.Answer{Proof: proof, Failures: c.Failures, Now: began, Again: again})
 	s.judge("Attempt", c.number, began, err)
 	s.did(outcome("Attempt", err), func() {
 		switch {
@@ -354,6 +355,10 @@ func (s *soak) attempt(node *process, c *asked, proof otp.Digest) error {
 		case err == nil:
 			if c.right++; c.right > 1 {
 				s.Errorf("a code is right %d times", c.right)
+			}
+		case errors.Is(err, otp.ErrUsed):
+			if c.used = true; !again || proof == wrong {
+				s.Errorf("a program, or a wrong code, is told that the code was used: %v", err)
 			}
 		case errors.Is(err, otp.ErrWrongCode):
 			c.wrong++
@@ -372,7 +377,7 @@ func (s *soak) crowd(c *asked) *asked {
 	results := make([]error, 3*len(s.nodes))
 	var all sync.WaitGroup
 	for i := range results {
-		all.Go(func() { results[i] = s.attempt(s.nodes[i%len(s.nodes)], c, c.Proof) })
+		all.Go(func() { results[i] = s.attempt(s.nodes[i%len(s.nodes)], c, c.Proof, i%2 == 0) })
 	}
 	all.Wait()
 	if slices.Contains(results, nil) {
@@ -442,6 +447,8 @@ func outcome(step string, err error) string {
 		return step + " wrong"
 	case errors.As(err, &limit):
 		return step + " " + limit.Limit
+	case errors.Is(err, otp.ErrUsed):
+		return step + " used"
 	case errors.Is(err, errLost):
 		return step + " lost"
 	case errors.Is(err, errAway):

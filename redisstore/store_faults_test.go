@@ -227,6 +227,49 @@ func TestAttemptRightLost(t *testing.T) {
 	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
 }
 
+// undo undoes the attempt that met a challenge, as its node does if the answer was lost.
+func (d *desk) undo(id otp.ID) {
+	d.Helper()
+	key := d.other.challenge("", id)
+	nonce, _, _ := strings.Cut(d.redis.Do("HGET", key, "m").(string), " ")
+	if _, err := d.other.node.do(call(scriptUnmeet, []string{key}, []string{d.other.wake(id), nonce})).int(); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// The answer to a right code was lost, and before the node undoes the attempt, another node
+// refuses the same code of a program, which has no session of the first attempt. Then the code
+// is right once more.
+func TestAttemptRefusedIsUndone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := d.reserve()
+	d.want("right", r.ID, r.Proof, nil)
+	d.want("right again", r.ID, r.Proof, otp.ErrNoChallenge)
+	d.undo(r.ID)
+	d.want("right once more", r.ID, r.Proof, nil)
+	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
+}
+
+// The answer to a right code was lost, and so was the answer of another attempt that would have
+// been told that the code was used. Nobody got in, so the code is right once more.
+func TestAttemptUsedLost(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := d.reserve()
+	d.want("right", r.ID, r.Proof, nil)
+	d.lose(func() error {
+		_, err := d.store.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Now: now(), Again: true})
+		return err
+	})
+	if _, err := d.other.Get(ctx, "", r.ID, now()); !errors.Is(err, otp.ErrNoChallenge) {
+		t.Errorf("the challenge: %v, want %v", err, otp.ErrNoChallenge)
+	}
+	d.undo(r.ID)
+	d.want("right once more", r.ID, r.Proof, nil)
+	d.want("right twice", r.ID, r.Proof, otp.ErrNoChallenge)
+}
+
 // The answer to a right code was lost, and before the node undoes the attempt, another node
 // tells the browser that the code was used, so that it gets the session. Then the code is not
 // right once more.
@@ -236,13 +279,11 @@ func TestAttemptUsedIsNotUndone(t *testing.T) {
 	r := d.reserve()
 	d.want("right", r.ID, r.Proof, nil)
 	for range 3 {
-		d.want("used", r.ID, r.Proof, otp.ErrUsed)
+		if _, err := d.other.Attempt(ctx, r.ID, &otp.Answer{Proof: r.Proof, Now: now(), Again: true}); !errors.Is(err, otp.ErrUsed) {
+			t.Fatalf("used: %v, want %v", err, otp.ErrUsed)
+		}
 	}
-	key := d.other.challenge("", r.ID)
-	nonce, _, _ := strings.Cut(d.redis.Do("HGET", key, "m").(string), " ")
-	if _, err := d.other.node.do(call(scriptUnmeet, []string{key}, []string{d.other.wake(r.ID), nonce})).int(); err != nil {
-		t.Fatal(err)
-	}
+	d.undo(r.ID)
 	if _, err := d.other.Get(ctx, "", r.ID, now()); !errors.Is(err, otp.ErrNoChallenge) {
 		t.Errorf("the challenge: %v, want %v", err, otp.ErrNoChallenge)
 	}

@@ -76,8 +76,9 @@ func (f *Flow) postVerify(v *visit) error {
 	}
 	c, err := f.Engine.Verify(v.R.Context(), &f.Policy, otp.Verification{
 		ID: cookie.ID, Code: v.form.Get("code"), Number: cookie.Number.E164, Device: v.DeviceFor(cookie.Number.E164),
+		Again: page != "",
 	})
-	twice := page != "" && errors.Is(err, otp.ErrUsed)
+	twice := errors.Is(err, otp.ErrUsed)
 	if twice {
 		err = nil
 	}

@@ -25,7 +25,7 @@ var reuseTests = []test{
 // usedAt fails the test unless the right code of id is known as used at the time at.
 func (d *desk) usedAt(id otp.ID, at time.Time) {
 	d.Helper()
-	rec, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now})
+	rec, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now, Again: true})
 	if !errors.Is(err, otp.ErrUsed) || !errors.Is(err, otp.ErrNoChallenge) || !rec.VerifiedAt.Equal(at) {
 		d.Fatalf("the right code again: %v, verified at %s; want %v and %s", err, rec.VerifiedAt, otp.ErrUsed, at)
 	}
@@ -34,7 +34,7 @@ func (d *desk) usedAt(id otp.ID, at time.Time) {
 // forgotten fails the test if the right code of id is known as used, or opens id.
 func (d *desk) forgotten(id otp.ID) {
 	d.Helper()
-	_, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now})
+	_, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now, Again: true})
 	if !errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrUsed) {
 		d.Fatalf("the right code: %v, want %v", err, otp.ErrNoChallenge)
 	}
@@ -50,6 +50,10 @@ func rightAgain(t *testing.T, open Open) {
 	}
 	for range 3 {
 		d.usedAt(id, met)
+		_, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: d.now}) // without Again
+		if !errors.Is(err, otp.ErrNoChallenge) || errors.Is(err, otp.ErrUsed) {
+			t.Errorf("the right code without Again: %v, want %v", err, otp.ErrNoChallenge)
+		}
 	}
 	d.now = met.Truncate(time.Microsecond).Add(otp.ReuseTime - tick)
 	d.usedAt(id, met)
@@ -105,7 +109,9 @@ func losersLearn(t *testing.T, open Open) {
 		var won, seen []time.Time
 		crowd(testlevel.Size(50, 500), func(i int) {
 			at := d.now.Add(time.Duration(i%3) * time.Microsecond)
-			rec, err := d.store.Attempt(ctx, id, &otp.Answer{Scope: scope, Proof: right(id), Now: at, Exact: at.Add(time.Nanosecond)})
+			rec, err := d.store.Attempt(ctx, id, &otp.Answer{
+				Scope: scope, Proof: right(id), Now: at, Exact: at.Add(time.Nanosecond), Again: true,
+			})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -138,7 +144,8 @@ func usedUnderLock(t *testing.T, open Open) {
 		t.Fatal(err)
 	}
 	d.failAndLock(f, "lockout", time.Hour)
-	if _, err := d.answer(id, right(id), f); !errors.Is(err, otp.ErrUsed) {
+	_, err := d.store.Attempt(ctx, id, &otp.Answer{Proof: right(id), Failures: f, Now: d.now, Again: true})
+	if !errors.Is(err, otp.ErrUsed) {
 		t.Errorf("the right code again: %v, want %v", err, otp.ErrUsed)
 	}
 }

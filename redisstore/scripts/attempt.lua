@@ -4,7 +4,7 @@
 -- hashes, which nobody outside can choose, and Lua compares equal strings by
 -- their address.
 -- KEYS: challenge, failures. ARGV: now, channel, nonce, proof, failures, reuse time, now in
--- nanoseconds.
+-- nanoseconds, '1' if a code that was right before is to be told of as used.
 
 -- The common case comes first and is cheap: the code is right, and the number
 -- has no failures. A code lives for ten minutes at most; a longer life means that

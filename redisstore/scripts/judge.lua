@@ -1,6 +1,11 @@
 -- Handles all attempts that attempt.lua leaves: all but the common right code.
 local c = read(KEYS[1], 'p', 'o', 'x', 'v')
 local wrong = c[12] or ''
+if c[9] and string.find(c[9], '!' .. ARGV[3], 1, true) then -- asked again, about a code that was used
+  local exact = c[13] and string.match(c[13], ' (%-?%d+)$')
+  if exact then return answer(c, 'used', exact) end
+  return answer(c, 'none')
+end
 if c[9] and string.find(c[9], ARGV[3], 1, true) then return tonumber(c[4]) end -- asked again
 local f = failures(KEYS[2], ARGV[5])
 if string.find(wrong, ARGV[3], 1, true) then -- asked again
@@ -12,7 +17,8 @@ if why == 'none' and c[13] then -- the code was right before
   local nonce, at, exact = string.match(c[13], '^(%w+) (%d+) (%-?%d+)$')
   if nonce and string.find(c[9], nonce .. ' ', 1, true) and now - tonumber(at) < tonumber(ARGV[6]) then
     if ARGV[4] == c[10] then
-      if not string.find(c[9], '! ', 1, true) then redis.call('HSET', KEYS[1], 'm', c[9] .. '! ') end
+      if ARGV[8] ~= '1' then return answer(c, 'none') end -- nobody gets in, so the first attempt may be taken back
+      if #c[9] < 2000 then redis.call('HSET', KEYS[1], 'm', c[9] .. '!' .. ARGV[3] .. ' ') end
       return answer(c, 'used', exact)
     end
     redis.call('HDEL', KEYS[1], 'v') -- no attempt is counted here, so there is one guess

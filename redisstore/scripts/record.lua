@@ -9,9 +9,9 @@
 --   n  number of sendings
 --   s  the code, sealed
 --   m  the nonces of the right attempts and the ids of the successors that ended
---      it; there are several if answers were lost; '! ' in it: a second answer to a
---      right attempt has gone out, so the attempt cannot be taken back; '': it has not
---      ended
+--      it; there are several if answers were lost; a nonce with a '!': that attempt
+--      was told that the code was used, so the challenge stays ended if the one
+--      before is taken back; '': it has not ended
 --   p  proof
 --   o  number of sendings that may have arrived
 --   b  when it was made
