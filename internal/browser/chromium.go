@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -89,6 +90,11 @@ func Stop() {
 	}
 }
 
+// unused are features of Chromium that no test uses. With the
+// features WebUIOmnibox*, each window loads two pages for the list below its address bar. Those cost
+// more than the pages of a short test.
+var unused = []string{"Translate", "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"}
+
 // Browser is a running Chromium. It is safe for concurrent use.
 type Browser struct {
 	ctx  context.Context
@@ -109,6 +115,7 @@ func Start(profile string) (*Browser, error) {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(profile), chromedp.Env("HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-features", strings.Join(unused, ",")),
 		chromedp.Flag("lang", "en-NZ"),
 		chromedp.Flag("host-resolver-rules", "MAP "+PlainHost+" 127.0.0.1"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), opts...)
