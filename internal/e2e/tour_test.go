@@ -19,7 +19,7 @@ import (
 // dark, each control has a name, and no page is wider than the screen.
 func TestPagesOnAPhone(t *testing.T) {
 	t.Parallel()
-	s := ownDemo(t, "limits {", "limits {\ncooldown 1s", "per_number 20/10m", "per_number 2/10m")
+	s := ownDemo(t, "limits {", "limits {\ncooldown 0s", "per_number 20/10m", "per_number 2/10m")
 	b, c := newTab(t), newCaller()
 	phone := b.pickUp(s)
 	inspect := func(name string) { b.T.Helper(); b.inspect(name, smartphone, narrow) }
