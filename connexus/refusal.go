@@ -1,7 +1,6 @@
 package connexus
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -36,7 +35,7 @@ func refusesToken(r reply, obj object, said verdict) bool {
 		return false
 	}
 	if said == refused || r.status/100 == 4 { // it cannot be a success, wherever the words stand
-		return blamesToken(textsOf(r.body))
+		return blamesToken(obj.texts())
 	}
 	return blamesToken(obj.words())
 }
@@ -71,12 +70,8 @@ func (o object) words() string {
 	return strings.Join(all, "; ")
 }
 
-// textsOf returns all texts of a JSON body, at any depth and of any name.
-func textsOf(body []byte) string {
-	var whole any
-	if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &whole) != nil {
-		return ""
-	}
+// texts returns all texts of a reply, at any depth and of any name.
+func (o object) texts() string {
 	var all []string
 	var collect func(any)
 	collect = func(part any) {
@@ -93,7 +88,12 @@ func textsOf(body []byte) string {
 			}
 		}
 	}
-	collect(whole)
+	for _, raw := range o {
+		var part any
+		if json.Unmarshal(raw, &part) == nil {
+			collect(part)
+		}
+	}
 	return strings.Join(all, "; ")
 }
 
