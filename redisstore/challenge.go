@@ -133,10 +133,7 @@ func (s *store) Settle(ctx context.Context, id otp.ID, t *otp.Settlement) error 
 		return understood(err)
 	}
 	t.Early = connexus.State(state)
-	args := []string{micros(t.Now), s.wake(id), strconv.Itoa(t.Sending), string(t.Status), "0", "", "", ""}
-	if t.Refused {
-		args[4] = "1"
-	}
+	args := []string{micros(t.Now), s.wake(id), strconv.Itoa(t.Sending), string(t.Status), flag(t.Refused), "", "", ""}
 	if t.Made != nil {
 		args[5], args[6], args[7] = string(t.Made.Sealed), string(t.Made.Proof[:]), strconv.Itoa(t.Made.Length)
 	}
