@@ -90,9 +90,8 @@ func Stop() {
 	}
 }
 
-// unused are features of Chromium that no test uses. With the
-// features WebUIOmnibox*, each window loads two pages for the list below its address bar. Those cost
-// more than the pages of a short test.
+// unused are features of Chromium that no test uses. With the features WebUIOmnibox*, each window
+// loads two pages for the list below its address bar. Those cost more than the pages of a short test.
 var unused = []string{"Translate", "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"}
 
 // Browser is a running Chromium. It is safe for concurrent use.

@@ -101,9 +101,8 @@ type ForeignPost struct {
 // CrossOrigin returns a description if a page of another origin made the browser post r,
 // and nil otherwise. It takes the word of a browser that sends Sec-Fetch-Site. For other
 // browsers, which are those on plain HTTP and old ones, it compares the Origin with
-// Authorities. A
-// page over plain HTTP is of another origin than a site over HTTPS, because an attacker on
-// the network can write it. A request without an Origin comes from no page.
+// Authorities. A page over plain HTTP is of another origin than a site over HTTPS, because
+// an attacker on the network can write it. A request without an Origin comes from no page.
 func CrossOrigin(r *http.Request) *ForeignPost {
 	// A browser sends each field once. Two of them are no proof.
 	site, origin := strings.Join(r.Header["Sec-Fetch-Site"], ", "), strings.Join(r.Header["Origin"], ", ")

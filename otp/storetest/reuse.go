@@ -65,8 +65,9 @@ func rightAgain(t *testing.T, open Open) {
 	d.forgotten(id)
 }
 
-// wrongAfterwards: a code is no longer known as used after a wrong one. Otherwise whoever
-// has the challenge of somebody else could guess at the code without end for ReuseTime.
+// wrongAfterwards: a code is no longer known as used after a wrong one. Otherwise an
+// attacker with the challenge of another person could guess at the code without end for
+// ReuseTime.
 func wrongAfterwards(t *testing.T, open Open) {
 	d := newDesk(t, open, 10)
 	f := failuresOf("reuse", "", otp.Lockout{Count: 1, For: time.Hour})
